@@ -1,0 +1,48 @@
+"""What every stage's config is made of: pydantic models that refuse unknown keys.
+
+A field's `description` is its documentation (`--help` prints it with type, default and unit), so a
+config class is the one place where an option is defined.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A group of options. Frozen: a config does not change while a run uses it.
+
+    `shorthand` names the field that receives a bare value given for the whole section:
+    `--reward pkg.mod:fn` is `--reward.function pkg.mod:fn`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    shorthand: ClassVar[str | None] = None
+
+
+class StageConfig(Section):
+    """The options that every stage shares."""
+
+    model: str = Field("", description="model to start from: a Hugging Face folder, e.g. runs/x/final, or a hub name")
+    run_dir: str = Field("", description="folder of this run; empty: runs/<stage>")
+    steps: int = Field(0, ge=0, description="optimizer steps; 0: as the recipe derives them from the data")
+    seed: int = Field(3407, ge=0, description="one seed for Python, NumPy, torch and the samplers")
+    resume: str = Field(
+        "auto",
+        pattern="^(auto|never)$",
+        description="auto: continue from the run folder's newest complete checkpoint; never: start over",
+    )
+    workers: int = Field(1, ge=1, description="processes (Ray actors) that do the stage's work")
+
+
+def to_plain(config: BaseModel) -> dict[str, Any]:
+    """The resolved config as plain YAML-able values."""
+    return config.model_dump(mode="json")
+
+
+def shipped(name: str) -> Path:
+    """Path of a config that ships with the project, `grpo/tiny` or `grpo/tiny.yaml`."""
+    root = Path(__file__).resolve().parents[2] / "configs"
+    path = root / name
+    return path if path.suffix else path.with_suffix(".yaml")

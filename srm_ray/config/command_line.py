@@ -1,0 +1,247 @@
+"""`--config FILE` and `--a.b value` to a typed config; `--help` from the same definitions.
+
+Order of precedence, later wins: the class's defaults, the YAML file, the command line. Imports
+nothing heavier than pydantic, so that `--help` answers at once.
+"""
+
+import difflib
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from srm_ray.config.base import Section, shipped, to_plain
+from srm_ray.errors import UserError
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def parse(config_class: type[ConfigT], argv: list[str], *, stage: str, default: str = "", about: str = "") -> ConfigT:
+    """Build the config of a stage from its command line.
+
+    `default` names the shipped config used when no `--config` is given ("" for none). `--help`
+    prints and exits 0. Raises `UserError` naming the option at fault.
+    """
+    if "--help" in argv or "-h" in argv:
+        print(help_text(config_class, stage=stage, default=default, about=about))
+        sys.exit(0)
+    file, overrides = _split(config_class, argv)
+    values: dict[str, Any] = {}
+    source = file or default
+    if source:
+        values = read_yaml(config_file(source))
+        check_keys(config_class, values, where=source)
+    for key, value in overrides:
+        _assign(config_class, values, key, value)
+    return build(config_class, values)
+
+
+def build(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    """Validate; every problem that pydantic finds becomes one clear `UserError` line."""
+    check_keys(config_class, values, where="")
+    try:
+        return config_class(**values)
+    except ValidationError as error:
+        problems = []
+        for issue in error.errors():
+            where = ".".join(str(part) for part in issue["loc"])
+            got = "" if isinstance(issue["input"], dict | BaseModel) else f" (got {issue['input']!r})"
+            message = issue["msg"].removeprefix("Value error, ")
+            problems.append(f"--{where}: {message}{got}" if where else message)
+        raise UserError("; ".join(problems)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"--config {path}: not YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"--config {path}: a mapping of options is expected, got {type(values).__name__}")
+    return values
+
+
+def config_file(name: str) -> Path:
+    """A path as given, else a config that ships with the project (`grpo/tiny`, `configs/grpo/tiny.yaml`)."""
+    for candidate in (Path(name), shipped(name), shipped(name.removeprefix("configs/"))):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"--config {name}: no such file (shipped ones: {', '.join(shipped_names())})")
+
+
+def shipped_names() -> list[str]:
+    root = shipped("").parent / "configs" if shipped("").suffix else shipped("")
+    return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
+
+
+def save(config: BaseModel, path: Path) -> None:
+    path.write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
+
+
+# Command line to (key, value) pairs
+
+
+def _split(config_class: type[BaseModel], argv: list[str]) -> tuple[str, list[tuple[str, Any]]]:
+    file, pairs = "", []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise UserError(f"unexpected {word!r}: options are written --name value")
+        name, has_value, text = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if not has_value:
+            flag = name != "config" and _is_flag(config_class, name)
+            if words and not (words[0].startswith("--") or (flag and words[0].lower() not in ("true", "false"))):
+                text = words.pop(0)
+            elif flag:
+                text = "true"
+            else:
+                raise UserError(f"--{name} needs a value")
+        if name == "config":
+            file = text
+        else:
+            pairs.append((name, text))
+    return file, pairs
+
+
+def _is_flag(config_class: type[BaseModel], key: str) -> bool:
+    return field_type(config_class, key.split(".")) is bool
+
+
+def _assign(config_class: type[BaseModel], values: dict[str, Any], key: str, text: str) -> None:
+    """Set the dotted `key` in nested `values`; lists and mappings are read as YAML."""
+    path = key.split(".")
+    _check_path(config_class, path, given=f"--{key}")
+    annotation = field_type(config_class, path)
+    value: Any = text
+    if isinstance(text, str) and text[:1] in "[{" and annotation is not str:
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--{key}: not a YAML value: {text}") from None
+    elif text == "null":
+        value = None
+    section = _section(annotation)
+    if section is not None and isinstance(value, str):
+        if section.shorthand is None:
+            raise UserError(f"--{key} is a group of options; name one, e.g. --{key}.{next(iter(section.model_fields))}")
+        path.append(section.shorthand)
+    node = values
+    for part in path[:-1]:
+        if not isinstance(node.get(part), dict):
+            node[part] = {}
+        node = node[part]
+    node[path[-1]] = value
+
+
+# Walking the config classes
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """The `Section` inside an annotation (`X`, `X | None`), if there is one."""
+    options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, Section):
+            return option
+    return None
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def field_type(config_class: type[BaseModel], path: list[str]) -> Any:
+    """Annotation of a dotted option; None where there is none (or inside a free mapping)."""
+    field = config_class.model_fields.get(path[0])
+    if field is None:
+        return None
+    if len(path) == 1:
+        return field.annotation
+    section = _section(field.annotation)
+    return field_type(section, path[1:]) if section else None
+
+
+def keys(config_class: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every option's dotted name."""
+    names = []
+    for name, field in config_class.model_fields.items():
+        section = _section(field.annotation)
+        names += keys(section, f"{prefix}{name}.") if section else [f"{prefix}{name}"]
+    return names
+
+
+def _check_path(config_class: type[BaseModel], path: list[str], given: str) -> None:
+    here, walked = config_class, []
+    for position, part in enumerate(path):
+        field = here.model_fields.get(part)
+        if field is None:
+            _refuse(config_class, ".".join([*walked, *path[position:]]), given)
+        walked.append(part)
+        section = _section(field.annotation)
+        if section is None:
+            if position + 1 < len(path) and "dict" not in str(field.annotation):
+                _refuse(config_class, ".".join(path), given)
+            return
+        here = section
+
+
+def _refuse(config_class: type[BaseModel], key: str, given: str) -> None:
+    known = keys(config_class)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+    if not near:
+        near = difflib.get_close_matches(key.split(".")[-1], [k.split(".")[-1] for k in known], n=1, cutoff=0)
+        near = [k for k in known if k.split(".")[-1] == near[0]][:1] if near else known[:1]
+    raise UserError(f"unknown option {given}; did you mean {near[0]}?")
+
+
+def check_keys(config_class: type[BaseModel], values: dict[str, Any], where: str, prefix: str = "") -> None:
+    """Refuse unknown keys of a nested mapping, naming the nearest valid one."""
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        _check_path(config_class, key.split("."), given=f"{key} in {where}" if where else key)
+        annotation = field_type(config_class, key.split("."))
+        if isinstance(value, dict) and _section(annotation) is not None:
+            check_keys(config_class, value, where, prefix=f"{key}.")
+
+
+# Help
+
+
+def help_text(config_class: type[BaseModel], *, stage: str, default: str, about: str) -> str:
+    lines = [f"usage: python -m srm_ray.{stage} [--config FILE] [--option value ...]", ""]
+    if about:
+        lines += [about.strip(), ""]
+    lines += [f"  --config FILE   YAML file of options; default: {default or 'none'}", ""]
+    return "\n".join(lines + _help_lines(config_class, ""))
+
+
+def _help_lines(config_class: type[BaseModel], prefix: str) -> list[str]:
+    lines = []
+    for name, field in config_class.model_fields.items():
+        section = _section(field.annotation)
+        if section is not None:
+            lines += ["", f"  {prefix}{name}: {field.description or (section.__doc__ or '').strip().splitlines()[0]}"]
+            lines += _help_lines(section, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if default is PydanticUndefined else repr(default)
+        lines.append(f"  --{prefix}{name} {_type_name(field.annotation)}  [{shown}]  {field.description or ''}")
+    return lines
+
+
+def _type_name(annotation: Any) -> str:
+    if _is_union(annotation):
+        return "|".join(_type_name(a) for a in typing.get_args(annotation) if a is not type(None))
+    if typing.get_origin(annotation) is typing.Literal:
+        return "|".join(str(a) for a in typing.get_args(annotation))
+    return getattr(annotation, "__name__", str(annotation))

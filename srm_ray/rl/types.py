@@ -1,0 +1,76 @@
+"""One frozen dataclass for each hop of the loop: Prompt -> Completion -> Group -> TrainBatch.
+
+    stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G-->
+    driver --Group (with advantages)--> TrainBatch --> learner
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rewards.verdict import Reward
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One problem, rendered.
+
+    index: position in the task stream, unique in a run; orders every batch. Example: 1041.
+    token_ids: the rendered prompt, ending with the generation prompt. Example: (6, 301, ...).
+    text: the same as text, special tokens included.
+    answer: gold answer for the math grader, or None. Example: "72".
+    tests: tests for the code grader (see rewards.code), or None.
+    entry_point: function that code tests call, or None.
+    source: which dataset it came from. Example: "gsm8k".
+    """
+
+    index: int
+    token_ids: tuple[int, ...]
+    text: str
+    answer: str | None = None
+    tests: Any = None
+    entry_point: str | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled completion.
+
+    token_ids: sampled tokens, the stop token included. Shape [T], int32.
+    logprobs: log-probability of each token under the distribution it was sampled from. [T], float32.
+    versions: weight version each token was sampled under. [T], int32.
+    finish_reason: "stop" (ended by itself) or "length" (cut at max_new_tokens).
+    seed: the request's own seed.
+    text: decoded, without the stop token (stripped by id).
+    worker: name of the rollout worker. Example: "rollout-0".
+    """
+
+    token_ids: np.ndarray
+    logprobs: np.ndarray
+    versions: np.ndarray
+    finish_reason: str
+    seed: int
+    text: str
+    worker: str
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish_reason == "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The G completions of one prompt, and, once scored, their rewards and advantages.
+
+    draw: how often this prompt index had been drawn before (0, 1, ...); part of every seed.
+    rewards: one per completion, or () before scoring.
+    advantages: shape [G], float32, or None before they are computed.
+    """
+
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+    draw: int = 0
+    rewards: tuple[Reward, ...] = ()
+    advantages: np.ndarray | None = field(default=None)
