@@ -2,6 +2,33 @@
 
 from dataclasses import dataclass, field
 
+REASONS = frozenset(
+    {
+        # Judged by the grader: `correct` is True or False.
+        "correct",
+        "wrong",
+        "no_answer",  # nothing that counts as a final answer (or no code) after the thinking
+        "several_answers",  # more than one final answer, and they differ
+        "truncated",  # cut at the token limit: never correct
+        "too_long",  # more characters, digits or nesting than is read
+        "rejected_syntax",  # characters or constructs that no answer needs; code that does not compile
+        "timeout",  # code: the candidate's time was up. math: see the second list
+        "runtime_error",  # the candidate raised, or called sys.exit
+        "memory",  # the candidate asked for more memory than it may have
+        "output_limit",  # the candidate printed or returned more than is read
+        "bad_type",  # the candidate returned something that is not plain data
+        "no_result",  # the candidate's process ended without an answer
+        # The grader could not decide: `correct` is None, the sample is masked out of the loss.
+        "undecided",  # a comparison that took too long or too much memory for a legitimate answer
+        "bad_input",  # a malformed line, group or test
+        "bad_gold",  # the gold answer itself cannot be read
+        "bad_tests",  # the tests fail by themselves, whatever the candidate does
+        "grader_error",  # a defect in a grader; logged with its traceback
+        "worker_died",  # the grading process was killed more often than it is replaced
+        "sandbox_unavailable",  # no sandbox tier holds here, and allow_unsafe is not set
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -9,7 +36,7 @@ class Verdict:
 
     correct: True, False, or None when the grader itself could not decide (then the sample is
         masked out of the loss, never scored 0).
-    reason: one word of a closed set, e.g. "correct", "wrong", "no_answer", "timeout".
+    reason: one word of `REASONS`, e.g. "correct", "wrong", "no_answer", "timeout".
     """
 
     correct: bool | None
@@ -32,3 +59,12 @@ class Reward:
     reason: str
     seconds: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
+
+
+CORRECT = Verdict(True, "correct")
+WRONG = Verdict(False, "wrong")
+
+
+def judged(same: bool) -> Verdict:
+    """The verdict of a comparison that reached a decision."""
+    return CORRECT if same else WRONG

@@ -1,0 +1,81 @@
+"""The final answer of a completion, found in one linear pass.
+
+What follows the last `</think>` counts (an answer inside the thinking alone is none): the boxed
+answer; else what follows "final answer", "answer is" or GSM8K's "####"; else, only where the task
+allows it, the last number.
+"""
+
+import re
+
+OPEN, CLOSE = "<think>", "</think>"
+BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:(\{)|([0-9A-Za-z])(?![0-9A-Za-z])|(\d+))|\\.|[{}]", re.DOTALL)
+PHRASE = re.compile(r"(?:final\s+answer|answer\s+is|answer\s*:|^####)[\s*_]*(?::|is\b|=)?[\s*_:]*", re.I | re.M)
+MATH = re.compile(r"\s*(?:\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
+SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
+NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.\d+")
+
+
+def after_thinking(completion: str) -> str | None:
+    """What follows the last `</think>`; None while the thinking has not ended."""
+    last_open, last_close = completion.rfind(OPEN), completion.rfind(CLOSE)
+    if last_open > last_close:
+        return None
+    return completion if last_close < 0 else completion[last_close + len(CLOSE) :]
+
+
+def opened_thinking(prompt: str) -> str:
+    """`<think>` if the prompt ends inside a thinking block that it opened itself, else ""."""
+    return OPEN if after_thinking(prompt) is None else ""
+
+
+def boxed(text: str) -> list[str]:
+    """Contents of every outermost, closed `\\boxed{...}`, in order."""
+    spans: list[tuple[int, int]] = []
+    stack: list[int] = []  # for each open brace: where its box's content starts, or -1
+    for match in BOX.finditer(text):
+        token = match.group()
+        if match.group(1):
+            stack.append(match.end())
+        elif match.group(2) or match.group(3):
+            spans.append(match.span(2) if match.group(2) else match.span(3))
+        elif token == "{":
+            stack.append(-1)
+        elif token == "}" and stack:
+            start = stack.pop()
+            if start >= 0:
+                while spans and spans[-1][0] >= start:  # boxes inside this one
+                    spans.pop()
+                spans.append((start, match.start()))
+    return [text[start:end] for start, end in spans]
+
+
+def final_answers(completion: str, allow_last_number: bool = False) -> list[str]:
+    """Candidates for the final answer: all boxed ones, or the one that was announced; [] if none."""
+    text = after_thinking(completion)
+    if text is None:
+        return []
+    boxes = boxed(text)
+    if boxes:
+        return boxes
+    announced = after_phrase(text)
+    if announced:
+        return [announced]
+    if allow_last_number:
+        numbers = NUMBER.findall(text)
+        return numbers[-1:]
+    return []
+
+
+def after_phrase(text: str) -> str:
+    """What the last "final answer is" (or its like) announces, or ""."""
+    end = -1
+    for match in PHRASE.finditer(text):
+        end = match.end()
+    if end < 0:
+        return ""
+    tail = text[end : end + 4000]
+    math = MATH.match(tail)
+    if math:
+        return next(group for group in math.groups() if group)
+    stop = SENTENCE_END.search(tail)
+    return (tail[: stop.start()] if stop else tail).strip().strip("*_` ").strip()

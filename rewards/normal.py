@@ -1,0 +1,182 @@
+"""Steps one and two of the comparison: normal strings, and exact rational numbers.
+
+Both are safe in the caller's own process: linear in an input of bounded length, nothing is
+evaluated, and integers have at most `MAX_DIGITS` digits.
+
+    text --check--> (rejected_syntax | too_long)
+         --clean--> ASCII where possible, one spelling of each LaTeX construct
+         --number--> Fraction, for what is plainly one number
+"""
+
+import re
+import unicodedata
+from fractions import Fraction
+
+MAX_CHARS = 4000
+MAX_DIGITS = 1500
+
+# Bidirectional controls and zero-width characters hide what is written; nothing else that is
+# invisible has a place in an answer either (categories Cc, Cf, Cs, Co, Cn), but for white space.
+WHITE = {ord(c): " " for c in "\t\n\r\f\v\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"}
+SPELLINGS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "⁻": "^{-}",
+    "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
+    "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ",
+    "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ ",
+    "±": r"\pm ", "∓": r"\mp ", "…": r"\ldots ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ",
+    "λ": r"\lambda ", "μ": r"\mu ", "µ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "δ": r"\delta ", "ε": r"\epsilon ",
+    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}", "ℂ": r"\mathbb{C}",
+    "⟨": r"\langle ", "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "→": r"\to ",
+}  # fmt: skip
+SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n", strict=True))
+SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+
+
+def check(text: str) -> str | None:
+    """The reason why `text` is not read at all, or None. Never fails on any string."""
+    if len(text) > MAX_CHARS:
+        return "too_long"
+    if text.isascii():
+        return "rejected_syntax" if "\0" in text or CONTROL.search(text) else None
+    for char in text:
+        if not char.isascii() and ord(char) not in WHITE and unicodedata.category(char) in HIDDEN:
+            return "rejected_syntax"
+    return "rejected_syntax" if CONTROL.search(text) else None
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def to_ascii(text: str) -> str:
+    """Digits of every script, full-width forms, super- and subscripts and common signs in ASCII."""
+    if text.isascii():
+        return text
+    out: list[str] = []
+    for char in text:
+        if char.isascii():
+            out.append(char)
+        elif ord(char) in WHITE:
+            out.append(" ")
+        elif char in SPELLINGS:
+            out.append(SPELLINGS[char])
+        elif char in SUPERSCRIPT:
+            out.append("^{" + SUPERSCRIPT[char] + "}")
+        elif char in SUBSCRIPT:
+            out.append("_{" + SUBSCRIPT[char] + "}")
+        elif (digit := unicodedata.decimal(char, None)) is not None:
+            out.append(str(digit))
+        elif unicodedata.category(char) == "No" and (value := vulgar(char)):
+            out.append(value)
+        else:
+            out.append(unicodedata.normalize("NFKC", char))
+    return "".join(out).replace("}^{", "").replace("}_{", "")
+
+
+def vulgar(char: str) -> str:
+    """`½` as ` \\frac{1}{2}` (the space keeps `1½` a mixed number); "" for anything else."""
+    top, bar, bottom = unicodedata.normalize("NFKC", char).partition("⁄")
+    return rf" \frac{{{top}}}{{{bottom}}}" if bar and top.isdigit() and bottom.isdigit() else ""
+
+
+SIMPLE = [
+    (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|big[lrm]?|Big[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
+    (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
+    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),
+    (re.compile(r"\\(?:mbox|textrm|textup|textnormal|textbf|textit|textsf|texttt|hbox|emph)(?![a-zA-Z])"), r"\\text"),
+    (re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
+    (re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
+    (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset"),
+    (re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),  # thousands: 10{,}000  10,\!000  10\,000
+    (re.compile(r"\\(?:!|,|;|:|>|quad|qquad|enspace|thinspace| )(?![a-zA-Z])|~"), " "),
+]  # fmt: skip
+WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")]
+BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}$", re.DOTALL)
+SPACES = re.compile(r"\s+")
+
+
+def clean(text: str) -> str:
+    """One spelling of each construct; outer `$...$`, `\\boxed{...}` and the final full stop removed.
+
+    `\\dfrac` -> `\\frac`, `\\left(` -> `(`, `\\leq` -> `\\le`, `10{,}000` -> `10,000`, thin spaces
+    -> space, runs of white space -> one space.
+    """
+    text = unwrap(to_ascii(text))
+    if "\\" in text or "~" in text:
+        for pattern, spelling in SIMPLE:
+            text = pattern.sub(spelling, text)
+    return SPACES.sub(" ", unwrap(text)).strip()
+
+
+def unwrap(text: str) -> str:
+    """Without outer math marks, bold marks, boxes and the full stop at the end."""
+    for _ in range(4):
+        before = text
+        text = text.strip()
+        if text.endswith(".") and not text.endswith(".."):
+            text = text[:-1].rstrip()
+        for left, right in WRAPPERS:
+            inner = text[len(left) : -len(right)]
+            if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:
+                text = inner
+                break
+        box = BOXED.match(text)
+        if box and balanced(box.group(1)):
+            text = box.group(1)
+        if text == before:
+            break
+    return text
+
+
+def balanced(text: str) -> bool:
+    """Whether braces close in order within `text`."""
+    depth = 0
+    for char in text:
+        depth += (char == "{") - (char == "}")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def squeeze(text: str) -> str:
+    """The form in which equal strings are equal answers: no spaces but between two words or numbers."""
+    return re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", text)
+
+
+INTEGER = re.compile(r"[+-]?\d+")
+DECIMAL = re.compile(r"([+-]?)\s?(\d+|\d{1,3}(?:,\d{3})+|)(?:\.(\d*))?")
+FRACTION = re.compile(r"([+-]?)\s?(?:\\frac\s?(?:\{\s?(-?\d+)\s?\}|(\d))\s?(?:\{\s?(-?\d+)\s?\}|(\d))|(\d+)\s?/\s?(-?\d+))")
+MONEY = re.compile(r"(-?)\s?\\?\$\s?(?=[\d.])")
+
+
+def number(text: str) -> Fraction | None:
+    """The exact value of `text` (as `clean` left it) where it is plainly one number, else None.
+
+    Read here: integers, decimals, thousands separators, `a/b`, `\\frac{a}{b}`, a dollar sign before
+    them. Everything else (mixed numbers, powers, units, percentages) is left to the parser.
+    """
+    if len(text) > MAX_DIGITS:
+        return None
+    if INTEGER.fullmatch(text):
+        return Fraction(int(text))
+    if "$" in text:
+        text = MONEY.sub(r"\1", text, count=1)
+    match = DECIMAL.fullmatch(text)
+    if match:
+        sign, whole, part = match.groups()
+        if not whole and not part:
+            return None
+        digits = (whole or "0").replace(",", "") + (part or "")
+        value = Fraction(int(digits), 10 ** len(part or ""))
+        return -value if sign == "-" else value
+    match = FRACTION.fullmatch(text)
+    if match:
+        top = int(match.group(2) or match.group(3) or match.group(6))
+        bottom = int(match.group(4) or match.group(5) or match.group(7))
+        if bottom == 0:
+            return None
+        return Fraction(-top if match.group(1) == "-" else top, bottom)
+    return None
