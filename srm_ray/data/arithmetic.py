@@ -1,4 +1,4 @@
-r"""Generated arithmetic: sums of three numbers below 100, with worked reasoning.
+r"""Generated arithmetic: sums of three two-digit numbers, with worked reasoning.
 
     problem(seed, index) -> Problem(question, answer, reasoning)
 
@@ -16,14 +16,14 @@ from typing import Literal
 Split = Literal["train", "held_out"]
 Messages = list[dict[str, str]]
 
-LIMIT = 100
+LOWEST, LIMIT = 10, 100
 HELD_OUT_ONE_IN = 16
 THINKING_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One sum. operands: e.g. (47, 36, 29); question: its text; answer: "112"; reasoning: running totals."""
+    """One sum. operands: e.g. (47, 36, 29); question: its text; answer: "112"; reasoning: column by column."""
 
     operands: tuple[int, int, int]
     question: str
@@ -42,7 +42,7 @@ def problem(seed: int, index: int, split: Split = "train") -> Problem:
     """Problem number `index` of the endless stream of `seed`; no problem is in both splits."""
     draw = random.Random(f"arithmetic/{split}/{seed}/{index}")
     while True:
-        operands = (draw.randrange(LIMIT), draw.randrange(LIMIT), draw.randrange(LIMIT))
+        operands = (draw.randrange(LOWEST, LIMIT), draw.randrange(LOWEST, LIMIT), draw.randrange(LOWEST, LIMIT))
         if held_out(operands) == (split == "held_out"):
             return Problem(operands, question(operands), str(sum(operands)), reasoning(operands))
 
@@ -59,21 +59,15 @@ def problems(seed: int, count: int, split: Split = "train") -> list[Problem]:
 
 
 def question(operands: tuple[int, int, int]) -> str:
-    first, second, third = operands
-    return f"What is {first} + {second} + {third}?"
+    return f"What is {'+'.join(map(str, operands))}?"
 
 
 def reasoning(operands: tuple[int, int, int]) -> str:
-    """Running totals, each made digit by digit from the ones up."""
-    first, second, third = operands
-    return f"{addition(first, second)}\n{addition(first + second, third)}"
-
-
-def addition(left: int, right: int) -> str:
-    """One worked addition: `47 + 36: 7+6=13, 4+3+1=8, 83`."""
-    ones = left % 10 + right % 10
-    tens = [left // 10, right // 10] + ([1] if ones >= 10 else [])
-    return f"{left} + {right}: {left % 10}+{right % 10}={ones}, {'+'.join(map(str, tens))}={sum(tens)}, {left + right}"
+    """The ones, then the tens with what the ones carry: 47+36+29 is `7+6+9=22, 4+3+2+2=11`."""
+    ones = [number % 10 for number in operands]
+    carry = sum(ones) // 10
+    tens = [*(number // 10 for number in operands), carry]
+    return f"{'+'.join(map(str, ones))}={sum(ones)}, {'+'.join(map(str, tens))}={sum(tens)}"
 
 
 def answer_text(answer: str) -> str:
@@ -95,18 +89,10 @@ def conversation(seed: int, index: int, thinking_share: float = THINKING_SHARE) 
     ]
 
 
-def document(seed: int, index: int, lines: int = 6) -> str:
-    """A pretraining document: worked additions and plain sums, one a line, none of them held out."""
-    draw = random.Random(f"document/{seed}/{index}")
-    written = []
-    while len(written) < lines:
-        if draw.random() < 0.75:
-            written.append(addition(draw.randrange(2 * LIMIT - 1), draw.randrange(LIMIT)))
-            continue
-        operands = (draw.randrange(LIMIT), draw.randrange(LIMIT), draw.randrange(LIMIT))
-        if not held_out(operands):
-            written.append(f"{question(operands)} {answer_text(str(sum(operands)))}")
-    return "\n".join(written)
+def document(seed: int, index: int) -> str:
+    """A pretraining document: one worked sum, none of them held out."""
+    example = problem(seed, index)
+    return f"{example.question} {example.reasoning} {answer_text(example.answer)}"
 
 
 def tokenizer_texts(seed: int, count: int = 3000) -> Iterator[str]:
@@ -123,11 +109,9 @@ def tokenizer_texts(seed: int, count: int = 3000) -> Iterator[str]:
         )
 
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+ONES += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
 def in_words(number: int) -> str:

@@ -11,6 +11,8 @@ that carries no loss. The unit of reading is the row: step n of a run reads the 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +48,7 @@ class Rows:
 
 
 def concatenate(parts: Sequence[Rows]) -> Rows:
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("tokens", "positions", "mask")))
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS))
 
 
 def pack(sequences: Iterable[Sequence_], length: int, *, open_rows: int = 32) -> Rows:
@@ -100,9 +102,24 @@ def documents(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     that is all zeros is padding)."""
     for tokens, positions, mask in zip(rows.tokens, rows.positions, rows.mask, strict=True):
         starts = [*np.flatnonzero(positions == 0), len(tokens)]
-        for start, end in zip(starts[:-1], starts[1:], strict=True):
+        for start, end in pairwise(starts):
             if tokens[start:end].any() or mask[start:end].any():
                 yield tokens[start:end], mask[start:end]
+
+
+FIELDS = ("tokens", "positions", "mask")
+
+
+def save_rows(rows: Rows, folder: Path) -> None:
+    """Write one `.npy` for each field, so that reading maps the files instead of loading them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FIELDS:
+        np.save(folder / f"{name}.npy", getattr(rows, name))
+
+
+def open_rows(folder: Path) -> Rows:
+    """The rows of `save_rows`, memory-mapped."""
+    return Rows(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS))
 
 
 def row_order(rows: int, epoch: int, seed: int) -> np.ndarray:

@@ -52,6 +52,11 @@ def render_completion(tokenizer: Any, content: str) -> list[int]:
     return ids[len(prompt) : last]
 
 
+def encode_document(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a pretraining document: its text, control tokens in it taken as text, then `<eos>`."""
+    return [*_plain(tokenizer, text), tokenization.document_end_id(tokenizer)]
+
+
 def assistant(content: str) -> dict[str, str]:
     return {"role": "assistant", "content": content}
 

@@ -51,9 +51,7 @@ class Shape:
                 )
         for name in ("layers", "q_heads", "kv_heads", "context"):
             if getattr(self, name) < 1:
-                raise UserError(
-                    f"{name} must be at least 1, got {getattr(self, name)}; the nearest valid value is 1"
-                )
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; the nearest valid value is 1")
         if self.q_heads * HEAD_DIM != self.d_model:
             raise UserError(
                 f"q_heads x {HEAD_DIM} must equal d_model: got q_heads={self.q_heads} and d_model={self.d_model}; "

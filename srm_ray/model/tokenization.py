@@ -170,6 +170,12 @@ def stop_ids(tokenizer: Any) -> list[int]:
     return ids
 
 
+def document_end_id(tokenizer: Any) -> int:
+    """Id that ends a pretraining document: `<eos>` where there is one, else the tokenizer's own eos."""
+    own = tokenizer.get_vocab().get(EOS)
+    return tokenizer.eos_token_id if own is None else own
+
+
 # Verification
 
 ROUND_TRIPS = (
