@@ -26,7 +26,8 @@ class LearnerGroup:
         options = spec.learner
         remote = ray.remote(Learner)
         self.ranks = [
-            remote.options(num_cpus=options.cpus, num_gpus=options.gpus).remote(rank, count, spec) for rank in range(count)
+            remote.options(num_cpus=options.cpus, num_gpus=options.gpus).remote(rank, count, spec)
+            for rank in range(count)
         ]
 
     async def start(self) -> list[dict[str, Any]]:
@@ -50,10 +51,7 @@ class LearnerGroup:
         """The batch cut into one share of groups for each update, packed for every rank."""
         options = self.spec.learner
         count = min(options.updates_per_step, len(groups))
-        return [
-            (groups[first::count], self._pack(groups[first::count]))
-            for first in range(count)
-        ]
+        return [(groups[first::count], self._pack(groups[first::count])) for first in range(count)]
 
     def _pack(self, groups: tuple[Group, ...]) -> list[list[PackedBatch]]:
         return micro_batches(

@@ -41,4 +41,3 @@ class RewardPool:
 
     async def close(self) -> None:
         await close_actors(self.actors)
-

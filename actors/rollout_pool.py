@@ -30,7 +30,9 @@ class RolloutPool:
     async def start(self, timeout: float) -> list[dict[str, Any]]:
         return await self._each(timeout, "start", "start")
 
-    async def generate(self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling) -> tuple[Completion, ...]:
+    async def generate(
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+    ) -> tuple[Completion, ...]:
         """One completion per seed, from one worker. Cancelling this cancels the requests."""
         index = min(range(len(self.actors)), key=lambda i: (self.outstanding[i], i))
         self.outstanding[index] += len(seeds)

@@ -34,7 +34,9 @@ class Task:
 class PromptStream:
     """`stream[index]` is the rendered prompt of that index; `len` of a generator's is None."""
 
-    def __init__(self, task: Callable[[int], Task], tokenizer: Any, *, system: str, limit: int, size: int | None = None):
+    def __init__(
+        self, task: Callable[[int], Task], tokenizer: Any, *, system: str, limit: int, size: int | None = None
+    ):
         self._task, self._tokenizer, self._system, self._limit, self.size = task, tokenizer, system, limit, size
 
     def __getitem__(self, index: int) -> Prompt:
@@ -139,7 +141,9 @@ def _read_dataset(name: str, subset: str, split: str) -> list[Task]:
         rows = datasets.load_dataset(name, subset or None, split=split)
     except Exception as error:  # the hub's client raises many kinds; each is the user's to know
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path") from None
+        raise UserError(
+            f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path"
+        ) from None
     return [_row_task(row, f"{name}:{number}", name.split("/")[-1]) for number, row in enumerate(rows, 1)]
 
 
@@ -160,8 +164,13 @@ def _row_task(row: Any, where: str, source: str) -> Task:
 def _row_messages(row: dict[str, Any], where: str) -> tuple[dict[str, str], ...]:
     if "messages" in row:
         messages = row["messages"]
-        well_formed = isinstance(messages, list) and messages and all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+        well_formed = (
+            isinstance(messages, list)
+            and messages
+            and all(
+                isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+                for m in messages
+            )
         )
         if not well_formed:
             raise UserError(f"{where}: `messages` must be a list of objects with `role` and `content`")
