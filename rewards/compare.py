@@ -333,7 +333,8 @@ def same_set(left: Node, right: Node) -> bool:
         return same_items(distinct(left.args), distinct(right.args), ordered=False)
     if left.head == "tuple" or right.head == "tuple":
         return False
-    return same_items(*(distinct(n.args if n.head in ("set", "list") else (n,)) for n in (left, right)), ordered=False)
+    first, second = (distinct(n.args if n.head in ("set", "list") else (n,)) for n in (left, right))
+    return same_items(first, second, ordered=False)
 
 
 def same_list(left: Node, right: Node) -> bool:

@@ -32,7 +32,7 @@ def complete(root: Path) -> list[tuple[int, Path]]:
 
 def newest(root: Path) -> tuple[int, Path] | None:
     """The newest complete checkpoint, or None."""
-    return (complete(root) or [None])[-1]
+    return max(complete(root), default=None)
 
 
 @contextlib.contextmanager
