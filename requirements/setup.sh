@@ -29,4 +29,17 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q "${args[@]}" -r "$lock" --no-deps
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps -e .
+
+# `ray job submit --working-dir . -- .venv/bin/python ...` runs in a copy of this folder. Of .venv only
+# bin/python goes along, so it is a script that starts this environment's interpreter from wherever it lies.
+# Ray itself would leave out all of .venv; the .pth file, read when Python starts, takes that back.
+if [ -L .venv/bin/python ]; then
+  version="$(.venv/bin/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')"
+  ln -sf "$(readlink -f .venv/bin/python)" ".venv/bin/$version"
+  printf '#!/bin/sh\nexec "%s" "$@"\n' "$PWD/.venv/bin/$version" > .venv/bin/.python
+  chmod +x .venv/bin/.python
+  mv -f .venv/bin/.python .venv/bin/python
+fi
+echo 'import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")' \
+  > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/srm_ray_jobs.pth"
 echo "$want" > "$stamp"
