@@ -191,23 +191,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
-    """Start the workers, train, and sum up."""
-    from actors import placement
-    from actors.crew import Crew
+    """Check model and data, start the workers, train, and sum up."""
     from srm_ray.data.prompts import held_out_prompts, training_stream
 
     began = time.time()
-    placement.connect()
     facts = open_base(config)
     context = context_length(config, facts)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=room)
-    stream[0]  # a prompt that does not fit is the user's to hear of now, not after the workers have started
+    stream.check()  # a prompt that does not fit is the user's to hear of now, not after the workers have started
     held_out = (
         held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=room)
         if config.eval.problems
         else []
     )
+
+    from actors import placement
+    from actors.crew import Crew
+
+    placement.connect()
     folder.save_config(config)
     log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
     say(
@@ -234,8 +236,10 @@ def open_base(config: GRPOConfig) -> "ModelFacts":
 
     if config.model:
         return open_model(config.model)
+    from actors import placement
     from actors.warm_start import make_base_model
 
+    placement.connect()
     return open_model(str(make_base_model(runs_root() / "tiny-base", seed=config.seed, progress=say)))
 
 
