@@ -210,7 +210,6 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     from actors.crew import Crew
 
     placement.connect()
-    folder.save_config(config)
     log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
     say(
         f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and "
@@ -218,6 +217,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     )
     async with Crew(config, facts.path, context=context, stop_token_ids=facts.stop_token_ids) as crew:
         say(f"workers ready after {duration(time.time() - began)}")
+        folder.save_config(config)  # not before: what could not start does not bind the next command
         state = await restore(folder, crew, log)
         if state.before is None and held_out:
             state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from srm_ray.config.base import Section, shipped, to_plain
+from srm_ray.config.base import CONFIGS, Section, shipped, to_plain
 from srm_ray.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -79,8 +79,7 @@ def config_file(name: str) -> Path:
 
 
 def shipped_names() -> list[str]:
-    root = shipped("").parent / "configs" if shipped("").suffix else shipped("")
-    return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
+    return sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
 
 
 def save(config: BaseModel, path: Path) -> None:
