@@ -11,6 +11,7 @@ import ray
 
 from actors.calls import close_actors, wait
 from actors.learner import Learner, LearnerSpec
+from actors.naming import identity
 from srm_ray.errors import RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, micro_batches
 from srm_ray.rl.loss import step_denominator
@@ -26,7 +27,9 @@ class LearnerGroup:
         options = spec.learner
         remote = ray.remote(Learner)
         self.ranks = [
-            remote.options(num_cpus=options.cpus, num_gpus=options.gpus).remote(rank, count, spec)
+            remote.options(num_cpus=options.cpus, num_gpus=options.gpus, **identity(f"learner-{rank}")).remote(
+                rank, count, spec
+            )
             for rank in range(count)
         ]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.naming import show_status
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
 
@@ -192,17 +193,7 @@ class RolloutWorker:
 
     def _set_state(self, state: str) -> None:
         self.state = state
-        _show(f"{self.name} version {self.version} {state}")
-
-
-def _show(status: str) -> None:
-    """Process title, which `ps` and the dashboard's process tables show."""
-    import ray
-
-    if ray.is_initialized():
-        from ray._raylet import setproctitle
-
-        setproctitle(f"ray::{status}")
+        show_status(self, f"{self.name} version {self.version} {state}")
 
 
 def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
