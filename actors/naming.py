@@ -15,7 +15,7 @@ def identity(name: str) -> dict[str, str]:
 
 
 def show_status(actor: Any, status: str) -> None:
-    """Set the process title to "ray::<status>", e.g. "ray::rollout-0 version 3 generating"; nothing outside a Ray actor."""
+    """Title the process "ray::<status>", e.g. "ray::rollout-0 version 3 ready". Nothing outside a Ray actor."""
     import ray
 
     if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
