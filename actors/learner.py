@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.naming import show_status
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.weights.flat import Publisher, WeightUpdate
@@ -299,13 +300,8 @@ class Learner:
             self.publisher = None
 
     def _set_state(self, state: str, began: float | None = None) -> float:
-        import ray
-
         self.state = state
-        if ray.is_initialized():
-            from ray._raylet import setproctitle
-
-            setproctitle(f"ray::{self.name} version {self.version} {state}")
+        show_status(self, f"{self.name} version {self.version} {state}")
         return time.perf_counter()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.naming import show_status
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
 
@@ -84,7 +85,9 @@ class RolloutWorker:
         self._set_state("ready")
         return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began}
 
-    async def generate(self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling) -> list[Completion]:
+    async def generate(
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+    ) -> list[Completion]:
         """One completion per seed, in the order of the seeds."""
         self.in_flight += len(seeds)
         self._set_state("generating")
@@ -162,7 +165,9 @@ class RolloutWorker:
         import ray
 
         if update.data is None:
-            raise RuntimeError(f"{self.name}: weights of version {update.version} lie on another node and were not published to it")
+            raise RuntimeError(
+                f"{self.name}: weights of version {update.version} lie on another node and were not published to it"
+            )
         data = ray.get(update.data)
         if digest(data) != update.digest:
             raise ValueError(f"weights of version {update.version} arrived corrupt")
@@ -172,7 +177,13 @@ class RolloutWorker:
         return self.pulled.path
 
     async def ping(self) -> dict[str, Any]:
-        return {"worker": self.name, "version": self.version, "state": self.state, "in_flight": self.in_flight, "repr": repr(self)}
+        return {
+            "worker": self.name,
+            "version": self.version,
+            "state": self.state,
+            "in_flight": self.in_flight,
+            "repr": repr(self),
+        }
 
     async def close(self) -> None:
         """End the engine and its process."""
@@ -182,17 +193,7 @@ class RolloutWorker:
 
     def _set_state(self, state: str) -> None:
         self.state = state
-        _show(f"{self.name} version {self.version} {state}")
-
-
-def _show(status: str) -> None:
-    """Process title, which `ps` and the dashboard's process tables show."""
-    import ray
-
-    if ray.is_initialized():
-        from ray._raylet import setproctitle
-
-        setproctitle(f"ray::{status}")
+        show_status(self, f"{self.name} version {self.version} {state}")
 
 
 def _token_versions(output: Any, length: int, current: int) -> np.ndarray:

@@ -299,8 +299,10 @@ class Parser:
             name = token.text[1:]
             if name in FUNCTIONS:
                 return not stop_at_functions
-            return name in GREEK or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline") or (
-                token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert")
+            return (
+                name in GREEK
+                or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline")
+                or (token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert"))
             )
         if token.kind == "env":
             return token.text.startswith(r"\begin")

@@ -17,7 +17,9 @@ MAX_DIGITS = 1500
 
 # Bidirectional controls and zero-width characters hide what is written; nothing else that is
 # invisible has a place in an answer either (categories Cc, Cf, Cs, Co, Cn), but for white space.
-WHITE = {ord(c): " " for c in "\t\n\r\f\v\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"}
+WHITE = {
+    ord(c): " " for c in "\t\n\r\f\v\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+}
 SPELLINGS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "⁻": "^{-}",
     "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
@@ -81,7 +83,7 @@ def vulgar(char: str) -> str:
 
 
 SIMPLE = [
-    (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|big[lrm]?|Big[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|[bB]ig[lrm]?|[bB]igg[lrm]?)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
     (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
@@ -148,7 +150,9 @@ def squeeze(text: str) -> str:
 
 INTEGER = re.compile(r"[+-]?\d+")
 DECIMAL = re.compile(r"([+-]?)\s?(\d+|\d{1,3}(?:,\d{3})+|)(?:\.(\d*))?")
-FRACTION = re.compile(r"([+-]?)\s?(?:\\frac\s?(?:\{\s?(-?\d+)\s?\}|(\d))\s?(?:\{\s?(-?\d+)\s?\}|(\d))|(\d+)\s?/\s?(-?\d+))")
+FRACTION = re.compile(
+    r"([+-]?)\s?(?:\\frac\s?(?:\{\s?(-?\d+)\s?\}|(\d))\s?(?:\{\s?(-?\d+)\s?\}|(\d))|(\d+)\s?/\s?(-?\d+))"
+)
 MONEY = re.compile(r"(-?)\s?\\?\$\s?(?=[\d.])")
 
 

@@ -22,19 +22,22 @@ HELD_OUT_SEED = 0  # held-out problems are the same in every run, so that runs c
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One problem before rendering. answer or tests (with entry_point) is set."""
+    """One problem before rendering. answer or tests (with entry_point) is set. where: e.g. "problems.jsonl:17"."""
 
     messages: tuple[dict[str, str], ...]
     answer: str | None = None
     tests: Any = None
     entry_point: str | None = None
     source: str = ""
+    where: str = ""
 
 
 class PromptStream:
-    """`stream[index]` is the rendered prompt of that index; `len` of a generator's is None."""
+    """`stream[index]` is the rendered prompt of that index. size: prompts in one pass; None: a generator's, endless."""
 
-    def __init__(self, task: Callable[[int], Task], tokenizer: Any, *, system: str, limit: int, size: int | None = None):
+    def __init__(
+        self, task: Callable[[int], Task], tokenizer: Any, *, system: str, limit: int, size: int | None = None
+    ):
         self._task, self._tokenizer, self._system, self._limit, self.size = task, tokenizer, system, limit, size
 
     def __getitem__(self, index: int) -> Prompt:
@@ -46,11 +49,17 @@ class PromptStream:
         ids = tuple(render_prompt(self._tokenizer, messages))
         if len(ids) > self._limit:
             raise UserError(
-                f"prompt {index} ({task.source}) has {len(ids)} tokens, the context leaves {self._limit} for it: "
+                f"{task.where or f'prompt {index} ({task.source})'} has {len(ids)} tokens as a prompt, "
+                f"the context leaves {self._limit} for it: "
                 "lower rollout.max_new_tokens or shorten the prompt"
             )
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return Prompt(index, ids, text, task.answer, task.tests, task.entry_point, task.source)
+
+    def check(self) -> None:
+        """Render every prompt of a pass (of a generator: one), so that none raises while a run goes on."""
+        for index in range(self.size or 1):
+            self[index]
 
 
 def training_stream(config: DataConfig, tokenizer: Any, *, seed: int, limit: int) -> PromptStream:
@@ -139,7 +148,9 @@ def _read_dataset(name: str, subset: str, split: str) -> list[Task]:
         rows = datasets.load_dataset(name, subset or None, split=split)
     except Exception as error:  # the hub's client raises many kinds; each is the user's to know
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path") from None
+        raise UserError(
+            f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path"
+        ) from None
     return [_row_task(row, f"{name}:{number}", name.split("/")[-1]) for number, row in enumerate(rows, 1)]
 
 
@@ -154,14 +165,19 @@ def _row_task(row: Any, where: str, source: str) -> Task:
     if answer is not None and not isinstance(answer, str | int | float):
         raise UserError(f"{where}: `answer` must be text or a number, got {type(answer).__name__}")
     gold = None if answer is None else final_answer(str(answer))
-    return Task(messages, gold, tests, row.get("entry_point"), str(row.get("source", source)))
+    return Task(messages, gold, tests, row.get("entry_point"), str(row.get("source", source)), where)
 
 
 def _row_messages(row: dict[str, Any], where: str) -> tuple[dict[str, str], ...]:
     if "messages" in row:
         messages = row["messages"]
-        well_formed = isinstance(messages, list) and messages and all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+        well_formed = (
+            isinstance(messages, list)
+            and messages
+            and all(
+                isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+                for m in messages
+            )
         )
         if not well_formed:
             raise UserError(f"{where}: `messages` must be a list of objects with `role` and `content`")
