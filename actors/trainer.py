@@ -171,8 +171,10 @@ def start_engine(job: TrainJob, world: int) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from actors.deepspeed_ops import no_compiled_collectives
     from srm_ray.model.optimisation import decay_groups
 
+    no_compiled_collectives()
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
     model.train()
