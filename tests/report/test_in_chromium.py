@@ -33,6 +33,8 @@ def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
     titles = page.evaluate("[...document.querySelectorAll('.chart figcaption b')].map(b => b.textContent)")
     assert titles[:7] == ["Reward", "Accuracy", "Completion length", "Entropy", "Mismatch", "Staleness", "Step time"]
     assert page.evaluate("document.querySelectorAll('.chart .held-dot').length") == 2
+    assert page.text("#more-charts figcaption b") == "reward/undecided"  # what no chart is made for is shown too
+    assert page.text("#more-count") == "Other metrics (1)"
     assert "NaN" not in page.evaluate("document.querySelector('#charts').innerHTML")
     assert "continued from a checkpoint once" in page.text("#event-list")
     assert "group_size" in page.text("#config-list")

@@ -46,6 +46,16 @@ def test_write_twice_and_while_unfinished(tmp_path: Path) -> None:
     assert 'id="texts-4"' in first.read_text()
 
 
+def test_a_run_ends_with_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from srm_ray import grpo
+    from srm_ray.config.grpo import GRPOConfig
+
+    folder = example_run.make(tmp_path / "r", complete=False)
+    grpo.finish(GRPOConfig(steps=3), folder, grpo.State(step=3), None, 1.0)
+    assert f"report {folder.report}" in capsys.readouterr().out
+    assert folder.report.stat().st_mtime >= folder.summary.stat().st_mtime
+
+
 def test_command_writes_and_names_the_runs_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

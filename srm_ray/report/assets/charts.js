@@ -29,6 +29,18 @@ function drawCharts(run) {
   const steps = run.metrics.step || [];
   const drawn = CHARTS.map((spec) => drawChart(spec, run, steps)).filter(Boolean);
   byId("charts").replaceChildren(...(drawn.length ? drawn : [el("p", { class: "quiet" }, "No step has finished yet.")]));
+  const others = otherCharts(run.metrics).map((spec) => drawChart(spec, run, steps)).filter(Boolean);
+  byId("more").hidden = !others.length;
+  byId("more-count").textContent = `Other metrics (${others.length})`;
+  byId("more-charts").replaceChildren(...others);
+}
+
+// Every metric that no chart above shows, one chart each, under its own name.
+function otherCharts(metrics) {
+  const shown = new Set(CHARTS.flatMap((spec) => [spec.total, ...spec.lines.flatMap(([name, , ...bounds]) => [name, ...bounds])]));
+  return Object.keys(metrics)
+    .filter((name) => !shown.has(name) && name !== "step" && !name.startsWith("eval/accuracy"))
+    .sort().map((name) => ({ title: name, unit: "", lines: [[name, name]] }));
 }
 
 function drawChart(spec, run, steps) {

@@ -87,7 +87,7 @@ function progressCard(run) {
   const done = (metrics.step || []).at(-1) || 0;
   const times = (metrics["time/step"] || []).filter(isNumber);
   const mean = times.reduce((sum, one) => sum + one, 0) / (times.length || 1);
-  const rows = [`${number(mean)} s a step`];
+  const rows = [`${mean.toFixed(1)} s a step`];
   if (summary) rows.push(`${duration(summary.wall_seconds)} in all, ${duration(summary.train_seconds)} of it training`);
   else if (run.asked_steps > done && times.length) rows.push(`about ${duration(mean * (run.asked_steps - done))} left`);
   rows.push(summary?.restarts ? `continued ${summary.restarts} ×` : "");

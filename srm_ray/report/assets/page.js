@@ -48,6 +48,7 @@ document.addEventListener("keydown", (event) => {
 });
 byId("list").addEventListener("scroll", () => requestAnimationFrame(drawRows), { passive: true });
 window.addEventListener("resize", drawRows);
+window.addEventListener("scroll", hideTip, { passive: true, capture: true });
 
 (async () => {
   const group = readAddress();

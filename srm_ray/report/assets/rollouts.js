@@ -10,14 +10,18 @@ let searching = 0; // number of the search under way: an older one stops
 
 async function setSteps(run) {
   const before = steps.at(-1);
+  const same = String(steps) === String(run.steps);
   steps = run.steps;
   if (!controls.step) buildToolbar();
+  if (same && before !== undefined) return; // a menu that a person has open stays open
   controls.step.replaceChildren(...steps.map((step) => el("option", { value: step }, `step ${step}`)));
   showEmbedded(run);
   const grew = steps.at(-1) !== before;
   if (view.step === null || !steps.includes(view.step) || (grew && view.follow)) view.step = steps.at(-1) ?? null;
   controls.step.value = view.step;
-  await search(before !== undefined && !view.follow);
+  const reading = before !== undefined && !view.follow;
+  if (reading && view.scope === "step" && view.step < before) return; // what is being read has not changed
+  await search(reading);
 }
 
 function showEmbedded(run) {
@@ -111,7 +115,7 @@ async function search(stay = false) {
   showCount(matches);
   byId("rows").style.height = `${found.length * ROW}px`;
   if (!stay) byId("list").scrollTop = 0;
-  await choose(Math.max(0, held));
+  await choose(Math.max(0, held), !stay);
 }
 
 function showCount(matches, doing = "") {
@@ -144,11 +148,11 @@ function rowOf({ step, group, hits }, i) {
 // The prompt without chat markup, for a list.
 const questionOf = (prompt) => prompt.replace(/<\|[^|>]{1,40}\|>(system|user|assistant)?|<\/?think>/g, " ").replace(/\s+/g, " ").trim().slice(0, 160);
 
-async function choose(i) {
+async function choose(i, scroll = true) {
   chosen = Math.min(Math.max(0, i), Math.max(0, found.length - 1));
   const list = byId("list");
-  if (chosen * ROW < list.scrollTop) list.scrollTop = chosen * ROW;
-  if ((chosen + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (chosen + 1) * ROW - list.clientHeight;
+  if (scroll && chosen * ROW < list.scrollTop) list.scrollTop = chosen * ROW;
+  if (scroll && (chosen + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (chosen + 1) * ROW - list.clientHeight;
   drawRows();
   await drawGroup();
 }
