@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError, command
+from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.folder import RunFolder, runs_root
 from srm_ray.runs.metrics import MetricsLog
@@ -318,6 +319,7 @@ def finish(
         for group in evaluation.samples:
             show_sample(group)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")
+    say(f"report {write_report(folder)}")
 
 
 def show_sample(group: Any) -> None:
