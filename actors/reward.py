@@ -1,7 +1,7 @@
 """Reward worker: one Reward for each completion of a group.
 
-    Group --> math (prompt.answer) or code (prompt.tests) --> correctness
-          --> format, length, the user's own function       --> parts, weighted sum
+Group --> math (prompt.answer) or code (prompt.tests) --> correctness
+      --> format, length, the user's own function       --> parts, weighted sum
 """
 
 import time

@@ -84,7 +84,9 @@ class RolloutWorker:
         self._set_state("ready")
         return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began}
 
-    async def generate(self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling) -> list[Completion]:
+    async def generate(
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+    ) -> list[Completion]:
         """One completion per seed, in the order of the seeds."""
         self.in_flight += len(seeds)
         self._set_state("generating")
@@ -162,7 +164,9 @@ class RolloutWorker:
         import ray
 
         if update.data is None:
-            raise RuntimeError(f"{self.name}: weights of version {update.version} lie on another node and were not published to it")
+            raise RuntimeError(
+                f"{self.name}: weights of version {update.version} lie on another node and were not published to it"
+            )
         data = ray.get(update.data)
         if digest(data) != update.digest:
             raise ValueError(f"weights of version {update.version} arrived corrupt")
@@ -171,7 +175,13 @@ class RolloutWorker:
         return str(path)
 
     async def ping(self) -> dict[str, Any]:
-        return {"worker": self.name, "version": self.version, "state": self.state, "in_flight": self.in_flight, "repr": repr(self)}
+        return {
+            "worker": self.name,
+            "version": self.version,
+            "state": self.state,
+            "in_flight": self.in_flight,
+            "repr": repr(self),
+        }
 
     async def close(self) -> None:
         """End the engine and its process."""

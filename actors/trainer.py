@@ -14,13 +14,14 @@ reduced over ranks in FP32.
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
+from srm_ray.model.folder import LINEAGE
 from srm_ray.model.optimisation import Schedule
 
 Progress = Callable[[str], None]
@@ -60,8 +61,9 @@ class TrainJob:
 # Driver side
 
 
-def run(job: TrainJob, *, workers: int, storage: Path, progress: Progress = print) -> Path:
-    """Run `job` on `workers` Ray Train workers of an initialised Ray; returns `job.destination`.
+def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Progress = print) -> Path:
+    """Run `jobs` one after the other on `workers` Ray Train workers of an initialised Ray, each from
+    what the one before left; returns the last one's destination.
 
     Ray Train restarts the workers when one dies. Raises `RunError` naming the cause when they die
     again and again.
@@ -77,13 +79,13 @@ def run(job: TrainJob, *, workers: int, storage: Path, progress: Progress = prin
     storage.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
         train,
-        train_loop_config={"job": job, "log": str(log)},
+        train_loop_config={"jobs": list(jobs), "log": str(log)},
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpus else {})}
         ),
         run_config=ray.train.RunConfig(
-            name=job.name,
+            name=jobs[0].name.replace(" ", "-"),
             storage_path=str(storage.absolute()),
             failure_config=ray.train.FailureConfig(max_failures=3),
             logging_config=LoggingConfig(log_level="ERROR"),
@@ -94,8 +96,8 @@ def run(job: TrainJob, *, workers: int, storage: Path, progress: Progress = prin
         try:
             trainer.fit()
         except ray.train.v2.api.exceptions.TrainingFailedError as error:
-            raise RunError(f"{job.name}: {error}") from error
-    return Path(job.destination)
+            raise RunError(f"{jobs[0].name}: {error}") from error
+    return Path(jobs[-1].destination)
 
 
 def worker_environment(gpus: bool, cpus: int) -> dict[str, str]:
@@ -139,11 +141,16 @@ class Follow:
 
 
 def train(settings: dict[str, Any]) -> None:
-    """The training function of every rank."""
+    """The training function of every rank. After a restart, jobs that are done stay done."""
+    for job in settings["jobs"]:
+        if not (Path(job.destination) / LINEAGE).is_file():
+            train_one(job, Path(settings["log"]))
+
+
+def train_one(job: TrainJob, progress_file: Path) -> None:
     import ray.train
     import torch
 
-    job: TrainJob = settings["job"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     if not torch.cuda.is_available():
@@ -151,13 +158,13 @@ def train(settings: dict[str, Any]) -> None:
     torch.manual_seed(job.seed)
     rows = open_rows(Path(job.rows))
     engine = start_engine(job, world)
-    log = Path(settings["log"]) if rank == 0 else None
+    log = progress_file if rank == 0 else None
     clock = Clock(job.schedule.steps)
     for step in range(job.schedule.steps):
         batch = rows.take(batch_rows(len(rows), step, job.batch_rows, job.seed))
-        loss = optimizer_step(engine, job, batch, step, rank, world)
+        loss, grad_norm = optimizer_step(engine, job, batch, step, rank, world)
         if log:
-            line = clock.line(job.name, step + 1, loss, batch.tokens.size, float(engine.get_global_grad_norm() or 0))
+            line = clock.line(job.name, step + 1, loss, batch.tokens.size, grad_norm)
             with log.open("a") as file:
                 file.write(line + "\n")
     export(engine, job, rank)
@@ -171,7 +178,8 @@ def start_engine(job: TrainJob, world: int) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from srm_ray.model.optimisation import decay_groups
+    from srm_ray.model.folder import LINEAGE
+from srm_ray.model.optimisation import decay_groups
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
@@ -188,7 +196,7 @@ def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": job.micro_rows,
         "gradient_accumulation_steps": accumulation(job, world),
-        "gradient_clipping": job.clip,
+        "gradient_clipping": job.clip if job.zero_stage else 0.0,
         "zero_optimization": {"stage": job.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": job.precision == ZERO_BF16},
@@ -224,8 +232,11 @@ def loss_module(model: Any, job: TrainJob) -> Any:
     return SummedLoss()
 
 
-def optimizer_step(engine: Any, job: TrainJob, batch: Rows, step: int, rank: int, world: int) -> float:
-    """One optimizer step on `batch`; returns the step's loss, the mean over its N loss tokens.
+def optimizer_step(
+    engine: Any, job: TrainJob, batch: Rows, step: int, rank: int, world: int
+) -> tuple[float, float]:
+    """One optimizer step on `batch`; returns the step's loss, the mean over its N loss tokens, and
+    the gradient's norm before clipping.
 
     DeepSpeed averages gradients over ranks, so each rank's part is multiplied by their number.
     """
@@ -241,11 +252,14 @@ def optimizer_step(engine: Any, job: TrainJob, batch: Rows, step: int, rank: int
         part = to_device(mine.take(slice(start, start + job.micro_rows)), engine.device)
         loss_sum = engine(*part)
         engine.backward(loss_sum * (world / tokens_in_step), scale_wrt_gas=False)
+        if job.zero_stage == 0 and engine.is_gradient_accumulation_boundary():
+            # Without ZeRO and in FP32, DeepSpeed clips but does not tell the norm.
+            norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), job.clip))
         engine.step()
         total += loss_sum.detach()
     if world > 1:
         dist.all_reduce(total)
-    return float(total) / tokens_in_step
+    return float(total) / tokens_in_step, norm if job.zero_stage == 0 else float(engine.get_global_grad_norm())
 
 
 def to_device(rows: Rows, device: Any) -> tuple[Any, Any, Any]:

@@ -61,12 +61,8 @@ def make_base_model(
     work = folder / "work"
     progress("warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape")
     start = fresh_model(work / "start", recipe, seed)
-    pretrained = trainer.run(
-        pretrain_job(work, start, recipe, seed), workers=workers, storage=work / "ray", progress=progress
-    )
-    trainer.run(
-        sft_job(work, pretrained, final, recipe, seed), workers=workers, storage=work / "ray", progress=progress
-    )
+    jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
+    trainer.run(jobs, workers=workers, storage=work / "ray", progress=progress)
     shutil.rmtree(work)
     (folder / DONE).write_text("")
     return final
@@ -100,16 +96,16 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> trainer.
     return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
 
 
-def sft_job(work: Path, model: Path, final: Path, recipe: Recipe, seed: int) -> trainer.TrainJob:
+def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> trainer.TrainJob:
     from srm_ray.data.rendering import render_conversation
 
-    tokenizer = tokenization.load(model)
+    tokenizer = tokenization.load(start)
     wanted = recipe.sft_steps * recipe.batch_rows
     conversations = (
         arithmetic.conversation(seed, index, recipe.thinking_share) for index in itertools.count(1_000_000)
     )
     rows = rows_of((render_conversation(tokenizer, messages) for messages in conversations), recipe, wanted)
-    return job("sft", work, model, final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
+    return job("sft", work, work / "pretrained", final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
 
 
 def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:

@@ -32,8 +32,12 @@ def packed_attention(module, query, key, value, attention_mask, scaling=None, dr
     for index_BL in attention_layout.buckets:
         rows, width = index_BL.shape
         flat = index_BL.reshape(-1)
-        q, k, v = (x.index_select(0, flat).view(rows, width, -1, size).transpose(1, 2) for x in (query_T, key_T, value_T))
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+        q, k, v = (
+            x.index_select(0, flat).view(rows, width, -1, size).transpose(1, 2) for x in (query_T, key_T, value_T)
+        )
+        out = F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        )
         outputs.append(out.transpose(1, 2).reshape(rows * width, heads * size))
     flat_output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     return flat_output.index_select(0, attention_layout.output_T).view(1, -1, heads, size), None
