@@ -242,7 +242,7 @@ class Learner:
             if self.rank:
                 return None
             if self.publisher is None:
-                self.publisher = Publisher(f"srm_ray-{os.getpid()}", ray.get_runtime_context().get_node_id())
+                self.publisher = Publisher(ray.get_runtime_context().get_node_id())
             update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
         self.version = version
         if self.spec.publish_to_nodes:

@@ -12,13 +12,12 @@ import itertools
 import os
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from srm_ray.rl.types import Completion
-from srm_ray.weights.flat import WeightUpdate, digest, shared_memory_folder
+from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class RolloutWorker:
         self.state = "starting"
         self.in_flight = 0
         self.engine: Any = None
+        self.pulled: SharedFile | None = None  # weights that came from another node
         self._request_numbers = itertools.count()
 
     def __repr__(self) -> str:
@@ -160,7 +160,7 @@ class RolloutWorker:
         return time.perf_counter() - began
 
     def _fetch(self, update: WeightUpdate) -> str:
-        """The buffer from another node, written to shared memory on this one."""
+        """The buffer from another node, copied to shared memory on this one."""
         import ray
 
         if update.data is None:
@@ -170,9 +170,10 @@ class RolloutWorker:
         data = ray.get(update.data)
         if digest(data) != update.digest:
             raise ValueError(f"weights of version {update.version} arrived corrupt")
-        path = shared_memory_folder() / f"srm_ray-{os.getpid()}-pulled"
-        path.write_bytes(data)
-        return str(path)
+        if self.pulled is None:
+            self.pulled = SharedFile("srm_ray-pulled", len(data))
+        memoryview(self.pulled.buffer)[:] = data
+        return self.pulled.path
 
     async def ping(self) -> dict[str, Any]:
         return {
@@ -188,7 +189,6 @@ class RolloutWorker:
         if self.engine is not None:
             self.engine.shutdown()
             self.engine = None
-        Path(shared_memory_folder() / f"srm_ray-{os.getpid()}-pulled").unlink(missing_ok=True)
 
     def _set_state(self, state: str) -> None:
         self.state = state

@@ -4,8 +4,11 @@ Registered with vLLM's weight-transfer factory as "pull" when this module is imp
 process, which `worker_extension_cls="actors.weight_pull.PullExtension"` brings about.
 """
 
+import ctypes
 import mmap
+import multiprocessing
 import os
+import signal
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,3 +83,13 @@ if NAME not in WeightTransferEngineFactory._registry:
 
 class PullExtension:
     """Mixed into vLLM's worker; importing this module is all that is asked of it."""
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this engine process when the actor that started it dies, however it dies."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if multiprocessing.parent_process() is not None:
+    end_with_parent()

@@ -12,14 +12,14 @@ REASONS = frozenset(
         "truncated",  # cut at the token limit: never correct
         "too_long",  # more characters, digits or nesting than is read
         "rejected_syntax",  # characters or constructs that no answer needs; code that does not compile
-        "timeout",  # code: the candidate's time was up. math: see the second list
+        "timeout",  # code: the candidate's time was up. math: the comparison's was (then None)
         "runtime_error",  # the candidate raised, or called sys.exit
         "memory",  # the candidate asked for more memory than it may have
         "output_limit",  # the candidate printed or returned more than is read
         "bad_type",  # the candidate returned something that is not plain data
         "no_result",  # the candidate's process ended without an answer
         # The grader could not decide: `correct` is None, the sample is masked out of the loss.
-        "undecided",  # a comparison that took too long or too much memory for a legitimate answer
+        "undecided",  # a comparison that neither side's form let the grader settle
         "bad_input",  # a malformed line, group or test
         "bad_gold",  # the gold answer itself cannot be read
         "bad_tests",  # the tests fail by themselves, whatever the candidate does

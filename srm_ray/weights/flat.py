@@ -1,7 +1,6 @@
 """All weights of a model in one flat buffer: how they are laid out, published and read back.
 
-The learner writes the buffer into a file in shared memory (`/dev/shm`), which every engine process of
-the same node maps; other nodes get the same bytes through Ray's object store. A digest (xxh3, 64 bit)
+The learner writes the buffer into shared memory, which every engine process of the same node maps; other nodes get the same bytes through Ray's object store. A digest (xxh3, 64 bit)
 travels beside the buffer, so that an engine never loads bytes that are not what the learner wrote.
 """
 
@@ -9,7 +8,6 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 ALIGNMENT = 64  # bytes; every tensor starts on a cache line
@@ -30,7 +28,7 @@ class TensorSpec:
 class WeightUpdate:
     """What a rollout worker needs to pull one version.
 
-    version: 0, 1, ... path: the file in shared memory on `node`. digest: xxh3 of the buffer, hex.
+    version: 0, 1, ... path: where processes of `node` open the buffer. digest: xxh3 of the buffer, hex.
     specs: layout. data: reference to the same bytes in the object store, for other nodes; or None.
     """
 
@@ -82,33 +80,27 @@ def digest(buffer: Any) -> str:
 
 
 class SharedFile:
-    """A file in shared memory, mapped for writing; removed by `close`."""
+    """Anonymous shared memory that other processes of this node open by `path`.
 
-    def __init__(self, path: Path, nbytes: int):
-        self.path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.posix_fallocate(descriptor, 0, nbytes)
-            self.buffer = mmap.mmap(descriptor, nbytes)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+    The path leads through this process's descriptor table, so the memory is gone with the last
+    process that uses it, however that process ends: nothing can be left behind.
+    """
+
+    def __init__(self, name: str, nbytes: int):
+        self.descriptor = os.memfd_create(name)
+        os.posix_fallocate(self.descriptor, 0, nbytes)
+        self.buffer = mmap.mmap(self.descriptor, nbytes)
+        self.path = f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
     def close(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-
-def shared_memory_folder() -> Path:
-    return Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(os.environ.get("TMPDIR", "/tmp"))
+        os.close(self.descriptor)
 
 
 class Publisher:
     """Writes successive versions into two shared files in turn, so that the one being read stays whole."""
 
-    def __init__(self, prefix: str, node: str):
-        self.prefix, self.node = prefix, node
+    def __init__(self, node: str):
+        self.node = node
         self.files: list[SharedFile] = []
         self.specs: tuple[TensorSpec, ...] = ()
 
@@ -116,11 +108,10 @@ class Publisher:
         """Returns the update (without `data`) and the buffer that holds it."""
         if not self.files:
             self.specs, nbytes = lay_out(parameters)
-            folder = shared_memory_folder()
-            self.files = [SharedFile(folder / f"{self.prefix}-{side}", nbytes) for side in "ab"]
+            self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"]
         file = self.files[version % 2]
         write(file.buffer, self.specs, parameters)
-        update = WeightUpdate(version, str(file.path), self.node, digest(file.buffer), self.specs)
+        update = WeightUpdate(version, file.path, self.node, digest(file.buffer), self.specs)
         return update, file.buffer
 
     def close(self) -> None:

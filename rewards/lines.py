@@ -1,0 +1,82 @@
+"""JSON lines in, JSON lines out, in the order of the input, each as soon as its turn is decided.
+
+    reader --(bounded)--> worker threads --in order--> writer
+
+A malformed line gives {"correct": null, "reason": "bad_input", "line": n}; nothing a line holds ends
+the stream. At most `WINDOW` lines are in flight, so that memory does not grow with the input.
+"""
+
+import json
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, BinaryIO, TextIO
+
+WINDOW = 256
+MAX_LINE = 16 << 20
+
+Grade = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def serve(source: BinaryIO, sink: TextIO, grade: Grade, workers: int) -> int:
+    """Grade every line of `source`; returns the exit status 0 (also when the reader went away)."""
+    turns: queue.Queue[Future[dict[str, Any]] | None] = queue.Queue(WINDOW)
+    gone = threading.Event()
+    writer = threading.Thread(target=write, args=(turns, sink, gone), daemon=True)
+    writer.start()
+    with ThreadPoolExecutor(workers) as pool:
+        number = 0
+        while not gone.is_set() and (line := source.readline(MAX_LINE)):
+            number += 1
+            if not line.endswith(b"\n") and len(line) == MAX_LINE:  # the rest of an endless line
+                while (rest := source.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                    pass
+                line = b""
+            elif not line.strip():
+                continue
+            turns.put(pool.submit(answer, line, number, grade))
+        turns.put(None)
+        writer.join()
+    return 0
+
+
+def answer(line: bytes, number: int, grade: Grade) -> dict[str, Any]:
+    start = time.perf_counter()
+    record = parsed(line)
+    if record is None:
+        result: dict[str, Any] = {"correct": None, "reason": "bad_input"}
+    else:
+        try:
+            result = grade(record)
+        except Exception:  # a defect of the grader: reported as such, the stream goes on
+            traceback.print_exc()
+            result = {"correct": None, "reason": "grader_error"}
+    if result["reason"] == "bad_input":
+        result["line"] = number
+    return {**result, "seconds": round(time.perf_counter() - start, 6)}
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The line's object, or None for anything that is not a JSON object."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def write(turns: "queue.Queue[Future[dict[str, Any]] | None]", sink: TextIO, gone: threading.Event) -> None:
+    while (turn := turns.get()) is not None:
+        text = json.dumps(turn.result())
+        if gone.is_set():
+            continue
+        try:
+            sink.write(text + "\n")
+            sink.flush()
+        except (BrokenPipeError, ValueError):
+            gone.set()
+            sys.stderr.write("the reader of the results went away\n")

@@ -1,0 +1,110 @@
+"""Units of measurement: what a text after a number stands for.
+
+A unit is (dimension, factor): values of one dimension compare after multiplication by the factor.
+Words that are no known unit ("apples") are compared as words.
+"""
+
+import re
+from fractions import Fraction
+
+Unit = tuple[str, Fraction]
+
+INCH = Fraction(254, 10000)  # metres
+LENGTHS = {
+    "mm millimeter millimetre": Fraction(1, 1000),
+    "cm centimeter centimetre": Fraction(1, 100),
+    "dm decimeter decimetre": Fraction(1, 10),
+    "m meter metre": Fraction(1),
+    "km kilometer kilometre": Fraction(1000),
+    "in inch inches": INCH,
+    "ft foot feet": INCH * 12,
+    "yd yard": INCH * 36,
+    "mi mile": INCH * 63360,
+}
+OTHERS = {
+    "mass": {
+        "mg milligram": Fraction(1, 1000),
+        "g gram": Fraction(1),
+        "kg kilogram": Fraction(1000),
+        "lb lbs pound": Fraction(45359237, 100000),
+        "oz ounce": Fraction(45359237, 1600000),
+        "ton tonne": Fraction(1000000),
+    },
+    "time": {
+        "ms millisecond": Fraction(1, 1000),
+        "s sec second": Fraction(1),
+        "min minute": Fraction(60),
+        "h hr hour": Fraction(3600),
+        "day": Fraction(86400),
+        "week": Fraction(7 * 86400),
+    },
+    "month": {"month": Fraction(1), "year yr": Fraction(12)},
+    "money": {"dollar usd buck": Fraction(1), "cent ¢": Fraction(1, 100)},
+    "euro": {"euro eur €": Fraction(1)},
+    "sterling": {"£ gbp": Fraction(1)},
+    "angle": {"degree deg °": Fraction(1)},
+    "volume": {"l liter litre": Fraction(1), "ml milliliter millilitre": Fraction(1, 1000)},
+}
+NO_UNIT = frozenset({"", "unit", "square unit", "sq unit", "sq. unit", "cubic unit", "in total", "total", "unit^2", "unit^3"})
+
+
+def table() -> dict[str, Unit]:
+    units: dict[str, Unit] = {}
+    for dimension, members in {"length": LENGTHS, **OTHERS}.items():
+        for names, factor in members.items():
+            for name in names.split():
+                units[name] = (dimension, factor)
+    return units
+
+
+KNOWN = table()
+POWER = re.compile(r"\s*\^?\s*\{?([23])\}?$")
+PREFIX = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
+
+
+def words(text: str) -> str:
+    """A unit's text in one spelling: lower case but for single letters, singular, one space."""
+    text = re.sub(r"[\\{}$~]", " ", text)
+    text = re.sub(r"\s+", " ", text).strip().strip(".,;").strip()
+    text = re.sub(r"\s*\^\s*", "^", text)
+    parts = [singular(part if len(part) == 1 else part.lower()) for part in text.split(" ")]
+    return " ".join(parts)
+
+
+def singular(word: str) -> str:
+    head, caret, power = word.partition("^")
+    if head not in KNOWN and len(head) > 2 and head.endswith("s") and not head.endswith("ss"):
+        head = head[:-1]
+    return head + caret + power
+
+
+def read(text: str) -> Unit | None:
+    """The unit that `text` names, e.g. "cm^2" -> ("length^2", 1/10000); None for other words."""
+    name = words(text)
+    if name.startswith("of "):
+        return None
+    for separator in ("/", " per "):
+        if separator in name:
+            top, _, bottom = name.partition(separator)
+            first, second = read(top), read(bottom)
+            if first and second:
+                return (f"{first[0]}/{second[0]}", first[1] / second[1])
+            return None
+    if name == "mph":
+        return ("length/time", KNOWN["mi"][1] / 3600)
+    first_word, _, rest = name.partition(" ")
+    if first_word in PREFIX and rest in KNOWN:
+        return raised(KNOWN[rest], PREFIX[first_word])
+    power = POWER.search(name) if len(name) > 1 else None
+    if power and (body := name[: power.start()].strip()) in KNOWN:
+        return raised(KNOWN[body], int(power.group(1)))
+    return KNOWN.get(name)
+
+
+def raised(unit: Unit, power: int) -> Unit:
+    return (f"{unit[0]}^{power}", unit[1] ** power)
+
+
+def is_none(text: str) -> bool:
+    """Words that say nothing about the unit ("units", "in total")."""
+    return words(text) in NO_UNIT
