@@ -24,7 +24,10 @@ def test_counts_are_exact(name: str) -> None:
         ({"ffn": 700}, "ffn .* got 700; the nearest valid value is 640"),
         ({"vocab_size": 1}, "vocab_size .* the nearest valid value is 128"),
         ({"q_heads": 3}, "q_heads x 128 must equal d_model.*nearest valid q_heads is 2"),
-        ({"kv_heads": 3}, "kv_heads must divide q_heads: got kv_heads=3 and q_heads=2; the nearest valid kv_heads is 2"),
+        (
+            {"kv_heads": 3},
+            "kv_heads must divide q_heads: got kv_heads=3 and q_heads=2; the nearest valid kv_heads is 2",
+        ),
     ],
 )
 def test_misaligned_shape_names_field_and_nearest(change: dict[str, int], message: str) -> None:
