@@ -1,6 +1,7 @@
 """What the training stages have in common around `actors.trainer`: run folder, job, plan, summary."""
 
 import math
+import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,12 +23,15 @@ def open_run(config: TrainStage, stage: str) -> RunFolder | None:
     folder.create()
     if config.resume == "never":
         folder.clear()
+    if not folder.config.is_file():
+        # Data prepared for another config, or by a try that never got as far as training.
+        for part in ("data", "start", "best", "ray"):
+            shutil.rmtree(folder.path / part, ignore_errors=True)
     folder.check_config(config)
     done = folder.read_summary()
     if done and (not config.steps or done["steps"] >= config.steps):
         say(f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over")
         return None
-    folder.save_config(config)
     return folder
 
 
@@ -105,8 +109,8 @@ def train(config: TrainStage, folder: RunFolder, job: TrainJob, *, data: dict[st
 
     began = time.time()
     placement.connect()
-    cores = 1.0
-    placement.require([{"CPU": cores}] * config.workers)
+    placement.require([{"CPU": 1.0}] * config.workers)
+    folder.save_config(config)
     checkpoints.discard_partial(folder.checkpoints)
     job = replace(job, lineage={**job.lineage, "data": data})
     final = trainer.run([job], workers=config.workers, storage=folder.path / "ray", progress=say)
