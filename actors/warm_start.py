@@ -32,13 +32,13 @@ class Recipe:
     vocab_size: int = 384
     context: int = 512
     row_length: int = 128
-    batch_rows: int = 16
-    pretrain_steps: int = 350
-    sft_steps: int = 500
+    batch_rows: int = 8
+    pretrain_steps: int = 1000
+    sft_steps: int = 800
     pretrain_lr: float = 2e-3
-    sft_lr: float = 2e-3
+    sft_lr: float = 1.5e-3
     thinking_share: float = arithmetic.THINKING_SHARE
-    version: int = 1
+    version: int = 2
 
 
 RECIPE = Recipe()
@@ -61,12 +61,8 @@ def make_base_model(
     work = folder / "work"
     progress("warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape")
     start = fresh_model(work / "start", recipe, seed)
-    pretrained = trainer.run(
-        pretrain_job(work, start, recipe, seed), workers=workers, storage=work / "ray", progress=progress
-    )
-    trainer.run(
-        sft_job(work, pretrained, final, recipe, seed), workers=workers, storage=work / "ray", progress=progress
-    )
+    jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
+    trainer.run(jobs, workers=workers, storage=work / "ray", progress=progress)
     shutil.rmtree(work)
     (folder / DONE).write_text("")
     return final
@@ -90,26 +86,26 @@ def fresh_model(folder: Path, recipe: Recipe, seed: int) -> Path:
 
 
 def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> trainer.TrainJob:
-    from srm_ray.data.rendering import encode_document
+    from srm_ray.data.rendering import encode_continuation
 
     tokenizer = tokenization.load(model)
     wanted = recipe.pretrain_steps * recipe.batch_rows
-    documents = (encode_document(tokenizer, arithmetic.document(seed, index)) for index in itertools.count())
-    rows = rows_of(((ids, [True] * len(ids)) for ids in documents), recipe, wanted)
+    documents = (encode_continuation(tokenizer, *arithmetic.document(seed, index)) for index in itertools.count())
+    rows = rows_of(documents, recipe, wanted)
     steps, lr = recipe.pretrain_steps, recipe.pretrain_lr
     return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
 
 
-def sft_job(work: Path, model: Path, final: Path, recipe: Recipe, seed: int) -> trainer.TrainJob:
+def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> trainer.TrainJob:
     from srm_ray.data.rendering import render_conversation
 
-    tokenizer = tokenization.load(model)
+    tokenizer = tokenization.load(start)
     wanted = recipe.sft_steps * recipe.batch_rows
     conversations = (
         arithmetic.conversation(seed, index, recipe.thinking_share) for index in itertools.count(1_000_000)
     )
     rows = rows_of((render_conversation(tokenizer, messages) for messages in conversations), recipe, wanted)
-    return job("sft", work, model, final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
+    return job("sft", work, work / "pretrained", final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
 
 
 def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:
@@ -129,9 +125,9 @@ def job(
         model=str(model),
         rows=str(work / f"{name}-rows"),
         destination=str(to),
-        schedule=Schedule(peak=lr, floor=0.1 * lr, steps=steps, warmup=max(1, steps // 20)),
-        batch_rows=recipe.batch_rows,
-        micro_rows=recipe.batch_rows,
+        schedule=Schedule(peak=lr, floor=lr * (0.1 if name == "sft" else 0.3), steps=steps, warmup=max(1, steps // 20)),
+        batch=recipe.batch_rows,
+        micro_batch=recipe.batch_rows,
         seed=seed,
         lineage={"stage": name, "parent": str(model), "seed": seed, "recipe": asdict(recipe)},
     )

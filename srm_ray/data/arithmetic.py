@@ -89,10 +89,11 @@ def conversation(seed: int, index: int, thinking_share: float = THINKING_SHARE) 
     ]
 
 
-def document(seed: int, index: int) -> str:
-    """A pretraining document: one worked sum, none of them held out."""
+def document(seed: int, index: int) -> tuple[str, str]:
+    """A pretraining document in two parts: a question, whose digits nothing can predict and which
+    therefore carries no loss, and its working."""
     example = problem(seed, index)
-    return f"{example.question} {example.reasoning} {answer_text(example.answer)}"
+    return example.question, f" {example.reasoning} {answer_text(example.answer)}"
 
 
 def tokenizer_texts(seed: int, count: int = 3000) -> Iterator[str]:

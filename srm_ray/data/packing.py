@@ -136,3 +136,11 @@ def batch_rows(rows: int, step: int, batch: int, seed: int, *, shuffle: bool = T
         return places
     orders = {epoch: row_order(rows, int(epoch), seed) for epoch in np.unique(epochs)}
     return np.array([orders[epoch][place] for epoch, place in zip(epochs, places, strict=True)])
+
+
+def rows_fingerprint(rows: Rows) -> str:
+    """Hash of the rows' content: equal for equal training data."""
+    digest = hashlib.sha256()
+    for name in FIELDS:
+        digest.update(np.ascontiguousarray(getattr(rows, name)).tobytes())
+    return digest.hexdigest()[:16]

@@ -57,6 +57,12 @@ def encode_document(tokenizer: Any, text: str) -> list[int]:
     return [*_plain(tokenizer, text), tokenization.document_end_id(tokenizer)]
 
 
+def encode_continuation(tokenizer: Any, given: str, continued: str) -> tuple[list[int], list[bool]]:
+    """Ids and loss mask of a document whose first part is given and carries no loss."""
+    context, rest = _plain(tokenizer, given), encode_document(tokenizer, continued)
+    return context + rest, [False] * len(context) + [True] * len(rest)
+
+
 def assistant(content: str) -> dict[str, str]:
     return {"role": "assistant", "content": content}
 

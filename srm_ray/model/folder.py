@@ -8,28 +8,33 @@ the data, package versions, git commit.
 
 import hashlib
 import json
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.runs.lineage import git_commit, versions
 
 LINEAGE = "lineage.json"
-PACKAGES = ("torch", "transformers", "tokenizers", "ray", "deepspeed", "numpy", "peft")
 
 
 def save_model(
     model: Any, weights: dict[str, Any], folder: Path, *, tokenizer_from: str | Path, lineage: dict[str, Any]
 ) -> None:
-    """Write `weights` (name -> FP32 tensor) with the model's config, the tokenizer and the lineage."""
+    """Write `weights` (name -> FP32 tensor) with the model's config, the tokenizer and the lineage.
+
+    Of a model with an adapter, the adapter alone is written. The lineage comes last: a folder that
+    has one is whole.
+    """
     from srm_ray.model import tokenization
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenization.load(tokenizer_from)
     tokenization.save(tokenizer, folder)
-    model.generation_config = generation_config(tokenizer)
-    model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(folder, state_dict=weights)
+    else:
+        model.generation_config = generation_config(tokenizer)
+        model.save_pretrained(folder, state_dict=weights)
     write_lineage(folder, lineage)
 
 
@@ -45,31 +50,10 @@ def generation_config(tokenizer: Any) -> Any:
 
 
 def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:
-    record = {**lineage, "versions": versions(), "git_commit": git_commit()}
-    (folder / LINEAGE).write_text(json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
-
-
-def read_lineage(folder: str | Path) -> dict[str, Any]:
-    """The lineage of a folder, {} where it has none (a model of the hub)."""
-    path = Path(folder) / LINEAGE
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def git_commit() -> str:
-    """Commit of the source tree, "" outside of one."""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+    record = {**lineage, "packages": versions(), "commit": git_commit()}
+    partial = folder / f".{LINEAGE}.partial"
+    partial.write_text(json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
+    partial.replace(folder / LINEAGE)
 
 
 def weights_fingerprint(folder: str | Path) -> str:

@@ -155,10 +155,13 @@ def load(folder: str | Path) -> Any:
     """The tokenizer of a model folder. Raises `UserError` when there is none."""
     from transformers import AutoTokenizer
 
+    looks_local = Path(folder).exists() or str(folder).startswith((".", "/", "~", "runs/"))
+    if looks_local and not (Path(folder) / "tokenizer_config.json").is_file():
+        raise UserError(f"{folder}: not a folder with a tokenizer (no tokenizer_config.json in it)")
     try:
         return AutoTokenizer.from_pretrained(str(folder))
     except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer in {folder}: {error}") from None
+        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
 
 
 def stop_ids(tokenizer: Any) -> list[int]:
