@@ -17,7 +17,8 @@ RECURSION = 1100
 def serve(channel):
     """Load the code of the first frame, then answer calls.
 
-    In: ["call", function, args, kwargs], ["get", name]; function: a name or ["ref", id].
+    In: ["call", function, args, kwargs], ["get", name], ["getattr", id, name],
+        ["setattr", id, name, form]; function: a name or ["ref", id].
     Out: ["ready", {name: kind}], ["value", form], ["raise", class, text], ["large"], ["bad", why].
     """
     references = {}
@@ -85,6 +86,11 @@ def answer(request, space, references):
 
     if request[0] == "get":
         return ["value", wire.encode(space[request[1]], reference)]
+    if request[0] == "getattr":
+        return ["value", wire.encode(getattr(references[request[1]], request[2]), reference)]
+    if request[0] == "setattr":
+        setattr(references[request[1]], request[2], wire.decode(request[3], of_form))
+        return ["value", None]
     _, function, args, kwargs = request
     target = references[function[1]] if isinstance(function, list) else space[function]
     result = target(

@@ -114,16 +114,29 @@ def _looked_at(self, *args):
 
 
 class Opaque:
-    """A value that lives in the candidate's process. Any use but as an argument is `bad_type`."""
+    """A value that lives in the candidate's process.
+
+    It can be an argument, be called, and have attributes read and set (MBPP's setup code links
+    nodes that way), all of which happens in the candidate's process. Any other use is `bad_type`.
+    """
+
+    __slots__ = ("__id", "__link")
 
     def __init__(self, link, number):
-        self.__link, self.__id = link, number
+        object.__setattr__(self, "_Opaque__link", link)
+        object.__setattr__(self, "_Opaque__id", number)
 
     def __call__(self, *args, **kwargs):
         return self.__link.call(["ref", self.__id], args, kwargs)
 
     def __getattr__(self, name):
-        raise Stop("bad_type")
+        if name.startswith("__"):
+            raise Stop("bad_type")
+        return self.__link.value(self.__link.ask(["getattr", self.__id, name]))
+
+    def __setattr__(self, name, value):
+        link = self.__link
+        link.value(link.ask(["setattr", self.__id, name, wire.encode(value, link.outgoing)]))
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __len__ = __iter__ = __hash__ = _looked_at
     __getitem__ = __contains__ = __int__ = __float__ = __index__ = __str__ = __repr__ = __abs__ = _looked_at
