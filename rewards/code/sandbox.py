@@ -161,7 +161,7 @@ def command(tier: str, fd: int) -> list[str]:
 
 
 def bubblewrap() -> list[str]:
-    words = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
+    words = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     words += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP", "--hostname", "sandbox"]
     for folder in installation():
         words += ["--ro-bind", folder, folder]
