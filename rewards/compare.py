@@ -15,7 +15,7 @@ from rewards import algebra, latex, normal, units
 from rewards.algebra import Undefined
 from rewards.latex import Node, TooBig, Unreadable
 
-THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
 CHOICE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
 CHOICE_AND_MORE = re.compile(r"\(([A-Z])\)[.:]?\s+\S.*|([A-Z])[).:]\s*\S.*", re.DOTALL)

@@ -147,7 +147,7 @@ def squeeze(text: str) -> str:
 
 
 INTEGER = re.compile(r"[+-]?\d+")
-DECIMAL = re.compile(r"([+-]?)\s?(\d+|\d{1,3}(?:,\d{3})+|)(?:\.(\d*))?")
+DECIMAL = re.compile(r"([+-]?)\s?(\d+|[1-9]\d{0,2}(?:,\d{3})+|)(?:\.(\d*))?")
 FRACTION = re.compile(r"([+-]?)\s?(?:\\frac\s?(?:\{\s?(-?\d+)\s?\}|(\d))\s?(?:\{\s?(-?\d+)\s?\}|(\d))|(\d+)\s?/\s?(-?\d+))")
 MONEY = re.compile(r"(-?)\s?\\?\$\s?(?=[\d.])")
 
