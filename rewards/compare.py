@@ -395,10 +395,12 @@ def same_quantity(answer: Node, gold: Node) -> bool:
     (left, left_unit), (right, right_unit) = quantity(answer), quantity(gold)
     if nested(left) or nested(right):
         left, right = without_units(left), without_units(right)
+    left, left_unit = letter_unit(left, left_unit, right_unit)
+    right, right_unit = letter_unit(right, right_unit, left_unit)
     if not left_unit or not right_unit:
         if same(left, right):
             return True
-        return same_angle(answer, gold) or same_letter_unit(answer, gold)
+        return same_angle(answer, gold)
     first, second = units.read(left_unit), units.read(right_unit)
     if first and second:
         if first[0] != second[0]:
@@ -442,14 +444,13 @@ def same_angle(left: Node, right: Node) -> bool:
     return same_scalar(first, second)
 
 
-def same_letter_unit(left: Node, right: Node) -> bool:
-    """`10\\text{ m}` against `10m`, where m reads as a variable."""
-    for node, other in ((left, right), (right, left)):
-        value, unit = quantity(node)
-        name = units.words(unit)
-        if unit and len(name) == 1 and other.head == "mul" and other.args[1] == Node("sym", (), name):
-            return same(value, other.args[0])
-    return False
+def letter_unit(node: Node, unit: str, other: str) -> tuple[Node, str]:
+    """`1000 g` beside a side with a unit: its last letter is one too, no variable."""
+    if not unit and other and node.head == "mul" and node.args[1].head == "sym":
+        name = node.args[1].value
+        if units.read(name) and not algebra.symbols(node.args[0]):
+            return node.args[0], name
+    return node, unit
 
 
 # Relations and sets of real numbers

@@ -473,8 +473,8 @@ class Parser:
                 self.at += 1
                 return Node("based", (), (str(inner.value), base_of(self.group_or_token())))
             return inner
-        if opener == "{":
-            return Node("set", tuple(items))
+        if opener == "{":  # braces group in LaTeX; only \\{ \\} is a set
+            return Node("list", tuple(items))
         if opener == r"\langle":
             return Node("tuple", tuple(items), ("(", ")"))
         return Node("tuple", tuple(items), (opener, closer))

@@ -116,7 +116,7 @@ def unwrap(text: str) -> str:
     for _ in range(4):
         before = text
         text = text.strip()
-        if text.endswith(".") and not text.endswith(".."):
+        if text.endswith((".", ",", ";")) and not text.endswith((".." , "\\,", "\\;")):
             text = text[:-1].rstrip()
         for left, right in WRAPPERS:
             inner = text[len(left) : -len(right)]
