@@ -23,12 +23,17 @@ TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}
 PLAIN_WORDS = re.compile(r"[A-Za-z][A-Za-z.,'\- ]*")
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?(?:\s*[ap]\.?m\.?)?", re.I)
 VARIABLES = frozenset("abcdfghkmnpqrstuvwxyz")
+PHRASES = {
+    **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
+    **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set", "the empty set"), r"\emptyset"),
+}
 FUNCTION_NAMES = frozenset("fghFGHPQpq")
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 def same_answer(answer: str, gold: str) -> bool:
     """Whether two cleaned answers are equal. Raises `Unreadable`, `TooBig` or `Undefined`."""
+    answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in (answer, gold))
     as_text = same_text(answer, gold)
     if as_text is not None:
         return as_text
@@ -129,7 +134,8 @@ def is_words(text: str) -> bool:
 
 
 def spelled(words: str) -> str:
-    return re.sub(r"^(?:the|a|an) ", "", re.sub(r"[^a-z0-9]+", " ", words.casefold()).strip())
+    text = re.sub(r"^(?:the|a|an) ", "", re.sub(r"[^a-z0-9]+", " ", words.casefold()).strip())
+    return text.replace(" and ", " ")
 
 
 def clock(text: str) -> str:
@@ -167,7 +173,7 @@ def same(answer: Node, gold: Node) -> bool:
         return answer.head == gold.head and based_value(answer) == based_value(gold)
     if is_relation(answer) or is_relation(gold):
         return same_relation(answer, gold)
-    if is_real_set(answer) or is_real_set(gold):
+    if is_real_set(answer) or is_real_set(gold) or is_conjunction(answer) or is_conjunction(gold):
         return same_reals(answer, gold)
     for head, compare in COMPOUND.items():
         if head in (answer.head, gold.head):
@@ -227,14 +233,16 @@ def assigned(node: Node) -> Node | None:
 
     In a chain every term after the name must agree: `x = 2 + 3 = 5` is 5, `x = 4 = 5` is nothing.
     """
-    if node.head != "rel" or set(node.value) != {"="}:
+    if node.head != "rel" or not set(node.value) <= {"=", "~"}:
         return None
     first, rest = node.args[0], node.args[1:]
+    if "~" in node.value:  # x = 1/3 ~ 0.33 is 1/3; x ~ 11 is 11
+        rest = rest[: max(node.value.index("~"), 1)]
     is_name = first.head == "sym" or is_application(first) or is_symbols(first)
     if first.head == "fn" or not is_name:
         if algebra.symbols(node) or any(arg.head not in SCALARS for arg in node.args):
             return None
-        rest = node.args
+        rest = (first, *rest) if "~" not in node.value else (first,)
     elif any(first.value in algebra.symbols(term) for term in rest if first.head == "sym"):
         return None
     try:
@@ -338,6 +346,8 @@ def same_list(left: Node, right: Node) -> bool:
         return both and same_items(left.args, right.args, ordered=True)
     if left.head != right.head:
         return False
+    if "and" in (left.value, right.value) and all(arg.head == "rel" for arg in left.args + right.args):
+        return same_reals(left, right)
     return same_items(left.args, right.args, ordered=False)
 
 
@@ -551,6 +561,15 @@ def is_real_set(node: Node) -> bool:
     return node.head == "tuple" and len(node.args) == 2 and node.value in (("(", "]"), ("[", ")"))
 
 
+def is_conjunction(node: Node) -> bool:
+    """`x > 1 and x < 3`."""
+    return node.head == "list" and node.value == "and" and bool(node.args) and all(inequality(arg) for arg in node.args)
+
+
+def inequality(node: Node) -> bool:
+    return node.head == "rel" and set(node.value) <= set(FLIPPED)
+
+
 def variable_of(node: Node) -> str | None:
     """The one variable that a relation is about (`0 \\le x < 1`, `x \\in ...`), or None."""
     if node.head == "list":
@@ -595,6 +614,11 @@ def intervals(node: Node) -> list[Interval]:
         if low > high:
             raise Unreadable("the ends are in the wrong order")
         return [(low, node.value[0] == "[", high, node.value[1] == "]")]
+    if head == "list" and args and node.value == "and":
+        result = merged(intervals(args[0]))
+        for arg in args[1:]:
+            result = intersection(result, merged(intervals(arg)))
+        return result
     if head == "list" and args and all(arg.head == "rel" for arg in args):
         return [interval for arg in args for interval in intervals(arg)]
     if head == "rel":

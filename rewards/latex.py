@@ -185,7 +185,10 @@ class Parser:
 
     def answer(self) -> Node:
         items, _ = self.items(())
-        return items[0] if len(items) == 1 else Node("list", tuple(items))
+        joined = {t.text for t in self.tokens if t.kind == "word" and t.text in ("and", "or")}
+        commas = any(t.kind == "op" and t.text in (",", ";") for t in self.tokens)
+        conjunction = "and" if joined == {"and"} and not commas else None
+        return items[0] if len(items) == 1 else Node("list", tuple(items), conjunction)
 
     def items(self, closers: tuple[str, ...]) -> tuple[list[Node], str]:
         """Expressions between commas, semicolons, "and", "or", up to one of `closers` (taken)."""

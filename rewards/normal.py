@@ -93,6 +93,9 @@ SIMPLE = [
     (re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),  # thousands: 10{,}000  10,\!000  10\,000
     (re.compile(r"(?<!\\)\\(?:!|,|;|:|>|quad|qquad|enspace|thinspace| )(?![a-zA-Z])|~"), " "),
 ]  # fmt: skip
+INNER_MATH = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$")
+TEXT_NUMBER = re.compile(r"\\text\s*\{([^{}]*\d[^{}]*)\}")
+FOREIGN_MONEY = re.compile(r"([€£])\s?([\d.,]*\d)|([\d.,]*\d)\s?([€£])")
 WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")]
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}$", re.DOTALL)
 SPACES = re.compile(r"\s+")
@@ -105,10 +108,18 @@ def clean(text: str) -> str:
     -> space, runs of white space -> one space.
     """
     text = unwrap(to_ascii(text))
+    if text.count("$") >= 2:
+        text = INNER_MATH.sub(r"\1", text)
+    if not text.isascii() and (money := FOREIGN_MONEY.fullmatch(text)):
+        text = (money.group(2) or money.group(3)) + r"\text{ euro}".replace(
+            "euro", "euro" if "€" in text else "gbp"
+        )
     if "\\" in text or "~" in text:
         for pattern, spelling in SIMPLE:
             text = pattern.sub(spelling, text)
-    return SPACES.sub(" ", unwrap(text)).strip()
+    text = SPACES.sub(" ", unwrap(text)).strip()
+    whole = TEXT_NUMBER.fullmatch(text)
+    return whole.group(1).strip() if whole else text
 
 
 def unwrap(text: str) -> str:
