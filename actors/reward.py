@@ -160,6 +160,8 @@ class RewardWorker:
         self.math = rewards.math.Grader(spec.processes, spec.math_timeout)
         self.code = rewards.code.Grader(spec.processes, limits, spec.allow_unsafe)
         self.lanes = {name: Lane(name, spec.processes, spec.in_flight) for name in ("math", "code", "function")}
+        if "math" in spec.weights:
+            self.lanes["math"].threads.submit(self.math.warm)
         self.counts: Counter[tuple[str, str]] = Counter()
         self.latencies: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_LATENCIES))
         self.published = Published.when_in_ray(index)
@@ -262,7 +264,9 @@ class RewardWorker:
         self.counts[kind or "none", verdict.reason] += 1
         self.latencies[verdict.reason].append(seconds)
         if self.published is not None:
-            self.published.count(kind or "none", verdict, seconds, {name: lane.depth for name, lane in self.lanes.items()})
+            self.published.count(
+                kind or "none", verdict, seconds, {name: lane.depth for name, lane in self.lanes.items()}
+            )
 
     def stats(self) -> dict[str, Any]:
         """Counts and latencies (seconds) by reason, queue depths, the sandbox's tier, replaced processes."""
@@ -314,7 +318,9 @@ class Published:
         tags = ("worker", "kind", "reason")
         self.verdicts = RayCounter("srm_reward_verdicts", "graded completions", tag_keys=tags)
         bounds = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
-        self.seconds = Histogram("srm_reward_seconds", "seconds to grade a completion", boundaries=bounds, tag_keys=tags)
+        self.seconds = Histogram(
+            "srm_reward_seconds", "seconds to grade a completion", boundaries=bounds, tag_keys=tags
+        )
         self.queued = Gauge("srm_reward_queued", "completions waiting or being graded", tag_keys=("worker", "kind"))
 
     @staticmethod

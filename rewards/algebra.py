@@ -405,7 +405,14 @@ FUNCTIONS: dict[str, Any] = {
 }
 for _name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth"):
     FUNCTIONS[_name] = guarded(_name)
-for _name, _of in (("sin", "asin"), ("cos", "acos"), ("tan", "atan"), ("cot", "acot"), ("sec", "asec"), ("csc", "acsc")):
+for _name, _of in (
+    ("sin", "asin"),
+    ("cos", "acos"),
+    ("tan", "atan"),
+    ("cot", "acot"),
+    ("sec", "asec"),
+    ("csc", "acsc"),
+):
     FUNCTIONS["arc" + _name] = guarded(_of, 1e50)
 
 

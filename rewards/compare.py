@@ -197,7 +197,7 @@ def same_rounded(cut: Node, exact: Node) -> bool:
     if literal.head != "dec" or literal.value[2] < 6 or algebra.symbols(exact):
         return False
     value, places, _ = literal.value
-    if places <= 0 or algebra.rational(exact) is not None and exact.head in ("num", "neg"):
+    if places <= 0 or (algebra.rational(exact) is not None and exact.head in ("num", "neg")):
         return False
     other = exact.args[0] if exact.head == "neg" else exact
     if other.head == "dec" and other.value[1] <= places:
@@ -214,7 +214,12 @@ def simplified(node: Node) -> Node:
     """Without the parts that say nothing: `x =`, `f(x) =`, a one-item list, words for no unit."""
     while True:
         inner = assigned(node)
-        if inner is None and node.head in ("list", "tuple") and len(node.args) == 1 and node.value in (None, ("(", ")")):
+        if (
+            inner is None
+            and node.head in ("list", "tuple")
+            and len(node.args) == 1
+            and node.value in (None, ("(", ")"))
+        ):
             inner = node.args[0]
         if inner is None and node.head == "qty" and units.is_none(node.value):
             inner = node.args[0]
@@ -252,7 +257,7 @@ def assigned(node: Node) -> Node | None:
     return rest[-1] if agreed else None
 
 
-SCALARS = frozenset("num dec const add mul div neg pow fact fn percent deg".split())
+SCALARS = frozenset(["num", "dec", "const", "add", "mul", "div", "neg", "pow", "fact", "fn", "percent", "deg"])
 
 
 def is_application(node: Node) -> bool:
@@ -336,7 +341,8 @@ def same_set(left: Node, right: Node) -> bool:
         return same_items(distinct(left.args), distinct(right.args), ordered=False)
     if left.head == "tuple" or right.head == "tuple":
         return False
-    return same_items(*(distinct(n.args if n.head in ("set", "list") else (n,)) for n in (left, right)), ordered=False)
+    first, second = (distinct(n.args if n.head in ("set", "list") else (n,)) for n in (left, right))
+    return same_items(first, second, ordered=False)
 
 
 def same_list(left: Node, right: Node) -> bool:
@@ -419,7 +425,9 @@ def same_quantity(answer: Node, gold: Node) -> bool:
     if {units.words(left_unit), units.words(right_unit)} & {"radian", "rad"}:
         return same_angle(answer, gold)
     one, other = units.words(left_unit), units.words(right_unit)
-    return (one == other or one.split()[-1:] == other.split()[-1:] or one in other or other in one) and same(left, right)
+    return (one == other or one.split()[-1:] == other.split()[-1:] or one in other or other in one) and same(
+        left, right
+    )
 
 
 def nested(node: Node) -> bool:

@@ -63,13 +63,17 @@ TOKEN = re.compile(
 )
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth "
-    "ln log lg exp gcd lcm min max det deg re im asin acos atan abs floor ceil sgn".split()
+    """
+    sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth ln log lg exp
+    gcd lcm min max det deg re im asin acos atan abs floor ceil sgn
+    """.split()
 )
 ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log10"}
 GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
+    """
+    alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho
+    sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar
+    """.split()
 )
 WORDS = frozenset({"pi", "sqrt", "inf", "infinity", "infty", "oo", "and", "or", "frac", "in", "union", "U"})
 RELATIONS = {
@@ -302,8 +306,10 @@ class Parser:
             name = token.text[1:]
             if name in FUNCTIONS:
                 return not stop_at_functions
-            return name in GREEK or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline") or (
-                token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert")
+            return (
+                name in GREEK
+                or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline")
+                or (token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert"))
             )
         if token.kind == "env":
             return token.text.startswith(r"\begin")
@@ -346,7 +352,7 @@ class Parser:
 
     def after_power(self, node: Node) -> Node:
         while token := self.take("!", "%", r"\%"):
-            node = Node("fact" if token.text == "!" else "percent", (node,))
+            node = Node("fact", (node,)) if token.text == "!" else percent(node)
         return node
 
     def exponent(self) -> Node:
@@ -370,12 +376,12 @@ class Parser:
                     raise Unreadable("double factorial")
                 node = Node("fact", (node,))
             elif self.take("%", r"\%"):
-                node = Node("percent", (node,))
+                node = percent(node)
             elif self.take("'", r"\prime"):
                 node = Node("fn", (node,), "prime")
             elif (token := self.peek()) is not None and token.kind == "text" and is_percent(token.text):
                 self.at += 1
-                node = Node("percent", (node,))
+                node = percent(node)
             else:
                 return node
 
@@ -603,6 +609,12 @@ class Parser:
 
 def environment(token: str) -> str:
     return token[token.index("{") + 1 : token.index("}")].rstrip("*")
+
+
+def percent(node: Node) -> Node:
+    if node.head == "percent":
+        raise Unreadable("percent of percent")
+    return Node("percent", (node,))
 
 
 def is_percent(text: str) -> bool:

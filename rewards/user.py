@@ -21,7 +21,11 @@ from typing import Any
 from rewards.processes import Died, Failure, Pool, receive, send
 
 SIGNATURE = "reward(prompt: str, completion: str, answer: str | None) -> float"
-PARAMETERS = (("prompt", {str}), ("completion", {str}), ("answer", {str, type(None)}))
+PARAMETERS: tuple[tuple[str, set[type]], ...] = (
+    ("prompt", {str}),
+    ("completion", {str}),
+    ("answer", {str, type(None)}),
+)
 RESULTS = {float, int, bool}
 START_TIMEOUT = 60.0  # seconds to import the user's module
 
@@ -140,5 +144,3 @@ def members(hint: Any) -> set[Any]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return set(typing.get_args(hint))
     return {hint}
-
-

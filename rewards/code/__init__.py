@@ -83,7 +83,8 @@ class Result:
 def code_of(completion: str, asked: frozenset[str]) -> str | None:
     """The last fenced block after the thinking that defines one of `asked`, else the last block.
 
-    Without a fence the whole text counts, if it is Python. None where there is no code.
+    Without a fence the whole text counts, if it is Python that defines what is asked for. None where
+    there is no code.
     """
     text = extract.after_thinking(completion)
     if text is None:
@@ -91,11 +92,14 @@ def code_of(completion: str, asked: frozenset[str]) -> str | None:
     blocks = [body for language, body in FENCE.findall(text) if language in PYTHON]
     if blocks:
         return next((block for block in reversed(blocks) if defines(block, asked)), blocks[-1])
-    return text if text.strip() and "```" not in text and compiles(text) else None
+    plain = "```" not in text and (defines(text, asked) or not asked) and bool(text.strip())
+    return text if plain and compiles(text) else None
 
 
 def defines(code: str, names: frozenset[str]) -> bool:
-    return any(re.search(rf"^(?:async\s+)?(?:def|class)\s+{re.escape(n)}\b|^{re.escape(n)}\s*=", code, re.M) for n in names)
+    return any(
+        re.search(rf"^(?:async\s+)?(?:def|class)\s+{re.escape(n)}\b|^{re.escape(n)}\s*=", code, re.M) for n in names
+    )
 
 
 def compiles(code: str) -> bool:
@@ -174,7 +178,9 @@ class Grader:
     only: insist on one tier. allow_unsafe: where no tier holds, run without one rather than refuse.
     """
 
-    def __init__(self, slots: int = 1, limits: Limits | None = None, allow_unsafe: bool = False, only: str = "") -> None:
+    def __init__(
+        self, slots: int = 1, limits: Limits | None = None, allow_unsafe: bool = False, only: str = ""
+    ) -> None:
         self.sandbox = Sandbox(slots, limits, allow_unsafe, only)
         self.limits = self.sandbox.limits
 
@@ -232,7 +238,11 @@ class Grader:
         passed, reason = 0, "correct"
         for test in tests:
             left = deadline - time.monotonic()
-            why = "timeout" if left <= 0 else judge(self.sandbox.run(program_job(code, test["stdin"], left)), test["stdout"])
+            why = (
+                "timeout"
+                if left <= 0
+                else judge(self.sandbox.run(program_job(code, test["stdin"], left)), test["stdout"])
+            )
             passed += why == "correct"
             if reason == "correct":
                 reason = why

@@ -24,7 +24,13 @@ def grade_record(record: dict[str, Any], grader: Grader) -> dict[str, Any]:
 
 
 def answer(correct: bool | None, passed: int, total: int, reason: str, grader: Grader) -> dict[str, Any]:
-    return {"correct": correct, "passed": passed, "total": total, "reason": reason, "sandbox": grader.tier or "unavailable"}
+    return {
+        "correct": correct,
+        "passed": passed,
+        "total": total,
+        "reason": reason,
+        "sandbox": grader.tier or "unavailable",
+    }
 
 
 def main(argv: list[str]) -> int:

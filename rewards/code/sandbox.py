@@ -161,7 +161,14 @@ def command(tier: str, fd: int) -> list[str]:
 
 
 def bubblewrap() -> list[str]:
-    words = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
+    words = [
+        shutil.which("bwrap") or "bwrap",
+        "--unshare-all",
+        "--unshare-user",
+        "--disable-userns",
+        "--die-with-parent",
+        "--new-session",
+    ]
     words += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP", "--hostname", "sandbox"]
     for folder in installation():
         words += ["--ro-bind", folder, folder]
@@ -311,7 +318,9 @@ class Sandbox:
     only: use this tier or none at all.
     """
 
-    def __init__(self, slots: int = 1, limits: Limits | None = None, allow_unsafe: bool = False, only: str = "") -> None:
+    def __init__(
+        self, slots: int = 1, limits: Limits | None = None, allow_unsafe: bool = False, only: str = ""
+    ) -> None:
         self.limits = limits or Limits()
         self.why: dict[str, str] = {}
         self.program = b""
@@ -336,7 +345,7 @@ class Sandbox:
         return ""
 
     def _try(self, tier: str) -> str:
-        """"" if a template of this tier starts and runs something, else what failed."""
+        """ "" if a template of this tier starts and runs something, else what failed."""
         if not sys.platform.startswith("linux"):
             return "Linux only"
         if tier == "bubblewrap" and not shutil.which("bwrap"):
@@ -420,7 +429,10 @@ def call_job(code: str, job: dict[str, Any], seconds: float) -> Callable[[Templa
             results, checker_end = pipes.pair()
             candidate_side, checker_side = pipes.inner_pair()
             output = pipes.output()
-            roles = [["checker", False, [checker_end, checker_side, output]], ["candidate", True, [candidate_side, output]]]
+            roles = [
+                ["checker", False, [checker_end, checker_side, output]],
+                ["candidate", True, [candidate_side, output]],
+            ]
             return template.run(roles, pipes, [(results, {**job, "code": code})], seconds)
         finally:
             pipes.close()

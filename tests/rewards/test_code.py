@@ -1,5 +1,7 @@
 """The code grader: HumanEval, MBPP, every form of test, what cannot fool it, its command line."""
 
+# ruff: noqa: E501
+
 import ast
 import json
 import subprocess
@@ -174,8 +176,13 @@ def test_plain_values_arrive_as_they_are(grader: Grader, expression: str) -> Non
 
 def test_iterators_types_and_builtin_names(grader: Grader) -> None:
     assert grader.grade("def f(): return (i for i in range(3))", ["assert list(f()) == [0, 1, 2]"]).correct is True
-    assert grader.grade("def f(): return map(str, [1])", ["assert f() != ['1']", "assert list(f()) == ['1']"]).correct is True
-    assert grader.grade("def pick(xs, t): return [x for x in xs if type(x) is t]", ["assert pick([1, 'a'], int) == [1]"]).correct
+    assert (
+        grader.grade("def f(): return map(str, [1])", ["assert f() != ['1']", "assert list(f()) == ['1']"]).correct
+        is True
+    )
+    assert grader.grade(
+        "def pick(xs, t): return [x for x in xs if type(x) is t]", ["assert pick([1, 'a'], int) == [1]"]
+    ).correct
     assert grader.grade("def sum(a, b): return a - b", ["assert sum(3, 1) == 2"]).correct is True
     named = "from collections import namedtuple\nP = namedtuple('P', 'x y')\ndef f(): return P(1, 2)"
     assert grader.grade(named, ["assert f() == (1, 2)"]).correct is True
@@ -233,7 +240,10 @@ def test_score(grader: Grader) -> None:
 
 
 def test_the_module_s_own_function() -> None:
-    assert rewards.code.score("```python\ndef f(x): return 49\n```", [{"fn": "f", "args": [7], "expected": 49}]).correct is True
+    assert (
+        rewards.code.score("```python\ndef f(x): return 49\n```", [{"fn": "f", "args": [7], "expected": 49}]).correct
+        is True
+    )
 
 
 # Command line
@@ -249,14 +259,32 @@ def test_command_line_keeps_the_order_and_survives_bad_lines() -> None:
         json.dumps({"code": 5, "tests": tests}),
         json.dumps({"completion": "```python\ndef f(x): return 49\n```", "tests": tests}),
         json.dumps([1]),
-        json.dumps({"code": "def f(x): return 49", "tests": "def check(candidate): assert candidate(7) == 49", "entry_point": "f"}),
+        json.dumps(
+            {
+                "code": "def f(x): return 49",
+                "tests": "def check(candidate): assert candidate(7) == 49",
+                "entry_point": "f",
+            }
+        ),
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "rewards.code", "--workers", "2"], input="\n".join(lines), cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "rewards.code", "--workers", "2"],
+        input="\n".join(lines),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0 and "sandbox tier: " in done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [r["reason"] for r in results] == ["correct", "bad_input", "wrong", "bad_input", "correct", "bad_input", "correct"]
+    assert [r["reason"] for r in results] == [
+        "correct",
+        "bad_input",
+        "wrong",
+        "bad_input",
+        "correct",
+        "bad_input",
+        "correct",
+    ]
     assert [r.get("line") for r in results] == [None, 2, None, 4, None, 6, None]
     assert all({"correct", "reason", "seconds"} <= r.keys() for r in results)
     assert {"passed", "total", "sandbox"} <= results[0].keys()

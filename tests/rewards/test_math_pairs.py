@@ -18,7 +18,9 @@ def grader() -> Iterator[Grader]:
     ours.close()
 
 
-def disagreements(grader: Grader, pairs: list[tuple[str, str]], expected: bool) -> list[tuple[tuple[str, str], Verdict]]:
+def disagreements(
+    grader: Grader, pairs: list[tuple[str, str]], expected: bool
+) -> list[tuple[tuple[str, str], Verdict]]:
     return [(p, v) for p, v in zip(pairs, grader.grade(pairs), strict=True) if v.correct is not expected]
 
 
@@ -52,7 +54,9 @@ def test_percentages(grader: Grader) -> None:
 def test_everything_equals_itself(grader: Grader) -> None:
     texts = sorted({text for pair in SAME for text in pair[:2]})
     assert disagreements(grader, [(text, text) for text in texts], True) == []
-    spaced = [(f" {text} ", f"${text}$") for text in texts if "$" not in text and r"\(" not in text and r"\[" not in text]
+    spaced = [
+        (f" {text} ", f"${text}$") for text in texts if "$" not in text and r"\(" not in text and r"\[" not in text
+    ]
     assert disagreements(grader, spaced, True) == []
 
 

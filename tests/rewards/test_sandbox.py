@@ -1,5 +1,7 @@
 """The sandbox holds: hostile programs by tier, the table of `rewards.code`, nothing left behind."""
 
+# ruff: noqa: E501
+
 import os
 import re
 import subprocess
@@ -115,7 +117,7 @@ def table() -> dict[str, dict[str, str]]:
 
 
 def attack(row: str, body: str, tier: str, scratch: Path) -> str:
-    if "def f" in body or "_exit(0)" in body and "fork" not in body or "while True" in body:
+    if "def f" in body or ("_exit(0)" in body and "fork" not in body) or "while True" in body:
         code = body
     else:
         filled = body.format(victim=os.getpid(), scratch=scratch)
@@ -162,7 +164,12 @@ def test_tmp_is_private_and_small_in_bubblewrap() -> None:
 
 def run_here(code: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -208,7 +215,13 @@ def test_an_ordinary_user_gets_a_sandbox_too() -> None:
     python = "/usr/bin/python3"
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-c", REPORT]
-    done = subprocess.run(command, env={"PYTHONPATH": f"{ROOT}:{packages}", "PATH": os.environ["PATH"]}, cwd="/", capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        env={"PYTHONPATH": f"{ROOT}:{packages}", "PATH": os.environ["PATH"]},
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.split(" ")[0] in ("bubblewrap", "landlock"), done.stderr
 
 
@@ -257,5 +270,3 @@ def test_the_environment_inside_is_empty(grader: Grader) -> None:
         tests[0]["expected"] = ["LC_ALL", "PWD", "PYTHONHASHSEED"]
         result = grader.grade(code, tests)
     assert result.correct is True
-
-

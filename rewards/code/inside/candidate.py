@@ -64,12 +64,16 @@ def attempt(action):
     except wire.Closed:
         raise
     except BaseException as error:
-        kind = next((k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"), "Exception")
-        try:
-            text = str(error)[:500]
-        except BaseException:
-            text = ""
-        return ["raise", kind, text]
+        return raised(error)
+
+
+def raised(error):
+    kind = next((k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"), "Exception")
+    try:
+        text = str(error)[:500]
+    except BaseException:
+        text = ""
+    return ["raise", kind, text]
 
 
 def answer(request, space, references):
@@ -115,14 +119,10 @@ def run_program(channel):
         if error.code not in (None, 0):
             status = ["raise", "SystemExit", ""]
     except BaseException as error:
-        status = attempt(lambda: raise_again(error))
+        status = raised(error)
     try:
         sys.stdout.flush()
     except BaseException:
         status = ["raise", "OSError", "standard output"]
     wire.write_frame(channel, status)
     os._exit(0)
-
-
-def raise_again(error):
-    raise error

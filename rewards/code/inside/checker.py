@@ -57,7 +57,9 @@ class Link:
 
     def call(self, function, args, kwargs):
         forms = [wire.encode(a, self.outgoing) for a in args]
-        return self.value(self.ask(["call", function, forms, {k: wire.encode(v, self.outgoing) for k, v in kwargs.items()}]))
+        return self.value(
+            self.ask(["call", function, forms, {k: wire.encode(v, self.outgoing) for k, v in kwargs.items()}])
+        )
 
     def get(self, name):
         return self.value(self.ask(["get", name]))
@@ -146,7 +148,8 @@ class Opaque:
 def serve(results, channel):
     """Tests from `results`, the candidate behind `channel`; one frame back.
 
-    In: {"code": the candidate's, passed on unread, "kind": "calls" | "asserts" | "script", "tests": ..., "entry_point": ..., "prompt": ...}
+    In: {"code": the candidate's, passed on unread, "kind": "calls" | "asserts" | "script", "tests": ...,
+        "entry_point": name or None, "prompt": text or None}
     Out: {"passed": n, "total": n, "reason": word}
     """
     job = wire.read_frame(results, limit=64 << 20)
@@ -181,8 +184,9 @@ def loaded(link):
     if reply[0] == "ready" and len(reply) == 2 and isinstance(reply[1], dict):
         return {name: kind for name, kind in reply[1].items() if isinstance(kind, str)}
     if reply[0] == "raise" and len(reply) == 3 and isinstance(reply[1], str):
-        raise Stop({"SyntaxError": "rejected_syntax", "IndentationError": "rejected_syntax", "TabError": "rejected_syntax",
-                    "MemoryError": "memory"}.get(reply[1], "runtime_error"))  # fmt: skip
+        if reply[1] in ("SyntaxError", "IndentationError", "TabError"):
+            raise Stop("rejected_syntax")
+        raise Stop("memory" if reply[1] == "MemoryError" else "runtime_error")
     raise Stop("bad_type")
 
 

@@ -17,13 +17,21 @@ import struct
 MAX_FRAME = 8 << 20
 MAX_DEPTH = 200
 MAX_ITEMS = 1_000_000
-TYPES = {t.__name__: t for t in (int, float, str, bool, list, tuple, dict, set, frozenset, bytes, complex, object, type)}
+TYPES = {
+    t.__name__: t for t in (int, float, str, bool, list, tuple, dict, set, frozenset, bytes, complex, object, type)
+}
 TYPES["NoneType"] = type(None)
-ITERATORS = tuple(
-    type(x)
-    for x in (map(abs, ()), filter(None, ()), zip(), reversed([]), enumerate(()), iter([]), iter(()), iter({}), iter(set()), (x for x in ()))
-)  # fmt: skip
-KEYS, VALUES, ITEMS = type({}.keys()), type({}.values()), type({}.items())
+EMPTY: dict = {}
+ITERATORS = (
+    map,
+    filter,
+    zip,
+    reversed,
+    enumerate,
+    *(type(iter(x)) for x in ([], (), EMPTY, "", range(0), frozenset())),
+)
+ITERATORS += (type(reversed([])), type(x for x in ()))
+KEYS, VALUES, ITEMS = type(EMPTY.keys()), type(EMPTY.values()), type(EMPTY.items())
 HEADER = struct.Struct("!I")
 
 
@@ -175,7 +183,8 @@ DECODERS = {
     "ba": lambda v, sub: bytearray.fromhex(v), "c": lambda v, sub: complex(*(sub(x) for x in v)),
     "r": lambda v, sub: range(*v), "D": lambda v, sub: decimal.Decimal(v), "F": lambda v, sub: fractions.Fraction(*v),
     "T": lambda v, sub: TYPES[v], "date": lambda v, sub: datetime.date.fromisoformat(v),
-    "time": lambda v, sub: datetime.time.fromisoformat(v), "datetime": lambda v, sub: datetime.datetime.fromisoformat(v),
+    "time": lambda v, sub: datetime.time.fromisoformat(v),
+    "datetime": lambda v, sub: datetime.datetime.fromisoformat(v),
     "delta": lambda v, sub: datetime.timedelta(*v), "keys": lambda v, sub: dict.fromkeys(sub(x) for x in v).keys(),
     "items": lambda v, sub: dict(sub(x) for x in v).items(),
 }  # fmt: skip
