@@ -594,6 +594,8 @@ def variable_of(node: Node) -> str | None:
 
 def same_reals(left: Node, right: Node) -> bool:
     """Two sets of reals as sorted lists of disjoint intervals with equal ends."""
+    if left.head not in SETS or right.head not in SETS:
+        return False
     first, second = merged(intervals(left)), merged(intervals(right))
     return len(first) == len(second) and all(
         a[1] == b[1] and a[3] == b[3] and ends_agree(a[0], b[0]) and ends_agree(a[2], b[2])
@@ -601,6 +603,7 @@ def same_reals(left: Node, right: Node) -> bool:
     )
 
 
+SETS = frozenset({"cup", "cap", "setminus", "reals", "set", "tuple", "list", "rel"})
 Interval = tuple[Any, bool, Any, bool]  # low, low included, high, high included
 
 

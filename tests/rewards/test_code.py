@@ -1,7 +1,5 @@
 """The code grader: HumanEval, MBPP, every form of test, what cannot fool it, its command line."""
 
-# ruff: noqa: E501
-
 import ast
 import json
 import subprocess
@@ -9,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -69,13 +67,13 @@ def test_every_solution_of_mbpp_passes(grader: Grader) -> None:
 class Mutate(ast.NodeTransformer):
     """Another comparison, another operator, another constant: the first that it meets."""
 
-    SWAPS = {ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    SWAPS: ClassVar[dict[type, type]] = {ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.LtE: ast.Gt, ast.GtE: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
              ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Mod: ast.FloorDiv, ast.In: ast.NotIn}  # fmt: skip
 
     def __init__(self) -> None:
         self.done = False
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
+    def generic_visit(self, node: Any) -> Any:
         if not self.done and isinstance(node, ast.Compare) and type(node.ops[0]) in self.SWAPS:
             node.ops[0] = self.SWAPS[type(node.ops[0])]()
             self.done = True

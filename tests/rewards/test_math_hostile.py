@@ -1,7 +1,5 @@
 """Hostile answers: nothing runs, hangs, or takes more than it may; any text gets a verdict."""
 
-# ruff: noqa: E501
-
 import os
 import time
 from collections.abc import Iterator
@@ -235,7 +233,6 @@ def test_what_is_read_equals_itself(grader: Grader, text: str) -> None:
 def test_rationals_are_exact(left, right) -> None:  # type: ignore[no-untyped-def]
     spellings = (f"{left}", rf"\frac{{{left.numerator}}}{{{left.denominator}}}", f"{left.numerator}/{left.denominator}")
     for spelling in spellings:
-        assert rewards.math.quick(spelling, str(right)) is None or rewards.math.quick(spelling, str(right)).correct == (
-            left == right
-        )  # type: ignore[union-attr]
+        verdict = rewards.math.quick(spelling, str(right))
+        assert verdict is None or verdict.correct == (left == right)
         assert grading.compare_pair(normal.clean(spelling), normal.clean(str(right)))[0] == (left == right)

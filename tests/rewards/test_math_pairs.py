@@ -32,7 +32,7 @@ def test_the_table_is_large_and_balanced() -> None:
 
 @pytest.mark.parametrize("way", [1, -1], ids=["as written", "turned round"])
 def test_same(grader: Grader, way: int) -> None:
-    assert disagreements(grader, [(a, g)[::way] for a, g, _ in SAME], True) == []
+    assert disagreements(grader, [(a, g) if way == 1 else (g, a) for a, g, _ in SAME], True) == []
 
 
 def test_different(grader: Grader) -> None:

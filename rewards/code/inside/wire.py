@@ -22,15 +22,9 @@ TYPES = {
 }
 TYPES["NoneType"] = type(None)
 EMPTY: dict = {}
-ITERATORS = (
-    map,
-    filter,
-    zip,
-    reversed,
-    enumerate,
-    *(type(iter(x)) for x in ([], (), EMPTY, "", range(0), frozenset())),
-)
-ITERATORS += (type(reversed([])), type(x for x in ()))
+EMPTIES: tuple = ([], (), EMPTY, "", range(0), frozenset())
+ITERATORS = (map, filter, zip, reversed, enumerate, *(type(iter(empty)) for empty in EMPTIES))
+ITERATORS += (type(reversed([])), type(item for item in EMPTIES))
 KEYS, VALUES, ITEMS = type(EMPTY.keys()), type(EMPTY.values()), type(EMPTY.items())
 HEADER = struct.Struct("!I")
 
