@@ -46,7 +46,9 @@ def test_the_update_changed_what_the_engine_says(loop):
     step(loop, 40, lr=3e-3)
     synchronise(loop)
     after = loop.run(loop.crew.sample(loop.stream[500]))
-    assert any(not np.array_equal(a.token_ids, b.token_ids) for a, b in zip(before.completions, after.completions, strict=True))
+    assert any(
+        not np.array_equal(a.token_ids, b.token_ids) for a, b in zip(before.completions, after.completions, strict=True)
+    )
 
 
 def test_a_dropped_push_stops_the_run_and_names_the_worker(loop):
