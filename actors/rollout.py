@@ -62,6 +62,7 @@ class RolloutWorker:
         self.engine: Any = None
         self.pulled: SharedFile | None = None  # weights that came from another node
         self._request_numbers = itertools.count()
+        self._loading = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"RolloutWorker({self.name}, version {self.version}, {self.state})"
@@ -69,7 +70,7 @@ class RolloutWorker:
     async def start(self) -> dict[str, Any]:
         """Start the engine: 20 to 60 s. Returns facts for the log."""
         began = time.time()
-        _prepare_environment(self.spec)
+        prepare_environment(self.spec)
         import ray
         from transformers import AutoTokenizer
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -139,6 +140,11 @@ class RolloutWorker:
 
     async def load_weights(self, update: WeightUpdate) -> float:
         """Pull one version into the engine; requests in flight wait and go on with it. Returns seconds."""
+        # A push that missed its time limit may still be under way; the next one waits for it.
+        async with self._loading:
+            return await self._load_weights(update)
+
+    async def _load_weights(self, update: WeightUpdate) -> float:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         began = time.perf_counter()
@@ -204,7 +210,7 @@ def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
     return versions
 
 
-def _prepare_environment(spec: EngineSpec) -> None:
+def prepare_environment(spec: EngineSpec) -> None:
     """Set before vLLM is imported here and in the engine process that it starts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"

@@ -7,6 +7,7 @@ import pytest
 
 # Thread pools that spin while they wait starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session")
