@@ -27,7 +27,7 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 . requirements/indexes.sh
 
-VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q "${args[@]}" -r "$lock" --no-deps
+VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps -e .
 
 # `ray job submit --working-dir . -- .venv/bin/python ...` runs in a copy of this folder. Of .venv only

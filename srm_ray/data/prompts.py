@@ -62,9 +62,14 @@ class PromptStream:
             self[index]
 
 
-def training_stream(config: DataConfig, tokenizer: Any, *, seed: int, limit: int) -> PromptStream:
-    """The stream that a run trains on. limit: tokens that a prompt may have."""
-    tasks = _read_tasks(config, config.path, config.split)
+def training_stream(
+    config: DataConfig, tokenizer: Any, *, seed: int, limit: int, graded: bool = True
+) -> PromptStream:
+    """The stream that a run trains on. limit: tokens that a prompt may have.
+
+    graded: rows must have an answer or tests; False where a reward function of the user's own decides.
+    """
+    tasks = _read_tasks(config, config.path, config.split, graded)
     if tasks is None:
         return PromptStream(_generator(config.generator, seed, "train"), tokenizer, system=config.system, limit=limit)
     return PromptStream(_shuffled(tasks, seed), tokenizer, system=config.system, limit=limit, size=len(tasks))
@@ -74,7 +79,7 @@ def held_out_prompts(config: DataConfig, tokenizer: Any, *, count: int, limit: i
     """Up to `count` problems that training never sees; empty where the config names none."""
     if config.path and not config.eval_path:
         return []
-    tasks = _read_tasks(config, config.eval_path, config.eval_split)
+    tasks = _read_tasks(config, config.eval_path, config.eval_split, graded=True)
     if tasks is None:
         made = arithmetic.problems(HELD_OUT_SEED, count, "held_out")
         tasks = [_arithmetic_task(problem) for problem in made]
@@ -83,11 +88,11 @@ def held_out_prompts(config: DataConfig, tokenizer: Any, *, count: int, limit: i
     return [stream[index] for index in range(len(chosen))]
 
 
-def _read_tasks(config: DataConfig, path: str, split: str) -> list[Task] | None:
+def _read_tasks(config: DataConfig, path: str, split: str, graded: bool) -> list[Task] | None:
     if path:
-        return read_jsonl(Path(path))
+        return read_jsonl(Path(path), graded=graded)
     if config.name:
-        return _read_dataset(config.name, config.subset, split)
+        return _read_dataset(config.name, config.subset, split, graded)
     return None
 
 
@@ -117,11 +122,11 @@ def _shuffled(tasks: list[Task], seed: int) -> Callable[[int], Task]:
 # Files and datasets
 
 
-def read_jsonl(path: Path) -> list[Task]:
+def read_jsonl(path: Path, *, graded: bool = True) -> list[Task]:
     """Tasks of a JSONL file; every problem is a UserError with the file's name and line number."""
     if not path.is_file():
         raise UserError(f"data file {path} does not exist")
-    tasks = [_row_task(row, f"{path}:{number}", path.stem) for number, row in _json_lines(path)]
+    tasks = [_row_task(row, f"{path}:{number}", path.stem, graded) for number, row in _json_lines(path)]
     if not tasks:
         raise UserError(f"data file {path} is empty")
     return tasks
@@ -141,7 +146,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         raise UserError(f"{path} is not UTF-8 text") from None
 
 
-def _read_dataset(name: str, subset: str, split: str) -> list[Task]:
+def _read_dataset(name: str, subset: str, split: str, graded: bool) -> list[Task]:
     try:
         import datasets
 
@@ -151,16 +156,17 @@ def _read_dataset(name: str, subset: str, split: str) -> list[Task]:
         raise UserError(
             f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path"
         ) from None
-    return [_row_task(row, f"{name}:{number}", name.split("/")[-1]) for number, row in enumerate(rows, 1)]
+    source = name.split("/")[-1]
+    return [_row_task(row, f"{name}:{number}", source, graded) for number, row in enumerate(rows, 1)]
 
 
-def _row_task(row: Any, where: str, source: str) -> Task:
+def _row_task(row: Any, where: str, source: str, graded: bool) -> Task:
     """One row: `prompt` or `messages` or GSM8K's `question`, with `answer` or `tests`."""
     if not isinstance(row, dict):
         raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
     messages = _row_messages(row, where)
     answer, tests = row.get("answer"), row.get("tests")
-    if answer is None and tests is None:
+    if graded and answer is None and tests is None:
         raise UserError(f"{where}: `answer` or `tests` is missing (found {', '.join(row) or 'nothing'})")
     if answer is not None and not isinstance(answer, str | int | float):
         raise UserError(f"{where}: `answer` must be text or a number, got {type(answer).__name__}")
