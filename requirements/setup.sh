@@ -42,4 +42,6 @@ if [ -L .venv/bin/python ]; then
 fi
 echo 'import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")' \
   > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/srm_ray_jobs.pth"
+command -v bwrap >/dev/null ||
+  echo "bubblewrap is not installed: rewards that run code need it as their sandbox (apt-get install bubblewrap)" >&2
 echo "$want" > "$stamp"
