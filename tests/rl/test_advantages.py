@@ -63,7 +63,8 @@ def test_signal_is_correctness_alone():
 
 
 @pytest.mark.parametrize(
-    ("length", "penalty"), [(0, 0.0), (50, 0.0), (60, -0.2), (75, -0.5), (99, -0.98), (100, -1.0), (101, -1.0), (1000, -1.0)]
+    ("length", "penalty"),
+    [(0, 0.0), (50, 0.0), (60, -0.2), (75, -0.5), (99, -0.98), (100, -1.0), (101, -1.0), (1000, -1.0)],
 )
 def test_overlong_penalty(length, penalty):
     assert overlong_penalty(length, max_length=100, cache=50) == pytest.approx(penalty)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from srm_ray.rl.loss import kl_loss, k3, mismatch_weights, policy_loss, sequence_weights, step_denominator
+from srm_ray.rl.loss import k3, kl_loss, mismatch_weights, policy_loss, sequence_weights, step_denominator
 
 LOW, HIGH = 0.20, 0.28
 
@@ -217,7 +217,12 @@ def test_sequence_mean_weighs_each_completion_by_its_own_length():
     weights = sequence_weights(mask, sequence)
     assert weights.tolist() == [1.0, 0.25, 0.25, 0.25, 0.25]
     loss, gradient = loss_and_gradient(
-        "dapo", [1.0] * 5, [3.0, 1.0, 1.0, 1.0, 1.0], weights=weights.tolist(), sequence=sequence.tolist(), denominator=2
+        "dapo",
+        [1.0] * 5,
+        [3.0, 1.0, 1.0, 1.0, 1.0],
+        weights=weights.tolist(),
+        sequence=sequence.tolist(),
+        denominator=2,
     )
     assert loss == pytest.approx(-(3.0 + 1.0) / 2)
     assert gradient == pytest.approx([-1.5] + [-0.125] * 4)
