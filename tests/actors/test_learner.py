@@ -131,7 +131,7 @@ class PlainLoop:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()
-        return float(loss), float(norm)
+        return loss.item(), norm.item()
 
 
 def assert_same_weights(found: Weights, expected: Weights, tolerance: float = 5e-3 * LR) -> None:

@@ -293,6 +293,6 @@ def test_kl_against_the_starting_model():
         now = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
         reference = plain_logprobs(tiny_qwen3(5).double(), groups, temperature=TEMPERATURE)
     terms = [((r - n).exp() - (r - n) - 1).sum() for n, r, here in zip(now, reference, counts, strict=True) if here]
-    assert float(with_kl - without) == pytest.approx(0.1 * float(sum(terms)) / whole, rel=1e-9)
+    assert (with_kl - without).item() == pytest.approx(0.1 * float(sum(terms)) / whole, rel=1e-9)
     rank.reference = policy().requires_grad_(False)
-    assert float(rank._micro_loss(batch, whole, Sums()) - without) == pytest.approx(0.0, abs=EXACT)
+    assert (rank._micro_loss(batch, whole, Sums()) - without).item() == pytest.approx(0.0, abs=EXACT)
