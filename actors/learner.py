@@ -165,10 +165,18 @@ class Learner:
         began = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        whole = self._whole_gradient_norm() if self.spec.learner.zero_stage == 0 else None
         self.engine.step()
+        norm = self.engine.get_global_grad_norm()
         self.version += 1
         self._set_state("ready")
-        return {"grad_norm": float(self.engine.get_global_grad_norm()), "seconds": time.perf_counter() - began}
+        return {"grad_norm": float(whole if norm is None else norm), "seconds": time.perf_counter() - began}
+
+    def _whole_gradient_norm(self):
+        """Norm of gradients that every rank holds whole: without ZeRO, DeepSpeed clips by it but does not report it."""
+        import torch
+
+        return torch.nn.utils.get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
 
     def logprobs(self, batches: list[PackedBatch]) -> list[np.ndarray]:
         """Log-probabilities of each micro-batch's completion tokens under the current weights. [C] each."""
@@ -243,12 +251,14 @@ class Learner:
         began = self._set_state("publishing weights")
         parameters = list(self.module.model.named_parameters())
         with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
-            if self.rank:
-                return None
-            if self.publisher is None:
-                self.publisher = Publisher(ray.get_runtime_context().get_node_id())
-            update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
+            if self.rank == 0:
+                if self.publisher is None:
+                    self.publisher = Publisher(ray.get_runtime_context().get_node_id())
+                update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
         self.version = version
+        if self.rank:
+            self._set_state("ready", began)
+            return None
         if self.spec.publish_to_nodes:
             data = ray.put(np.frombuffer(buffer, np.uint8).copy())
             update = WeightUpdate(update.version, update.path, update.node, update.digest, update.specs, data)

@@ -199,7 +199,9 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     facts = open_base(config)
     context = context_length(config, facts)
     room = context - config.rollout.max_new_tokens
-    stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=room)
+    stream = training_stream(
+        config.data, facts.tokenizer, seed=config.seed, limit=room, graded=not config.reward.function
+    )
     stream.check()  # a prompt that does not fit is the user's to hear of now, not after the workers have started
     held_out = (
         held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=room)

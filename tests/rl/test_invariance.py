@@ -111,7 +111,7 @@ def packed_result(
                 batch = replace(batch, old_logprobs_C=torch.cat([old[i] for i in batch.order_S]).numpy())
             loss = rank._micro_loss(batch, divide_by(batch) if divide_by else whole, Sums())
             loss.backward()
-            total += float(loss)
+            total += loss.item()
     return total, {name.removeprefix("model."): g for name, g in gradients(module.model).items()}
 
 
@@ -120,7 +120,7 @@ def plain_result(groups: Sequence[Group], options: LossConfig, old: list[torch.T
     found = plain_logprobs(model, groups, temperature=TEMPERATURE)
     loss = plain_loss(found, groups, options, old=old, max_new_tokens=MAX_NEW_TOKENS)
     loss.backward()
-    return float(loss), {name.removeprefix("model."): g for name, g in gradients(model).items()}
+    return loss.item(), {name.removeprefix("model."): g for name, g in gradients(model).items()}
 
 
 def old_logprobs(groups: Sequence[Group]) -> list[torch.Tensor]:
@@ -138,9 +138,7 @@ def assert_equal(found: Result, expected: Result, tolerance: float = EXACT) -> N
     assert found[1].keys() == expected[1].keys()
     for name, gradient in expected[1].items():
         assert gradient.abs().max() > 0, name
-        torch.testing.assert_close(
-            found[1][name], gradient, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        assert torch.allclose(found[1][name], gradient, rtol=tolerance, atol=tolerance), name
 
 
 def difference(found: Result, expected: Result) -> float:
@@ -295,6 +293,6 @@ def test_kl_against_the_starting_model():
         now = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
         reference = plain_logprobs(tiny_qwen3(5).double(), groups, temperature=TEMPERATURE)
     terms = [((r - n).exp() - (r - n) - 1).sum() for n, r, here in zip(now, reference, counts, strict=True) if here]
-    assert float(with_kl - without) == pytest.approx(0.1 * float(sum(terms)) / whole, rel=1e-9)
+    assert (with_kl - without).item() == pytest.approx(0.1 * float(sum(terms)) / whole, rel=1e-9)
     rank.reference = policy().requires_grad_(False)
-    assert float(rank._micro_loss(batch, whole, Sums()) - without) == pytest.approx(0.0, abs=EXACT)
+    assert (rank._micro_loss(batch, whole, Sums()) - without).item() == pytest.approx(0.0, abs=EXACT)
