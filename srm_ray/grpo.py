@@ -213,21 +213,24 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     from actors.crew import Crew
 
     placement.connect()
-    log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
-    say(
-        f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and "
-        f"{config.reward.workers} reward worker(s); run folder {folder.path}"
-    )
-    async with Crew(config, facts.path, context=context, stop_token_ids=facts.stop_token_ids) as crew:
-        say(f"workers ready after {duration(time.time() - began)}")
-        folder.save_config(config)  # not before: what could not start does not bind the next command
-        state = await restore(folder, crew, log)
-        if state.before is None and held_out:
-            state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
-            say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
-        await train(config, folder, crew, stream, held_out, state, log)
-        after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
-        await export(config, folder, crew, facts, state)
+    try:
+        log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
+        say(
+            f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and "
+            f"{config.reward.workers} reward worker(s); run folder {folder.path}"
+        )
+        async with Crew(config, facts.path, context=context, stop_token_ids=facts.stop_token_ids) as crew:
+            say(f"workers ready after {duration(time.time() - began)}")
+            folder.save_config(config)  # not before: what could not start does not bind the next command
+            state = await restore(folder, crew, log)
+            if state.before is None and held_out:
+                state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
+                say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
+            await train(config, folder, crew, stream, held_out, state, log)
+            after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
+            await export(config, folder, crew, facts, state)
+    finally:
+        placement.disconnect()
     log.close()
     finish(config, folder, state, after, time.time() - began)
     return 0

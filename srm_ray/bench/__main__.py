@@ -1,10 +1,10 @@
 """`python -m srm_ray.bench`: what the system costs beside the bare libraries, as ratios of one run.
 
-    rollout   tokens/s of a rollout worker            / vllm.LLM.generate, same prompts and lengths
-    learner   completion tokens/s of a learner rank   / a bare PyTorch loop, same batch, no padding
-    push      seconds of a weight push, idle worker   / a memory copy of the same bytes
-    step      seconds of a step of the loop           / the sum of its parts
-    rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
+rollout   tokens/s of a rollout worker            / vllm.LLM.generate, same prompts and lengths
+learner   completion tokens/s of a learner rank   / a bare PyTorch loop, same batch, no padding
+push      seconds of a weight push, idle worker   / a memory copy of the same bytes
+step      seconds of a step of the loop           / the sum of its parts
+rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
 """
 
 import argparse
@@ -21,7 +21,9 @@ PARTS = ("rollout", "learner", "push", "step", "rewards")
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help=f"one of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be")
+    parser.add_argument(
+        "--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be"
+    )
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options = parser.parse_args(argv)
     if options.only and options.only not in PARTS:

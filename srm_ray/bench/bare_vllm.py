@@ -36,7 +36,12 @@ def main(path: str) -> None:
                 seed = 1000 * round_ + 8 * index + sample
                 params.append(
                     SamplingParams(
-                        temperature=1.0, max_tokens=length, seed=seed, ignore_eos=True, logprobs=0, flat_logprobs=True,
+                        temperature=1.0,
+                        max_tokens=length,
+                        seed=seed,
+                        ignore_eos=True,
+                        logprobs=0,
+                        flat_logprobs=True,
                         detokenize=False,
                     )  # fmt: skip
                 )

@@ -51,7 +51,10 @@ def measure(parts: list[str], model: str) -> dict[str, Any]:
                 results["push"] = await push(crew)
         return results
 
-    results = asyncio.run(run()) if set(parts) - {"step"} else {}
+    try:
+        results = asyncio.run(run()) if set(parts) - {"step"} else {}
+    finally:
+        placement.disconnect()
     if "step" in parts:
         results["step"] = step(facts.path)
     return results
@@ -103,7 +106,9 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     # The first round warms both up.
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
     result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
-    print(f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM {result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}")
+    print(
+        f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM {result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
+    )
     return result
 
 

@@ -62,9 +62,7 @@ class PromptStream:
             self[index]
 
 
-def training_stream(
-    config: DataConfig, tokenizer: Any, *, seed: int, limit: int, graded: bool = True
-) -> PromptStream:
+def training_stream(config: DataConfig, tokenizer: Any, *, seed: int, limit: int, graded: bool = True) -> PromptStream:
     """The stream that a run trains on. limit: tokens that a prompt may have.
 
     graded: rows must have an answer or tests; False where a reward function of the user's own decides.
