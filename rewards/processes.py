@@ -84,6 +84,7 @@ class Zygote:
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
+        self.closed = False
 
     def fork(self, target: str, memory: int) -> tuple[int, socket.socket]:
         """A new process that runs `target` ("module:function") on its end of a socket pair.
@@ -107,11 +108,18 @@ class Zygote:
                 self._request(["kill", pid], None)
 
     def close(self) -> None:
+        """End it for good, also while another thread waits for it to start."""
+        self.closed = True
+        process = self.process
+        if process is not None:
+            process.kill()
         with self.lock:
             self._stop()
 
     def _request(self, message: list[Any], pass_on: socket.socket | None) -> int:
         for attempt in range(2):
+            if self.closed:
+                break
             if self.process is None or self.process.poll() is not None:
                 self._stop()
                 self._start()
