@@ -123,6 +123,8 @@ class Zygote:
             if self.process is None or self.process.poll() is not None:
                 self._stop()
                 self._start()
+                if self.closed:  # `close` may have come before there was a process to kill
+                    break
             assert self.control is not None
             try:
                 fds = [pass_on.fileno()] if pass_on is not None else []
@@ -136,6 +138,8 @@ class Zygote:
             self._stop()
             if attempt or message[0] != "fork":
                 break
+        if self.closed:
+            self._stop()
         raise Died("the zygote does not answer")
 
     def _start(self) -> None:
