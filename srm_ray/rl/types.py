@@ -1,7 +1,7 @@
 """One frozen dataclass for each hop of the loop: Prompt -> Completion -> Group -> TrainBatch.
 
-    stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G-->
-    driver --Group (with advantages)--> TrainBatch --> learner
+stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G-->
+driver --Group (with advantages)--> TrainBatch --> learner
 """
 
 from dataclasses import dataclass, field
@@ -74,3 +74,19 @@ class Group:
     draw: int = 0
     rewards: tuple[Reward, ...] = ()
     advantages: np.ndarray | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch:
+    """The groups of one optimizer step, ordered by prompt index.
+
+    groups: every group scored and with advantages.
+    version: the weight version that the learner holds before this step. Example: 41.
+    """
+
+    groups: tuple[Group, ...]
+    version: int
+
+    @property
+    def completions(self) -> list[Completion]:
+        return [completion for group in self.groups for completion in group.completions]

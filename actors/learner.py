@@ -1,0 +1,365 @@
+"""Learner: one DeepSpeed rank in one Ray actor. Micro-batches in, updated weights out.
+
+    driver --PackedBatch--> accumulate (forward, backward) --sums--> driver checks the mismatch
+    driver --lr-----------> apply (optimizer step)         --grad norm-->
+    driver <--WeightUpdate- publish (flat buffer in shared memory)
+
+`accumulate` and `apply` are two calls so that the driver can refuse a batch whose log-probabilities do
+not agree with the rollout workers' before anything is updated.
+"""
+
+import os
+import random
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.deepspeed_ops import no_compiled_collectives
+from actors.naming import show_status
+from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.rl.batching import PackedBatch
+from srm_ray.weights.flat import Publisher, WeightUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """model: Hugging Face folder or hub name. temperature: the sampler's. threads: of one rank."""
+
+    model: str
+    learner: LearnerConfig
+    loss: LossConfig
+    temperature: float
+    seed: int
+    threads: int
+    publish_to_nodes: bool = False
+
+
+class Learner:
+    """A rank. Calls that contain collectives (all but `address` and `ping`) go to every rank at once."""
+
+    def __init__(self, rank: int, world_size: int, spec: LearnerSpec):
+        self.rank, self.world_size, self.spec = rank, world_size, spec
+        self.name = f"learner-{rank}"
+        self.version = 0
+        self.state = "starting"
+        self.publisher: Publisher | None = None
+
+    def __repr__(self) -> str:
+        return f"Learner({self.name}, version {self.version}, {self.state})"
+
+    def address(self) -> tuple[str, int]:
+        """Where the ranks meet: this actor's host and a free port."""
+        import ray
+
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+    def start(self, master: tuple[str, int]) -> dict[str, Any]:
+        """Join the group and build model, optimizer and engine. Returns facts for the log."""
+        began = time.time()
+        self._prepare_environment(master)
+        import deepspeed
+        import torch
+
+        if not self.spec.learner.gpus:
+            torch.set_num_threads(self.spec.threads)
+            no_compiled_collectives()
+        deepspeed.utils.logging.logger.setLevel("WARNING")
+        self._seed()
+        self.module = self._build_policy()
+        self.reference = self._build_policy().eval().requires_grad_(False) if self.spec.loss.kl_beta else None
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=self.module,
+            optimizer=self._make_optimizer(),
+            config=engine_config(self.spec.learner),
+            dist_init_required=True,
+        )
+        self.device = self.engine.device
+        if self.reference is not None:
+            self.reference.to(self.device)
+        self._set_state("ready")
+        return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began, "parameters": self.count()}
+
+    def count(self) -> int:
+        return sum(getattr(p, "ds_numel", p.numel()) for p in self.module.parameters())
+
+    def _prepare_environment(self, master: tuple[str, int]) -> None:
+        """What torch.distributed and DeepSpeed read, set before either is imported."""
+        host, port = master
+        gpu = bool(self.spec.learner.gpus)
+        os.environ.update(
+            RANK=str(self.rank),
+            WORLD_SIZE=str(self.world_size),
+            # Ray shows each actor its own GPUs only, so a GPU rank's device is always number 0.
+            LOCAL_RANK="0" if gpu else str(self.rank),
+            LOCAL_SIZE=str(self.world_size),
+            MASTER_ADDR=host,
+            MASTER_PORT=str(port),
+            TOKENIZERS_PARALLELISM="false",
+        )
+        if not gpu:
+            os.environ.update(DS_ACCELERATOR="cpu", OMP_NUM_THREADS=str(self.spec.threads))
+
+    def _seed(self) -> None:
+        import torch
+
+        random.seed(self.spec.seed)
+        np.random.seed(self.spec.seed)
+        torch.manual_seed(self.spec.seed)
+
+    def _build_policy(self):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from srm_ray.model.policy import PolicyModel
+
+        options = self.spec.learner
+        dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=dtype)
+        if options.activation_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
+        return PolicyModel(model, temperature=self.spec.temperature, autocast=autocast)
+
+    def _make_optimizer(self):
+        import torch
+
+        options = self.spec.learner
+        decay = [p for p in self.module.parameters() if p.ndim >= 2]
+        plain = [p for p in self.module.parameters() if p.ndim < 2]
+        groups = [{"params": decay, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        if options.offload_optimizer:
+            from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+            return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
+        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=1e-8)
+
+    # The step
+
+    def accumulate(self, batches: list[PackedBatch], denominator: float) -> dict[str, Any]:
+        """Forward and backward over this rank's micro-batches. Returns sums over completion tokens.
+
+        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`).
+        """
+        self._set_state("learning")
+        began = time.perf_counter()
+        self.engine.train()
+        sums = Sums()
+        for index, batch in enumerate(batches):
+            self.engine.set_gradient_accumulation_boundary(index == len(batches) - 1)
+            loss = self._micro_loss(batch, denominator, sums)
+            # ZeRO averages gradients over ranks; the denominator is global, so they must add up.
+            self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
+            # Micro-batches short of the last do not step, but DeepSpeed counts them in step().
+            if index < len(batches) - 1:
+                self.engine.step()
+        return {**sums.result(), "seconds": time.perf_counter() - began}
+
+    def apply(self, lr: float) -> dict[str, float]:
+        """The optimizer step on what `accumulate` gathered. Returns the gradient norm before clipping."""
+        began = time.perf_counter()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.engine.step()
+        self.version += 1
+        self._set_state("ready")
+        return {"grad_norm": float(self.engine.get_global_grad_norm()), "seconds": time.perf_counter() - began}
+
+    def logprobs(self, batches: list[PackedBatch]) -> list[np.ndarray]:
+        """Log-probabilities of each micro-batch's completion tokens under the current weights. [C] each."""
+        import torch
+
+        self.engine.eval()
+        with torch.no_grad():
+            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in batches]
+
+    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: "Sums"):
+        import torch
+
+        from srm_ray.rl import loss as losses
+
+        options = self.spec.loss
+        logprobs_C, entropy_C = self._forward(self.engine, batch)
+        rollout_C = self._tensor(batch.rollout_logprobs_C)
+        mask_C = self._tensor(batch.mask_C).to(logprobs_C.dtype)
+        advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
+        old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
+        weights_C = losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
+        masked = int((weights_C == 0).sum())
+        if options.normalisation == "sequences" and options.name != "gspo":
+            weights_C = weights_C * losses.sequence_weights(mask_C, sequence_C)
+        terms = losses.policy_loss(
+            options.name,
+            logprobs_C=logprobs_C,
+            old_logprobs_C=old_C,
+            advantages_C=advantages_C,
+            mask_C=mask_C,
+            weights_C=weights_C,
+            sequence_C=sequence_C,
+            denominator=denominator,
+            clip_low=options.clip_low,
+            clip_high=options.clip_high,
+        )
+        loss = terms.loss
+        if self.reference is not None:
+            with torch.no_grad():
+                reference_C, _ = self._forward(self.reference, batch)
+            kl = losses.kl_loss(logprobs_C, reference_C, mask_C, denominator=denominator)
+            loss = loss + options.kl_beta * kl
+            sums.add(kl=kl.detach())
+        sums.add(loss=loss.detach(), masked=masked)
+        sums.add_tokens(batch, options, old_C, rollout_C, mask_C, advantages_C, entropy_C, terms.ratio_C)
+        return loss
+
+    def _forward(self, module, batch: PackedBatch):
+        from srm_ray.model.packed_attention import AttentionLayout
+
+        layout = AttentionLayout([self._tensor(b) for b in batch.buckets], self._tensor(batch.output_T))
+        return module(
+            self._tensor(batch.tokens_T),
+            self._tensor(batch.positions_T),
+            layout,
+            self._tensor(batch.predict_C),
+            self._tensor(batch.targets_C),
+        )
+
+    def _tensor(self, array: np.ndarray):
+        import torch
+
+        return torch.tensor(array, device=self.device)
+
+    # Weights
+
+    def publish(self, version: int) -> WeightUpdate | None:
+        """Write the current weights as `version`; rank 0 returns the update, the others None."""
+        import deepspeed
+        import ray
+
+        began = self._set_state("publishing weights")
+        parameters = list(self.module.model.named_parameters())
+        with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
+            if self.rank:
+                return None
+            if self.publisher is None:
+                self.publisher = Publisher(ray.get_runtime_context().get_node_id())
+            update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
+        self.version = version
+        if self.spec.publish_to_nodes:
+            data = ray.put(np.frombuffer(buffer, np.uint8).copy())
+            update = WeightUpdate(update.version, update.path, update.node, update.digest, update.specs, data)
+        self._set_state("ready", began)
+        return update
+
+    # Checkpoints
+
+    def save(self, folder: str) -> None:
+        """Model, optimizer and random state into `folder`, on every rank."""
+        import torch
+
+        self._set_state("saving")
+        self.engine.save_checkpoint(folder, tag="learner", client_state={"version": self.version})
+        rng = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+        torch.save(rng, Path(folder) / f"rng_{self.rank}.pt")
+        self._set_state("ready")
+
+    def load(self, folder: str) -> None:
+        import torch
+
+        path, client_state = self.engine.load_checkpoint(folder, tag="learner")
+        if path is None:
+            raise RuntimeError(f"no learner state in {folder}")
+        self.version = client_state["version"]
+        rng = torch.load(Path(folder) / f"rng_{self.rank}.pt", weights_only=False)
+        random.setstate(rng["python"])
+        np.random.set_state(rng["numpy"])
+        torch.set_rng_state(rng["torch"])
+
+    def export(self, folder: str) -> None:
+        """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
+        import deepspeed
+
+        parameters = list(self.module.model.named_parameters())
+        with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
+            if self.rank == 0:
+                # Weights alone: what packed attention registered must not reach the saved config.
+                self.module.model.config._attn_implementation_internal = None
+                state = {name: p.detach().cpu().clone() for name, p in parameters}
+                self.module.model.save_pretrained(folder, state_dict=state)
+                from srm_ray.model.packed_attention import use_packed_attention
+
+                use_packed_attention(self.module.model)
+
+    def ping(self) -> dict[str, Any]:
+        return {"worker": self.name, "version": self.version, "state": self.state, "repr": repr(self)}
+
+    def close(self) -> None:
+        if self.publisher is not None:
+            self.publisher.close()
+            self.publisher = None
+
+    def _set_state(self, state: str, began: float | None = None) -> float:
+        self.state = state
+        show_status(self, f"{self.name} version {self.version} {state}")
+        return time.perf_counter()
+
+
+class Sums:
+    """Sums over completion tokens of a step, per rank; the driver adds ranks up and divides."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.by_worker: dict[str, list[float]] = {}
+
+    def add(self, **values: Any) -> None:
+        for name, value in values.items():
+            self.values[name] = self.values.get(name, 0.0) + float(value)
+
+    def add_tokens(self, batch, options, old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C) -> None:
+        """Counts of one micro-batch; `by_worker` holds [tokens, sum of |difference|] for each rollout worker."""
+        from srm_ray.rl.loss import k3
+
+        difference_C = old_C - rollout_C
+        distance_C = difference_C.abs() * mask_C
+        high_C = (ratio_C > 1 + options.clip_high) & (advantages_C > 0)
+        low_C = (ratio_C < 1 - options.clip_low) & (advantages_C < 0)
+        self.add(
+            tokens=mask_C.sum(),
+            entropy=(entropy_C * mask_C).sum(),
+            clipped_high=(high_C * mask_C).sum(),
+            clipped_low=(low_C * mask_C).sum(),
+            mismatch_kl=(k3(difference_C) * mask_C).sum(),
+            mismatch_abs=distance_C.sum(),
+            packed_tokens=len(batch.tokens_T),
+        )
+        self.values["mismatch_max"] = max(self.values.get("mismatch_max", 0.0), float(distance_C.max()))
+        worker_S = np.asarray(batch.workers_S)
+        distance, counted = distance_C.cpu().numpy(), mask_C.cpu().numpy()
+        for worker in np.unique(worker_S):
+            chosen = (worker_S == worker)[batch.sequence_C]
+            pair = self.by_worker.setdefault(str(worker), [0.0, 0.0])
+            pair[0] += float(counted[chosen].sum())
+            pair[1] += float(distance[chosen].sum(dtype=np.float64))
+
+    def result(self) -> dict[str, Any]:
+        return {"values": self.values, "by_worker": self.by_worker}
+
+
+def engine_config(options: LearnerConfig) -> dict[str, Any]:
+    """DeepSpeed's config. Accumulation is steered by hand (`set_gradient_accumulation_boundary`)."""
+    zero: dict[str, Any] = {"stage": options.zero_stage}
+    if options.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": options.clip_grad,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": options.precision == "bfloat16"},
+        "steps_per_print": 1 << 30,
+    }

@@ -1,0 +1,178 @@
+"""The learner's ranks as the driver sees them: a batch in, one optimizer step, weights out."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.calls import close_actors, wait
+from actors.learner import Learner, LearnerSpec
+from actors.naming import identity
+from srm_ray.errors import RunError
+from srm_ray.rl.batching import PackedBatch, counts_in_loss, micro_batches
+from srm_ray.rl.loss import step_denominator
+from srm_ray.rl.types import Group, TrainBatch
+from srm_ray.weights.flat import WeightUpdate
+
+
+class LearnerGroup:
+    """K ranks that step together. `max_new_tokens` is Dr. GRPO's constant length."""
+
+    def __init__(self, count: int, spec: LearnerSpec, *, max_new_tokens: int, mismatch_limit: float):
+        self.spec, self.max_new_tokens, self.mismatch_limit = spec, max_new_tokens, mismatch_limit
+        options = spec.learner
+        remote = ray.remote(Learner)
+        self.ranks = [
+            remote.options(num_cpus=options.cpus, num_gpus=options.gpus, **identity(f"learner-{rank}")).remote(
+                rank, count, spec
+            )
+            for rank in range(count)
+        ]
+
+    async def start(self) -> list[dict[str, Any]]:
+        master = await self.ranks[0].address.remote()
+        return await self._all("start", master)
+
+    async def step(self, batch: TrainBatch, lr: float) -> dict[str, float]:
+        """Apply the loss to a batch. Returns its metrics; raises RunError, nothing updated, on a mismatch."""
+        began = time.perf_counter()
+        shares = self._shares(batch.groups)
+        if len(shares) > 1:
+            # The later updates use a batch that older weights sampled: pin log pi_old to those weights.
+            shares = [(groups, await self._with_old_logprobs(parts)) for groups, parts in shares]
+        results, norms = [], []
+        for groups, parts in shares:
+            results.append(await self._accumulate(groups, parts))
+            norms.append((await self._all("apply", lr))[0]["grad_norm"])
+        return _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
+
+    def _shares(self, groups: tuple[Group, ...]) -> list[tuple[tuple[Group, ...], list[list[PackedBatch]]]]:
+        """The batch cut into one share of groups for each update, packed for every rank."""
+        options = self.spec.learner
+        count = min(options.updates_per_step, len(groups))
+        return [(groups[first::count], self._pack(groups[first::count])) for first in range(count)]
+
+    def _pack(self, groups: tuple[Group, ...]) -> list[list[PackedBatch]]:
+        return micro_batches(
+            groups,
+            budget=self.spec.learner.micro_batch_tokens,
+            ranks=len(self.ranks),
+            filter_overlong=self.spec.loss.filter_overlong,
+        )
+
+    async def _with_old_logprobs(self, parts: list[list[PackedBatch]]) -> list[list[PackedBatch]]:
+        calls = [rank.logprobs.remote(part) for rank, part in zip(self.ranks, parts, strict=True)]
+        found = await self._gather("logprobs", calls)
+        return [
+            [replace(micro, old_logprobs_C=old) for micro, old in zip(part, olds, strict=True)]
+            for part, olds in zip(parts, found, strict=True)
+        ]
+
+    async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> dict[str, Any]:
+        denominator = self._denominator(groups)
+        calls = [rank.accumulate.remote(part, denominator) for rank, part in zip(self.ranks, parts, strict=True)]
+        result = _add_ranks(await self._gather("accumulate", calls))
+        self._check_mismatch(result["by_worker"])
+        return result
+
+    def _denominator(self, groups: tuple[Group, ...]) -> float:
+        """Counted once, over the whole update: see `srm_ray.rl.loss`."""
+        counted = [
+            completion
+            for group in groups
+            for index, completion in enumerate(group.completions)
+            if counts_in_loss(group, index, filter_overlong=self.spec.loss.filter_overlong)
+        ]
+        if not counted:
+            raise RunError("every completion of this step is masked out of the loss (undecided or truncated)")
+        return step_denominator(
+            self.spec.loss.name,
+            self.spec.loss.normalisation,
+            tokens=sum(len(completion.token_ids) for completion in counted),
+            sequences=len(counted),
+            constant_length=self.max_new_tokens,
+        )
+
+    def _check_mismatch(self, by_worker: dict[str, list[float]]) -> None:
+        """Weights are proved here: sampled tokens must be as likely to the learner as they were to the sampler."""
+        for worker, (tokens, distance) in sorted(by_worker.items()):
+            mean = distance / max(1.0, tokens)
+            if not mean <= self.mismatch_limit:
+                raise RunError(
+                    f"{worker} samples from other weights than the learner's: log-probabilities differ by {mean:.3g} "
+                    f"on average over {tokens:.0f} tokens (weights.mismatch_limit {self.mismatch_limit:g})"
+                )
+
+    async def publish(self, version: int) -> WeightUpdate:
+        return (await self._all("publish", version))[0]
+
+    async def save(self, folder: Path) -> None:
+        await self._all("save", str(folder))
+
+    async def load(self, folder: Path) -> None:
+        await self._all("load", str(folder))
+
+    async def export(self, folder: Path) -> None:
+        await self._all("export", str(folder))
+
+    async def close(self) -> None:
+        await close_actors(self.ranks)
+
+    async def _all(self, method: str, *args: Any) -> list[Any]:
+        return await self._gather(method, [getattr(rank, method).remote(*args) for rank in self.ranks])
+
+    async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
+        """Await one call per rank; a failure or a missed time limit names the rank."""
+        timeout = self.spec.learner.step_timeout
+        waiting = [asyncio.ensure_future(wait(call)) for call in calls]
+        done, late = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
+        for rank, task in enumerate(waiting):
+            error = task.exception() if task in done else None
+            if isinstance(error, ray.exceptions.RayTaskError):
+                raise error.as_instanceof_cause() from error
+            if error is not None:
+                raise RunError(f"learner-{rank} failed in {what}: {error}") from error
+        if late:
+            names = ", ".join(f"learner-{rank}" for rank, task in enumerate(waiting) if task in late)
+            raise RunError(f"{names} did not finish {what} within {timeout:g} s")
+        return [task.result() for task in waiting]
+
+
+def _add_ranks(results: list[dict[str, Any]]) -> dict[str, Any]:
+    values: Counter[str] = Counter()
+    by_worker: dict[str, list[float]] = {}
+    for result in results:
+        values.update({name: value for name, value in result["values"].items() if name != "mismatch_max"})
+        for worker, (tokens, distance) in result["by_worker"].items():
+            pair = by_worker.setdefault(worker, [0.0, 0.0])
+            pair[0] += tokens
+            pair[1] += distance
+    values["mismatch_max"] = max(result["values"].get("mismatch_max", 0.0) for result in results)
+    return {"values": dict(values), "by_worker": by_worker}
+
+
+def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) -> dict[str, float]:
+    """Sums over the step's updates to per-token means."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result["values"])
+    tokens = max(1.0, total["tokens"])
+    metrics = {
+        "policy/loss": total["loss"] / len(results),
+        "policy/entropy": total["entropy"] / tokens,
+        "policy/clip_fraction_high": total["clipped_high"] / tokens,
+        "policy/clip_fraction_low": total["clipped_low"] / tokens,
+        "policy/mismatch_kl": total["mismatch_kl"] / tokens,
+        "policy/mismatch_abs": total["mismatch_abs"] / tokens,
+        "policy/mismatch_max": max(result["values"]["mismatch_max"] for result in results),
+        "policy/grad_norm": sum(norms) / len(norms),
+        "time/learn": seconds,
+        "throughput/learner_tokens_per_s": total["tokens"] / seconds,
+    }
+    if "kl" in total:
+        metrics["policy/kl"] = total["kl"] / len(results)
+    return metrics

@@ -1,0 +1,77 @@
+"""Whether the cluster can hold what is asked of it: said within 30 seconds, never a silent wait."""
+
+import time
+from collections import Counter
+
+from srm_ray.errors import UserError
+
+WAIT = 30.0
+
+
+def connect() -> None:
+    """Join the running cluster (RAY_ADDRESS, or one that `ray start` made here), else start a local one."""
+    import logging
+    import os
+
+    import ray
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    options = {"log_to_driver": False, "logging_level": logging.WARNING}
+    try:
+        ray.init(**options)
+    except ConnectionError:
+        # A cluster that is gone left its address behind.
+        ray.init(address="local", **options)
+
+
+def require(bundles: list[dict[str, float]], *, wait: float = WAIT) -> None:
+    """Return once `bundles` (resources of each actor) fit; raise UserError after `wait` seconds.
+
+    Each bundle must fit on one node; nodes are filled largest bundle first.
+    """
+    import ray
+
+    deadline = time.monotonic() + wait
+    while True:
+        nodes = [dict(node) for node in ray._private.state.available_resources_per_node().values()]
+        if _fits(bundles, nodes):
+            return
+        totals = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        hopeless = not _fits(bundles, totals)
+        if hopeless or time.monotonic() > deadline:
+            asked: Counter[str] = Counter()
+            for bundle in bundles:
+                asked.update(bundle)
+            raise UserError(
+                f"the cluster cannot hold this run: asked for {_show(asked)} in {len(bundles)} actors, "
+                f"{_show(_sum(nodes))} available of {_show(_sum(totals))}"
+                + ("" if hopeless else f" (waited {wait:.0f} s)")
+                + "; lower rollout.workers, learner.workers or their cpus and gpus, or add nodes"
+            )
+        time.sleep(0.5)
+
+
+def _fits(bundles: list[dict[str, float]], nodes: list[dict[str, float]]) -> bool:
+    free = [dict(node) for node in nodes]
+    for bundle in sorted(bundles, key=lambda b: (-b.get("GPU", 0), -b.get("CPU", 0))):
+        for node in free:
+            if all(node.get(name, 0) + 1e-9 >= amount for name, amount in bundle.items()):
+                for name, amount in bundle.items():
+                    node[name] = node.get(name, 0) - amount
+                break
+        else:
+            return False
+    return True
+
+
+def _sum(nodes: list[dict[str, float]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for node in nodes:
+        total.update({name: node.get(name, 0.0) for name in ("CPU", "GPU")})
+    return total
+
+
+def _show(resources: Counter[str]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

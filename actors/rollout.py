@@ -1,0 +1,256 @@
+"""RolloutWorker: one vLLM engine in one Ray actor. Prompt in, G completions out.
+
+    driver --prompt, seeds--> RolloutWorker --requests--> AsyncLLM (engine in a process of its own)
+    driver --WeightUpdate---> RolloutWorker --pause, load, resume--> AsyncLLM
+
+Each completion is a request of its own with its own seed: vLLM's prefix cache shares the prompt, the
+engine's batch stays full, and a completion's tokens do not depend on what else is in flight.
+"""
+
+import asyncio
+import itertools
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.naming import show_status
+from srm_ray.rl.types import Completion
+from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """How to start an engine. model: Hugging Face folder or hub name. Lengths in tokens."""
+
+    model: str
+    stop_token_ids: tuple[int, ...]
+    max_model_len: int
+    max_num_seqs: int
+    dtype: str
+    seed: int
+    threads: int = 1
+    kv_cache_gb: float = 1.0
+    gpus: float = 0.0
+    memory_fraction: float = 0.9
+    tensor_parallel: int = 1
+    eager: bool = True
+    transport: str = "pull"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """temperature 0 is greedy. top_p is 1 in training, so that log-probabilities are those sampled from."""
+
+    temperature: float
+    max_new_tokens: int
+    top_p: float = 1.0
+    ignore_eos: bool = False
+
+
+class RolloutWorker:
+    """An engine and the weights it holds. `start` before anything else."""
+
+    def __init__(self, index: int, spec: EngineSpec):
+        self.name = f"rollout-{index}"
+        self.spec = spec
+        self.version = 0
+        self.state = "starting"
+        self.in_flight = 0
+        self.engine: Any = None
+        self.pulled: SharedFile | None = None  # weights that came from another node
+        self._request_numbers = itertools.count()
+
+    def __repr__(self) -> str:
+        return f"RolloutWorker({self.name}, version {self.version}, {self.state})"
+
+    async def start(self) -> dict[str, Any]:
+        """Start the engine: 20 to 60 s. Returns facts for the log."""
+        began = time.time()
+        _prepare_environment(self.spec)
+        import ray
+        from transformers import AutoTokenizer
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        self.node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
+        self.engine = AsyncLLM.from_engine_args(engine_args(self.spec))
+        if self.spec.transport == "pull":
+            from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+            await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
+        await self.engine.update_weight_version("0")
+        self._set_state("ready")
+        return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began}
+
+    async def generate(
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+    ) -> list[Completion]:
+        """One completion per seed, in the order of the seeds."""
+        self.in_flight += len(seeds)
+        self._set_state("generating")
+        try:
+            return list(await asyncio.gather(*(self._complete(prompt_ids, seed, sampling) for seed in seeds)))
+        finally:
+            self.in_flight -= len(seeds)
+            if not self.in_flight:
+                self._set_state("ready")
+
+    async def _complete(self, prompt_ids: tuple[int, ...], seed: int, sampling: Sampling) -> Completion:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_new_tokens,
+            seed=seed if sampling.temperature > 0 else None,
+            stop_token_ids=None if sampling.ignore_eos else list(self.spec.stop_token_ids),
+            ignore_eos=sampling.ignore_eos,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        request_id = f"{self.name}-{next(self._request_numbers)}"
+        final = None
+        async for output in self.engine.generate({"prompt_token_ids": list(prompt_ids)}, params, request_id=request_id):
+            final = output
+        if final is None:
+            raise RuntimeError(f"{self.name}: the engine returned nothing for request {request_id}")
+        return self._completion(final.outputs[0], seed)
+
+    def _completion(self, output: Any, seed: int) -> Completion:
+        ids = np.asarray(output.token_ids, np.int32)
+        ended = output.finish_reason != "length"
+        shown = ids[:-1] if ended and len(ids) and int(ids[-1]) in self.spec.stop_token_ids else ids
+        return Completion(
+            token_ids=ids,
+            # The first entry of each position is the sampled token's.
+            logprobs=np.asarray(output.logprobs.logprobs, np.float32)[output.logprobs.start_indices],
+            versions=_token_versions(output, len(ids), self.version),
+            finish_reason="stop" if ended else "length",
+            seed=seed,
+            text=self.tokenizer.decode(shown.tolist(), skip_special_tokens=False),
+            worker=self.name,
+        )
+
+    async def load_weights(self, update: WeightUpdate) -> float:
+        """Pull one version into the engine; requests in flight wait and go on with it. Returns seconds."""
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        began = time.perf_counter()
+        busy = self.in_flight > 0
+        self._set_state("loading weights")
+        path = update.path if update.node == self.node else self._fetch(update)
+        if busy:
+            await self.engine.pause_generation(mode="keep", clear_cache=False)
+        try:
+            info = {"path": path, "digest": update.digest, "specs": [asdict(spec) for spec in update.specs]}
+            await self.engine.start_weight_update()
+            await self.engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+            await self.engine.finish_weight_update(str(update.version))
+        finally:
+            if busy:
+                await self.engine.resume_generation()
+        await self.engine.reset_prefix_cache()
+        self.version = update.version
+        self._set_state("generating" if self.in_flight else "ready")
+        return time.perf_counter() - began
+
+    def _fetch(self, update: WeightUpdate) -> str:
+        """The buffer from another node, copied to shared memory on this one."""
+        import ray
+
+        if update.data is None:
+            raise RuntimeError(
+                f"{self.name}: weights of version {update.version} lie on another node and were not published to it"
+            )
+        data = ray.get(update.data)
+        if digest(data) != update.digest:
+            raise ValueError(f"weights of version {update.version} arrived corrupt")
+        if self.pulled is None:
+            self.pulled = SharedFile("srm_ray-pulled", len(data))
+        memoryview(self.pulled.buffer)[:] = data
+        return self.pulled.path
+
+    async def ping(self) -> dict[str, Any]:
+        return {
+            "worker": self.name,
+            "version": self.version,
+            "state": self.state,
+            "in_flight": self.in_flight,
+            "repr": repr(self),
+        }
+
+    async def close(self) -> None:
+        """End the engine and its process."""
+        if self.engine is not None:
+            self.engine.shutdown()
+            self.engine = None
+
+    def _set_state(self, state: str) -> None:
+        self.state = state
+        show_status(self, f"{self.name} version {self.version} {state}")
+
+
+def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
+    """vLLM's spans (start, version) to one version per token. [length] int32."""
+    versions = np.full(length, current, np.int32)
+    for span in output.weight_versions or ():
+        versions[span.start : span.end] = int(span.version)
+    return versions
+
+
+def _prepare_environment(spec: EngineSpec) -> None:
+    """Set before vLLM is imported here and in the engine process that it starts."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    if spec.gpus:
+        return
+    threads = str(spec.threads)
+    os.environ.update(
+        OMP_NUM_THREADS=threads,
+        # The worker runs inside the engine process: one process and one hop fewer than the default.
+        VLLM_ENABLE_V1_MULTIPROCESSING="0",
+        # vLLM compiles its sampler's helpers on first use; on a CPU that takes 20 s and gains nothing.
+        TORCHDYNAMO_DISABLE="1",
+        VLLM_CPU_CI_ENV="1",
+    )
+
+
+def engine_args(spec: EngineSpec) -> Any:
+    """vLLM's arguments. Prefill is not chunked: with seeded requests that ends vLLM's CPU engine."""
+    from vllm.config import WeightTransferConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    shared: dict[str, Any] = {
+        "model": spec.model,
+        "skip_tokenizer_init": True,
+        "dtype": spec.dtype,
+        "max_model_len": spec.max_model_len,
+        "max_num_seqs": spec.max_num_seqs,
+        "seed": spec.seed,
+        "logprobs_mode": "processed_logprobs",
+        "disable_log_stats": True,
+        "weight_transfer_config": WeightTransferConfig(backend=spec.transport),
+        "worker_extension_cls": "actors.weight_pull.PullExtension",
+    }
+    if spec.gpus:
+        return AsyncEngineArgs(
+            **shared,
+            gpu_memory_utilization=spec.memory_fraction,
+            tensor_parallel_size=spec.tensor_parallel,
+            enforce_eager=spec.eager,
+            enable_sleep_mode=spec.gpus < 1,
+        )
+    return AsyncEngineArgs(
+        **shared,
+        enforce_eager=True,
+        distributed_executor_backend="uni",
+        enable_chunked_prefill=False,
+        max_num_batched_tokens=max(4096, spec.max_model_len),
+        kv_cache_memory_bytes=int(spec.kv_cache_gb * (1 << 30)),
+    )

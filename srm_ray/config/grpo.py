@@ -1,0 +1,183 @@
+"""Options of `python -m srm_ray.grpo`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from srm_ray.config.base import Section, StageConfig
+
+
+class DataConfig(Section):
+    """Where prompts come from: the built-in generator, a JSONL file, or a dataset of the hub."""
+
+    path: str = Field("", description="JSONL file with `prompt` or `messages`, and `answer` or `tests`")
+    name: str = Field("", description="`datasets` name, e.g. openai/gsm8k (its question/answer form is understood)")
+    subset: str = Field("main", description="configuration of the `datasets` name")
+    split: str = Field("train", description="split of the `datasets` name")
+    eval_path: str = Field("", description="JSONL file of held-out problems; empty: the generator's held-out split")
+    eval_split: str = Field("test", description="held-out split of the `datasets` name")
+    generator: str = Field("arithmetic", description="built-in generator, used when neither path nor name is given")
+    system: str = Field("", description="system message put before every prompt; empty: none")
+
+
+class RolloutConfig(Section):
+    """Rollout workers: one vLLM engine each."""
+
+    workers: int = Field(1, ge=1, description="vLLM engines, each an actor of its own")
+    group_size: int = Field(8, ge=2, description="completions sampled for each prompt (G)")
+    temperature: float = Field(1.0, gt=0, le=2, description="sampling temperature in training; top_p is 1")
+    max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
+    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
+    max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="weights and compute of the engine"
+    )
+    kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
+    gpus: float = Field(0.0, ge=0, description="GPUs of one worker; below 1 the card is shared")
+    cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one worker")
+    threads: int = Field(0, ge=0, description="compute threads of one engine; 0: cores / workers")
+    memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
+    eager: bool = Field(False, description="skip CUDA graphs")
+    start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
+
+
+class RewardConfig(Section):
+    """Reward workers and what they pay for."""
+
+    shorthand: ClassVar[str | None] = "function"
+
+    workers: int = Field(1, ge=1, description="reward actors, each with a pool of killable grading processes")
+    processes: int = Field(1, ge=1, description="grading processes of one worker")
+    function: str = Field("", description="a reward of your own, package.module:function; replaces the graders")
+    format_weight: float = Field(0.1, ge=0, description="weight of the format reward; correctness weighs 1")
+    last_number: bool = Field(False, description="accept the last number as the answer when none is boxed")
+    timeout: float = Field(5.0, gt=0, description="seconds that grading one completion may take")
+    overlong_cache: int = Field(0, ge=0, description="soft overlong penalty over the last this many tokens; 0: off")
+    allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
+    cpus: float = Field(0.1, ge=0, description="CPUs that Ray reserves for one worker")
+
+
+class LossConfig(Section):
+    """The policy loss (srm_ray.rl.loss)."""
+
+    shorthand: ClassVar[str | None] = "name"
+
+    name: Literal["dapo", "dr_grpo", "gspo", "cispo"] = Field("dapo", description="loss by name")
+    clip_low: float = Field(0.20, ge=0, lt=1, description="ratio is clipped below 1 - clip_low")
+    clip_high: float = Field(0.28, ge=0, description="ratio is clipped above 1 + clip_high")
+    normalisation: Literal["tokens", "sequences", "constant"] = Field(
+        "tokens", description="denominator: tokens of the step, mean of sequence means, or a constant length"
+    )
+    normalise_std: bool = Field(True, description="divide advantages by the group's standard deviation")
+    importance_cap: float | None = Field(
+        2.0, description="truncated importance sampling of rollout against learner; null: off"
+    )
+    importance_band: tuple[float, float] | None = Field(
+        None, description="IcePop: mask tokens whose ratio lies outside [low, high]"
+    )
+    kl_beta: float = Field(
+        0.0, ge=0, description="weight of KL against the starting model; 0: no reference model is loaded"
+    )
+    filter_overlong: bool = Field(False, description="mask truncated completions out of the loss")
+
+    @model_validator(mode="after")
+    def _paper_choices(self):
+        if self.name == "dr_grpo" and self.normalise_std:
+            raise ValueError("loss.name dr_grpo wants loss.normalise_std false (got true)")
+        if self.name == "gspo" and self.normalisation != "sequences":
+            raise ValueError(f"loss.name gspo wants loss.normalisation sequences (got {self.normalisation})")
+        return self
+
+
+class LearnerConfig(Section):
+    """The DeepSpeed learner."""
+
+    workers: int = Field(1, ge=1, description="learner ranks (actors)")
+    lr: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
+    warmup_steps: int = Field(0, ge=0, description="linear warm-up, optimizer steps")
+    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on matrices only")
+    clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
+    zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
+    precision: Literal["float32", "bf16_autocast", "bfloat16"] = Field(
+        "bf16_autocast",
+        description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer",
+    )
+    micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
+    updates_per_step: int = Field(
+        1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
+    )
+    activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
+    offload_optimizer: bool = Field(False, description="keep optimizer state in CPU memory (ZeRO-Offload)")
+    gpus: float = Field(0.0, ge=0, description="GPUs of one rank; below 1 the card is shared")
+    cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
+    threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
+    step_timeout: float = Field(1800, gt=0, description="seconds that one step may take")
+
+
+class WeightsConfig(Section):
+    """How weights reach the rollout workers, and how that is proved."""
+
+    transport: Literal["pull", "nccl", "ipc"] = Field(
+        "pull", description="pull: shared memory and Ray's object store; nccl: broadcast to GPUs; ipc: same-GPU handles"
+    )
+    push_timeout: float = Field(120, gt=0, description="seconds after which a push fails and names the worker")
+    mismatch_limit: float = Field(
+        0.1, gt=0, description="mean absolute log-probability difference of rollout and learner at which the run stops"
+    )
+
+
+class CheckpointConfig(Section):
+    """Checkpoints, from which a killed run continues."""
+
+    every: int = Field(10, ge=1, description="steps between checkpoints")
+    keep: int = Field(2, ge=1, description="newest checkpoints kept")
+
+
+class EvalConfig(Section):
+    """Greedy accuracy on held-out problems."""
+
+    every: int = Field(0, ge=0, description="steps between evaluations; 0: before and after the run only")
+    problems: int = Field(1000, ge=0, description="held-out problems; 0: no evaluation")
+    samples: int = Field(3, ge=0, description="completions shown at the end, with their grades")
+
+
+class GRPOConfig(StageConfig):
+    """Everything that `python -m srm_ray.grpo` can be told."""
+
+    steps: int = Field(100, ge=1, description="optimizer steps")
+    prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")
+    max_refill: float = Field(
+        8, ge=1, description="a step may draw this many times prompts_per_step before the run stops"
+    )
+    max_staleness: int = Field(
+        0, ge=0, le=0, description="weight versions that a completion may lag behind; 0: deterministic"
+    )
+    data: DataConfig = DataConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    reward: RewardConfig = RewardConfig()
+    loss: LossConfig = LossConfig()
+    learner: LearnerConfig = LearnerConfig()
+    weights: WeightsConfig = WeightsConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.data.path and self.data.name:
+            raise ValueError(
+                f"data.path and data.name exclude each other (got {self.data.path!r} and {self.data.name!r})"
+            )
+        longest = self.rollout.max_model_len
+        if longest and self.rollout.max_new_tokens >= longest:
+            raise ValueError(
+                "rollout.max_new_tokens must be below rollout.max_model_len "
+                f"(got {self.rollout.max_new_tokens} and {longest})"
+            )
+        if self.weights.transport != "pull" and not (self.rollout.gpus and self.learner.gpus):
+            raise ValueError(
+                f"weights.transport {self.weights.transport} needs GPUs on both sides "
+                f"(got rollout.gpus {self.rollout.gpus} and learner.gpus {self.learner.gpus})"
+            )
+        return self

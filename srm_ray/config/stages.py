@@ -1,0 +1,225 @@
+"""Options of the stages before GRPO: `python -m srm_ray.{tokenizer,pretrain,sft,prefer}`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from srm_ray.config.base import Section, StageConfig
+
+
+class CheckpointConfig(Section):
+    """When training state is saved."""
+
+    every: int = Field(100, ge=1, description="steps between checkpoints")
+    keep: int = Field(3, ge=1, description="newest checkpoints kept")
+
+
+class EvalConfig(Section):
+    """Held-out loss while training."""
+
+    every: int = Field(100, ge=1, description="steps between measurements of the held-out loss")
+    share: float = Field(0.0, ge=0, lt=1, description="share of the data held out, 0 to 1; 0: no held-out loss")
+    best: bool = Field(True, description="final/ is the checkpoint of the lowest held-out loss, where one is measured")
+
+
+class OptimConfig(Section):
+    """Optimizer, schedule and how a step is divided."""
+
+    lr: float = Field(3e-4, gt=0, description="peak learning rate")
+    floor: float = Field(0.1, ge=0, le=1, description="learning rate at the end, as a share of the peak")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="shape after warm-up")
+    warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps that warm up linearly")
+    warmup_steps: int = Field(0, ge=0, description="steps that warm up; 0: as `warmup` says")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first beta")
+    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's second beta")
+    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
+    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on matrices only")
+    clip: float = Field(1.0, gt=0, description="limit of the gradient's norm")
+    adam_bits: Literal[32, 8] = Field(32, description="8: bitsandbytes' 8-bit AdamW (needs bitsandbytes)")
+    batch: int = Field(32, ge=1, description="rows (packed sequences), or pairs, in an optimizer step over all workers")
+    micro_batch: int = Field(4, ge=1, description="rows, or pairs, in one forward pass of one worker")
+    precision: Literal["auto", "autocast", "bf16", "fp32"] = Field(
+        "auto",
+        description="autocast: FP32 weights, BF16 compute; bf16: DeepSpeed's BF16 with FP32 masters; auto: autocast",
+    )
+    zero_stage: int = Field(0, ge=0, le=3, description="DeepSpeed ZeRO stage")
+    activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
+    liger: bool = Field(False, description="Liger's fused kernels (GPU, needs liger-kernel)")
+    compile: bool = Field(False, description="torch.compile the model")
+    attention: Literal["auto", "sdpa", "flash_attention_2"] = Field("auto", description="attention kernel; auto: sdpa")
+
+
+class LoraConfig(Section):
+    """Low-rank adapters in place of full fine-tuning."""
+
+    r: int = Field(0, ge=0, description="rank of the adapters; 0: train all weights")
+    alpha: int = Field(32, ge=1, description="scale of the adapters is alpha / r")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in front of the adapters")
+    targets: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        description="names of the projections that get an adapter",
+    )
+    quantise: Literal["none", "nf4"] = Field("none", description="nf4: base weights in 4 bits (QLoRA, bitsandbytes)")
+
+    @model_validator(mode="after")
+    def _quantised_base_needs_adapters(self) -> "LoraConfig":
+        if self.quantise != "none" and self.r == 0:
+            raise ValueError(f"lora.quantise {self.quantise} trains adapters only: set lora.r (got {self.r})")
+        return self
+
+
+class TrainStage(StageConfig):
+    """What the training stages share."""
+
+    optim: OptimConfig = Field(OptimConfig(), description="optimizer and schedule")
+    checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="training state")
+    eval: EvalConfig = Field(EvalConfig(), description="held-out loss")
+    dry_run: bool = Field(False, description="print parameters, memory and placement, then stop")
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "TrainStage":
+        whole = self.optim.micro_batch * self.workers
+        if self.optim.batch % whole:
+            raise ValueError(
+                f"optim.batch must be a multiple of optim.micro_batch x workers: got batch {self.optim.batch}, "
+                f"micro_batch {self.optim.micro_batch}, workers {self.workers}"
+            )
+        return self
+
+
+class TextData(Section):
+    """Text to train a tokenizer on."""
+
+    path: str = Field("", description="text, JSONL or Parquet file, a folder of them, or several separated by commas")
+    name: str = Field("", description="`datasets` name")
+    subset: str = Field("", description="configuration of the `datasets` name")
+    split: str = Field("train", description="split of the `datasets` name")
+    column: str = Field("", description="field that holds the text; empty: text, content, question + answer, ...")
+    limit_mb: int = Field(100, ge=1, description="text read at most, MB")
+
+
+class TokenizerConfig(StageConfig):
+    """`python -m srm_ray.tokenizer`."""
+
+    data: TextData = Field(TextData(), description="what to train on")
+    vocab_size: int = Field(32_768, ge=1, description="entries, special tokens included; a multiple of 128")
+    context: int = Field(0, ge=0, description="model_max_length written into the tokenizer, tokens; 0: none")
+    characters_per_token: float = Field(0.0, ge=0, description="least compression on the training text; 0: unchecked")
+
+
+class Source(Section):
+    """One source of documents."""
+
+    path: str = Field("", description="text, JSONL or Parquet file, or a folder of them")
+    name: str = Field("", description="`datasets` name")
+    subset: str = Field("", description="configuration of the `datasets` name")
+    split: str = Field("train", description="split of the `datasets` name")
+    column: str = Field("", description="field that holds the text")
+
+
+class Phase(Section):
+    """Part of a curriculum: from the end of the phase before, until `until` of all tokens are seen."""
+
+    until: float = Field(1.0, gt=0, le=1, description="share of all tokens at which the phase ends")
+    shares: dict[str, float] = Field({}, description="share of the phase's tokens from each source, by its name")
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "Phase":
+        if abs(sum(self.shares.values()) - 1) > 1e-6:
+            raise ValueError(f"shares of a phase must sum to 1, got {sum(self.shares.values()):g}")
+        return self
+
+
+class FilterConfig(Section):
+    """Which documents are dropped."""
+
+    min_characters: int = Field(200, ge=0, description="shortest document, characters")
+    max_characters: int = Field(1_000_000, ge=1, description="longest document, characters")
+    min_words: int = Field(30, ge=0, description="fewest words")
+    max_non_ascii: float = Field(0.3, ge=0, le=1, description="largest share of non-ASCII characters")
+    exact: bool = Field(True, description="drop exact duplicates")
+    near: float = Field(
+        0.8, ge=0, le=1, description="drop near-duplicates of at least this Jaccard similarity; 0: keep"
+    )
+
+
+class CorpusConfig(Section):
+    """Documents, filters, mixture."""
+
+    path: str = Field("", description="one source, the short way: a file or a folder")
+    sources: dict[str, Source] = Field({}, description="sources by name")
+    phases: list[Phase] = Field([], description="curriculum; empty: every document once")
+    tokens: int = Field(0, ge=0, description="tokens to build; 0: what the sources hold (needs no phases)")
+    filters: FilterConfig = Field(FilterConfig(), description="what is dropped")
+    evaluation: list[str] = Field([], description="evaluation files; a 13-gram shared with a prompt fails the build")
+    row_length: int = Field(2048, ge=8, description="tokens in a packed row")
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> "CorpusConfig":
+        ends = [phase.until for phase in self.phases]
+        if ends and (ends != sorted(ends) or ends[-1] != 1):
+            raise ValueError(f"data.phases must end in rising order, the last at 1, got {ends}")
+        for phase in self.phases:
+            unknown = sorted(set(phase.shares) - set(self.sources))
+            if unknown:
+                raise ValueError(f"a phase names {unknown[0]!r}, data.sources has {sorted(self.sources)}")
+        if self.phases and not self.tokens:
+            raise ValueError("data.phases need data.tokens (got 0)")
+        return self
+
+
+class PretrainConfig(TrainStage):
+    """`python -m srm_ray.pretrain`."""
+
+    size: str = Field("tiny", description="shape of a fresh model: tiny, 500m, 1b, 3b (with --tokenizer)")
+    tokenizer: str = Field("", description="folder of the tokenizer; empty: the one of --model")
+    data: CorpusConfig = Field(CorpusConfig(), description="documents")
+
+
+class ConversationData(Section):
+    """Supervised examples."""
+
+    path: str = Field("", description="JSONL with messages, prompt/response or question/answer; several: commas")
+    name: str = Field("", description="`datasets` names, separated by commas")
+    subset: str = Field("", description="configuration of the `datasets` name")
+    split: str = Field("train", description="split of the `datasets` name")
+    generator: str = Field("", description="arithmetic: generated sums, 40 % of them with reasoning")
+    limit: int = Field(0, ge=0, description="examples used, drawn by the seed; 0: all")
+    answer_style: Literal["boxed", "final_answer"] = Field(
+        "boxed", description="how question/answer data states its answer: \\boxed{n} or **Final Answer:** n"
+    )
+    row_length: int = Field(4096, ge=8, description="tokens in a row; longer examples are dropped and counted")
+    pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
+    source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
+
+
+class SftConfig(TrainStage):
+    """`python -m srm_ray.sft`."""
+
+    data: ConversationData = Field(ConversationData(), description="examples")
+    epochs: float = Field(2.0, gt=0, description="passes over the data, where steps is 0")
+    loss: Literal["nll", "dft"] = Field("nll", description="nll, or dft: each token weighted by its own probability")
+    neftune: float = Field(0.0, ge=0, description="NEFTune's alpha; noise on the embeddings; 0: none")
+    lora: LoraConfig = Field(LoraConfig(), description="adapters")
+    inspect: int = Field(0, ge=0, description="print this many examples with the loss mask coloured, then stop")
+
+
+class PairData(Section):
+    """Preference pairs."""
+
+    path: str = Field("", description="JSONL with prompt, chosen, rejected")
+    name: str = Field("", description="`datasets` name with prompt, chosen, rejected")
+    split: str = Field("train", description="split of the `datasets` name")
+    max_prompt: int = Field(2048, ge=1, description="longest prompt, tokens; longer ones are dropped and counted")
+    max_completion: int = Field(2048, ge=1, description="longest completion, tokens")
+
+
+class PreferConfig(TrainStage):
+    """`python -m srm_ray.prefer`."""
+
+    data: PairData = Field(PairData(), description="pairs")
+    from_rollouts: str = Field("", description="GRPO run folder whose graded rollouts become pairs")
+    loss: Literal["dpo", "apo_zero"] = Field("dpo", description="loss by name")
+    beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
+    epochs: float = Field(1.0, gt=0, description="passes over the pairs, where steps is 0")
+    lora: LoraConfig = Field(LoraConfig(), description="adapters")

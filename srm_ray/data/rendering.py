@@ -1,0 +1,178 @@
+r"""Messages to token ids: the one place where prompts are made, for training and for rollouts.
+
+    render_prompt(messages)       -> ids, ending with the generation prompt
+    render_conversation(messages) -> ids and the mask of the assistant's tokens
+
+With this project's chat template the parts are encoded one by one, and control tokens spelled in a
+message's content are encoded as the plain text they are: a user cannot forge an assistant's turn,
+and the mask is exact whatever the content. The conversation up to an assistant's turn is by
+construction the prompt that a rollout of that turn would get; only the opening `<think>\n`, which
+the prompt already holds, belongs to both.
+
+Tokenizers of other models keep their own template; the mask then comes from rendering the
+conversation turn by turn.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from srm_ray.errors import UserError
+from srm_ray.model import tokenization
+from srm_ray.model.tokenization import END_THINK, IM_END, IM_START, THINK
+
+Message = Mapping[str, Any]
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def render_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    r"""Ids of `messages` and the generation prompt (`<|im_start|>assistant\n<think>\n`)."""
+    check_messages(messages)
+    if not has_own_template(tokenizer):
+        return list(_apply(tokenizer, messages, add_generation_prompt=True))
+    ids, _ = _render_own(tokenizer, messages)
+    return ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
+
+
+def render_conversation(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    """Ids [T] of a finished conversation, and a mask [T] that is True on the assistant's tokens:
+    the thinking with its tags, the answer, and the token that ends the turn."""
+    check_messages(messages)
+    if has_own_template(tokenizer):
+        return _render_own(tokenizer, messages)
+    return _render_foreign(tokenizer, messages)
+
+
+def render_completion(tokenizer: Any, content: str) -> list[int]:
+    """Ids that a policy would have to sample after `render_prompt` to say `content`, end of turn included."""
+    ids, mask = render_conversation(tokenizer, [{"role": "user", "content": "x"}, assistant(content)])
+    prompt = render_prompt(tokenizer, [{"role": "user", "content": "x"}])
+    if ids[: len(prompt)] != prompt:
+        raise UserError("this tokenizer's template does not continue its own generation prompt")
+    last = len(mask) - mask[::-1].index(True)
+    return ids[len(prompt) : last]
+
+
+def encode_document(tokenizer: Any, text: str) -> list[int]:
+    """Ids of a pretraining document: its text, control tokens in it taken as text, then `<eos>`."""
+    return [*_plain(tokenizer, text), tokenization.document_end_id(tokenizer)]
+
+
+def encode_continuation(tokenizer: Any, given: str, continued: str) -> tuple[list[int], list[bool]]:
+    """Ids and loss mask of a document whose first part is given and carries no loss."""
+    context, rest = _plain(tokenizer, given), encode_document(tokenizer, continued)
+    return context + rest, [False] * len(context) + [True] * len(rest)
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def check_messages(messages: Sequence[Message]) -> None:
+    if not messages:
+        raise UserError("a conversation without messages")
+    for message in messages:
+        role, content = message.get("role"), message.get("content")
+        if role not in ROLES:
+            raise UserError(f"a message's role must be one of {', '.join(ROLES)}, got {role!r}")
+        if not isinstance(content, str):
+            raise UserError(f"a message's content must be text, got {type(content).__name__}")
+
+
+def has_own_template(tokenizer: Any) -> bool:
+    return tokenizer.chat_template == tokenization.CHAT_TEMPLATE
+
+
+# This project's template, part by part
+
+
+def _render_own(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    ids: list[int] = []
+    mask: list[bool] = []
+    for message in messages:
+        if message["role"] == "assistant":
+            _extend(ids, mask, _assistant_opening(tokenizer), False)
+            _extend(ids, mask, _think_opening(tokenizer) + _completion(tokenizer, message), True)
+        else:
+            header = [tokenization.ID_OF[IM_START], *_plain(tokenizer, message["role"] + "\n")]
+            body = _plain(tokenizer, message["content"].strip())
+            _extend(ids, mask, [*header, *body, tokenization.ID_OF[IM_END]], False)
+        _extend(ids, mask, _plain(tokenizer, "\n"), False)
+    return ids, mask
+
+
+def _extend(ids: list[int], mask: list[bool], part: list[int], trained: bool) -> None:
+    ids += part
+    mask += [trained] * len(part)
+
+
+def _assistant_opening(tokenizer: Any) -> list[int]:
+    return [tokenization.ID_OF[IM_START], *_plain(tokenizer, "assistant\n")]
+
+
+def _think_opening(tokenizer: Any) -> list[int]:
+    return [tokenization.ID_OF[THINK], *_plain(tokenizer, "\n")]
+
+
+def _completion(tokenizer: Any, message: Message) -> list[int]:
+    thought, answer = split_thinking(message)
+    return [
+        *_plain(tokenizer, f"{thought}\n"),
+        tokenization.ID_OF[END_THINK],
+        *_plain(tokenizer, f"\n{answer}"),
+        tokenization.ID_OF[IM_END],
+    ]
+
+
+def split_thinking(message: Message) -> tuple[str, str]:
+    """(thinking, answer) of an assistant's message, from `reasoning_content` or from its think tags."""
+    content = message["content"].strip()
+    thought = message.get("reasoning_content") or ""
+    if not thought and content.startswith(THINK) and END_THINK in content:
+        before, content = content.split(END_THINK, 1)
+        thought = before.split(THINK, 1)[1]
+    return thought.strip(), content.strip()
+
+
+def _plain(tokenizer: Any, text: str) -> list[int]:
+    """Ids of `text` with control tokens in it taken as text (think tags keep their ids)."""
+    core = tokenizer.backend_tokenizer
+    before = core.encode_special_tokens
+    core.encode_special_tokens = True
+    try:
+        return core.encode(text, add_special_tokens=False).ids
+    finally:
+        core.encode_special_tokens = before
+
+
+# Any other template
+
+
+def _render_foreign(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    ids = list(_apply(tokenizer, messages, add_generation_prompt=False))
+    mask = [False] * len(ids)
+    for turn, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        start = _apply(tokenizer, messages[:turn], add_generation_prompt=True)
+        through = _apply(tokenizer, messages[: turn + 1], add_generation_prompt=False)
+        if list(start) != ids[: len(start)] or list(through) != ids[: len(through)]:
+            raise UserError(
+                "this tokenizer's chat template rewrites earlier turns (thinking removed, for example), so the "
+                "assistant's tokens of several turns cannot be told: give single-turn conversations"
+            )
+        end = len(through)
+        while end > len(start) and through[end - 1] != tokenizer.eos_token_id:
+            end -= 1
+        if end == len(start):  # the template ends a turn with another token than eos
+            end = len(through)
+        mask[len(start) : end] = [True] * (end - len(start))
+    return ids, mask
+
+
+def _apply(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool) -> list[int]:
+    if not tokenizer.chat_template:
+        raise UserError("this tokenizer has no chat template")
+    plain = [dict(message) for message in messages]
+    return tokenizer.apply_chat_template(
+        plain, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=False
+    )

@@ -1,0 +1,70 @@
+"""Preference pairs from a GRPO run's graded rollouts: a right and a wrong completion of one prompt.
+
+Pairs keep the token ids that were sampled, so that nothing is re-tokenised. Of each group, the
+shorter of its right and wrong completions' numbers of pairs are made; which with which is drawn by
+the seed.
+"""
+
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from srm_ray.data.supervised import Encoded, Report
+from srm_ray.errors import UserError
+from srm_ray.model.tokenization import stop_ids
+
+Group = dict[bool, list[list[int]]]
+
+
+def read(
+    run_dir: str, tokenizer: Any, *, seed: int, max_prompt: int, max_completion: int
+) -> tuple[list[tuple[Encoded, Encoded]], Report]:
+    """Pairs of every group that has both kinds. Raises `UserError` when there are none."""
+    folder = Path(run_dir) / "rollouts"
+    files = sorted(folder.glob("step_*.jsonl"))
+    if not files:
+        raise UserError(f"--from_rollouts {run_dir}: no rollouts/step_*.jsonl in it")
+    stops = set(stop_ids(tokenizer))
+    report = Report()
+    pairs: list[tuple[Encoded, Encoded]] = []
+    for path in files:
+        for prompt, group in groups(path, stops, report):
+            if len(prompt) > max_prompt:
+                report.dropped[f"prompt longer than {max_prompt} tokens"] += 1
+                continue
+            pairs += pair_up(prompt, group, max_completion, random.Random(f"pairs/{seed}/{path.name}/{len(pairs)}"))
+    if not pairs:
+        raise UserError(f"--from_rollouts {run_dir}: no group has a right and a wrong completion")
+    report.kept = len(pairs)
+    report.tokens[str(folder)] = sum(len(ids) for pair in pairs for ids, _ in pair)
+    return pairs, report
+
+
+def groups(path: Path, stops: set[int], report: Report) -> Any:
+    """(prompt ids, finished completions by whether they are right) of each group of a step's file."""
+    prompts: dict[tuple[int, int], list[int]] = {}
+    found: dict[tuple[int, int], Group] = defaultdict(lambda: {True: [], False: []})
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            row = json.loads(line)
+            key = (row["prompt_index"], row["draw"])
+            prompts.setdefault(key, row.get("prompt_ids", []))
+            tokens, correct = row["token_ids"], row["correct"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{path}:{number}: not a rollout ({type(error).__name__}: {error})") from None
+        report.read += 1
+        if correct is None or not tokens or tokens[-1] not in stops:
+            report.dropped["undecided or cut off"] += 1
+            continue
+        found[key][bool(correct)].append(tokens)
+    return [(prompts[key], group) for key, group in found.items() if prompts[key]]
+
+
+def pair_up(prompt: list[int], group: Group, longest: int, draw: random.Random) -> list[tuple[Encoded, Encoded]]:
+    right, wrong = ([ids for ids in group[kind] if len(ids) <= longest] for kind in (True, False))
+    draw.shuffle(right)
+    draw.shuffle(wrong)
+    encode = lambda ids: (prompt + ids, [False] * len(prompt) + [True] * len(ids))  # noqa: E731
+    return [(encode(a), encode(b)) for a, b in zip(right, wrong, strict=False)]

@@ -1,0 +1,123 @@
+"""LoRA and QLoRA: adapters on a base model, and merging them back into plain weights (Hu et al. 2021,
+Dettmers et al. 2023; PEFT and bitsandbytes do the work).
+
+    load_policy(folder, adapter) -> the model to train
+    merge(adapter folder)        -> plain Hugging Face weights
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srm_ray.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What is trained in place of all weights.
+
+    r: rank. alpha: the adapter's output is scaled by alpha / r. targets: names of the projections.
+    nf4: base weights in 4 bits.
+    """
+
+    r: int
+    alpha: int
+    dropout: float
+    targets: tuple[str, ...]
+    nf4: bool = False
+
+
+def is_adapter(folder: str | Path) -> bool:
+    return (Path(folder) / "adapter_config.json").is_file()
+
+
+def load_policy(folder: str, adapter: Adapter | None = None, *, attention: str = "sdpa", liger: bool = False) -> Any:
+    """The causal LM of a folder or hub name in FP32, with a fresh adapter where one is asked for.
+
+    A folder that holds an adapter is loaded onto its base and merged.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if is_adapter(folder):
+        return merged(folder)
+    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention}
+    if adapter and adapter.nf4:
+        options["quantization_config"] = nf4_config()
+    model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    if liger:
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance
+
+        _apply_liger_kernel_to_instance(model=model, fused_linear_cross_entropy=False)
+    return with_adapter(model, adapter) if adapter else model
+
+
+def with_adapter(model: Any, adapter: Adapter) -> Any:
+    """The model with every weight frozen but the new adapter's."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=adapter.r,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=list(adapter.targets),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"lora.targets {list(adapter.targets)} do not fit this model: {error}") from None
+
+
+def nf4_config() -> Any:
+    """4-bit NormalFloat with BF16 compute where there is hardware for it, else FP16 (FP32 on a CPU without either).
+
+    Raises `UserError` when bitsandbytes is not installed.
+    """
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise UserError("lora.quantise nf4 needs bitsandbytes: pip install bitsandbytes") from None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=reduced_dtype() if torch.cuda.is_available() else torch.float32,
+    )
+
+
+def reduced_dtype() -> Any:
+    """BF16 where the hardware computes in it, else FP16."""
+    import torch
+
+    supported = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
+    return torch.bfloat16 if supported else torch.float16
+
+
+def trainable(model: Any) -> int:
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def merged(folder: str | Path) -> Any:
+    """The base model with the adapter of `folder` added into its weights, in FP32."""
+    import torch
+    from peft import AutoPeftModelForCausalLM
+
+    adapted = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    return adapted.merge_and_unload()
+
+
+def merge(folder: Path, destination: Path) -> Path:
+    """Write the plain Hugging Face folder of an adapter's folder."""
+    from srm_ray.model.folder import read_lineage, save_model
+
+    if not is_adapter(folder):
+        raise UserError(f"{folder} holds no adapter (no adapter_config.json)")
+    model = merged(folder)
+    lineage = {**read_lineage(folder), "merged_from": str(folder)}
+    save_model(model, dict(model.named_parameters()), destination, tokenizer_from=folder, lineage=lineage)
+    return destination

@@ -1,0 +1,40 @@
+"""Optimizer settings, learning-rate schedule and decay groups, as pure functions."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Learning rate of each step: linear warm-up from 0, then `shape` down to `floor`.
+
+    peak, floor: learning rates. Example: 3e-4, 3e-5.
+    steps: optimizer steps of the whole run. warmup: of these, the first that warm up.
+    shape: "cosine", "linear" or "constant".
+    """
+
+    peak: float
+    floor: float
+    steps: int
+    warmup: int
+    shape: str = "cosine"
+
+    def at(self, step: int) -> float:
+        """Rate of step `step`, counted from 0; the first step already moves."""
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        if self.shape == "constant":
+            return self.peak
+        left = 0.5 * (1 + math.cos(math.pi * done)) if self.shape == "cosine" else 1 - done
+        return self.floor + (self.peak - self.floor) * left
+
+
+def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay on matrices only: gains and biases are left alone."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    return [
+        {"params": [w for w in trained if w.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [w for w in trained if w.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,64 @@
+"""The policy as the learner sees it: packed tokens in, log-probabilities of completion tokens out.
+
+Logits over the vocabulary are made for completion tokens alone, a chunk at a time, and again in the
+backward pass, so that memory never holds all of them.
+"""
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from srm_ray.model.packed_attention import AttentionLayout, use_packed_attention
+
+KEPT_LOGITS = 1 << 23  # a chunk with more logits than this is computed again in the backward pass
+
+
+class PolicyModel(nn.Module):
+    """A transformers causal LM that returns (log-probabilities, entropies), both [C] float32.
+
+    temperature: logits are divided by it, as the sampler did. chunk: completion tokens whose logits
+    exist at a time. autocast: dtype of the matrix products, or None for the weights' own.
+    """
+
+    def __init__(self, model, *, temperature: float = 1.0, chunk: int = 4096, autocast: torch.dtype | None = None):
+        super().__init__()
+        use_packed_attention(model)
+        self.model = model
+        self.temperature = temperature
+        self.chunk = chunk
+        self.autocast = autocast
+
+    def forward(
+        self,
+        tokens_T: torch.Tensor,
+        positions_T: torch.Tensor,
+        layout: AttentionLayout,
+        predict_C: torch.Tensor,
+        targets_C: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        device = tokens_T.device.type
+        with torch.autocast(device, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            hidden_TD = self.model.get_decoder()(
+                input_ids=tokens_T[None], position_ids=positions_T[None], attention_layout=layout, use_cache=False
+            ).last_hidden_state[0]
+            hidden_CD = hidden_TD.index_select(0, predict_C)
+            pieces = [
+                self._score(hidden_CD[at : at + self.chunk], targets_C[at : at + self.chunk])
+                for at in range(0, len(targets_C), self.chunk)
+            ]
+        logprobs, entropies = zip(*pieces, strict=True)
+        return torch.cat(logprobs), torch.cat(entropies)
+
+    def _score(self, hidden_CD: torch.Tensor, targets_C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if torch.is_grad_enabled() and len(targets_C) * self.model.config.vocab_size > KEPT_LOGITS:
+            return checkpoint(self._logprobs, hidden_CD, targets_C, use_reentrant=False)
+        return self._logprobs(hidden_CD, targets_C)
+
+    def _logprobs(self, hidden_CD: torch.Tensor, targets_C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_CV = self.model.get_output_embeddings()(hidden_CD)
+        logits_CV = logits_CV.to(torch.promote_types(logits_CV.dtype, torch.float32)) / self.temperature
+        logprobs_CV = logits_CV.log_softmax(-1)
+        chosen_C = logprobs_CV.gather(1, targets_C[:, None])[:, 0]
+        with torch.no_grad():
+            entropy_C = -(logprobs_CV.exp() * logprobs_CV).sum(-1)
+        return chosen_C, entropy_C

@@ -1,0 +1,84 @@
+"""Preference optimisation by DPO or APO-zero, on Ray Train with DeepSpeed inside.
+
+pairs (a file, or graded rollouts of a GRPO run) -> reference log-probabilities, once -> Ray Train -> final/
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.stages import PreferConfig
+from srm_ray.errors import UserError, command
+
+if TYPE_CHECKING:
+    from srm_ray.data.conversations import Pair
+    from srm_ray.data.supervised import Encoded, Report
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    config = parse(PreferConfig, sys.argv[1:] if argv is None else argv, stage="prefer", about=__doc__)
+    if not config.model:
+        raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/sft/final")
+    from srm_ray.model.loading import open_model
+
+    facts = open_model(config.model)
+    if config.dry_run:
+        from actors.plan import show_plan
+
+        longest = min(facts.context, config.data.max_prompt + config.data.max_completion)
+        return show_plan(config, facts.path, longest, config.lora, rows_per_unit=2)
+    encoded, report = load_pairs(config, facts.tokenizer)
+    return run(config, facts, encoded, report)
+
+
+def load_pairs(config: PreferConfig, tokenizer: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
+    from srm_ray.data import conversations, rollout_pairs
+    from srm_ray.data.supervised import encode_pairs
+
+    limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
+    if config.from_rollouts:
+        return rollout_pairs.read(config.from_rollouts, tokenizer, seed=config.seed, **limits)
+    pairs: list[Pair] = conversations.read_pairs(config.data.path)
+    if config.data.name:
+        pairs += conversations.read_hub(config.data.name, "", config.data.split, conversations.to_pair)
+    if not pairs:
+        raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
+    return encode_pairs(tokenizer, pairs, **limits)
+
+
+def run(config: PreferConfig, facts: Any, encoded: "list[tuple[Encoded, Encoded]]", report: "Report") -> int:
+    from actors import stage
+    from srm_ray.data.packing import rows_fingerprint, save_rows
+    from srm_ray.data.supervised import pair_rows
+    from srm_ray.runs.progress import say
+
+    say(str(report))
+    rows = pair_rows(encoded)
+    if rows.tokens.shape[1] > facts.context:
+        raise UserError(
+            f"the longest pair has {rows.tokens.shape[1]} tokens, the context of {facts.path} {facts.context}"
+        )
+    if config.eval.share:
+        raise UserError(f"eval.share {config.eval.share:g}: preference runs keep no held-out pairs yet; set it to 0")
+    folder = stage.open_run(config, "prefer")
+    if folder is None:
+        return 0
+    save_rows(rows, folder.path / "data" / "rows")
+    job = stage.job_of(
+        config,
+        folder,
+        stage="prefer",
+        model=config.model,
+        rows=folder.path / "data" / "rows",
+        steps=stage.steps_of(config, len(encoded), config.epochs, what="pairs"),
+        loss=config.loss,
+        beta=config.beta,
+        adapter=stage.adapter_of(config.lora),
+    )
+    fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
+    return stage.train(config, folder, job, data=fingerprints)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

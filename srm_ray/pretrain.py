@@ -1,0 +1,133 @@
+"""Pretraining: next-token loss on packed documents that do not attend to each other, on Ray Train.
+
+sources -> Ray Data (filter, deduplicate, guard, tokenise, mix, pack) -> rows -> Ray Train -> <run_dir>/final
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.stages import LoraConfig, PretrainConfig
+from srm_ray.errors import UserError, command
+
+if TYPE_CHECKING:
+    from srm_ray.model.shapes import Shape
+    from srm_ray.runs.folder import RunFolder
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    config = parse(PretrainConfig, sys.argv[1:] if argv is None else argv, stage="pretrain", about=__doc__)
+    if config.dry_run:
+        return dry_run(config)
+    if not (config.model or config.tokenizer):
+        raise UserError(
+            "--tokenizer is needed (a folder from python -m srm_ray.tokenizer), or --model to continue from"
+        )
+    if not (config.data.path or config.data.sources):
+        raise UserError("no data: give --data.path, or data.sources in a config file")
+    return run(config)
+
+
+def dry_run(config: PretrainConfig) -> int:
+    from actors.plan import show_plan, show_plan_of
+    from srm_ray.model.shapes import qwen3_config, shape
+
+    if config.model:
+        return show_plan(config, config.model, config.data.row_length, LoraConfig())
+    return show_plan_of(config, qwen3_config(shape(config.size)), config.data.row_length, LoraConfig())
+
+
+def run(config: PretrainConfig) -> int:
+    from actors import placement, stage
+    from srm_ray.data import supervised
+    from srm_ray.data.packing import open_rows, rows_fingerprint, save_rows
+    from srm_ray.model.loading import open_model
+    from srm_ray.runs.progress import say
+
+    check_context(config)
+    folder = stage.open_run(config, "pretrain")
+    if folder is None:
+        return 0
+    work = folder.path / "data"
+    placement.connect()
+    start = config.model or str(fresh_model(config, folder))
+    facts = open_model(start)
+    if config.data.row_length > facts.context:
+        raise UserError(f"data.row_length {config.data.row_length} is more than the model's context: {facts.context}")
+    fingerprint = build_rows(config, start, work)
+    rows = open_rows(work / "rows")
+    if config.eval.share:
+        kept, held_out = supervised.hold_out(range(len(rows)), config.eval.share)
+        save_rows(rows.take(held_out), work / "eval")
+        rows = rows.take(kept)
+        save_rows(rows, work / "train")
+    say(f"{len(rows)} rows of {config.data.row_length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
+    job = stage.job_of(
+        config,
+        folder,
+        stage="pretrain",
+        model=start,
+        rows=work / ("train" if config.eval.share else "rows"),
+        steps=stage.steps_of(config, len(rows), 1.0, what="rows"),
+        eval_rows=str((work / "eval").absolute()) if config.eval.share else "",
+        shuffle=not config.data.phases,
+    )
+    return stage.train(config, folder, job, data={**fingerprint, "train": rows_fingerprint(rows)})
+
+
+def check_context(config: PretrainConfig) -> None:
+    """What can be refused before any work: a tokenizer that does not match, an unknown size."""
+    if config.model:
+        return
+    chosen_shape(config)
+
+
+def chosen_shape(config: PretrainConfig) -> "Shape":
+    """The shape of the fresh model, its vocabulary that of the tokenizer."""
+    from srm_ray.model import tokenization
+    from srm_ray.model.shapes import shape
+
+    size = len(tokenization.load(config.tokenizer))
+    if size % 128:
+        raise UserError(f"--tokenizer {config.tokenizer} has {size} entries; a model needs a multiple of 128")
+    return shape(config.size, vocab_size=size)
+
+
+def fresh_model(config: PretrainConfig, folder: "RunFolder") -> Path:
+    """`<run_dir>/start`: random weights and the tokenizer. Made once, whole or not at all."""
+    from srm_ray.model.folder import LINEAGE, save_model
+    from srm_ray.model.shapes import build
+
+    start = folder.path / "start"
+    if (start / LINEAGE).is_file():
+        return start
+    model = build(chosen_shape(config), seed=config.seed)
+    lineage = {"stage": "init", "parent": "", "seed": config.seed, "size": config.size, "tokenizer": config.tokenizer}
+    save_model(model, dict(model.named_parameters()), start, tokenizer_from=config.tokenizer, lineage=lineage)
+    return start
+
+
+def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, str]:
+    """Build the corpus into `work`, unless an earlier try of this run has; its fingerprint."""
+    import json
+
+    from actors.corpus import build_corpus
+    from srm_ray.data.packing import open_rows, rows_fingerprint
+    from srm_ray.runs.folder import write_atomically
+    from srm_ray.runs.progress import say
+
+    done = work / "corpus.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    report = build_corpus(config.data, tokenizer, work, seed=config.seed)
+    for line in report.lines():
+        say(line)
+    fingerprint = {"corpus": rows_fingerprint(open_rows(work / "rows"))}
+    write_atomically(done, json.dumps(fingerprint) + "\n")
+    return fingerprint
+
+
+if __name__ == "__main__":
+    sys.exit(main())

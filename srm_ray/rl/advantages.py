@@ -1,0 +1,48 @@
+"""Group-relative advantages and the choice of groups that carry signal.
+
+Deviation from DAPO: a completion whose grader could not decide (`correct` is None) is left out of
+its group's mean and spread and gets advantage 0; the loss masks it out.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rewards.verdict import Reward
+
+EPSILON = 1e-6
+
+
+def group_advantages(
+    rewards: Sequence[float], *, normalise_std: bool = True, decided: Sequence[bool] | None = None
+) -> np.ndarray:
+    """`A_i = (r_i - mean) / (std + 1e-6)` over one group (GRPO, DeepSeekMath eq. 3; population std).
+
+    rewards: one number per completion. normalise_std=False is Dr. GRPO (arXiv 2503.20783), which
+    leaves the division out. decided: False marks a completion to leave out. Returns [G] float32.
+    Equal rewards give equal advantages whatever the completions' lengths.
+    """
+    values = np.asarray(rewards, dtype=np.float64)
+    keep = np.ones(len(values), bool) if decided is None else np.asarray(decided, bool)
+    advantages = np.zeros(len(values))
+    if keep.any():
+        centred = values[keep] - values[keep].mean()
+        advantages[keep] = centred / (values[keep].std() + EPSILON) if normalise_std else centred
+    return advantages.astype(np.float32)
+
+
+def has_signal(rewards: Sequence[Reward]) -> bool:
+    """Dynamic sampling (DAPO, arXiv 2503.14476, eq. 11): some correct and some not, correctness alone."""
+    decided = [reward.correct for reward in rewards if reward.correct is not None]
+    return 0 < sum(decided) < len(decided)
+
+
+def overlong_penalty(length: int, *, max_length: int, cache: int) -> float:
+    """DAPO's soft overlong punishment (eq. 13), in tokens: 0, then linear to -1 at `max_length`, -1 above.
+
+    >>> overlong_penalty(75, max_length=100, cache=50)
+    -0.5
+    """
+    if cache <= 0:
+        return -1.0 if length > max_length else 0.0
+    return -min(1.0, max(0.0, (length - (max_length - cache)) / cache))

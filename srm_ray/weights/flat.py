@@ -1,0 +1,121 @@
+"""All weights of a model in one flat buffer: how they are laid out, published and read back.
+
+The learner writes the buffer into shared memory, which every engine process of the same node maps;
+other nodes get the same bytes through Ray's object store. A digest (xxh3, 64 bit) travels beside the
+buffer, so that an engine never loads bytes that are not what the learner wrote.
+"""
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+ALIGNMENT = 64  # bytes; every tensor starts on a cache line
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor in the buffer. dtype: torch's name, e.g. "float32". offset, nbytes: bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightUpdate:
+    """What a rollout worker needs to pull one version.
+
+    version: 0, 1, ... path: where processes of `node` open the buffer. digest: xxh3 of the buffer, hex.
+    specs: layout. data: reference to the same bytes in the object store, for other nodes; or None.
+    """
+
+    version: int
+    path: str
+    node: str
+    digest: str
+    specs: tuple[TensorSpec, ...]
+    data: Any = None
+
+
+def lay_out(parameters: Iterable[tuple[str, Any]]) -> tuple[tuple[TensorSpec, ...], int]:
+    """Specs of named tensors laid end to end, and the buffer's size in bytes."""
+    specs, offset = [], 0
+    for name, tensor in parameters:
+        nbytes = tensor.numel() * tensor.element_size()
+        specs.append(TensorSpec(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), offset, nbytes))
+        offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
+    return tuple(specs), offset
+
+
+def write(buffer: Any, specs: tuple[TensorSpec, ...], parameters: Iterable[tuple[str, Any]]) -> None:
+    """Copy named tensors into `buffer` (writable, at least as large as `lay_out` said)."""
+    for (name, tensor), spec in zip(parameters, specs, strict=True):
+        if name != spec.name or tuple(tensor.shape) != spec.shape:
+            raise ValueError(f"expected {spec.name} {spec.shape}, got {name} {tuple(tensor.shape)}")
+        view(buffer, spec).copy_(tensor)
+
+
+def view(buffer: Any, spec: TensorSpec):
+    """The tensor that `spec` describes, sharing the buffer's memory."""
+    import torch
+
+    count = 1
+    for size in spec.shape:
+        count *= size
+    return torch.frombuffer(buffer, dtype=getattr(torch, spec.dtype), count=count, offset=spec.offset).view(spec.shape)
+
+
+def views(buffer: Any, specs: Iterable[TensorSpec]) -> Iterator[tuple[str, Any]]:
+    for spec in specs:
+        yield spec.name, view(buffer, spec)
+
+
+def digest(buffer: Any) -> str:
+    import xxhash
+
+    return xxhash.xxh3_64_hexdigest(buffer)
+
+
+class SharedFile:
+    """Anonymous shared memory that other processes of this node open by `path`.
+
+    The path leads through this process's descriptor table, so the memory is gone with the last
+    process that uses it, however that process ends: nothing can be left behind.
+    """
+
+    def __init__(self, name: str, nbytes: int):
+        self.descriptor = os.memfd_create(name)
+        os.posix_fallocate(self.descriptor, 0, nbytes)
+        self.buffer = mmap.mmap(self.descriptor, nbytes)
+        self.path = f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class Publisher:
+    """Writes successive versions into two shared files in turn, so that the one being read stays whole."""
+
+    def __init__(self, node: str):
+        self.node = node
+        self.files: list[SharedFile] = []
+        self.specs: tuple[TensorSpec, ...] = ()
+
+    def publish(self, version: int, parameters: list[tuple[str, Any]]) -> tuple[WeightUpdate, mmap.mmap]:
+        """Returns the update (without `data`) and the buffer that holds it."""
+        if not self.files:
+            self.specs, nbytes = lay_out(parameters)
+            self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"]
+        file = self.files[version % 2]
+        write(file.buffer, self.specs, parameters)
+        update = WeightUpdate(version, file.path, self.node, digest(file.buffer), self.specs)
+        return update, file.buffer
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
+        self.files = []
