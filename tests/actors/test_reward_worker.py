@@ -1,5 +1,7 @@
 """The reward worker: parts, exactly one reward a sample, hostile samples, killed processes, a user's function."""
 
+# ruff: noqa: E501
+
 import asyncio
 import os
 import signal

@@ -1,5 +1,7 @@
 """The sandbox holds: hostile programs by tier, the table of `rewards.code`, nothing left behind."""
 
+# ruff: noqa: E501
+
 import os
 import re
 import subprocess
