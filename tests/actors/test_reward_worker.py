@@ -1,6 +1,5 @@
 """The reward worker: parts, exactly one reward a sample, hostile samples, killed processes, a user's function."""
 
-# ruff: noqa: E501
 
 import asyncio
 import os
