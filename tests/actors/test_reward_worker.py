@@ -1,6 +1,5 @@
 """The reward worker: parts, exactly one reward a sample, hostile samples, killed processes, a user's function."""
 
-
 import asyncio
 import os
 import signal
@@ -182,7 +181,8 @@ def resident() -> int:
 def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
     worker = RewardWorker(RewardSpec(processes=2))
     try:
-        load(worker, [group([boxed(text) for text in HOSTILE], answer="1")])  # everything that is started once
+        hostile = [boxed(text) for text in HOSTILE]
+        load(worker, [group(hostile, answer=gold) for gold in ("1", "2", "3", "4")])  # all that is started once
         clean, clean_results = load(worker, mixed_groups(1250, hostile=False))
         before = resident()
         dirty, dirty_results = load(worker, mixed_groups(1250, hostile=True))
@@ -196,7 +196,7 @@ def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
         [r.correct for r in results] == [True, False, True, True, True, True, True, False]
         for results in clean_results[1:]
     )
-    assert stats["scored"] == 20_000 + len(HOSTILE) and stats["queued"] == {"math": 0, "code": 0, "function": 0}
+    assert stats["scored"] == 20_000 + 4 * len(HOSTILE) and stats["queued"] == {"math": 0, "code": 0, "function": 0}
     assert grown < 200 << 20, f"{grown >> 20} MiB"
     print(
         f"10,000 samples: {10_000 / clean:.0f}/s; with 1 % hostile ones {10_000 / dirty:.0f}/s; {grown >> 20} MiB more"
