@@ -84,6 +84,7 @@ class Zygote:
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
+        self.closed = False
 
     def fork(self, target: str, memory: int) -> tuple[int, socket.socket]:
         """A new process that runs `target` ("module:function") on its end of a socket pair.
@@ -107,14 +108,23 @@ class Zygote:
                 self._request(["kill", pid], None)
 
     def close(self) -> None:
+        """End it for good, also while another thread waits for it to start."""
+        self.closed = True
+        process = self.process
+        if process is not None:
+            process.kill()
         with self.lock:
             self._stop()
 
     def _request(self, message: list[Any], pass_on: socket.socket | None) -> int:
         for attempt in range(2):
+            if self.closed:
+                break
             if self.process is None or self.process.poll() is not None:
                 self._stop()
                 self._start()
+                if self.closed:  # `close` may have come before there was a process to kill
+                    break
             assert self.control is not None
             try:
                 fds = [pass_on.fileno()] if pass_on is not None else []
@@ -128,6 +138,8 @@ class Zygote:
             self._stop()
             if attempt or message[0] != "fork":
                 break
+        if self.closed:
+            self._stop()
         raise Died("the zygote does not answer")
 
     def _start(self) -> None:

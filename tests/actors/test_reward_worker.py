@@ -15,6 +15,7 @@ from actors.reward import RewardSpec, RewardWorker, check
 from rewards.verdict import REASONS, Reward
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Completion, Group, Prompt
+from tests.process_tree import children_of, gone
 from tests.rewards.hostile_answers import HOSTILE
 
 CHAT = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -180,7 +181,8 @@ def resident() -> int:
 def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
     worker = RewardWorker(RewardSpec(processes=2))
     try:
-        load(worker, [group([boxed(text) for text in HOSTILE], answer="1")])  # everything that is started once
+        hostile = [boxed(text) for text in HOSTILE]
+        load(worker, [group(hostile, answer=gold) for gold in ("1", "2", "3", "4")])  # all that is started once
         clean, clean_results = load(worker, mixed_groups(1250, hostile=False))
         before = resident()
         dirty, dirty_results = load(worker, mixed_groups(1250, hostile=True))
@@ -194,7 +196,7 @@ def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
         [r.correct for r in results] == [True, False, True, True, True, True, True, False]
         for results in clean_results[1:]
     )
-    assert stats["scored"] == 20_160 and stats["queued"] == {"math": 0, "code": 0, "function": 0}
+    assert stats["scored"] == 20_000 + 4 * len(HOSTILE) and stats["queued"] == {"math": 0, "code": 0, "function": 0}
     assert grown < 200 << 20, f"{grown >> 20} MiB"
     print(
         f"10,000 samples: {10_000 / clean:.0f}/s; with 1 % hostile ones {10_000 / dirty:.0f}/s; {grown >> 20} MiB more"
@@ -257,30 +259,6 @@ def test_killed_grading_processes_lose_nothing(victims: str) -> None:
         assert rewards[1].correct is False or rewards[1].reason == "worker_died"
     undecided = sum(r.correct is None for rewards in results for r in rewards)
     assert undecided <= 4, undecided
-
-
-def children_of(pid: int) -> set[int]:
-    """All descendants of a process."""
-    found: set[int] = set()
-    todo = [pid]
-    while todo:
-        for task in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
-            try:
-                children = {int(child) for child in task.read_text().split()}
-            except OSError:
-                continue
-            todo += children - found
-            found |= children
-    return found
-
-
-def gone(pids: set[int], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_close_ends_every_process() -> None:

@@ -3,6 +3,8 @@
 Each has the reasons with which it may be judged; `correct` is False for all of them.
 """
 
+# ruff: noqa: E501
+
 from typing import NamedTuple
 
 

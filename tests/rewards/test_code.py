@@ -1,5 +1,7 @@
 """The code grader: HumanEval, MBPP, every form of test, what cannot fool it, its command line."""
 
+# ruff: noqa: E501
+
 import ast
 import json
 import subprocess

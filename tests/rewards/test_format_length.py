@@ -1,5 +1,7 @@
 """Format and length rewards, and where the final answer is found."""
 
+# ruff: noqa: E501
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """`python -m rewards.math`: order, streaming, bad lines, completions; and `--bench`'s errors."""
 
+# ruff: noqa: E501
+
 import json
 import subprocess
 import sys

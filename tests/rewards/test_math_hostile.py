@@ -22,6 +22,7 @@ TIMEOUT = 3.0
 @pytest.fixture(scope="module")
 def grader() -> Iterator[Grader]:
     ours = Grader(1, timeout=TIMEOUT)
+    ours.warm()
     yield ours
     ours.close()
 
