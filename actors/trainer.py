@@ -100,7 +100,7 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     import ray
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2.api.config import LoggingConfig, RunConfig
+    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     gpus = int(ray.cluster_resources().get("GPU", 0)) >= workers
@@ -114,10 +114,10 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpus else {})}
         ),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
-            failure_config=ray.train.FailureConfig(max_failures=3),
+            failure_config=FailureConfig(max_failures=3),
             logging_config=LoggingConfig(log_level="ERROR"),
             worker_runtime_env={"env_vars": worker_environment(gpus, cpus)},
         ),
