@@ -24,7 +24,9 @@ class Crew:
     model: Hugging Face folder or hub name. context: prompt + completion, tokens.
     """
 
-    def __init__(self, config: GRPOConfig, model: str, *, context: int, stop_token_ids: tuple[int, ...], **classes: Any):
+    def __init__(
+        self, config: GRPOConfig, model: str, *, context: int, stop_token_ids: tuple[int, ...], **classes: Any
+    ):
         self.config = config
         placement.require(bundles(config))
         rollout, learner = config.rollout, config.learner
@@ -68,12 +70,16 @@ class Crew:
 
     async def sample(self, prompt: Prompt, draw: int = 0) -> Group:
         """A group of completions from the current weights, unscored."""
-        seeds = tuple(completion_seed(self.config.seed, prompt.index, draw, i) for i in range(self.config.rollout.group_size))
+        seeds = tuple(
+            completion_seed(self.config.seed, prompt.index, draw, i) for i in range(self.config.rollout.group_size)
+        )
         return Group(prompt, await self.rollouts.generate(prompt.token_ids, seeds, self.sampling), draw)
 
     async def answer(self, prompt: Prompt) -> Group:
         """One greedy completion, scored."""
-        return await self.rewards.score(Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy)))
+        return await self.rewards.score(
+            Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy))
+        )
 
     async def push_weights(self, version: int) -> float:
         """The learner's weights to every rollout worker, as `version`. Returns the slowest load's seconds."""

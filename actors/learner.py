@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from actors.deepspeed_ops import no_compiled_collectives
+from actors.naming import show_status
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.weights.flat import Publisher, WeightUpdate
@@ -66,6 +68,7 @@ class Learner:
 
         if not self.spec.learner.gpus:
             torch.set_num_threads(self.spec.threads)
+            no_compiled_collectives()
         deepspeed.utils.logging.logger.setLevel("WARNING")
         self._seed()
         self.module = self._build_policy()
@@ -182,7 +185,8 @@ class Learner:
 
         options = self.spec.loss
         logprobs_C, entropy_C = self._forward(self.engine, batch)
-        rollout_C, mask_C = self._tensor(batch.rollout_logprobs_C), self._tensor(batch.mask_C)
+        rollout_C = self._tensor(batch.rollout_logprobs_C)
+        mask_C = self._tensor(batch.mask_C).to(logprobs_C.dtype)
         advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
         old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
         weights_C = losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
@@ -299,13 +303,8 @@ class Learner:
             self.publisher = None
 
     def _set_state(self, state: str, began: float | None = None) -> float:
-        import ray
-
         self.state = state
-        if ray.is_initialized():
-            from ray._raylet import setproctitle
-
-            setproctitle(f"ray::{self.name} version {self.version} {state}")
+        show_status(self, f"{self.name} version {self.version} {state}")
         return time.perf_counter()
 
 

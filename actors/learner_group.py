@@ -11,6 +11,7 @@ import ray
 
 from actors.calls import close_actors, wait
 from actors.learner import Learner, LearnerSpec
+from actors.naming import identity
 from srm_ray.errors import RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, micro_batches
 from srm_ray.rl.loss import step_denominator
@@ -26,7 +27,10 @@ class LearnerGroup:
         options = spec.learner
         remote = ray.remote(Learner)
         self.ranks = [
-            remote.options(num_cpus=options.cpus, num_gpus=options.gpus).remote(rank, count, spec) for rank in range(count)
+            remote.options(num_cpus=options.cpus, num_gpus=options.gpus, **identity(f"learner-{rank}")).remote(
+                rank, count, spec
+            )
+            for rank in range(count)
         ]
 
     async def start(self) -> list[dict[str, Any]]:
@@ -50,10 +54,7 @@ class LearnerGroup:
         """The batch cut into one share of groups for each update, packed for every rank."""
         options = self.spec.learner
         count = min(options.updates_per_step, len(groups))
-        return [
-            (groups[first::count], self._pack(groups[first::count]))
-            for first in range(count)
-        ]
+        return [(groups[first::count], self._pack(groups[first::count])) for first in range(count)]
 
     def _pack(self, groups: tuple[Group, ...]) -> list[list[PackedBatch]]:
         return micro_batches(

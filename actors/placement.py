@@ -18,6 +18,10 @@ def connect() -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A local cluster's workers are the job itself: Ray's default (15) would starve them behind anything else.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Compute threads that spin while they wait starve each other where engine and learner share cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
         ray.init(**options)

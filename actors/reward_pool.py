@@ -7,6 +7,7 @@ from typing import Any
 import ray
 
 from actors.calls import close_actors, wait
+from actors.naming import identity
 from actors.reward import RewardSpec, RewardWorker
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
@@ -18,7 +19,8 @@ class RewardPool:
     def __init__(self, count: int, spec: RewardSpec, *, cpus: float):
         remote = ray.remote(RewardWorker)
         self.actors = [
-            remote.options(num_cpus=cpus, max_concurrency=1024).remote(spec, index) for index in range(count)
+            remote.options(num_cpus=cpus, max_concurrency=1024, **identity(f"reward-{index}")).remote(spec, index)
+            for index in range(count)
         ]
         self.outstanding = [0] * count
 
@@ -41,4 +43,3 @@ class RewardPool:
 
     async def close(self) -> None:
         await close_actors(self.actors)
-

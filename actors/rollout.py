@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.naming import show_status
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
 
@@ -61,6 +62,7 @@ class RolloutWorker:
         self.engine: Any = None
         self.pulled: SharedFile | None = None  # weights that came from another node
         self._request_numbers = itertools.count()
+        self._loading = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"RolloutWorker({self.name}, version {self.version}, {self.state})"
@@ -68,7 +70,7 @@ class RolloutWorker:
     async def start(self) -> dict[str, Any]:
         """Start the engine: 20 to 60 s. Returns facts for the log."""
         began = time.time()
-        _prepare_environment(self.spec)
+        prepare_environment(self.spec)
         import ray
         from transformers import AutoTokenizer
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -138,6 +140,11 @@ class RolloutWorker:
 
     async def load_weights(self, update: WeightUpdate) -> float:
         """Pull one version into the engine; requests in flight wait and go on with it. Returns seconds."""
+        # A push that missed its time limit may still be under way; the next one waits for it.
+        async with self._loading:
+            return await self._load_weights(update)
+
+    async def _load_weights(self, update: WeightUpdate) -> float:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         began = time.perf_counter()
@@ -192,17 +199,7 @@ class RolloutWorker:
 
     def _set_state(self, state: str) -> None:
         self.state = state
-        _show(f"{self.name} version {self.version} {state}")
-
-
-def _show(status: str) -> None:
-    """Process title, which `ps` and the dashboard's process tables show."""
-    import ray
-
-    if ray.is_initialized():
-        from ray._raylet import setproctitle
-
-        setproctitle(f"ray::{status}")
+        show_status(self, f"{self.name} version {self.version} {state}")
 
 
 def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
@@ -213,7 +210,7 @@ def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
     return versions
 
 
-def _prepare_environment(spec: EngineSpec) -> None:
+def prepare_environment(spec: EngineSpec) -> None:
     """Set before vLLM is imported here and in the engine process that it starts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"

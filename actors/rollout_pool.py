@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from actors.calls import cause, close_actors, named
+from actors.naming import identity
 from actors.rollout import EngineSpec, RolloutWorker, Sampling
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Completion
@@ -22,15 +23,19 @@ class RolloutPool:
         remote = ray.remote(worker_class)
         self.names = [f"rollout-{index}" for index in range(count)]
         self.actors = [
-            remote.options(num_cpus=cpus, num_gpus=spec.gpus, max_concurrency=4096).remote(index, spec)
-            for index in range(count)
+            remote.options(num_cpus=cpus, num_gpus=spec.gpus, max_concurrency=4096, **identity(name)).remote(
+                index, spec
+            )
+            for index, name in enumerate(self.names)
         ]
         self.outstanding = [0] * count
 
     async def start(self, timeout: float) -> list[dict[str, Any]]:
         return await self._each(timeout, "start", "start")
 
-    async def generate(self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling) -> tuple[Completion, ...]:
+    async def generate(
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+    ) -> tuple[Completion, ...]:
         """One completion per seed, from one worker. Cancelling this cancels the requests."""
         index = min(range(len(self.actors)), key=lambda i: (self.outstanding[i], i))
         self.outstanding[index] += len(seeds)

@@ -427,10 +427,11 @@ def start_engine(job: TrainJob, world: int) -> Any:
     import deepspeed
     from deepspeed.utils import logger
 
+    from actors.deepspeed_ops import no_compiled_collectives
     from srm_ray.model.adapters import load_policy
 
     logger.setLevel(logging.ERROR)
-    skip_shared_memory_op()
+    no_compiled_collectives()
     model = load_policy(job.model, job.adapter, attention=job.attention, liger=job.liger)
     if job.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -443,17 +444,6 @@ def start_engine(job: TrainJob, world: int) -> Any:
         model=module, optimizer=make_optimizer(module, job), config=deepspeed_config(job, world)
     )
     return engine
-
-
-def skip_shared_memory_op() -> None:
-    """Have DeepSpeed use gloo alone on a CPU.
-
-    Its shared-memory op is compiled with g++ at the first use: a minute on a small machine, and a
-    process killed meanwhile leaves a lock on which every later run waits for ever.
-    """
-    import deepspeed
-
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def make_optimizer(module: Any, job: TrainJob) -> Any:

@@ -72,9 +72,23 @@ class PullEngine(WeightTransferEngine[PullInitInfo, PullUpdateInfo]):
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
 
         finalize_layerwise_reload(self.model, self.model_config)
+        refresh_tied_heads(self.model)
 
     def shutdown(self) -> None:
         pass
+
+
+def refresh_tied_heads(model: Any) -> None:
+    """Repack output heads that share the embedding's weights.
+
+    On a CPU vLLM multiplies by a packed copy of the weights. A reload packs the embedding anew but not a
+    head tied to it, which would go on with the old copy (vLLM 0.32).
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for module in model.modules():
+        if isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear"):
+            module.quant_method.process_weights_after_loading(module)
 
 
 if NAME not in WeightTransferEngineFactory._registry:

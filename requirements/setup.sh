@@ -13,7 +13,7 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PY
 
 stamp=.venv/.installed
-want="$(cat "$lock" requirements/overrides.txt pyproject.toml requirements/setup.sh | sha256sum | cut -d' ' -f1)"
+want="$(cat "$lock" requirements/overrides.txt pyproject.toml requirements/*.sh | sha256sum | cut -d' ' -f1)"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv 2>/dev/null || {
@@ -25,21 +25,23 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 }
 .venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
 
-# uv does not read pip's configuration: hand its wheel folders and indexes on, so that a
-# machine set up for pip alone (mirrors, no network) works here too.
-args=()
-pip_get() { .venv/bin/python -m pip config get "$1" 2>/dev/null || true; }
-for source in "${PIP_FIND_LINKS:-}" "$(pip_get global.find-links)"; do
-  for link in $source; do args+=(--find-links "$link"); done
-done
-for url in ${PIP_INDEX_URL:-$(pip_get global.index-url)}; do args+=(--default-index "$url"); done
+. requirements/indexes.sh
 
-# PyTorch's CPU build is on PyTorch's own index, unless pip is configured with a folder that has it.
-if [ "$extra" = cpu ] && ! .venv/bin/python -m pip download -q --no-deps --no-index -d "$(mktemp -d)" \
-    "torch==$(sed -n 's/^torch==\([^ ]*\).*/\1/p' "$lock")" >/dev/null 2>&1; then
-  args+=(--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
-fi
-
-VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q "${args[@]}" -r "$lock" --no-deps
+VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps -e .
+
+# `ray job submit --working-dir . -- .venv/bin/python ...` runs in a copy of this folder. Of .venv only
+# bin/python goes along, so it is a script that starts this environment's interpreter from wherever it lies.
+# Ray itself would leave out all of .venv; the .pth file, read when Python starts, takes that back.
+if [ -L .venv/bin/python ]; then
+  version="$(.venv/bin/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')"
+  ln -sf "$(readlink -f .venv/bin/python)" ".venv/bin/$version"
+  printf '#!/bin/sh\nexec "%s" "$@"\n' "$PWD/.venv/bin/$version" > .venv/bin/.python
+  chmod +x .venv/bin/.python
+  mv -f .venv/bin/.python .venv/bin/python
+fi
+echo 'import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")' \
+  > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/srm_ray_jobs.pth"
+command -v bwrap >/dev/null ||
+  echo "bubblewrap is not installed: rewards that run code need it as their sandbox (apt-get install bubblewrap)" >&2
 echo "$want" > "$stamp"

@@ -211,23 +211,36 @@ def exact_factorial(n: Fraction) -> Fraction | None:
 def numerically_equal(left: Node, right: Node) -> bool:
     """Agreement at six or more random points. Raises `Undefined` where no point can be used."""
     names = sorted(symbols(left) | symbols(right))
-    complex_counts = has_constant(left, "i") or has_constant(right, "i")
+    real = bool(names) and not has_constant(left, "i") and not has_constant(right, "i")
+    verdict = compare_at_points(left, right, names, real)
+    if verdict is None and real:  # nowhere real, as (-1)^n: compare what there is
+        verdict = compare_at_points(left, right, names, False)
+    if verdict is None:
+        raise Undefined
+    return verdict
+
+
+def compare_at_points(left: Node, right: Node, names: list[str], real: bool) -> bool | None:
+    """Whether both agree wherever both have a value; None where there is no such point."""
     used = 0
     for seed in range(12 if names else 1):
-        values = {name: sample(name, seed) for name in names}
+        values = Point({name: sample(name, seed) for name in names}, real)
         try:
             first, second = number(left, values), number(right, values)
+            if not agree(first, second) and not agree_deeper(left, right, values):
+                return False
         except Undefined:
             continue
-        real = is_real(first) and is_real(second)
-        if names and not real and not complex_counts:
-            continue
-        if not agree(first, second) and not agree_deeper(left, right, values):
-            return False
         used += 1
-    if not used:
-        raise Undefined
-    return True
+    return True if used else None
+
+
+class Point(dict[str, Fraction]):
+    """Values of the variables. real: an intermediate result that is not real leaves the point out."""
+
+    def __init__(self, values: dict[str, Fraction], real: bool = False) -> None:
+        super().__init__(values)
+        self.real = real
 
 
 def sample(name: str, seed: int) -> Fraction:
@@ -284,14 +297,9 @@ def number(node: Node, values: dict[str, Fraction]) -> Any:
     if head == "const":
         return {"pi": mp.pi, "e": mp.e, "i": mp.mpc(0, 1), "inf": mp.inf}[node.value] * 1
     if head == "pow":
-        return power(number(args[0], values), number(args[1], values))
+        return kept_real(power(number(args[0], values), number(args[1], values)), values)
     if head == "fact":
-        n = whole(args[0])
-        if n is None or n < 0:
-            raise Undefined
-        if n > MAX_FACTORIAL:
-            raise TooBig("factorial")
-        return mp.factorial(n)
+        return factorial(number(args[0], values))
     evaluate = ARITHMETIC.get(head) or (FUNCTIONS.get(node.value) if head == "fn" else None)
     if evaluate is None:
         raise Unreadable(f"no value for {head} {node.value}")
@@ -304,7 +312,24 @@ def number(node: Node, values: dict[str, Fraction]) -> Any:
         raise Unreadable(f"{node.value} of {len(args)} arguments") from error
     if mp.isnan(result):
         raise Undefined
-    return result
+    return kept_real(result, values)
+
+
+def kept_real(value: Any, values: dict[str, Fraction]) -> Any:
+    if getattr(values, "real", False) and not is_real(value):
+        raise Undefined
+    return value
+
+
+def factorial(n: Any) -> Any:
+    """n!, by the gamma function where n is a variable's value."""
+    mp = mpmath().mp
+    n = finite(mp, n)
+    if n > MAX_FACTORIAL:
+        raise TooBig("factorial")
+    if n < 0:
+        raise Undefined
+    return mp.factorial(n)
 
 
 def power(base: Any, exponent: Any) -> Any:
@@ -346,10 +371,8 @@ def finite(mp: Any, x: Any) -> Any:
 
 def binomial(mp: Any, n: Any, k: Any) -> Any:
     n, k = finite(mp, n), finite(mp, k)
-    if n != int(n) or k != int(k):
+    if n < 0 or k < 0:
         raise Undefined
-    if not 0 <= k <= n:
-        return mp.mpf(0)
     return mp.binomial(n, k)
 
 
@@ -382,7 +405,14 @@ FUNCTIONS: dict[str, Any] = {
 }
 for _name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth"):
     FUNCTIONS[_name] = guarded(_name)
-for _name, _of in (("sin", "asin"), ("cos", "acos"), ("tan", "atan"), ("cot", "acot"), ("sec", "asec"), ("csc", "acsc")):
+for _name, _of in (
+    ("sin", "asin"),
+    ("cos", "acos"),
+    ("tan", "atan"),
+    ("cot", "acot"),
+    ("sec", "asec"),
+    ("csc", "acsc"),
+):
     FUNCTIONS["arc" + _name] = guarded(_of, 1e50)
 
 

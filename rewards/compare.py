@@ -15,7 +15,7 @@ from rewards import algebra, latex, normal, units
 from rewards.algebra import Undefined
 from rewards.latex import Node, TooBig, Unreadable
 
-THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
 CHOICE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
 CHOICE_AND_MORE = re.compile(r"\(([A-Z])\)[.:]?\s+\S.*|([A-Z])[).:]\s*\S.*", re.DOTALL)
@@ -23,12 +23,17 @@ TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}
 PLAIN_WORDS = re.compile(r"[A-Za-z][A-Za-z.,'\- ]*")
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?(?:\s*[ap]\.?m\.?)?", re.I)
 VARIABLES = frozenset("abcdfghkmnpqrstuvwxyz")
+PHRASES = {
+    **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
+    **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set", "the empty set"), r"\emptyset"),
+}
 FUNCTION_NAMES = frozenset("fghFGHPQpq")
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 def same_answer(answer: str, gold: str) -> bool:
     """Whether two cleaned answers are equal. Raises `Unreadable`, `TooBig` or `Undefined`."""
+    answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in (answer, gold))
     as_text = same_text(answer, gold)
     if as_text is not None:
         return as_text
@@ -129,7 +134,8 @@ def is_words(text: str) -> bool:
 
 
 def spelled(words: str) -> str:
-    return re.sub(r"^(?:the|a|an) ", "", re.sub(r"[^a-z0-9]+", " ", words.casefold()).strip())
+    text = re.sub(r"^(?:the|a|an) ", "", re.sub(r"[^a-z0-9]+", " ", words.casefold()).strip())
+    return text.replace(" and ", " ")
 
 
 def clock(text: str) -> str:
@@ -167,7 +173,7 @@ def same(answer: Node, gold: Node) -> bool:
         return answer.head == gold.head and based_value(answer) == based_value(gold)
     if is_relation(answer) or is_relation(gold):
         return same_relation(answer, gold)
-    if is_real_set(answer) or is_real_set(gold):
+    if is_real_set(answer) or is_real_set(gold) or is_conjunction(answer) or is_conjunction(gold):
         return same_reals(answer, gold)
     for head, compare in COMPOUND.items():
         if head in (answer.head, gold.head):
@@ -191,7 +197,7 @@ def same_rounded(cut: Node, exact: Node) -> bool:
     if literal.head != "dec" or literal.value[2] < 6 or algebra.symbols(exact):
         return False
     value, places, _ = literal.value
-    if places <= 0 or algebra.rational(exact) is not None and exact.head in ("num", "neg"):
+    if places <= 0 or (algebra.rational(exact) is not None and exact.head in ("num", "neg")):
         return False
     other = exact.args[0] if exact.head == "neg" else exact
     if other.head == "dec" and other.value[1] <= places:
@@ -208,7 +214,12 @@ def simplified(node: Node) -> Node:
     """Without the parts that say nothing: `x =`, `f(x) =`, a one-item list, words for no unit."""
     while True:
         inner = assigned(node)
-        if inner is None and node.head in ("list", "tuple") and len(node.args) == 1 and node.value in (None, ("(", ")")):
+        if (
+            inner is None
+            and node.head in ("list", "tuple")
+            and len(node.args) == 1
+            and node.value in (None, ("(", ")"))
+        ):
             inner = node.args[0]
         if inner is None and node.head == "qty" and units.is_none(node.value):
             inner = node.args[0]
@@ -227,14 +238,16 @@ def assigned(node: Node) -> Node | None:
 
     In a chain every term after the name must agree: `x = 2 + 3 = 5` is 5, `x = 4 = 5` is nothing.
     """
-    if node.head != "rel" or set(node.value) != {"="}:
+    if node.head != "rel" or not set(node.value) <= {"=", "~"}:
         return None
     first, rest = node.args[0], node.args[1:]
+    if "~" in node.value:  # x = 1/3 ~ 0.33 is 1/3; x ~ 11 is 11
+        rest = rest[: max(node.value.index("~"), 1)]
     is_name = first.head == "sym" or is_application(first) or is_symbols(first)
     if first.head == "fn" or not is_name:
         if algebra.symbols(node) or any(arg.head not in SCALARS for arg in node.args):
             return None
-        rest = node.args
+        rest = (first, *rest) if "~" not in node.value else (first,)
     elif any(first.value in algebra.symbols(term) for term in rest if first.head == "sym"):
         return None
     try:
@@ -244,7 +257,7 @@ def assigned(node: Node) -> Node | None:
     return rest[-1] if agreed else None
 
 
-SCALARS = frozenset("num dec const add mul div neg pow fact fn percent deg".split())
+SCALARS = frozenset(["num", "dec", "const", "add", "mul", "div", "neg", "pow", "fact", "fn", "percent", "deg"])
 
 
 def is_application(node: Node) -> bool:
@@ -328,7 +341,8 @@ def same_set(left: Node, right: Node) -> bool:
         return same_items(distinct(left.args), distinct(right.args), ordered=False)
     if left.head == "tuple" or right.head == "tuple":
         return False
-    return same_items(*(distinct(n.args if n.head in ("set", "list") else (n,)) for n in (left, right)), ordered=False)
+    first, second = (distinct(n.args if n.head in ("set", "list") else (n,)) for n in (left, right))
+    return same_items(first, second, ordered=False)
 
 
 def same_list(left: Node, right: Node) -> bool:
@@ -338,6 +352,8 @@ def same_list(left: Node, right: Node) -> bool:
         return both and same_items(left.args, right.args, ordered=True)
     if left.head != right.head:
         return False
+    if "and" in (left.value, right.value) and all(arg.head == "rel" for arg in left.args + right.args):
+        return same_reals(left, right)
     return same_items(left.args, right.args, ordered=False)
 
 
@@ -395,10 +411,12 @@ def same_quantity(answer: Node, gold: Node) -> bool:
     (left, left_unit), (right, right_unit) = quantity(answer), quantity(gold)
     if nested(left) or nested(right):
         left, right = without_units(left), without_units(right)
+    left, left_unit = letter_unit(left, left_unit, right_unit)
+    right, right_unit = letter_unit(right, right_unit, left_unit)
     if not left_unit or not right_unit:
         if same(left, right):
             return True
-        return same_angle(answer, gold) or same_letter_unit(answer, gold)
+        return same_angle(answer, gold)
     first, second = units.read(left_unit), units.read(right_unit)
     if first and second:
         if first[0] != second[0]:
@@ -407,7 +425,9 @@ def same_quantity(answer: Node, gold: Node) -> bool:
     if {units.words(left_unit), units.words(right_unit)} & {"radian", "rad"}:
         return same_angle(answer, gold)
     one, other = units.words(left_unit), units.words(right_unit)
-    return (one == other or one.split()[-1:] == other.split()[-1:] or one in other or other in one) and same(left, right)
+    return (one == other or one.split()[-1:] == other.split()[-1:] or one in other or other in one) and same(
+        left, right
+    )
 
 
 def nested(node: Node) -> bool:
@@ -442,14 +462,13 @@ def same_angle(left: Node, right: Node) -> bool:
     return same_scalar(first, second)
 
 
-def same_letter_unit(left: Node, right: Node) -> bool:
-    """`10\\text{ m}` against `10m`, where m reads as a variable."""
-    for node, other in ((left, right), (right, left)):
-        value, unit = quantity(node)
-        name = units.words(unit)
-        if unit and len(name) == 1 and other.head == "mul" and other.args[1] == Node("sym", (), name):
-            return same(value, other.args[0])
-    return False
+def letter_unit(node: Node, unit: str, other: str) -> tuple[Node, str]:
+    """`1000 g` beside a side with a unit: its last letter is one too, no variable."""
+    if not unit and other and node.head == "mul" and node.args[1].head == "sym":
+        name = node.args[1].value
+        if units.read(name) and not algebra.symbols(node.args[0]):
+            return node.args[0], name
+    return node, unit
 
 
 # Relations and sets of real numbers
@@ -550,6 +569,15 @@ def is_real_set(node: Node) -> bool:
     return node.head == "tuple" and len(node.args) == 2 and node.value in (("(", "]"), ("[", ")"))
 
 
+def is_conjunction(node: Node) -> bool:
+    """`x > 1 and x < 3`."""
+    return node.head == "list" and node.value == "and" and bool(node.args) and all(inequality(arg) for arg in node.args)
+
+
+def inequality(node: Node) -> bool:
+    return node.head == "rel" and set(node.value) <= set(FLIPPED)
+
+
 def variable_of(node: Node) -> str | None:
     """The one variable that a relation is about (`0 \\le x < 1`, `x \\in ...`), or None."""
     if node.head == "list":
@@ -566,6 +594,8 @@ def variable_of(node: Node) -> str | None:
 
 def same_reals(left: Node, right: Node) -> bool:
     """Two sets of reals as sorted lists of disjoint intervals with equal ends."""
+    if left.head not in SETS or right.head not in SETS:
+        return False
     first, second = merged(intervals(left)), merged(intervals(right))
     return len(first) == len(second) and all(
         a[1] == b[1] and a[3] == b[3] and ends_agree(a[0], b[0]) and ends_agree(a[2], b[2])
@@ -573,6 +603,7 @@ def same_reals(left: Node, right: Node) -> bool:
     )
 
 
+SETS = frozenset({"cup", "cap", "setminus", "reals", "set", "tuple", "list", "rel"})
 Interval = tuple[Any, bool, Any, bool]  # low, low included, high, high included
 
 
@@ -594,6 +625,11 @@ def intervals(node: Node) -> list[Interval]:
         if low > high:
             raise Unreadable("the ends are in the wrong order")
         return [(low, node.value[0] == "[", high, node.value[1] == "]")]
+    if head == "list" and args and node.value == "and":
+        result = merged(intervals(args[0]))
+        for arg in args[1:]:
+            result = intersection(result, merged(intervals(arg)))
+        return result
     if head == "list" and args and all(arg.head == "rel" for arg in args):
         return [interval for arg in args for interval in intervals(arg)]
     if head == "rel":

@@ -78,4 +78,6 @@ def after_phrase(text: str) -> str:
     if math:
         return next(group for group in math.groups() if group)
     stop = SENTENCE_END.search(tail)
-    return (tail[: stop.start()] if stop else tail).strip().strip("*_` ").strip()
+    sentence = tail[: stop.start()] if stop else tail
+    # "Final Answer: The largest n is 34."
+    return sentence.rpartition(" is ")[2].strip().strip("*_` ").strip()

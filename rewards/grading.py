@@ -64,7 +64,9 @@ def compare_pair(answer: str, gold: str) -> Reply:
         return judged(compare.same_answer(answer, gold))
     except TooBig:
         return [None, "undecided"] if too_big(gold) else [False, "too_long"]
-    except (Unreadable, Undefined):
+    except Undefined:  # both were read, and one has no value (1/0)
+        return judged(False)
+    except Unreadable:
         return [None, "unread", "" if readable(answer) else "answer"]
 
 

@@ -63,13 +63,84 @@ TOKEN = re.compile(
 )
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth "
-    "ln log lg exp gcd lcm min max det deg re im asin acos atan abs floor ceil sgn".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "arcsec",
+        "arccsc",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "gcd",
+        "lcm",
+        "min",
+        "max",
+        "det",
+        "deg",
+        "re",
+        "im",
+        "asin",
+        "acos",
+        "atan",
+        "abs",
+        "floor",
+        "ceil",
+        "sgn",
+    ]
 )
 ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log10"}
 GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
+    [
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "varepsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "vartheta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "upsilon",
+        "phi",
+        "varphi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Sigma",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+        "hbar",
+    ]
 )
 WORDS = frozenset({"pi", "sqrt", "inf", "infinity", "infty", "oo", "and", "or", "frac", "in", "union", "U"})
 RELATIONS = {
@@ -185,7 +256,10 @@ class Parser:
 
     def answer(self) -> Node:
         items, _ = self.items(())
-        return items[0] if len(items) == 1 else Node("list", tuple(items))
+        joined = {t.text for t in self.tokens if t.kind == "word" and t.text in ("and", "or")}
+        commas = any(t.kind == "op" and t.text in (",", ";") for t in self.tokens)
+        conjunction = "and" if joined == {"and"} and not commas else None
+        return items[0] if len(items) == 1 else Node("list", tuple(items), conjunction)
 
     def items(self, closers: tuple[str, ...]) -> tuple[list[Node], str]:
         """Expressions between commas, semicolons, "and", "or", up to one of `closers` (taken)."""
@@ -299,8 +373,10 @@ class Parser:
             name = token.text[1:]
             if name in FUNCTIONS:
                 return not stop_at_functions
-            return name in GREEK or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline") or (
-                token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert")
+            return (
+                name in GREEK
+                or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline")
+                or (token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert"))
             )
         if token.kind == "env":
             return token.text.startswith(r"\begin")
@@ -343,7 +419,7 @@ class Parser:
 
     def after_power(self, node: Node) -> Node:
         while token := self.take("!", "%", r"\%"):
-            node = Node("fact" if token.text == "!" else "percent", (node,))
+            node = Node("fact", (node,)) if token.text == "!" else percent(node)
         return node
 
     def exponent(self) -> Node:
@@ -367,12 +443,12 @@ class Parser:
                     raise Unreadable("double factorial")
                 node = Node("fact", (node,))
             elif self.take("%", r"\%"):
-                node = Node("percent", (node,))
+                node = percent(node)
             elif self.take("'", r"\prime"):
                 node = Node("fn", (node,), "prime")
             elif (token := self.peek()) is not None and token.kind == "text" and is_percent(token.text):
                 self.at += 1
-                node = Node("percent", (node,))
+                node = percent(node)
             else:
                 return node
 
@@ -473,8 +549,8 @@ class Parser:
                 self.at += 1
                 return Node("based", (), (str(inner.value), base_of(self.group_or_token())))
             return inner
-        if opener == "{":
-            return Node("set", tuple(items))
+        if opener == "{":  # braces group in LaTeX; only \\{ \\} is a set
+            return Node("list", tuple(items))
         if opener == r"\langle":
             return Node("tuple", tuple(items), ("(", ")"))
         return Node("tuple", tuple(items), (opener, closer))
@@ -600,6 +676,12 @@ class Parser:
 
 def environment(token: str) -> str:
     return token[token.index("{") + 1 : token.index("}")].rstrip("*")
+
+
+def percent(node: Node) -> Node:
+    if node.head == "percent":
+        raise Unreadable("percent of percent")
+    return Node("percent", (node,))
 
 
 def is_percent(text: str) -> bool:

@@ -1,8 +1,8 @@
 """Length reward: DAPO's soft overlong penalty (arXiv 2503.14476, equation 13), in tokens.
 
-    n <= l_max - l_cache            0
-    l_max - l_cache < n <= l_max    ((l_max - l_cache) - n) / l_cache, down to -1
-    l_max < n                       -1
+n <= l_max - l_cache            0
+l_max - l_cache < n <= l_max    ((l_max - l_cache) - n) / l_cache, down to -1
+l_max < n                       -1
 """
 
 

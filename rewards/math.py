@@ -19,6 +19,7 @@ In: {"answer": ..., "gold": ...} or {"completion": ..., "gold": ...}. Out, in or
 
 import argparse
 import atexit
+import contextlib
 import sys
 import threading
 import time
@@ -72,7 +73,9 @@ class Grader:
 
     def __init__(self, processes: int = 1, timeout: float = TIMEOUT, memory: int = MEMORY) -> None:
         self.timeout = timeout
-        self.own = Pool("rewards.grading:serve_compare", ["rewards.compare", "mpmath"], processes, memory)
+        self.own = Pool(
+            "rewards.grading:serve_compare", ["rewards.grading", "rewards.compare", "mpmath"], processes, memory
+        )
         self.fallback = Pool("rewards.grading:serve_fallback", ["math_verify", "rewards.grading"], processes, memory)
 
     def equivalent(self, answer: str, gold: str) -> Verdict:
@@ -126,6 +129,12 @@ class Grader:
         else:
             verdict = choose(answers, self.grade([(answer, gold) for answer in answers]), self.grade)
         return Reward(float(verdict.correct is True), verdict.correct, verdict.reason, time.perf_counter() - start)
+
+    def warm(self) -> None:
+        """Start both kinds of process now, so that the first hard pair does not wait for imports."""
+        for pool in (self.own, self.fallback):
+            with contextlib.suppress(Died):
+                pool.warm()
 
     def pids(self) -> list[int]:
         return [*self.own.pids(), *self.fallback.pids()]

@@ -17,7 +17,9 @@ MAX_DIGITS = 1500
 
 # Bidirectional controls and zero-width characters hide what is written; nothing else that is
 # invisible has a place in an answer either (categories Cc, Cf, Cs, Co, Cn), but for white space.
-WHITE = {ord(c): " " for c in "\t\n\r\f\v\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"}
+WHITE = {
+    ord(c): " " for c in "\t\n\r\f\v\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+}
 SPELLINGS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "⁻": "^{-}",
     "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
@@ -81,7 +83,7 @@ def vulgar(char: str) -> str:
 
 
 SIMPLE = [
-    (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|big[lrm]?|Big[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![a-zA-Z])"), ""),
+    (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|[bB]igg?[lrm]?)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
     (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
@@ -93,6 +95,9 @@ SIMPLE = [
     (re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),  # thousands: 10{,}000  10,\!000  10\,000
     (re.compile(r"(?<!\\)\\(?:!|,|;|:|>|quad|qquad|enspace|thinspace| )(?![a-zA-Z])|~"), " "),
 ]  # fmt: skip
+INNER_MATH = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$")
+TEXT_NUMBER = re.compile(r"\\text\s*\{([^{}]*\d[^{}]*)\}")
+FOREIGN_MONEY = re.compile(r"([€£])\s?([\d.,]*\d)|([\d.,]*\d)\s?([€£])")
 WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")]
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}$", re.DOTALL)
 SPACES = re.compile(r"\s+")
@@ -105,10 +110,16 @@ def clean(text: str) -> str:
     -> space, runs of white space -> one space.
     """
     text = unwrap(to_ascii(text))
+    if text.count("$") >= 2:
+        text = INNER_MATH.sub(r"\1", text)
+    if not text.isascii() and (money := FOREIGN_MONEY.fullmatch(text)):
+        text = (money.group(2) or money.group(3)) + r"\text{ euro}".replace("euro", "euro" if "€" in text else "gbp")
     if "\\" in text or "~" in text:
         for pattern, spelling in SIMPLE:
             text = pattern.sub(spelling, text)
-    return SPACES.sub(" ", unwrap(text)).strip()
+    text = SPACES.sub(" ", unwrap(text)).strip()
+    whole = TEXT_NUMBER.fullmatch(text)
+    return whole.group(1).strip() if whole else text
 
 
 def unwrap(text: str) -> str:
@@ -116,7 +127,7 @@ def unwrap(text: str) -> str:
     for _ in range(4):
         before = text
         text = text.strip()
-        if text.endswith(".") and not text.endswith(".."):
+        if text.endswith((".", ",", ";")) and not text.endswith(("..", "\\,", "\\;")):
             text = text[:-1].rstrip()
         for left, right in WRAPPERS:
             inner = text[len(left) : -len(right)]
@@ -147,8 +158,10 @@ def squeeze(text: str) -> str:
 
 
 INTEGER = re.compile(r"[+-]?\d+")
-DECIMAL = re.compile(r"([+-]?)\s?(\d+|\d{1,3}(?:,\d{3})+|)(?:\.(\d*))?")
-FRACTION = re.compile(r"([+-]?)\s?(?:\\frac\s?(?:\{\s?(-?\d+)\s?\}|(\d))\s?(?:\{\s?(-?\d+)\s?\}|(\d))|(\d+)\s?/\s?(-?\d+))")
+DECIMAL = re.compile(r"([+-]?)\s?(\d+|[1-9]\d{0,2}(?:,\d{3})+|)(?:\.(\d*))?")
+FRACTION = re.compile(
+    r"([+-]?)\s?(?:\\frac\s?(?:\{\s?(-?\d+)\s?\}|(\d))\s?(?:\{\s?(-?\d+)\s?\}|(\d))|(\d+)\s?/\s?(-?\d+))"
+)
 MONEY = re.compile(r"(-?)\s?\\?\$\s?(?=[\d.])")
 
 

@@ -45,7 +45,9 @@ OTHERS = {
     "angle": {"degree deg °": Fraction(1)},
     "volume": {"l liter litre": Fraction(1), "ml milliliter millilitre": Fraction(1, 1000)},
 }
-NO_UNIT = frozenset({"", "unit", "square unit", "sq unit", "sq. unit", "cubic unit", "in total", "total", "unit^2", "unit^3"})
+NO_UNIT = frozenset(
+    {"", "unit", "square unit", "sq unit", "sq. unit", "cubic unit", "in total", "total", "unit^2", "unit^3"}
+)
 
 
 def table() -> dict[str, Unit]:

@@ -13,12 +13,12 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError, command
+from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.folder import RunFolder, runs_root
 from srm_ray.runs.metrics import MetricsLog
@@ -45,7 +45,15 @@ class State:
     before: dict[str, Any] | None = field(default=None)
 
 
-async def train(config: GRPOConfig, folder: RunFolder, crew: "Crew", stream: "PromptStream", held_out: "list[Prompt]", state: State, log: MetricsLog) -> None:
+async def train(
+    config: GRPOConfig,
+    folder: RunFolder,
+    crew: "Crew",
+    stream: "PromptStream",
+    held_out: "list[Prompt]",
+    state: State,
+    log: MetricsLog,
+) -> None:
     """The loop. Leaves `state` at the last step done."""
     from srm_ray.rl.collection import KeepRate, collect
     from srm_ray.rl.types import TrainBatch
@@ -75,7 +83,9 @@ async def train(config: GRPOConfig, folder: RunFolder, crew: "Crew", stream: "Pr
             metrics |= await evaluate_now(crew, held_out, config)
         state.cursor, state.keep_rate = collected.cursor, keep_rate.value
         state.seconds += time.perf_counter() - began
-        rollout_log.write(folder.rollouts, state.step, collected.judged, {group.prompt.index for group in collected.groups})
+        rollout_log.write(
+            folder.rollouts, state.step, collected.judged, {group.prompt.index for group in collected.groups}
+        )
         log.write(metrics)
         progress.step(metrics)
         if state.step % config.checkpoint.every == 0 or state.step == config.steps:
@@ -173,33 +183,42 @@ def main(argv: list[str] | None = None) -> int:
     folder.check_config(config)
     done = folder.read_summary()
     if done and done["steps"] >= config.steps:
-        say(f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over, --run_dir starts another")
+        say(
+            f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over, "
+            "--run_dir starts another"
+        )
         return 0
     return asyncio.run(run(config, folder))
 
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
-    """Start the workers, train, and sum up."""
-    from actors import placement
-    from actors.crew import Crew
+    """Check model and data, start the workers, train, and sum up."""
     from srm_ray.data.prompts import held_out_prompts, training_stream
 
     began = time.time()
-    placement.connect()
     facts = open_base(config)
     context = context_length(config, facts)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=room)
-    stream[0]  # a prompt that does not fit is the user's to hear of now, not after the workers have started
-    held_out = held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=room) if config.eval.problems else []
-    folder.save_config(config)
+    stream.check()  # a prompt that does not fit is the user's to hear of now, not after the workers have started
+    held_out = (
+        held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=room)
+        if config.eval.problems
+        else []
+    )
+
+    from actors import placement
+    from actors.crew import Crew
+
+    placement.connect()
     log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
     say(
-        f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and {config.reward.workers} reward "
-        f"worker(s); run folder {folder.path}"
+        f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and "
+        f"{config.reward.workers} reward worker(s); run folder {folder.path}"
     )
     async with Crew(config, facts.path, context=context, stop_token_ids=facts.stop_token_ids) as crew:
         say(f"workers ready after {duration(time.time() - began)}")
+        folder.save_config(config)  # not before: what could not start does not bind the next command
         state = await restore(folder, crew, log)
         if state.before is None and held_out:
             state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
@@ -218,8 +237,10 @@ def open_base(config: GRPOConfig) -> "ModelFacts":
 
     if config.model:
         return open_model(config.model)
+    from actors import placement
     from actors.warm_start import make_base_model
 
+    placement.connect()
     return open_model(str(make_base_model(runs_root() / "tiny-base", seed=config.seed, progress=say)))
 
 
@@ -261,7 +282,9 @@ def show(summary: dict[str, Any]) -> str:
     return f"{a['value']:.1%} [{a['low']:.1%}, {a['high']:.1%}] of {a['n']}"
 
 
-def finish(config: GRPOConfig, folder: RunFolder, state: State, evaluation: "Evaluation | None", seconds: float) -> None:
+def finish(
+    config: GRPOConfig, folder: RunFolder, state: State, evaluation: "Evaluation | None", seconds: float
+) -> None:
     """summary.json, and what was learned, in words and numbers."""
     newest = checkpoints.newest(folder.checkpoints)
     before, after = state.before, summary_of(evaluation) if evaluation else None
@@ -284,7 +307,10 @@ def finish(config: GRPOConfig, folder: RunFolder, state: State, evaluation: "Eva
         say(f"held-out greedy accuracy   before GRPO {show(before)}   after {show(after)}")
         gain = after["accuracy"]["value"] - before["accuracy"]["value"]
         apart = after["accuracy"]["low"] > before["accuracy"]["high"]
-        say(f"gain                       {100 * gain:+.1f} points, 95 % intervals {'do not touch' if apart else 'touch'}")
+        say(
+            f"gain                       {100 * gain:+.1f} points, "
+            f"95 % intervals {'do not touch' if apart else 'touch'}"
+        )
         say(f"completions that think     before {before['thinks']['value']:.1%}   after {after['thinks']['value']:.1%}")
         say(
             f"mean length of thinking    before {before['thinking_characters']:.1f}   "
@@ -293,6 +319,7 @@ def finish(config: GRPOConfig, folder: RunFolder, state: State, evaluation: "Eva
         for group in evaluation.samples:
             show_sample(group)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")
+    say(f"report {write_report(folder)}")
 
 
 def show_sample(group: Any) -> None:

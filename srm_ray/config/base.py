@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
 
 class Section(BaseModel):
     """A group of options. Frozen: a config does not change while a run uses it.
@@ -43,6 +45,4 @@ def to_plain(config: BaseModel) -> dict[str, Any]:
 
 def shipped(name: str) -> Path:
     """Path of a config that ships with the project, `grpo/tiny` or `grpo/tiny.yaml`."""
-    root = Path(__file__).resolve().parents[2] / "configs"
-    path = root / name
-    return path if path.suffix else path.with_suffix(".yaml")
+    return CONFIGS / f"{name.removesuffix('.yaml')}.yaml"

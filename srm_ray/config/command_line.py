@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from srm_ray.config.base import Section, shipped, to_plain
+from srm_ray.config.base import CONFIGS, Section, shipped, to_plain
 from srm_ray.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -79,8 +79,7 @@ def config_file(name: str) -> Path:
 
 
 def shipped_names() -> list[str]:
-    root = shipped("").parent / "configs" if shipped("").suffix else shipped("")
-    return sorted(str(p.relative_to(root).with_suffix("")) for p in root.rglob("*.yaml"))
+    return sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
 
 
 def save(config: BaseModel, path: Path) -> None:
@@ -181,27 +180,29 @@ def keys(config_class: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _check_path(config_class: type[BaseModel], path: list[str], given: str) -> None:
-    here, walked = config_class, []
+    here: type[BaseModel] = config_class
+    walked: list[str] = []
     for position, part in enumerate(path):
         field = here.model_fields.get(part)
         if field is None:
-            _refuse(config_class, ".".join([*walked, *path[position:]]), given)
+            raise unknown(config_class, ".".join([*walked, *path[position:]]), given)
         walked.append(part)
         section = _section(field.annotation)
         if section is None:
             if position + 1 < len(path) and "dict" not in str(field.annotation):
-                _refuse(config_class, ".".join(path), given)
+                raise unknown(config_class, ".".join(path), given)
             return
         here = section
 
 
-def _refuse(config_class: type[BaseModel], key: str, given: str) -> None:
+def unknown(config_class: type[BaseModel], key: str, given: str) -> UserError:
+    """The error for an option that does not exist; it names the nearest one that does."""
     known = keys(config_class)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
     if not near:
         near = difflib.get_close_matches(key.split(".")[-1], [k.split(".")[-1] for k in known], n=1, cutoff=0)
         near = [k for k in known if k.split(".")[-1] == near[0]][:1] if near else known[:1]
-    raise UserError(f"unknown option {given}; did you mean {near[0]}?")
+    return UserError(f"unknown option {given}; did you mean {near[0]}?")
 
 
 def check_keys(config_class: type[BaseModel], values: dict[str, Any], where: str, prefix: str = "") -> None:

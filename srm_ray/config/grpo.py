@@ -29,7 +29,9 @@ class RolloutConfig(Section):
     max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
     max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
     max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="weights and compute of the engine")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="weights and compute of the engine"
+    )
     kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
     gpus: float = Field(0.0, ge=0, description="GPUs of one worker; below 1 the card is shared")
     cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one worker")
@@ -68,9 +70,15 @@ class LossConfig(Section):
         "tokens", description="denominator: tokens of the step, mean of sequence means, or a constant length"
     )
     normalise_std: bool = Field(True, description="divide advantages by the group's standard deviation")
-    importance_cap: float | None = Field(2.0, description="truncated importance sampling of rollout against learner; null: off")
-    importance_band: tuple[float, float] | None = Field(None, description="IcePop: mask tokens whose ratio lies outside [low, high]")
-    kl_beta: float = Field(0.0, ge=0, description="weight of KL against the starting model; 0: no reference model is loaded")
+    importance_cap: float | None = Field(
+        2.0, description="truncated importance sampling of rollout against learner; null: off"
+    )
+    importance_band: tuple[float, float] | None = Field(
+        None, description="IcePop: mask tokens whose ratio lies outside [low, high]"
+    )
+    kl_beta: float = Field(
+        0.0, ge=0, description="weight of KL against the starting model; 0: no reference model is loaded"
+    )
     filter_overlong: bool = Field(False, description="mask truncated completions out of the loss")
 
     @model_validator(mode="after")
@@ -93,10 +101,13 @@ class LearnerConfig(Section):
     clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
     precision: Literal["float32", "bf16_autocast", "bfloat16"] = Field(
-        "bf16_autocast", description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer"
+        "bf16_autocast",
+        description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer",
     )
     micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
-    updates_per_step: int = Field(1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups")
+    updates_per_step: int = Field(
+        1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
+    )
     activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
     offload_optimizer: bool = Field(False, description="keep optimizer state in CPU memory (ZeRO-Offload)")
     gpus: float = Field(0.0, ge=0, description="GPUs of one rank; below 1 the card is shared")
@@ -137,8 +148,12 @@ class GRPOConfig(StageConfig):
 
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")
-    max_refill: float = Field(8, ge=1, description="a step may draw this many times prompts_per_step before the run stops")
-    max_staleness: int = Field(0, ge=0, le=0, description="weight versions that a completion may lag behind; 0: deterministic")
+    max_refill: float = Field(
+        8, ge=1, description="a step may draw this many times prompts_per_step before the run stops"
+    )
+    max_staleness: int = Field(
+        0, ge=0, le=0, description="weight versions that a completion may lag behind; 0: deterministic"
+    )
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
@@ -151,11 +166,14 @@ class GRPOConfig(StageConfig):
     @model_validator(mode="after")
     def _fits(self):
         if self.data.path and self.data.name:
-            raise ValueError(f"data.path and data.name exclude each other (got {self.data.path!r} and {self.data.name!r})")
+            raise ValueError(
+                f"data.path and data.name exclude each other (got {self.data.path!r} and {self.data.name!r})"
+            )
         longest = self.rollout.max_model_len
         if longest and self.rollout.max_new_tokens >= longest:
             raise ValueError(
-                f"rollout.max_new_tokens must be below rollout.max_model_len (got {self.rollout.max_new_tokens} and {longest})"
+                "rollout.max_new_tokens must be below rollout.max_model_len "
+                f"(got {self.rollout.max_new_tokens} and {longest})"
             )
         if self.weights.transport != "pull" and not (self.rollout.gpus and self.learner.gpus):
             raise ValueError(

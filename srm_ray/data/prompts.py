@@ -22,19 +22,22 @@ HELD_OUT_SEED = 0  # held-out problems are the same in every run, so that runs c
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One problem before rendering. answer or tests (with entry_point) is set."""
+    """One problem before rendering. answer or tests (with entry_point) is set. where: e.g. "problems.jsonl:17"."""
 
     messages: tuple[dict[str, str], ...]
     answer: str | None = None
     tests: Any = None
     entry_point: str | None = None
     source: str = ""
+    where: str = ""
 
 
 class PromptStream:
-    """`stream[index]` is the rendered prompt of that index; `len` of a generator's is None."""
+    """`stream[index]` is the rendered prompt of that index. size: prompts in one pass; None: a generator's, endless."""
 
-    def __init__(self, task: Callable[[int], Task], tokenizer: Any, *, system: str, limit: int, size: int | None = None):
+    def __init__(
+        self, task: Callable[[int], Task], tokenizer: Any, *, system: str, limit: int, size: int | None = None
+    ):
         self._task, self._tokenizer, self._system, self._limit, self.size = task, tokenizer, system, limit, size
 
     def __getitem__(self, index: int) -> Prompt:
@@ -46,16 +49,27 @@ class PromptStream:
         ids = tuple(render_prompt(self._tokenizer, messages))
         if len(ids) > self._limit:
             raise UserError(
-                f"prompt {index} ({task.source}) has {len(ids)} tokens, the context leaves {self._limit} for it: "
+                f"{task.where or f'prompt {index} ({task.source})'} has {len(ids)} tokens as a prompt, "
+                f"the context leaves {self._limit} for it: "
                 "lower rollout.max_new_tokens or shorten the prompt"
             )
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return Prompt(index, ids, text, task.answer, task.tests, task.entry_point, task.source)
 
+    def check(self) -> None:
+        """Render every prompt of a pass (of a generator: one), so that none raises while a run goes on."""
+        for index in range(self.size or 1):
+            self[index]
 
-def training_stream(config: DataConfig, tokenizer: Any, *, seed: int, limit: int) -> PromptStream:
-    """The stream that a run trains on. limit: tokens that a prompt may have."""
-    tasks = _read_tasks(config, config.path, config.split)
+
+def training_stream(
+    config: DataConfig, tokenizer: Any, *, seed: int, limit: int, graded: bool = True
+) -> PromptStream:
+    """The stream that a run trains on. limit: tokens that a prompt may have.
+
+    graded: rows must have an answer or tests; False where a reward function of the user's own decides.
+    """
+    tasks = _read_tasks(config, config.path, config.split, graded)
     if tasks is None:
         return PromptStream(_generator(config.generator, seed, "train"), tokenizer, system=config.system, limit=limit)
     return PromptStream(_shuffled(tasks, seed), tokenizer, system=config.system, limit=limit, size=len(tasks))
@@ -65,7 +79,7 @@ def held_out_prompts(config: DataConfig, tokenizer: Any, *, count: int, limit: i
     """Up to `count` problems that training never sees; empty where the config names none."""
     if config.path and not config.eval_path:
         return []
-    tasks = _read_tasks(config, config.eval_path, config.eval_split)
+    tasks = _read_tasks(config, config.eval_path, config.eval_split, graded=True)
     if tasks is None:
         made = arithmetic.problems(HELD_OUT_SEED, count, "held_out")
         tasks = [_arithmetic_task(problem) for problem in made]
@@ -74,11 +88,11 @@ def held_out_prompts(config: DataConfig, tokenizer: Any, *, count: int, limit: i
     return [stream[index] for index in range(len(chosen))]
 
 
-def _read_tasks(config: DataConfig, path: str, split: str) -> list[Task] | None:
+def _read_tasks(config: DataConfig, path: str, split: str, graded: bool) -> list[Task] | None:
     if path:
-        return read_jsonl(Path(path))
+        return read_jsonl(Path(path), graded=graded)
     if config.name:
-        return _read_dataset(config.name, config.subset, split)
+        return _read_dataset(config.name, config.subset, split, graded)
     return None
 
 
@@ -108,11 +122,11 @@ def _shuffled(tasks: list[Task], seed: int) -> Callable[[int], Task]:
 # Files and datasets
 
 
-def read_jsonl(path: Path) -> list[Task]:
+def read_jsonl(path: Path, *, graded: bool = True) -> list[Task]:
     """Tasks of a JSONL file; every problem is a UserError with the file's name and line number."""
     if not path.is_file():
         raise UserError(f"data file {path} does not exist")
-    tasks = [_row_task(row, f"{path}:{number}", path.stem) for number, row in _json_lines(path)]
+    tasks = [_row_task(row, f"{path}:{number}", path.stem, graded) for number, row in _json_lines(path)]
     if not tasks:
         raise UserError(f"data file {path} is empty")
     return tasks
@@ -132,36 +146,44 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         raise UserError(f"{path} is not UTF-8 text") from None
 
 
-def _read_dataset(name: str, subset: str, split: str) -> list[Task]:
+def _read_dataset(name: str, subset: str, split: str, graded: bool) -> list[Task]:
     try:
         import datasets
 
         rows = datasets.load_dataset(name, subset or None, split=split)
     except Exception as error:  # the hub's client raises many kinds; each is the user's to know
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path") from None
-    return [_row_task(row, f"{name}:{number}", name.split("/")[-1]) for number, row in enumerate(rows, 1)]
+        raise UserError(
+            f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path"
+        ) from None
+    source = name.split("/")[-1]
+    return [_row_task(row, f"{name}:{number}", source, graded) for number, row in enumerate(rows, 1)]
 
 
-def _row_task(row: Any, where: str, source: str) -> Task:
+def _row_task(row: Any, where: str, source: str, graded: bool) -> Task:
     """One row: `prompt` or `messages` or GSM8K's `question`, with `answer` or `tests`."""
     if not isinstance(row, dict):
         raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
     messages = _row_messages(row, where)
     answer, tests = row.get("answer"), row.get("tests")
-    if answer is None and tests is None:
+    if graded and answer is None and tests is None:
         raise UserError(f"{where}: `answer` or `tests` is missing (found {', '.join(row) or 'nothing'})")
     if answer is not None and not isinstance(answer, str | int | float):
         raise UserError(f"{where}: `answer` must be text or a number, got {type(answer).__name__}")
     gold = None if answer is None else final_answer(str(answer))
-    return Task(messages, gold, tests, row.get("entry_point"), str(row.get("source", source)))
+    return Task(messages, gold, tests, row.get("entry_point"), str(row.get("source", source)), where)
 
 
 def _row_messages(row: dict[str, Any], where: str) -> tuple[dict[str, str], ...]:
     if "messages" in row:
         messages = row["messages"]
-        well_formed = isinstance(messages, list) and messages and all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+        well_formed = (
+            isinstance(messages, list)
+            and messages
+            and all(
+                isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+                for m in messages
+            )
         )
         if not well_formed:
             raise UserError(f"{where}: `messages` must be a list of objects with `role` and `content`")

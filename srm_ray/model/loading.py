@@ -24,12 +24,12 @@ class ModelFacts:
 
 def open_model(name: str) -> ModelFacts:
     """Facts of a Hugging Face folder or hub name; UserError where it is not a model or does not fit together."""
-    from transformers import AutoConfig, AutoTokenizer
-
     path = Path(name)
     looks_local = path.exists() or name.startswith((".", "/", "~", "runs/"))
     if looks_local and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
+    from transformers import AutoConfig, AutoTokenizer
+
     try:
         config = AutoConfig.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)

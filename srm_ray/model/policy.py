@@ -10,6 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from srm_ray.model.packed_attention import AttentionLayout, use_packed_attention
 
+KEPT_LOGITS = 1 << 23  # a chunk with more logits than this is computed again in the backward pass
+
 
 class PolicyModel(nn.Module):
     """A transformers causal LM that returns (log-probabilities, entropies), both [C] float32.
@@ -48,7 +50,7 @@ class PolicyModel(nn.Module):
         return torch.cat(logprobs), torch.cat(entropies)
 
     def _score(self, hidden_CD: torch.Tensor, targets_C: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if torch.is_grad_enabled() and len(targets_C) * self.model.config.vocab_size > 1 << 23:
+        if torch.is_grad_enabled() and len(targets_C) * self.model.config.vocab_size > KEPT_LOGITS:
             return checkpoint(self._logprobs, hidden_CD, targets_C, use_reentrant=False)
         return self._logprobs(hidden_CD, targets_C)
 

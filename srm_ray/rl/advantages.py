@@ -13,7 +13,9 @@ from rewards.verdict import Reward
 EPSILON = 1e-6
 
 
-def group_advantages(rewards: Sequence[float], *, normalise_std: bool = True, decided: Sequence[bool] | None = None) -> np.ndarray:
+def group_advantages(
+    rewards: Sequence[float], *, normalise_std: bool = True, decided: Sequence[bool] | None = None
+) -> np.ndarray:
     """`A_i = (r_i - mean) / (std + 1e-6)` over one group (GRPO, DeepSeekMath eq. 3; population std).
 
     rewards: one number per completion. normalise_std=False is Dr. GRPO (arXiv 2503.20783), which

@@ -99,7 +99,9 @@ def bundles(groups: Sequence[Group], *, filter_overlong: bool, budget: int) -> l
     return made
 
 
-def micro_batches(groups: Sequence[Group], *, budget: int, ranks: int, filter_overlong: bool = False) -> list[list[PackedBatch]]:
+def micro_batches(
+    groups: Sequence[Group], *, budget: int, ranks: int, filter_overlong: bool = False
+) -> list[list[PackedBatch]]:
     """Cut a step's groups into micro-batches of about `budget` tokens, the same number for every rank.
 
     Returns [rank][micro-batch]. Longest bundle first to the lightest bin (LPT), so that ranks finish

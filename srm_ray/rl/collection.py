@@ -110,6 +110,6 @@ def _starved(kept: int, want: int, judged: list[Group]) -> str:
     undecided = sum(reward.correct is None for reward in rewards)
     return (
         f"after {len(judged)} prompts only {kept} of the {want} groups wanted have both right and wrong completions "
-        f"({right:.0%} of completions are right, {undecided} undecided): choose problems that the model solves sometimes, "
-        "or raise max_refill"
+        f"({right:.0%} of completions are right, {undecided} undecided): choose problems that the model solves "
+        "sometimes, or raise max_refill"
     )

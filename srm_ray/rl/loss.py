@@ -73,7 +73,9 @@ def policy_loss(
     return LossTerms((token_C * weights_C * mask_C).sum() / denominator, ratio_C.detach())
 
 
-def kl_loss(logprobs_C: torch.Tensor, reference_C: torch.Tensor, mask_C: torch.Tensor, *, denominator: float) -> torch.Tensor:
+def kl_loss(
+    logprobs_C: torch.Tensor, reference_C: torch.Tensor, mask_C: torch.Tensor, *, denominator: float
+) -> torch.Tensor:
     """Per-token k3 estimate of KL(pi_theta || pi_ref): `exp(d) - d - 1`, d = log pi_ref - log pi_theta
     (Schulman, "Approximating KL divergence"), summed under the same denominator as the policy loss."""
     return (k3(reference_C - logprobs_C) * mask_C).sum() / denominator

@@ -1,7 +1,7 @@
 """One frozen dataclass for each hop of the loop: Prompt -> Completion -> Group -> TrainBatch.
 
-    stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G-->
-    driver --Group (with advantages)--> TrainBatch --> learner
+stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G-->
+driver --Group (with advantages)--> TrainBatch --> learner
 """
 
 from dataclasses import dataclass, field

@@ -32,7 +32,7 @@ def complete(root: Path) -> list[tuple[int, Path]]:
 
 def newest(root: Path) -> tuple[int, Path] | None:
     """The newest complete checkpoint, or None."""
-    return (complete(root) or [None])[-1]
+    return max(complete(root), default=None)
 
 
 @contextlib.contextmanager
@@ -59,7 +59,9 @@ def writing(root: Path, step: int, *, keep: int) -> Iterator[Path]:
             raise
         before = newest(root)
         usable = f"{before[1]} is complete and usable" if before else "no earlier checkpoint exists"
-        raise RunError(f"checkpoint of step {step} could not be written to {root} ({_disk_reason(error)}); {usable}") from error
+        raise RunError(
+            f"checkpoint of step {step} could not be written to {root} ({_disk_reason(error)}); {usable}"
+        ) from error
     for _, old in complete(root)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -81,7 +83,8 @@ def _is_disk_error(error: BaseException) -> bool:
     """An OSError, or a library's report of one: torch raises a RuntimeError when its writer fails."""
     text = str(error)
     return isinstance(error, OSError) or any(
-        sign in text for sign in ("No space left on device", "PytorchStreamWriter failed", "unexpected pos", "Disk quota exceeded")
+        sign in text
+        for sign in ("No space left on device", "PytorchStreamWriter failed", "unexpected pos", "Disk quota exceeded")
     )
 
 

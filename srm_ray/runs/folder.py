@@ -1,6 +1,6 @@
 """The run folder: where everything a run leaves behind lies, and what may be continued.
 
-    config.yaml  metrics.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/  summary.json  report.html
+config.yaml  metrics.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/  summary.json  report.html
 """
 
 import json

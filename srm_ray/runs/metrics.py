@@ -35,7 +35,14 @@ TIMED = ("time/", "throughput/")
 class MetricsLog:
     """Appends steps to metrics.jsonl and mirrors them. `after` drops what a continued run does again."""
 
-    def __init__(self, path: Path, tensorboard: Path | None = None, *, ray_metrics: bool = False, tags: dict[str, str] | None = None):
+    def __init__(
+        self,
+        path: Path,
+        tensorboard: Path | None = None,
+        *,
+        ray_metrics: bool = False,
+        tags: dict[str, str] | None = None,
+    ):
         self.path = path
         self.tensorboard_folder = tensorboard
         self._writer: Any = None

@@ -41,8 +41,7 @@ class Progress:
             f"  entropy {metrics['policy/entropy']:.2f}"
             f"  {metrics['throughput/rollout_tokens_per_s']:,.0f} tok/s"
             f"  {metrics['time/step']:.1f}s"
-            f" (rollout {metrics['time/rollout']:.1f} learn {metrics['time/learn']:.1f} sync {metrics['time/sync']:.2f})"
+            f" (rollout {metrics['time/rollout']:.1f} learn {metrics['time/learn']:.1f}"
+            f" sync {metrics['time/sync']:.2f})"
             f"  {duration(self.mean * (self.steps - number))} left"
         )
-
-

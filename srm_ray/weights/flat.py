@@ -1,7 +1,8 @@
 """All weights of a model in one flat buffer: how they are laid out, published and read back.
 
-The learner writes the buffer into shared memory, which every engine process of the same node maps; other nodes get the same bytes through Ray's object store. A digest (xxh3, 64 bit)
-travels beside the buffer, so that an engine never loads bytes that are not what the learner wrote.
+The learner writes the buffer into shared memory, which every engine process of the same node maps;
+other nodes get the same bytes through Ray's object store. A digest (xxh3, 64 bit) travels beside the
+buffer, so that an engine never loads bytes that are not what the learner wrote.
 """
 
 import mmap

@@ -1,0 +1,99 @@
+"""The process that candidates are forked from. It never reads a byte that a candidate wrote.
+
+Control messages (JSON on a SEQPACKET socket, descriptors attached):
+    ["start", [[role, private, descriptors]...]]  forks each; answered by ["started"] or ["failed", why]
+    ["end"]                                       kills and reaps them; answered by ["ended", statuses]
+Ends when the control socket closes.
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+
+import candidate
+import checker
+import isolate
+
+# What solutions import most, so that no candidate pays for it.
+PRELOADED = (
+    "abc array bisect cmath collections copy dataclasses datetime decimal enum fractions functools heapq itertools "
+    "json keyword math operator random re statistics string sys textwrap time typing types numbers hashlib calendar"
+)
+ROLES = {"candidate": candidate.serve, "program": candidate.run_program, "checker": checker.serve}
+
+
+def main(control_fd, tier):
+    for name in PRELOADED.split():
+        __import__(name)
+    control = socket.socket(fileno=control_fd)
+    hello = json.loads(control.recv(1 << 16))
+    limits, program = hello["limits"], bytes.fromhex(hello["filter"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    children = []
+    gc.collect()
+    gc.freeze()
+    control.send(b'["ready"]')
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 4096, 16)
+        if not message:
+            return
+        request = json.loads(message)
+        if request[0] == "start":
+            reply = start(request[1], fds, children, tier, limits, program)
+            for fd in fds:
+                os.close(fd)
+        else:
+            reply = ["ended", end(children)]
+        control.send(json.dumps(reply).encode())
+
+
+def start(roles, fds, children, tier, limits, program):
+    try:
+        for role, private, wanted in roles:
+            pid = isolate.fork(isolate.namespaces(tier) if private else 0)
+            if pid == 0:
+                become(role, [fds[index] for index in wanted], tier, limits, program, private)
+            children.append(pid)
+    except OSError as error:
+        end(children)
+        return ["failed", str(error)]
+    return ["started"]
+
+
+def become(role, fds, tier, limits, program, private):
+    """The child: the last descriptor is its standard output, the others are its channels."""
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+        *channels, output = fds
+        channels = [os.dup(fd) for fd in channels]
+        for fd, target in ((null, 0), (output, 1), (null if role == "program" else output, 2)):
+            os.dup2(fd, target)
+        isolate.confine(tier, limits, program, [0, 1, 2, *channels], private)
+        ROLES[role](*channels)
+    except BaseException as error:
+        report(error)
+    finally:
+        os._exit(0)
+
+
+def report(error):
+    if not isinstance(error, SystemExit):
+        os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace")[:500])
+        os._exit(70)
+
+
+def end(children):
+    """Kill and reap all; [[exit code or minus the signal, was still running]...] in order."""
+    statuses = []
+    for pid in children:
+        done, status, running = 0, 0, False
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if not done:
+            running = True
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+        statuses.append([os.waitstatus_to_exitcode(status), running])
+    children.clear()
+    return statuses

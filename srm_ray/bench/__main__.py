@@ -1,0 +1,58 @@
+"""`python -m srm_ray.bench`: what the system costs beside the bare libraries, as ratios of one run.
+
+    rollout   tokens/s of a rollout worker            / vllm.LLM.generate, same prompts and lengths
+    learner   completion tokens/s of a learner rank   / a bare PyTorch loop, same batch, no padding
+    push      seconds of a weight push, idle worker   / a memory copy of the same bytes
+    step      seconds of a step of the loop           / the sum of its parts
+    rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
+"""
+
+import argparse
+import json
+import platform
+import sys
+
+from srm_ray.errors import UserError, command
+
+PARTS = ("rollout", "learner", "push", "step", "rewards")
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m srm_ray.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help=f"one of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be")
+    parser.add_argument("--json", default="", help="also write the numbers to this file")
+    options = parser.parse_args(argv)
+    if options.only and options.only not in PARTS:
+        raise UserError(f"--only {options.only}: one of {', '.join(PARTS)}")
+    wanted = [options.only] if options.only else list(PARTS)
+    results: dict[str, object] = {"machine": machine()}
+    print(results["machine"], flush=True)
+    if set(wanted) - {"rewards"}:
+        from srm_ray.bench import loop
+
+        results |= loop.measure([part for part in wanted if part != "rewards"], options.model)
+    if "rewards" in wanted:
+        from srm_ray.bench import rewards
+
+        results["rewards"] = rewards.measure()
+        print(json.dumps(results["rewards"], indent=2))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=2)
+    return 0
+
+
+def machine() -> str:
+    """Processor, cores and Python, for the numbers' caption."""
+    import os
+
+    name = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return f"{names[0] if names else name}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Benchmarks of the loop's parts, each beside the bare library in the same run.
+
+Lengths follow a long tail, as reasoning does: most completions are short, some run to the limit.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewards.verdict import Reward
+from srm_ray.config.command_line import build, config_file, read_yaml
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
+
+GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 5
+
+
+def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int]:
+    """Log-normal lengths in tokens, cut at `limit`: about one in twelve reaches four times the median."""
+    draw = random.Random(f"lengths/{seed}")
+    return [max(2, min(limit, round(draw.lognormvariate(0, 0.9) * median))) for _ in range(count)]
+
+
+def measure(parts: list[str], model: str) -> dict[str, Any]:
+    """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done."""
+    from actors import placement
+    from actors.crew import Crew
+    from srm_ray.grpo import open_base
+
+    config = build(GRPOConfig, {**read_yaml(config_file("grpo/tiny")), "model": model})
+    placement.connect()
+    facts = open_base(config)
+
+    async def run() -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        async with Crew(config, facts.path, context=160, stop_token_ids=facts.stop_token_ids) as crew:
+            if "rollout" in parts:
+                results["rollout"] = await rollout(crew, facts.path)
+            if "learner" in parts:
+                results["learner"] = await learner(crew, config, facts.path)
+            if "push" in parts:
+                results["push"] = await push(crew)
+        return results
+
+    results = asyncio.run(run()) if set(parts) - {"step"} else {}
+    if "step" in parts:
+        results["step"] = step(facts.path)
+    return results
+
+
+def median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def prompt_ids(index: int) -> tuple[int, ...]:
+    draw = random.Random(f"prompt/{index}")
+    return tuple(draw.randrange(20, 300) for _ in range(24))
+
+
+# Rollout
+
+
+async def rollout(crew: Any, model: str) -> dict[str, Any]:
+    """Both sides run alternately would be fairer still, but two engines at once would share the cores."""
+    from dataclasses import asdict
+
+    from actors.rollout import Sampling
+
+    lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
+    ours = []
+    for round_ in range(ROUNDS):
+        began = time.perf_counter()
+        groups = await asyncio.gather(
+            *(
+                crew.rollouts.generate(
+                    prompt_ids(index),
+                    tuple(1000 * round_ + 8 * index + sample for sample in range(GROUP_SIZE)),
+                    Sampling(1.0, length, ignore_eos=True),
+                )
+                for index, length in enumerate(lengths)
+            )
+        )
+        tokens = sum(len(completion.token_ids) for group in groups for completion in group)
+        ours.append(tokens / (time.perf_counter() - began))
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
+        json.dump({"spec": asdict(crew.rollouts.spec), "lengths": lengths, "rounds": ROUNDS}, job)
+        job.flush()
+        done = subprocess.run(
+            [sys.executable, "-m", "srm_ray.bench.bare_vllm", job.name], capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(f"bare vLLM failed: {done.stderr[-2000:]}")
+    bare = json.loads(done.stdout.strip().splitlines()[-1])
+    # The first round warms both up.
+    result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
+    result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
+    print(f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM {result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}")
+    return result
+
+
+# Learner
+
+
+def long_tailed_batch(groups: int) -> TrainBatch:
+    """Groups as they come from a rollout: a prompt of 24 tokens, 8 completions of differing length."""
+    draw = np.random.default_rng(0)
+    lengths = long_tail(groups * GROUP_SIZE, median=LIMIT // 4, limit=LIMIT)
+    made = []
+    for index in range(groups):
+        completions = tuple(
+            Completion(
+                token_ids=draw.integers(20, 300, length).astype(np.int32),
+                logprobs=np.full(length, -5.0, np.float32),
+                versions=np.zeros(length, np.int32),
+                finish_reason="stop",
+                seed=0,
+                text="",
+                worker="bench",
+            )
+            for length in lengths[index * GROUP_SIZE : (index + 1) * GROUP_SIZE]
+        )
+        rewards = tuple(Reward(float(i % 2), i % 2 == 1, "bench") for i in range(GROUP_SIZE))
+        advantages = np.asarray([1.0, -1.0] * (GROUP_SIZE // 2), np.float32)
+        made.append(Group(Prompt(index, prompt_ids(index), ""), completions, 0, rewards, advantages))
+    return TrainBatch(tuple(made), 0)
+
+
+async def learner(crew: Any, config: GRPOConfig, model: str) -> dict[str, Any]:
+    """The whole optimizer step on both sides: packing, forward, backward, clipping, AdamW."""
+    batch = long_tailed_batch(GROUPS)
+    tokens = sum(len(completion.token_ids) for completion in batch.completions)
+    bare = BareLearner(model, config)
+    crew.learner.mismatch_limit = float("inf")  # made-up log-probabilities
+    ours, theirs = [], []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        await crew.learner.step(batch, 1e-6)
+        ours.append(tokens / (time.perf_counter() - began))
+        began = time.perf_counter()
+        bare.step(batch)
+        theirs.append(tokens / (time.perf_counter() - began))
+    result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(theirs[1:])}
+    result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
+    print(
+        f"learner   {result['tokens_per_s']:,.0f} completion tokens/s, bare PyTorch "
+        f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
+    )
+    return result
+
+
+class BareLearner:
+    """What one would write by hand: equal lengths side by side, so that nothing is padded."""
+
+    def __init__(self, model: str, config: GRPOConfig):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6)
+        self.budget = config.learner.micro_batch_tokens
+        self.autocast = config.learner.precision == "bf16_autocast"
+
+    def step(self, batch: TrainBatch) -> None:
+        import torch
+
+        rows: dict[tuple[int, int], list[tuple[tuple[int, ...], np.ndarray, float]]] = {}
+        total = 0
+        for group in batch.groups:
+            assert group.advantages is not None
+            for completion, advantage in zip(group.completions, group.advantages, strict=True):
+                key = (len(group.prompt.token_ids), len(completion.token_ids))
+                rows.setdefault(key, []).append((group.prompt.token_ids, completion.token_ids, float(advantage)))
+                total += len(completion.token_ids)
+        for (start, length), members in sorted(rows.items()):
+            at_once = max(1, self.budget // (start + length))
+            for first in range(0, len(members), at_once):
+                self._backward(members[first : first + at_once], start, total)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _backward(self, members: list[Any], start: int, total: int) -> None:
+        import torch
+
+        ids = torch.tensor(np.stack([np.concatenate([prompt, own]) for prompt, own, _ in members]), dtype=torch.long)
+        advantages = torch.tensor([advantage for _, _, advantage in members])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+            logits = self.model(input_ids=ids, use_cache=False).logits[:, start - 1 : -1]
+        logprobs = logits.float().log_softmax(-1).gather(2, ids[:, start:, None])[..., 0]
+        ratio = (logprobs - logprobs.detach()).exp()
+        clipped = ratio.clamp(0.8, 1.28)
+        loss = -torch.minimum(ratio * advantages[:, None], clipped * advantages[:, None]).sum() / total
+        loss.backward()
+
+
+# Weight push
+
+
+async def push(crew: Any) -> dict[str, Any]:
+    """Publish and load on an idle worker, against copying the same bytes once."""
+    pushes, publishes, copies = [], [], []
+    for version in range(1, 2 * ROUNDS + 2):
+        began = time.perf_counter()
+        update = await crew.learner.publish(version)
+        published = time.perf_counter()
+        await crew.rollouts.push(update, 60)
+        pushes.append(time.perf_counter() - began)
+        publishes.append(published - began)
+        source = np.ones(sum(spec.nbytes for spec in update.specs), np.uint8)
+        target = np.zeros_like(source)
+        began = time.perf_counter()
+        target[:] = source
+        copies.append(time.perf_counter() - began)
+    result = {
+        "bytes": len(source),
+        "push_s": median(pushes[1:]),
+        "publish_s": median(publishes[1:]),
+        "copy_s": median(copies[1:]),
+    }
+    result["ratio"] = result["push_s"] / result["copy_s"]
+    print(
+        f"push      {1e3 * result['push_s']:.1f} ms for {result['bytes'] / 1e6:.1f} MB, a memory copy "
+        f"{1e3 * result['copy_s']:.1f} ms: {result['ratio']:.1f}"
+    )
+    return result
+
+
+# The loop's step
+
+
+def step(model: str) -> dict[str, Any]:
+    """A short run of the real command; its log tells the step's seconds and its parts'."""
+    from srm_ray.runs.metrics import read
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "srm_ray.grpo", "--model", model, "--run_dir", folder, "--steps", "12"]
+        done = subprocess.run([*command, "--eval.problems", "0"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the loop failed: {done.stderr[-2000:]}")
+        steps = read(Path(folder) / "metrics.jsonl")[2:]
+    parts = [sum(line[f"time/{part}"] for part in ("rollout", "reward", "learn", "sync")) for line in steps]
+    result = {"step_s": median([line["time/step"] for line in steps]), "parts_s": median(parts)}
+    result["ratio"] = result["step_s"] / result["parts_s"]
+    print(f"step      {result['step_s']:.2f} s, the sum of its parts {result['parts_s']:.2f} s: {result['ratio']:.2f}")
+    return result

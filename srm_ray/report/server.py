@@ -1,0 +1,98 @@
+"""The page, live: a local server that reads the run folder anew for every request.
+
+/               the page, without data
+/run            curves, summary, config, events, steps; 304 while nothing has changed
+/texts/<step>   completions of a step        /tokens/<step>   their tokens
+"""
+
+import http.server
+import sys
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from srm_ray.report import page, rollout_data, run_data
+from srm_ray.report.plain import packed
+from srm_ray.runs.folder import RunFolder
+
+LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+
+
+class ReportServer(http.server.ThreadingHTTPServer):
+    """Serves one run on this machine alone. port 0: any free one, see `url`."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: RunFolder, port: int):
+        self.folder = folder
+        super().__init__(("127.0.0.1", port), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in mid-answer is not an error; anything else is, and keeps its traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: ReportServer
+
+    def do_GET(self) -> None:
+        """A page of another site must not read a run through a name that it points here: the host is checked."""
+        host = self.headers.get("Host", "")
+        if host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
+            return self._refuse(HTTPStatus.FORBIDDEN)
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        if parts == [""]:
+            return self._page()
+        if parts == ["run"]:
+            return self._run()
+        if len(parts) == 2 and parts[0] in ("texts", "tokens") and parts[1].isdecimal():
+            return self._step(parts[0], int(parts[1]))
+        return self._refuse(HTTPStatus.NOT_FOUND)
+
+    def _page(self) -> None:
+        run = run_data.load(self.server.folder) | {"steps": []}
+        self._send(page.render(run, [], live=True).encode(), "text/html; charset=utf-8")
+
+    def _run(self) -> None:
+        tag = f'"{run_data.stamp(self.server.folder)}"'
+        if self.headers.get("If-None-Match") == tag:
+            self._refuse(HTTPStatus.NOT_MODIFIED)
+            return
+        self._send(packed(run_data.load(self.server.folder)), "application/json", gzipped=True, tag=tag)
+
+    def _step(self, what: str, step: int) -> None:
+        try:
+            groups = rollout_data.read(self.server.folder, step)
+        except FileNotFoundError:
+            return self._refuse(HTTPStatus.NOT_FOUND)
+        if what == "texts":
+            content = rollout_data.text_block(step, groups)
+        else:
+            content = rollout_data.token_block(groups, rollout_data.tokenizer_of(self.server.folder, groups))
+        self._send(packed(content), "application/json", gzipped=True)
+
+    def _send(self, content: bytes, kind: str, *, gzipped: bool = False, tag: str = "") -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-cache" if tag else "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if gzipped:
+            self.send_header("Content-Encoding", "gzip")
+        if tag:
+            self.send_header("ETag", tag)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are not news."""

@@ -1,0 +1,28 @@
+"""Fixtures that several folders of tests share: a Ray session, a fresh tiny model."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Thread pools that spin while they wait starve each other on two cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A randomly initialised model of the tiny shape with its tokenizer, as a Hugging Face folder."""
+    from actors.warm_start import RECIPE, fresh_model
+
+    return fresh_model(tmp_path_factory.mktemp("model"), RECIPE, seed=0)
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """A local Ray of four logical CPUs, shared by the tests of a session."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()

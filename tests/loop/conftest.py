@@ -1,0 +1,45 @@
+"""One real crew (vLLM engine, DeepSpeed rank, reward worker) for all tests of this folder: it takes 40 s to start."""
+
+import asyncio
+
+import pytest
+
+from actors.crew import Crew
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.data.prompts import training_stream
+from srm_ray.model.loading import open_model
+
+
+class Loop:
+    """An event loop that lives as long as the session, with the crew in it."""
+
+    def __init__(self, config, model):
+        self.config = config
+        self.events = asyncio.new_event_loop()
+        facts = open_model(str(model))
+        self.facts = facts
+        self.stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=100)
+        self.crew = Crew(config, facts.path, context=160, stop_token_ids=facts.stop_token_ids)
+        self.run(self.crew.__aenter__())
+
+    def run(self, coroutine):
+        return self.events.run_until_complete(coroutine)
+
+    def close(self):
+        self.run(self.crew.close())
+        self.events.close()
+
+
+FP32 = {
+    "seed": 5,
+    "rollout": {"max_new_tokens": 24, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25, "max_num_seqs": 64},
+    "learner": {"precision": "float32", "lr": 1e-3, "micro_batch_tokens": 2048, "cpus": 0.5},
+    "weights": {"mismatch_limit": 1e-3},
+}
+
+
+@pytest.fixture(scope="session")
+def loop(ray_session, tiny_model):
+    made = Loop(GRPOConfig(**FP32), tiny_model)
+    yield made
+    made.close()

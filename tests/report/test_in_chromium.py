@@ -1,0 +1,136 @@
+"""The page in a real browser: what is drawn, what is hovered, filtered and searched, and how fast."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srm_ray.report.page import write_report
+from srm_ray.report.server import ReportServer
+from tests.report import browser, example_run
+
+PROGRAM = browser.find()
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason="NOT TESTED: the report's page needs Chromium (apt-get install chromium), and there is none"
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    assert PROGRAM is not None
+    with browser.start(PROGRAM, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
+    page.open(write_report(example_run.make(tmp_path / "my run", steps=3)).as_uri())
+    assert page.text("#name") == "my run"
+    assert page.text("#status") == "complete · 3 steps"
+    summary = page.text("#summary")
+    for expected in ("+29.0", "do not touch", "43.0 %", "72.0 %", "40.0 %→94.0 %", "8.2→19.5", "3 of 3"):
+        assert expected in summary
+    titles = page.evaluate("[...document.querySelectorAll('.chart figcaption b')].map(b => b.textContent)")
+    assert titles[:7] == ["Reward", "Accuracy", "Completion length", "Entropy", "Mismatch", "Staleness", "Step time"]
+    assert page.evaluate("document.querySelectorAll('.chart .held-dot').length") == 2
+    assert page.text("#more-charts figcaption b") == "reward/undecided"  # what no chart is made for is shown too
+    assert page.text("#more-count") == "Other metrics (1)"
+    assert "NaN" not in page.evaluate("document.querySelector('#charts').innerHTML")
+    assert "continued from a checkpoint once" in page.text("#event-list")
+    assert "group_size" in page.text("#config-list")
+    assert page.text("#rollouts-note") == "4 groups, 16 completions"
+    assert page.evaluate("document.querySelectorAll('article.completion').length") == 4
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
+
+
+def test_every_step_and_group_can_be_opened(page: browser.Page, tmp_path: Path) -> None:
+    page.open(write_report(example_run.make(tmp_path / "r", steps=3, groups=5)).as_uri())
+    seen = page.evaluate(
+        "(async () => { const seen = []; for (const step of steps) { view.step = step; await search();"
+        " for (let i = 0; i < found.length; i++) { await choose(i);"
+        " seen.push([...document.querySelectorAll('.facts .chip')].map(c => c.textContent).slice(0, 2).join()); } }"
+        " return seen; })()"
+    )
+    assert seen == [f"step {step},prompt {1000 * step + number}" for step in (1, 2, 3) for number in range(5)]
+
+
+def test_hostile_text_stays_text(page: browser.Page, tmp_path: Path) -> None:
+    texts = {3: example_run.HOSTILE + " \u202egnp.exe\u0000 日本語 🙂"}
+    page.open(write_report(example_run.make(tmp_path / "r", texts=texts)).as_uri())
+    assert page.evaluate("document.title") == "r · srm_ray run"
+    answer = page.text("article.completion .answer .text")
+    assert example_run.HOSTILE in answer
+    assert "日本語 🙂" in answer  # each character is several tokens here
+    assert page.evaluate("document.querySelectorAll('#group b b, #group img, #group script').length") == 0
+
+
+def test_hover_tells_a_token(page: browser.Page, tmp_path: Path) -> None:
+    page.open(write_report(example_run.make(tmp_path / "r")).as_uri())
+    assert page.text("article .thinking .text").endswith("</think>")
+    page.hover("document.querySelectorAll('article .answer .t')[2]")
+    page.wait("!tip.hidden")
+    told = page.text("#tip")
+    for name in ("token id", "position", "log-probability", "nats", "weight version2"):
+        assert name in told
+
+
+def test_filters_and_search(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=4, groups=6, texts={2: "a Needle here"})
+    page.open(write_report(folder).as_uri() + "#search=needle&scope=all")
+    assert page.text("#rollouts-note") == "1 group, 1 of 4 completions match"
+    assert page.text(".facts .chip") == "step 2"
+    assert page.evaluate("document.querySelectorAll('article .t.hit').length") == len("needle")
+    assert page.evaluate("document.querySelectorAll('article.dim').length") == 3
+    page.open(folder.report.as_uri() + "#grade=right&scope=all")
+    hits = page.evaluate("found.flatMap(m => m.group.completions.filter((c, i) => m.hits[i]).map(c => c.correct))")
+    assert hits
+    assert all(hits)
+    page.evaluate("(async () => { view.verdict = 'all'; view.low = '0.5'; await search(); })()")
+    least = page.evaluate(
+        "Math.min(...found.flatMap(m => m.group.completions.filter((c, i) => m.hits[i]).map(c => c.reward)))"
+    )
+    assert least == 1.0
+
+
+def test_without_a_tokenizer_ids_are_shown(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=1)
+    (folder.final / "tokenizer.json").unlink()
+    page.open(write_report(folder).as_uri())
+    assert "\\boxed" in page.text("article .answer .text")
+    assert page.text("article .tokens .text").split()[0].isdigit()
+
+
+def test_steps_left_out_are_told(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=6, groups=6)
+    page.open(write_report(folder, embed_bytes=12_000).as_uri())
+    assert "of 6 steps" in page.text("#embedded-note")
+    page.open(write_report(folder).as_uri())
+    assert page.evaluate("byId('embedded-note').hidden")
+
+
+def test_ten_thousand_completions(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=20, groups=64, group_size=8, characters=60)
+    page.open(write_report(folder).as_uri() + "#scope=all")
+    assert page.text("#rollouts-note") == "1,280 groups, 10,240 completions"
+    assert page.evaluate("document.querySelectorAll('.row').length") < 60
+    assert page.evaluate("document.querySelectorAll('*').length") < 20_000
+    timed = "(async () => { const began = performance.now(); %s; return performance.now() - began; })()"
+    assert page.evaluate(timed % "view.query = '7'; await search()") < 1000
+    assert page.evaluate(timed % "view.query = ''; await search(); await choose(1279)") < 1000
+    assert page.evaluate(timed % "byId('list').scrollTop = 30000; drawRows()") < 200
+    assert "prompt" in page.text("#group .facts")
+
+
+def test_live_page_follows_the_run(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=2, complete=False)
+    with ReportServer(folder, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        page.open(server.url)
+        assert "2 of 2" in page.text("#status")
+        example_run.add_step(folder, 3, text="a fresh answer")
+        page.wait("document.querySelector('.facts .chip')?.textContent === 'step 3'")
+        page.wait("document.querySelector('#group')?.textContent.includes('a fresh answer')")
+        server.shutdown()
+        thread.join()
+    page.wait("!byId('trouble').hidden")

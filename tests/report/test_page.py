@@ -1,0 +1,137 @@
+"""The page as a file, the command, and the live server; without a browser."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srm_ray import view
+from srm_ray.report.page import write_report
+from srm_ray.report.server import ReportServer
+from srm_ray.runs.folder import RunFolder
+from tests.report import example_run
+
+
+def test_nothing_of_a_completion_is_in_the_markup(tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "<b>r&amp;", texts={3: example_run.HOSTILE})
+    page = write_report(folder).read_text()
+    assert "owned" not in page
+    assert page.count("<script") == page.count("</script>") == 1 + 1 + 2 * 3  # the page's, the run, two a step
+    assert "<b>r&amp;" not in page
+    assert "&lt;b&gt;r&amp;amp;" in page
+
+
+def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    page = write_report(example_run.make(tmp_path / "r")).read_text()
+    assert re.findall(r"https?://[^\s\"'<)]+", page) == ["http://www.w3.org/2000/svg"]
+    assert "connect-src 'none'" in page
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", page)
+
+
+def test_write_twice_and_while_unfinished(tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", complete=False)
+    first = write_report(folder)
+    example_run.add_step(folder, 4)
+    assert write_report(folder) == first == folder.report
+    assert 'id="texts-4"' in first.read_text()
+
+
+def test_a_run_ends_with_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from srm_ray import grpo
+    from srm_ray.config.grpo import GRPOConfig
+
+    folder = example_run.make(tmp_path / "r", complete=False)
+    grpo.finish(GRPOConfig(steps=3), folder, grpo.State(step=3), None, 1.0)
+    assert f"report {folder.report}" in capsys.readouterr().out
+    assert folder.report.stat().st_mtime >= folder.summary.stat().st_mtime
+
+
+def test_command_writes_and_names_the_runs_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SRM_RAY_RUNS", str(tmp_path))
+    example_run.make(tmp_path / "monday", steps=1)
+    assert view.main(["--run", "monday", "--write"]) == 0
+    assert str(tmp_path / "monday" / "report.html") in capsys.readouterr().out
+    assert view.main(["--run", str(tmp_path / "monday"), "--write"]) == 0
+    assert view.main(["--run", "mondey"]) == 2
+    assert "did you mean monday?" in capsys.readouterr().err
+    assert view.main([]) == 2
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[RunFolder, str]]:
+    folder = example_run.make(tmp_path / "r", steps=2, complete=False)
+    with ReportServer(folder, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield folder, server.url
+        server.shutdown()
+        thread.join()
+
+
+def get(url: str, **headers: str) -> tuple[dict, str]:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        return json.loads(gzip.decompress(answer.read())), answer.headers["ETag"]
+
+
+def status(url: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_server_tells_new_steps(served: tuple[RunFolder, str]) -> None:
+    folder, url = served
+    run, tag = get(url + "run")
+    assert (run["steps"], run["metrics"]["step"]) == ([1, 2], [1, 2])
+    assert status(url + "run", **{"If-None-Match": tag}) == 304
+    example_run.add_step(folder, 3, text="fresh")
+    run, _ = get(url + "run", **{"If-None-Match": tag})
+    assert (run["steps"], run["metrics"]["step"]) == ([1, 2, 3], [1, 2, 3])
+    texts, _ = get(url + "texts/3")
+    assert texts["groups"][0]["completions"][0]["text"].endswith("fresh")
+    assert len(get(url + "tokens/3")[0]["groups"]) == len(texts["groups"])
+
+
+def test_server_refuses(served: tuple[RunFolder, str]) -> None:
+    _, url = served
+    assert status(url) == 200
+    assert status(url + "texts/99") == 404
+    assert status(url + "texts/..%2f..%2fconfig.yaml") == 404
+    assert status(url + "config.yaml") == 404
+    assert status(url, Host="evil.example:80") == 403
+
+
+def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=1)
+    command = [sys.executable, "-m", "srm_ray.view", "--run", str(folder.path), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert status(line.split(" is at ")[1].split()[0]) == 200
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert "stopped" in out
+
+
+def test_library_does_not_need_ray_or_torch(tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=1)
+    program = (
+        "import sys; from srm_ray import view; view.main(['--run', sys.argv[1], '--write']);"
+        "heavy = {'ray', 'torch', 'vllm', 'transformers', 'deepspeed'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder.path)], check=True)

@@ -1,0 +1,270 @@
+"""The sandbox holds: hostile programs by tier, the table of `rewards.code`, nothing left behind."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import rewards.code
+from rewards.code import Grader, Result
+from rewards.code.sandbox import Limits
+from tests.rewards.hostile_programs import HOSTILE
+
+TESTS = [{"fn": "f", "args": [7], "expected": 49}]
+GOOD = "def f(x):\n    return x * x\n"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+def grader(request: pytest.FixtureRequest) -> Iterator[Grader]:
+    os.environ["SRM_SECRET"] = "hunter2"
+    with_tier = Grader(2, Limits(seconds=2.0), only=request.param)
+    assert with_tier.tier == request.param, f"this machine must have both tiers: {with_tier.sandbox.why}"
+    yield with_tier
+    with_tier.close()
+
+
+def sandbox_processes() -> set[int]:
+    """Processes of this user that a sandbox started."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if b"template.main" in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def test_hostile_programs_have_their_verdicts_and_leave_nothing(grader: Grader) -> None:
+    before = set(os.listdir("/tmp")), len(sandbox_processes())
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(lambda program: grader.grade(program.code, TESTS), HOSTILE))
+    surprises = [
+        (program.name, result)
+        for program, result in zip(HOSTILE, results, strict=True)
+        if result.correct is not False or result.reason not in program.reasons or result.seconds > 5.0
+    ]
+    assert not surprises, "\n".join(map(str, surprises))
+    assert {result.sandbox for result in results} == {grader.tier}
+    assert grader.grade(GOOD, TESTS).correct is True
+    new_files = {name for name in set(os.listdir("/tmp")) - before[0] if re.match(r"fill|\d+$|z$|e$|sda", name)}
+    assert not new_files
+    assert len(sandbox_processes()) == before[1]
+
+
+def test_there_are_twenty_programs_of_our_own() -> None:
+    assert len({program.name for program in HOSTILE}) == len(HOSTILE) >= 40
+
+
+def test_files_of_one_candidate_are_not_seen_by_the_next(grader: Grader) -> None:
+    writes = "def f(x):\n    try: open('/tmp/mark', 'w').write('x')\n    except OSError: pass\n    return 49\n"
+    looks = "import os\ndef f(x): return 49 if os.path.exists('/tmp/mark') else 0\n"
+    assert grader.grade(writes, TESTS).correct is True
+    assert grader.grade(looks, TESTS).reason == "wrong"
+    assert not Path("/tmp/mark").exists()
+
+
+# The table of rewards.code: each row is an attack that returns "open" or "stopped"
+
+TRY = """
+def f(x):
+    try:
+{body}
+    except (OSError, PermissionError, ImportError, KeyError, AssertionError, ValueError):
+        return "stopped"
+    return "open"
+"""
+ROWS = {
+    "ending the process, faking the result": "import os\nprint('PASSED')\nos._exit(0)",
+    "objects that lie about equality": "class A:\n    def __eq__(self, o): return True\ndef f(x): return A()",
+    "endless loop, endless output": "while True: print()",
+    "memory beyond the limit": "def f(x):\n    try: bytearray(2 << 30)\n    except MemoryError: return 'stopped'\n    return 'open'",
+    "fork bomb, daemon, exec of programs": "import os\nif os.fork() == 0: os._exit(0)\nos.wait()",
+    "sockets: TCP, UDP, abstract Unix": (
+        "import socket\nfor kind in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):\n"
+        "    for how in (socket.SOCK_STREAM, socket.SOCK_DGRAM):\n"
+        "        try: socket.socket(kind, how)\n        except OSError: continue\n        return 'open'\n"
+        "raise OSError"
+    ),
+    "signals to other processes": "import os\nos.kill({victim}, 0)",
+    "reading files of the machine": "open('/etc/passwd').read()",
+    "writing files": "open('{scratch}/written', 'w').write('x')",
+    "filling the disk": "for n in range(40): open(f'{scratch}/fill{{n}}', 'wb').write(b'x' * (1 << 20))",
+    "environment of other processes": "assert 'PATH' in open('/proc/{victim}/environ').read()",
+    "learning which files and users exist": "import os\nos.stat('/etc/passwd')",
+    "learning the machine's name and kernel": "import os\nassert os.uname().nodename != 'sandbox'",
+}
+
+
+def table() -> dict[str, dict[str, str]]:
+    """The docstring's table: row -> tier -> word."""
+    rows = {}
+    for line in (rewards.code.__doc__ or "").splitlines():
+        match = re.match(r"    (\S.*?)\s{2,}(\S.*?)\s{2,}(\S.*?)\s{2,}(\S+)$", line)
+        if match and match.group(1) != "attack":
+            rows[match.group(1)] = dict(zip(("bubblewrap", "landlock", "none"), match.groups()[1:], strict=True))
+    return rows
+
+
+def attack(row: str, body: str, tier: str, scratch: Path) -> str:
+    if "def f" in body or ("_exit(0)" in body and "fork" not in body) or "while True" in body:
+        code = body
+    else:
+        filled = body.format(victim=os.getpid(), scratch=scratch)
+        code = TRY.format(body="\n".join("        " + line for line in filled.splitlines()))
+    grader = Grader(1, Limits(seconds=1.0, memory=1 << 30), allow_unsafe=tier == "none", only=tier)
+    try:
+        open_ = grader.grade(code, [{"fn": "f", "args": [7], "expected": "open"}])
+        assert open_.sandbox == tier
+    finally:
+        grader.close()
+    return "open" if open_.correct else "stopped"
+
+
+@pytest.mark.parametrize("tier", ["bubblewrap", "landlock", "none"])
+def test_the_table_says_what_each_tier_stops(tier: str, tmp_path: Path) -> None:
+    documented = table()
+    assert set(documented) == {*ROWS, "bugs of the kernel's system calls"}
+    os.environ["SRM_SECRET"] = "hunter2"
+    wrong = {}
+    for row, body in ROWS.items():
+        says = documented[row][tier]
+        expected = {"/tmp only*": "stopped", "kernel only": "stopped"}.get(says, says)
+        found = attack(row, body, tier, tmp_path)
+        if found != expected:
+            wrong[row] = (says, found)
+    assert not wrong
+
+
+def test_tmp_is_private_and_small_in_bubblewrap() -> None:
+    grader = Grader(1, Limits(seconds=5.0), only="bubblewrap")
+    code = (
+        "def f(x):\n    open('/tmp/a', 'w').write('x' * 100)\n    total = 0\n    try:\n"
+        "        for n in range(64):\n            total += open(f'/tmp/b{n}', 'wb').write(b'x' * (1 << 20))\n"
+        "    except OSError: pass\n    return [open('/tmp/a').read(1), total < 17 << 20]\n"
+    )
+    try:
+        assert grader.grade(code, [{"fn": "f", "args": [7], "expected": ["x", True]}]).correct is True
+    finally:
+        grader.close()
+
+
+# Tiers: the next one, or a refusal
+
+
+def run_here(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+REPORT = "from rewards.code import Grader; g = Grader(); print(g.tier, sorted(g.sandbox.why)); g.close()"
+
+
+def test_without_bubblewrap_the_next_tier_is_used_and_said() -> None:
+    assert run_here(REPORT, PATH="/nowhere") == "landlock ['bubblewrap']"
+
+
+def test_a_bubblewrap_that_fails_is_passed_over(tmp_path: Path) -> None:
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho no namespaces here >&2\nexit 1\n")
+    fake.chmod(0o755)
+    code = REPORT.replace("sorted(g.sandbox.why)", "'no namespaces here' in g.sandbox.why['bubblewrap']")
+    assert run_here(code, PATH=f"{tmp_path}:{os.environ['PATH']}") == "landlock True"
+
+
+@pytest.mark.parametrize(("unsafe", "tier", "reason"), [(False, "", "sandbox_unavailable"), (True, "none", "correct")])
+def test_no_tier_means_refusal_unless_unsafe_is_asked_for(
+    unsafe: bool, tier: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> bytes:
+        raise OSError("no libseccomp")
+
+    monkeypatch.setattr("rewards.code.seccomp.compiled", broken)
+    grader = Grader(allow_unsafe=unsafe)
+    try:
+        result = grader.grade(GOOD, TESTS)
+        assert (grader.tier, result.reason, result.correct) == (tier, reason, True if unsafe else None)
+        assert set(grader.sandbox.why) == {"bubblewrap", "landlock"}
+    finally:
+        grader.close()
+
+
+def test_an_ordinary_user_gets_a_sandbox_too() -> None:
+    """As user 65534 with the system's Python: the project's may lie where that user cannot read."""
+    if os.getuid() != 0:
+        assert Grader().tier in ("bubblewrap", "landlock")
+        return
+    python = "/usr/bin/python3"
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-c", REPORT]
+    done = subprocess.run(
+        command,
+        env={"PYTHONPATH": f"{ROOT}:{packages}", "PATH": os.environ["PATH"]},
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split(" ")[0] in ("bubblewrap", "landlock"), done.stderr
+
+
+# Processes
+
+
+def test_killing_the_template_costs_nothing(grader: Grader) -> None:
+    assert grader.grade(GOOD, TESTS).correct is True
+    for pid in grader.pids():
+        os.kill(pid, 9)
+    results = [grader.grade(GOOD, TESTS) for _ in range(4)]
+    assert [result.correct for result in results] == [True] * 4
+
+
+def test_killing_it_in_the_middle_runs_the_candidate_again(grader: Grader) -> None:
+    slow = "import time\ndef f(x):\n    time.sleep(0.7)\n    return 49\n"
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(grader.grade, slow, TESTS)
+        time.sleep(0.3)
+        for pid in grader.pids():
+            os.kill(pid, 9)
+        result: Result = running.result()
+    assert result.correct is True
+
+
+def test_the_sandbox_ends_with_its_owner() -> None:
+    before = sandbox_processes()
+    code = (
+        "import os, threading, time\nfrom rewards.code import Grader\ng = Grader(2)\n"
+        f"threading.Thread(target=g.grade, args=('while True: pass', {TESTS!r}), daemon=True).start()\n"
+        "time.sleep(1)\nos.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60)
+    assert done.returncode == -9
+    deadline = time.monotonic() + 10
+    while sandbox_processes() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not sandbox_processes() - before
+
+
+def test_the_environment_inside_is_empty(grader: Grader) -> None:
+    code = "import os\ndef f(x): return sorted(os.environ)\n"
+    tests = [{"fn": "f", "args": [7], "expected": ["LC_ALL", "PYTHONHASHSEED"]}]
+    result = grader.grade(code, tests)
+    if grader.tier == "bubblewrap":  # which sets PWD itself
+        tests[0]["expected"] = ["LC_ALL", "PWD", "PYTHONHASHSEED"]
+        result = grader.grade(code, tests)
+    assert result.correct is True

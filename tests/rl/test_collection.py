@@ -1,0 +1,139 @@
+"""Dynamic sampling with in-process coroutines for workers: timing never changes the batch."""
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+
+from rewards.verdict import Reward
+from srm_ray.errors import RunError
+from srm_ray.rl.collection import Collected, KeepRate, collect
+from srm_ray.rl.types import Completion, Group, Prompt
+
+SIGNAL = frozenset({5, 6, 9, 12, 13, 14, 20, 21})  # prompts whose two completions differ in correctness
+
+
+class Workers:
+    """Sample and score after random pauses; remembers what was begun, finished and cancelled."""
+
+    def __init__(self, seed: int, *, uniform: bool | None = False):
+        self.random = random.Random(seed)
+        self.uniform = uniform
+        self.begun: list[int] = []
+        self.finished: list[int] = []
+        self.cancelled: list[int] = []
+        self.failing: int | None = None
+
+    async def sample(self, prompt: Prompt) -> Group:
+        self.begun.append(prompt.index)
+        try:
+            for _ in range(self.random.randrange(20) + 200 * (prompt.index > 15)):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.append(prompt.index)
+            raise
+        if prompt.index == self.failing:
+            raise RunError("rollout-0 is gone")
+        self.finished.append(prompt.index)
+        tokens, logprobs, versions = np.array([3], np.int32), np.zeros(1, np.float32), np.zeros(1, np.int32)
+        completion = Completion(tokens, logprobs, versions, "stop", prompt.index, "", "rollout-0")
+        return Group(prompt, (completion, completion))
+
+    async def score(self, group: Group) -> Group:
+        for _ in range(self.random.randrange(5)):
+            await asyncio.sleep(0)
+        second = False if group.prompt.index in SIGNAL else self.uniform
+        first = True if group.prompt.index in SIGNAL else self.uniform
+        rewards = tuple(Reward(float(right is True), right, "correct") for right in (first, second))
+        return Group(group.prompt, group.completions, rewards=rewards)
+
+    def collect(self, cursor: int, want: int, *, limit: int = 100, keep_rate: KeepRate | None = None) -> Collected:
+        return asyncio.run(
+            collect(
+                cursor,
+                want=want,
+                limit=limit,
+                prompt=lambda index: Prompt(index, (1, 2), ""),
+                sample=self.sample,
+                score=self.score,
+                keep_rate=keep_rate or KeepRate(),
+            )
+        )
+
+
+def indices(groups: tuple[Group, ...]) -> list[int]:
+    return [group.prompt.index for group in groups]
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("rate", [0.05, 0.7, 1.0])
+def test_batch_depends_on_neither_completion_order_nor_prompts_in_flight(seed, rate):
+    found = Workers(seed).collect(4, 4, keep_rate=KeepRate(rate))
+    assert indices(found.groups) == [5, 6, 9, 12]
+    assert indices(found.judged) == list(range(4, 13))
+    assert found.cursor == 13
+
+
+def test_next_step_goes_on_where_this_one_ended():
+    workers = Workers(0)
+    first = workers.collect(4, 3)
+    second = workers.collect(first.cursor, 4)
+    assert indices(first.groups) + indices(second.groups) == [5, 6, 9, 12, 13, 14, 20]
+    assert indices(first.judged) + indices(second.judged) == list(range(4, 21))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_launched_beyond_the_batch_is_cancelled(seed):
+    workers = Workers(seed)
+    found = workers.collect(4, 4, keep_rate=KeepRate(0.05))
+    beyond = [index for index in workers.begun if index >= found.cursor]
+    assert beyond, "with so low a rate, prompts are launched far ahead"
+    assert set(beyond) == set(workers.cancelled) | {index for index in workers.finished if index >= found.cursor}
+    assert workers.cancelled
+
+
+def test_groups_carry_their_advantages():
+    found = Workers(0).collect(4, 2)
+    for group in found.groups:
+        assert group.advantages == pytest.approx([1, -1], rel=1e-5)
+
+
+@pytest.mark.parametrize(("uniform", "words"), [(True, "100% of completions are right"), (None, "4 undecided")])
+def test_refill_is_capped(uniform, words):
+    workers = Workers(0, uniform=uniform)
+    with pytest.raises(RunError, match=words):
+        workers.collect(0, 3, limit=2)
+    assert sorted(workers.begun) == [0, 1], "never more prompts than the limit"
+
+
+def test_limit_is_reached_before_the_message():
+    """The last prompt allowed may be the one that fills the batch."""
+    assert indices(Workers(0).collect(4, 2, limit=3).groups) == [5, 6]
+    with pytest.raises(RunError, match="after 2 prompts only 1 of the 2 groups"):
+        Workers(0).collect(4, 2, limit=2)
+
+
+def test_a_failure_ends_the_collection_and_the_prompts_in_flight():
+    workers = Workers(3)
+    workers.failing = 7
+    with pytest.raises(RunError, match="rollout-0 is gone"):
+        workers.collect(4, 4, keep_rate=KeepRate(0.05))
+    left = set(workers.begun) - set(workers.finished) - set(workers.cancelled) - {7}
+    assert not left
+
+
+def test_keep_rate_follows_what_is_kept_and_launches_enough():
+    rate = KeepRate(0.5)
+    rate.update(10, 10)
+    assert rate.value == pytest.approx(0.6)
+    for _ in range(100):
+        rate.update(0, 10)
+    assert rate.value == 0.05
+    assert KeepRate(1.0).to_launch(8) == 8
+    assert KeepRate(0.5).to_launch(8) == math_launch(8, 0.5)
+
+
+def math_launch(want: int, rate: float) -> int:
+    """Mean plus one standard deviation of a negative binomial."""
+    return int(np.ceil(want / rate + np.sqrt(want * (1 - rate)) / rate))

@@ -1,0 +1,300 @@
+"""In FP64: loss and every gradient equal an unpacked reference, however the step is cut and packed.
+
+Runs the learner's own loss code on the policy model, without an engine around it; what DeepSpeed's
+ranks and ZeRO stages add is in tests/actors/test_learner.py.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+
+from actors.learner import Learner, LearnerSpec, Sums
+from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.model.policy import PolicyModel
+from srm_ray.rl.batching import PackedBatch, micro_batches
+from srm_ray.rl.loss import step_denominator
+from srm_ray.rl.types import Group
+from tests.rl.plain_reference import counted, plain_logprobs, plain_loss
+from tests.rl.random_groups import tiny_qwen3, uneven_groups
+
+TEMPERATURE = 0.7
+MAX_NEW_TOKENS = 64
+EXACT = 1e-10  # what rounding in FP64 leaves of a sum over a few hundred tokens
+ONE_BATCH = 100_000
+
+Gradients = dict[str, torch.Tensor]
+Result = tuple[float, Gradients]
+
+LOSSES = {
+    "dapo": LossConfig(),
+    "dapo, no correction": LossConfig(importance_cap=None),
+    "dapo, IcePop": LossConfig(importance_band=(0.5, 2.0)),
+    "dapo, overlong filtered": LossConfig(filter_overlong=True),
+    "dapo, sequence mean": LossConfig(normalisation="sequences"),
+    "dr_grpo": LossConfig(name="dr_grpo", normalise_std=False, normalisation="constant"),
+    "cispo": LossConfig(name="cispo"),
+    "gspo": LossConfig(name="gspo", normalisation="sequences", importance_cap=None),
+}
+
+
+@pytest.fixture(autouse=True)
+def norms_in_fp64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers computes RMSNorm in FP32 whatever the weights are, which would hide errors below 1e-7."""
+
+    def forward(self, hidden):
+        return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    monkeypatch.setattr(Qwen3RMSNorm, "forward", forward)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def gradients(model) -> Gradients:
+    found = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    model.zero_grad()
+    return found
+
+
+def policy(chunk: int = 4096, seed: int = 0) -> PolicyModel:
+    return PolicyModel(tiny_qwen3(seed).double(), temperature=TEMPERATURE, chunk=chunk)
+
+
+def learner(options: LossConfig, module: PolicyModel) -> Any:
+    spec = LearnerSpec("", LearnerConfig(), options, TEMPERATURE, seed=0, threads=1)
+    made: Any = Learner(0, 1, spec)
+    made.engine, made.module, made.reference, made.device = module, module, None, torch.device("cpu")
+    return made
+
+
+def denominator(groups: Sequence[Group], options: LossConfig) -> float:
+    completions = [completion for group in groups for completion in group.completions]
+    lengths = [
+        len(completion.token_ids)
+        for completion, counts in zip(
+            completions, counted(groups, filter_overlong=options.filter_overlong), strict=True
+        )
+        if counts
+    ]
+    return step_denominator(
+        options.name, options.normalisation, tokens=sum(lengths), sequences=len(lengths), constant_length=MAX_NEW_TOKENS
+    )
+
+
+def packed_result(
+    groups: Sequence[Group],
+    options: LossConfig,
+    *,
+    budget: int = ONE_BATCH,
+    ranks: int = 1,
+    old: list[torch.Tensor] | None = None,
+    module: PolicyModel | None = None,
+    divide_by: Callable[[PackedBatch], float] | None = None,
+) -> Result:
+    """Loss and gradients as the learner gets them: summed over micro-batches (and over what ranks would run)."""
+    module = module or policy()
+    rank = learner(options, module)
+    whole = denominator(groups, options)
+    total = 0.0
+    for part in micro_batches(groups, budget=budget, ranks=ranks, filter_overlong=options.filter_overlong):
+        for batch in part:
+            if old is not None:
+                batch = replace(batch, old_logprobs_C=torch.cat([old[i] for i in batch.order_S]).numpy())
+            loss = rank._micro_loss(batch, divide_by(batch) if divide_by else whole, Sums())
+            loss.backward()
+            total += float(loss)
+    return total, {name.removeprefix("model."): g for name, g in gradients(module.model).items()}
+
+
+def plain_result(groups: Sequence[Group], options: LossConfig, old: list[torch.Tensor] | None = None) -> Result:
+    model = tiny_qwen3().double()
+    found = plain_logprobs(model, groups, temperature=TEMPERATURE)
+    loss = plain_loss(found, groups, options, old=old, max_new_tokens=MAX_NEW_TOKENS)
+    loss.backward()
+    return float(loss), {name.removeprefix("model."): g for name, g in gradients(model).items()}
+
+
+def old_logprobs(groups: Sequence[Group]) -> list[torch.Tensor]:
+    """Of weights a little away from the current ones, so that ratios spread over and beyond the clip band."""
+    model = tiny_qwen3().double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn(weight.shape, generator=generator, dtype=weight.dtype))
+        return plain_logprobs(model, groups, temperature=TEMPERATURE)
+
+
+def assert_equal(found: Result, expected: Result, tolerance: float = EXACT) -> None:
+    assert found[0] == pytest.approx(expected[0], rel=tolerance, abs=tolerance)
+    assert found[1].keys() == expected[1].keys()
+    for name, gradient in expected[1].items():
+        assert gradient.abs().max() > 0, name
+        torch.testing.assert_close(
+            found[1][name], gradient, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def difference(found: Result, expected: Result) -> float:
+    """Largest gradient difference as a share of the largest gradient."""
+    worst = max(float((found[1][name] - g).abs().max()) for name, g in expected[1].items())
+    return worst / max(float(g.abs().max()) for g in expected[1].values())
+
+
+def groups_for(options: LossConfig) -> tuple[Group, ...]:
+    return uneven_groups(normalise_std=options.normalise_std)
+
+
+# Against the reference
+
+
+@pytest.mark.parametrize("off_policy", [False, True], ids=["on policy", "off policy"])
+@pytest.mark.parametrize("options", LOSSES.values(), ids=LOSSES)
+def test_loss_and_gradients_equal_the_unpacked_reference(options, off_policy):
+    groups = groups_for(options)
+    old = old_logprobs(groups) if off_policy else None
+    expected = plain_result(groups, options, old)
+    assert_equal(packed_result(groups, options, old=old, budget=70, ranks=2), expected)
+
+
+def test_off_policy_ratios_reach_both_clip_bounds():
+    """Else the tests above would say nothing of clipping."""
+    groups = uneven_groups()
+    model = tiny_qwen3().double()
+    now = torch.cat(plain_logprobs(model, groups, temperature=TEMPERATURE))
+    ratio = (now - torch.cat(old_logprobs(groups))).exp()
+    assert 0.1 < ((ratio < 0.8) | (ratio > 1.28)).double().mean() < 0.9
+    assert (ratio < 0.8).any() and (ratio > 1.28).any()
+
+
+# Invariance
+
+
+@pytest.mark.parametrize("options", LOSSES.values(), ids=LOSSES)
+def test_any_cut_into_micro_batches_is_the_same_step(options):
+    """From a completion at a time (every group split up) to three ranks' worth of large ones."""
+    groups = groups_for(options)
+    old = old_logprobs(groups)
+    whole = packed_result(groups, options, old=old)
+    for budget, ranks in [(1, 1), (70, 1), (200, 1), (ONE_BATCH, 2), (60, 3)]:
+        assert_equal(packed_result(groups, options, old=old, budget=budget, ranks=ranks), whole)
+
+
+def test_sharing_a_prompt_is_the_same_as_repeating_it():
+    """Each completion as a group of its own: the same advantages, no shared keys and values."""
+    options = LossConfig()
+    groups = uneven_groups()
+    alone = [
+        replace(
+            group,
+            completions=(group.completions[i],),
+            rewards=(group.rewards[i],),
+            advantages=group.advantages[i : i + 1],
+        )
+        for group in groups
+        if group.advantages is not None
+        for i in range(len(group.completions))
+    ]
+    assert_equal(packed_result(alone, options), packed_result(groups, options))
+
+
+def test_order_of_the_groups_does_not_matter():
+    options = LossConfig()
+    groups = uneven_groups()
+    assert_equal(packed_result(groups[::-1], options, budget=70), packed_result(groups, options, budget=70))
+
+
+def test_a_mean_taken_per_micro_batch_would_depend_on_the_cut():
+    """The negative: dividing each micro-batch by its own tokens, and averaging, is another gradient for every cut."""
+    options, groups = LossConfig(), uneven_groups()
+    expected = packed_result(groups, options)
+
+    def per_micro_batch(budget: int) -> Result:
+        count = len(micro_batches(groups, budget=budget, ranks=1)[0])
+        return packed_result(groups, options, budget=budget, divide_by=lambda batch: count * float(batch.mask_C.sum()))
+
+    assert_equal(per_micro_batch(ONE_BATCH), expected)
+    assert difference(per_micro_batch(70), expected) > 0.05
+    assert difference(per_micro_batch(40), per_micro_batch(70)) > 0.05
+    assert difference(packed_result(groups, options, budget=40), expected) < EXACT
+
+
+# The model behind it
+
+
+@pytest.mark.parametrize("budget", [40, 70, ONE_BATCH])
+def test_packed_logprobs_equal_the_plain_forward(budget):
+    groups = uneven_groups()
+    module = policy()
+    rank = learner(LossConfig(), module)
+    expected = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
+    for batch in micro_batches(groups, budget=budget, ranks=1)[0]:
+        (found,) = rank.logprobs([batch])
+        assert found == pytest.approx(torch.cat([expected[i] for i in batch.order_S]).detach().numpy(), abs=EXACT)
+
+
+def test_entropy_equals_the_plain_distributions():
+    groups = uneven_groups(count=1)
+    ((batch,),) = micro_batches(groups, budget=ONE_BATCH, ranks=1)
+    _, entropy = learner(LossConfig(), policy())._forward(policy(), batch)
+    model = tiny_qwen3().double()
+    prompt, completion = groups[0].prompt.token_ids, groups[0].completions[1].token_ids.tolist()
+    logits = model(input_ids=torch.tensor([[*prompt, *completion]])).logits[0, len(prompt) - 1 : -1] / TEMPERATURE
+    own = entropy[batch.sequence_C == list(batch.order_S).index(1)]
+    torch.testing.assert_close(own, torch.distributions.Categorical(logits=logits).entropy(), rtol=EXACT, atol=EXACT)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_chunked_logprobs_equal_unchunked(chunk):
+    groups = uneven_groups()
+    assert_equal(packed_result(groups, LossConfig(), module=policy(chunk)), packed_result(groups, LossConfig()))
+
+
+def test_recomputed_logits_equal_kept_ones(monkeypatch):
+    groups = uneven_groups()
+    kept = packed_result(groups, LossConfig(), module=policy(16))
+    recomputed = []
+    from srm_ray.model import policy as policy_file
+
+    checkpoint = policy_file.checkpoint
+    monkeypatch.setattr(policy_file, "checkpoint", lambda *a, **k: recomputed.append(1) or checkpoint(*a, **k))
+    monkeypatch.setattr(policy_file, "KEPT_LOGITS", 100)
+    assert_equal(packed_result(groups, LossConfig(), module=policy(16)), kept)
+    assert len(recomputed) > 5
+
+
+def test_model_with_sliding_windows_is_refused():
+    model = tiny_qwen3()
+    model.config.sliding_window, model.config.use_sliding_window = 16, True
+    with pytest.raises(ValueError, match="sliding-window"):
+        PolicyModel(model)
+
+
+# The reference policy
+
+
+def test_kl_against_the_starting_model():
+    """beta times the k3 mean over the step's tokens is added; its gradient vanishes where both models agree."""
+    groups, options = uneven_groups(), LossConfig(kl_beta=0.1)
+    module, whole = policy(), denominator(uneven_groups(), options)
+    rank = learner(options, module)
+    rank.reference = policy(seed=5).requires_grad_(False)
+    ((batch,),) = micro_batches(groups, budget=ONE_BATCH, ranks=1)
+    with_kl = rank._micro_loss(batch, whole, Sums())
+    without = learner(LossConfig(), module)._micro_loss(batch, whole, Sums())
+    counts = counted(groups)
+    with torch.no_grad():
+        now = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
+        reference = plain_logprobs(tiny_qwen3(5).double(), groups, temperature=TEMPERATURE)
+    terms = [((r - n).exp() - (r - n) - 1).sum() for n, r, here in zip(now, reference, counts, strict=True) if here]
+    assert float(with_kl - without) == pytest.approx(0.1 * float(sum(terms)) / whole, rel=1e-9)
+    rank.reference = policy().requires_grad_(False)
+    assert float(rank._micro_loss(batch, whole, Sums()) - without) == pytest.approx(0.0, abs=EXACT)

@@ -1,0 +1,154 @@
+"""Wrong input ends `python -m srm_ray.grpo` with one clear line on stderr and exit status 2."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from actors import placement
+from srm_ray.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+TASK = json.dumps({"prompt": "1+1?", "answer": "2"})
+
+
+@pytest.fixture
+def grpo(tmp_path: Path):
+    """Run the command in a folder of its own; returns its only line on stderr."""
+
+    def refused(*options: str) -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "SRM_RAY_RUNS": str(tmp_path / "runs")}
+        done = subprocess.run(
+            [sys.executable, "-m", "srm_ray.grpo", *options],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2, done.stderr
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+    return refused
+
+
+# Options: nothing but the config is read.
+
+
+def test_an_unknown_key(grpo) -> None:
+    assert grpo("--rollout.grop_size", "4").endswith("did you mean rollout.group_size?")
+
+
+def test_a_file_that_is_not_yaml(grpo, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("steps: [1\nrollout: {")
+    assert "bad.yaml: not YAML" in grpo("--config", "bad.yaml")
+
+
+def test_a_value_that_does_not_fit(grpo) -> None:
+    assert grpo("--learner.zero_stage", "4").startswith("error: --learner.zero_stage: ")
+
+
+def test_a_config_that_is_not_there(grpo) -> None:
+    assert "grpo/huge: no such file" in grpo("--config", "grpo/huge")
+
+
+# Model and data: checked before Ray starts.
+
+
+def test_a_model_path_that_is_not_one(grpo, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "not a model folder (no config.json in it)" in grpo("--model", "./empty")
+
+
+@pytest.fixture(scope="module")
+def in_process():
+    """The command within this process, up to where Ray would start: many checks for one import of transformers."""
+    from srm_ray.grpo import main
+
+    def refused(capsys, *options: str) -> str:
+        assert main(list(options)) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1
+        return error
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (None, "data file {path} does not exist"),
+        ([], "data file {path} is empty"),
+        ([TASK, "{"], "{path}:2: not JSON"),
+        ([TASK, TASK, '{"prompt": "x"}'], "{path}:3: `answer` or `tests` is missing"),
+    ],
+)
+def test_data_files(
+    in_process, capsys, tiny_model: Path, tmp_path: Path, lines: list[str] | None, message: str
+) -> None:
+    path = tmp_path / "data.jsonl"
+    if lines is not None:
+        path.write_text("\n".join(lines))
+    options = ("--model", str(tiny_model), "--data.path", str(path), "--run_dir", str(tmp_path / "run"))
+    assert message.format(path=path) in in_process(capsys, *options)
+
+
+def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    config["vocab_size"] = 128
+    (model / "config.json").write_text(json.dumps(config))
+    error = in_process(capsys, "--model", str(model), "--run_dir", str(tmp_path / "run"))
+    assert "its embedding 128 rows: the tokenizer belongs to another model" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rollout.max_model_len", "4096"), "rollout.max_model_len 4096 is more than the"),
+        (("--rollout.max_model_len", "0", "--rollout.max_new_tokens", "4096"), "is too short for a prompt and"),
+        (("--rollout.max_new_tokens", "150"), "tokens as a prompt, the context leaves 10 for it"),
+    ],
+)
+def test_contexts(in_process, capsys, tiny_model: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    error = in_process(capsys, "--model", str(tiny_model), "--run_dir", str(tmp_path / "run"), *options)
+    assert message in error
+
+
+# Placement
+
+
+def test_a_cluster_that_can_never_hold_the_run_is_said_at_once(ray_session) -> None:
+    began = time.monotonic()
+    with pytest.raises(UserError) as refused:
+        placement.require([{"CPU": 1.0, "GPU": 1.0}] * 8 + [{"CPU": 0.5}])
+    assert time.monotonic() - began < 30
+    assert "asked for 8.5 CPU, 8 GPU in 9 actors" in str(refused.value)
+    assert "available of 4 CPU, 0 GPU" in str(refused.value)
+
+
+def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> None:
+    class Busy:
+        def ping(self) -> None:
+            """Here."""
+
+    busy = ray_session.remote(Busy).options(num_cpus=3).remote()
+    ray_session.get(busy.ping.remote())
+    try:
+        with pytest.raises(UserError, match=r"asked for 2 CPU, 0 GPU in 2 actors, .* \(waited 2 s\)"):
+            placement.require([{"CPU": 1.0}] * 2, wait=2)
+    finally:
+        ray_session.kill(busy)
+
+
+def test_one_actor_is_not_spread_over_nodes() -> None:
+    nodes = [{"CPU": 2.0}, {"CPU": 2.0}]
+    assert placement._fits([{"CPU": 2.0}, {"CPU": 1.0}, {"CPU": 1.0}], nodes)
+    assert not placement._fits([{"CPU": 3.0}], nodes)

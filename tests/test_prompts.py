@@ -1,0 +1,179 @@
+"""Prompts from the generator, JSONL files and GSM8K's form; what is wrong in a file is named with its line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srm_ray.config.grpo import DataConfig
+from srm_ray.data import arithmetic
+from srm_ray.data.prompts import final_answer, held_out_prompts, read_jsonl, training_stream
+from srm_ray.errors import UserError
+
+SHARED = Path(os.environ.get("SRM_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from srm_ray.model import tokenization
+
+    return tokenization.wrap(tokenization.train(arithmetic.tokenizer_texts(0), 384), context=512)
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+# The generator
+
+
+def test_the_generator_is_endless_and_the_same_for_a_seed(tokenizer: Any) -> None:
+    first = training_stream(DataConfig(), tokenizer, seed=1, limit=512)
+    again = training_stream(DataConfig(), tokenizer, seed=1, limit=512)
+    other = training_stream(DataConfig(), tokenizer, seed=2, limit=512)
+    assert first.size is None
+    assert first[1_000_003] == again[1_000_003] != other[1_000_003]
+    assert first[5].index == 5
+    assert first[5].source == "arithmetic"
+
+
+def test_a_rendered_prompt_ends_with_the_generation_prompt(tokenizer: Any) -> None:
+    prompt = training_stream(DataConfig(), tokenizer, seed=1, limit=512)[0]
+    assert prompt.text.endswith("<|im_start|>assistant\n<think>\n")
+    assert tokenizer.decode(list(prompt.token_ids), skip_special_tokens=False) == prompt.text
+    question = arithmetic.problem(1, 0).question
+    assert f"<|im_start|>user\n{question}<|im_end|>" in prompt.text
+
+
+def test_held_out_problems_are_never_trained_on(tokenizer: Any) -> None:
+    held_out = {prompt.text for prompt in held_out_prompts(DataConfig(), tokenizer, count=200, limit=512)}
+    stream = training_stream(DataConfig(), tokenizer, seed=3, limit=512)
+    assert len(held_out) == 200
+    assert not held_out & {stream[index].text for index in range(1000)}
+
+
+def test_an_unknown_generator_is_named(tokenizer: Any) -> None:
+    with pytest.raises(UserError, match="'sums' does not exist"):
+        training_stream(DataConfig(generator="sums"), tokenizer, seed=1, limit=512)
+
+
+# JSONL
+
+
+def test_rows_of_each_form(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
+    tasks = read_jsonl(
+        write(
+            tmp_path / "mixed.jsonl",
+            {"prompt": "1+1?", "answer": 2},
+            "",
+            {"messages": messages, "answer": "4", "source": "by hand"},
+            {"question": "72?", "answer": "It is <<70+2=72>>72.\n#### 1,072"},
+            {"prompt": "def f", "tests": ["assert f() == 1"], "entry_point": "f"},
+        )
+    )
+    assert [task.answer for task in tasks] == ["2", "4", "1072", None]
+    assert tasks[0].messages == ({"role": "user", "content": "1+1?"},)
+    assert tasks[1].messages == tuple(messages)
+    assert [task.source for task in tasks] == ["mixed", "by hand", "mixed", "mixed"]
+    assert (tasks[3].tests, tasks[3].entry_point) == (["assert f() == 1"], "f")
+    assert [task.where.rpartition(":")[2] for task in tasks] == ["1", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"prompt": "x", ', "not JSON"),
+        ("[1, 2]", "an object is expected, got list"),
+        ('{"answer": "1"}', r"`prompt` or `messages` is missing \(found answer\)"),
+        ('{"prompt": "", "answer": "1"}', "`prompt` or `messages` is missing"),
+        ('{"prompt": "x"}', r"`answer` or `tests` is missing \(found prompt\)"),
+        ('{"prompt": "x", "answer": ["1"]}', "`answer` must be text or a number, got list"),
+        ('{"messages": [], "answer": "1"}', "`messages` must be a list of objects with `role` and `content`"),
+        (
+            '{"messages": [{"role": "user"}], "answer": "1"}',
+            "`messages` must be a list of objects with `role` and `content`",
+        ),
+    ],
+)
+def test_a_malformed_line_is_named_with_its_number(line: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.jsonl", {"prompt": "1+1?", "answer": "2"}, line)
+    with pytest.raises(UserError, match=f"bad.jsonl:2: {message}"):
+        read_jsonl(path)
+
+
+def test_files_without_tasks(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        read_jsonl(tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match="is empty"):
+        read_jsonl(write(tmp_path / "empty.jsonl", "", ""))
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_jsonl(tmp_path / "binary.jsonl")
+
+
+def test_a_pass_is_shuffled_by_seed_and_the_next_pass_anew(tokenizer: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "sums.jsonl", *({"prompt": f"{n}?", "answer": n} for n in range(50)))
+
+    def answers(seed: int, start: int, count: int) -> list[str | None]:
+        stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=seed, limit=512)
+        return [stream[index].answer for index in range(start, start + count)]
+
+    first, second = answers(1, 0, 50), answers(1, 50, 50)
+    assert sorted(map(str, first)) == sorted(map(str, second)) == sorted(map(str, range(50)))
+    assert first != second
+    assert first != answers(2, 0, 50)
+    # A cursor is all there is to remember: a fresh stream goes on where another stopped.
+    assert answers(1, 37, 30) == (first + second)[37:67]
+
+
+def test_a_system_message_goes_before_prompts_that_have_none(tokenizer: Any, tmp_path: Path) -> None:
+    own = [{"role": "system", "content": "Mine."}, {"role": "user", "content": "1?"}]
+    path = write(tmp_path / "two.jsonl", {"prompt": "1?", "answer": 1}, {"messages": own, "answer": 1})
+    data = DataConfig(path=str(path), system="Yours.")
+    stream = training_stream(data, tokenizer, seed=1, limit=512)
+    texts = {stream[0].text, stream[1].text}
+    assert sorted("Yours." in text for text in texts) == sorted("Mine." in text for text in texts) == [False, True]
+
+
+def test_a_prompt_that_leaves_no_room_is_named_with_its_line_wherever_it_stands(tokenizer: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n}?", "answer": n} for n in range(20)]
+    path = write(tmp_path / "long.jsonl", *rows, {"prompt": "1+" * 200 + "1?", "answer": 201})
+    stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=100)
+    with pytest.raises(UserError, match=r"long\.jsonl:21 has \d+ tokens as a prompt, the context leaves 100"):
+        stream.check()
+
+
+def test_a_file_has_held_out_problems_only_where_one_is_given(tokenizer: Any, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", {"prompt": "1?", "answer": 1})
+    test = write(tmp_path / "test.jsonl", *({"prompt": f"{n}?", "answer": n} for n in range(5)))
+    assert held_out_prompts(DataConfig(path=str(train)), tokenizer, count=10, limit=512) == []
+    data = DataConfig(path=str(train), eval_path=str(test))
+    assert [p.answer for p in held_out_prompts(data, tokenizer, count=3, limit=512)] == ["0", "1", "2"]
+
+
+# GSM8K
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"), [("a\n#### 72", "72"), ("#### 1,234", "1234"), ("#### -3 ", "-3"), (" 5 ", "5")]
+)
+def test_final_answers(answer: str, gold: str) -> None:
+    assert final_answer(answer) == gold
+
+
+def test_gsm8k_as_published(tokenizer: Any) -> None:
+    path = SHARED / "gsm8k" / "train.jsonl"
+    if not path.is_file():
+        pytest.skip(f"GSM8K is not at {path}: set SRM_SHARED_DATA to a folder with gsm8k/train.jsonl")
+    tasks = read_jsonl(path)
+    assert len(tasks) == 7473
+    assert tasks[0].answer == "72"
+    for task in tasks:
+        assert task.answer is not None
+        float(task.answer)
+    stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=4096)
+    assert stream.size == 7473
