@@ -47,7 +47,8 @@ class TrainJob:
     batch, micro_batch: rows (or pairs) in an optimizer step over all ranks; in one forward pass of a rank.
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
-    neftune: NEFTune's alpha. precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32".
+    say_every: steps between progress lines. neftune: NEFTune's alpha.
+    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32".
     """
 
     name: str
@@ -64,6 +65,7 @@ class TrainJob:
     best: bool = True
     checkpoint_every: int = 100
     keep: int = 3
+    say_every: int = 1
     shuffle: bool = True
     loss: str = "nll"
     beta: float = 0.1
@@ -383,8 +385,11 @@ class Rank:
         best = Path(job.run_dir) / "best"
         if job.run_dir and job.eval_rows and job.best and (best / LINEAGE).is_file():
             if self.rank == 0:
+                partial = Path(job.destination).with_name(".final.partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(best, partial)
                 shutil.rmtree(job.destination, ignore_errors=True)
-                shutil.copytree(best, job.destination)
+                partial.rename(job.destination)
         else:
             self.export(Path(job.destination), {"step": job.schedule.steps})
         if self.log:
@@ -559,13 +564,14 @@ class Log:
     ) -> None:
         self.spent += seconds
         self.steps += 1
-        left = self.spent / self.steps * (self.job.schedule.steps - step)
         rate = tokens / seconds
-        measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
-        self.say(
-            f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
-            f"lr {lr:.2e}  {rate:,.0f} tokens/s  {left:,.0f} s left"
-        )
+        if step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
+            left = self.spent / self.steps * (self.job.schedule.steps - step)
+            measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
+            self.say(
+                f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
+                f"lr {lr:.2e}  {rate:,.0f} tokens/s  {left:,.0f} s left"
+            )
         if self.metrics:
             record = {"step": step, "train/loss": loss, "train/grad_norm": norm, "train/lr": lr, "train/tokens": tokens}
             speed = {"time/step": seconds, "throughput/learner_tokens_per_s": rate, **utilisation(module, rate)}
