@@ -47,7 +47,8 @@ class TrainJob:
     batch, micro_batch: rows (or pairs) in an optimizer step over all ranks; in one forward pass of a rank.
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
-    neftune: NEFTune's alpha. precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32".
+    say_every: steps between progress lines. neftune: NEFTune's alpha.
+    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32".
     """
 
     name: str
@@ -64,6 +65,7 @@ class TrainJob:
     best: bool = True
     checkpoint_every: int = 100
     keep: int = 3
+    say_every: int = 1
     shuffle: bool = True
     loss: str = "nll"
     beta: float = 0.1
@@ -100,7 +102,7 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     import ray
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2.api.config import LoggingConfig
+    from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     gpus = int(ray.cluster_resources().get("GPU", 0)) >= workers
@@ -114,10 +116,10 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpus else {})}
         ),
-        run_config=ray.train.RunConfig(
+        run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
-            failure_config=ray.train.FailureConfig(max_failures=3),
+            failure_config=FailureConfig(max_failures=3),
             logging_config=LoggingConfig(log_level="ERROR"),
             worker_runtime_env={"env_vars": worker_environment(gpus, cpus)},
         ),
@@ -383,8 +385,11 @@ class Rank:
         best = Path(job.run_dir) / "best"
         if job.run_dir and job.eval_rows and job.best and (best / LINEAGE).is_file():
             if self.rank == 0:
+                partial = Path(job.destination).with_name(".final.partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.copytree(best, partial)
                 shutil.rmtree(job.destination, ignore_errors=True)
-                shutil.copytree(best, job.destination)
+                partial.rename(job.destination)
         else:
             self.export(Path(job.destination), {"step": job.schedule.steps})
         if self.log:
@@ -559,13 +564,14 @@ class Log:
     ) -> None:
         self.spent += seconds
         self.steps += 1
-        left = self.spent / self.steps * (self.job.schedule.steps - step)
         rate = tokens / seconds
-        measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
-        self.say(
-            f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
-            f"lr {lr:.2e}  {rate:,.0f} tokens/s  {left:,.0f} s left"
-        )
+        if step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
+            left = self.spent / self.steps * (self.job.schedule.steps - step)
+            measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
+            self.say(
+                f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
+                f"lr {lr:.2e}  {rate:,.0f} tokens/s  {left:,.0f} s left"
+            )
         if self.metrics:
             record = {"step": step, "train/loss": loss, "train/grad_norm": norm, "train/lr": lr, "train/tokens": tokens}
             speed = {"time/step": seconds, "throughput/learner_tokens_per_s": rate, **utilisation(module, rate)}

@@ -128,6 +128,7 @@ def job(
         schedule=Schedule(peak=lr, floor=lr * (0.1 if name == "sft" else 0.3), steps=steps, warmup=max(1, steps // 20)),
         batch=recipe.batch_rows,
         micro_batch=recipe.batch_rows,
+        say_every=50,
         seed=seed,
         lineage={"stage": name, "parent": str(model), "seed": seed, "recipe": asdict(recipe)},
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-Sequence_ = tuple[Sequence[int], Sequence[bool]]
+Sequence_ = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,8 @@ def merged(folder: str | Path) -> Any:
 
 def merge(folder: Path, destination: Path) -> Path:
     """Write the plain Hugging Face folder of an adapter's folder."""
-    from srm_ray.model.folder import read_lineage, save_model
+    from srm_ray.model.folder import save_model
+    from srm_ray.runs.lineage import read_lineage
 
     if not is_adapter(folder):
         raise UserError(f"{folder} holds no adapter (no adapter_config.json)")

@@ -25,8 +25,11 @@ def save_model(
     Of a model with an adapter, the adapter alone is written. The lineage comes last: a folder that
     has one is whole.
     """
+    from transformers.utils import logging
+
     from srm_ray.model import tokenization
 
+    logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenization.load(tokenizer_from)
     tokenization.save(tokenizer, folder)

@@ -1,0 +1,110 @@
+"""What the commands say about wrong input: one line, exit status 2. And what they print before training."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from actors import stage
+from srm_ray import prefer, pretrain, sft, tokenizer
+from srm_ray.config.stages import SftConfig
+from srm_ray.data import arithmetic
+from srm_ray.errors import UserError
+from srm_ray.model import tokenization
+from srm_ray.model.folder import save_model
+from srm_ray.model.shapes import build, shape
+
+SHARED = Path(os.environ.get("SRM_SHARED_DATA", Path(__file__).resolve().parents[2] / ".." / "shared" / "data"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model")
+    core = tokenization.train(arithmetic.tokenizer_texts(1, 1500), 384)
+    tokenization.save(tokenization.wrap(core), folder)
+    made = build(shape("tiny", vocab_size=384), seed=1)
+    save_model(made, dict(made.named_parameters()), folder, tokenizer_from=folder, lineage={"stage": "init"})
+    return str(folder)
+
+
+def refused(capsys: pytest.CaptureFixture[str], status: int, *parts: str) -> None:
+    error = capsys.readouterr().err.strip()
+    assert status == 2
+    last = error.splitlines()[-1]
+    assert last.startswith("error: ")
+    for part in parts:
+        assert part in last
+
+
+def test_sft_without_model_or_data(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    refused(capsys, sft.main([]), "--model is needed")
+    refused(capsys, sft.main(["--model", model]), "no data")
+    refused(capsys, sft.main(["--model", model, "--data.generator", "poems"]), "arithmetic")
+
+
+def test_wrong_schema_names_the_line(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n')
+    refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "x.jsonl:2", "'prompt'")
+
+
+def test_nothing_left_after_filtering_says_why(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"prompt": "a" * 400, "response": "b"}) + "\n")
+    options = ["--model", model, "--data.path", str(path), "--data.row_length", "64", "--run_dir", str(tmp_path / "r")]
+    refused(capsys, sft.main(options), "no examples are left", "1 longer than 64 tokens")
+
+
+def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n')
+    refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "4096", "512")
+
+
+def test_schedule_longer_than_the_data() -> None:
+    with pytest.raises(UserError, match=r"--steps 99 is longer than the data: 64 rows x 2 epochs give 4 steps"):
+        stage.steps_of(SftConfig(steps=99), 64, 2.0, what="rows")
+    with pytest.raises(UserError, match="more than the data holds: 5 rows"):
+        stage.steps_of(SftConfig(), 5, 2.0, what="rows")
+
+
+def test_prefer_without_pairs(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    refused(capsys, prefer.main(["--model", model]), "no pairs")
+    refused(capsys, prefer.main(["--model", model, "--from_rollouts", str(tmp_path)]), "no rollouts")
+
+
+def test_pretrain_refuses_a_missing_tokenizer_and_an_unknown_size(
+    capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
+) -> None:
+    there = ["--data.path", str(tmp_path), "--run_dir", str(tmp_path / "r")]
+    refused(capsys, pretrain.main(there), "--tokenizer is needed")
+    refused(capsys, pretrain.main([*there, "--tokenizer", str(tmp_path)]), "not a folder with a tokenizer")
+    refused(capsys, pretrain.main([*there, "--tokenizer", model, "--size", "7b"]), "'7b'", "tiny, 500m")
+
+
+def test_inspect_colours_exactly_the_assistants_tokens(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    assert sft.main(["--model", model, "--data.generator", "arithmetic", "--data.limit", "3", "--inspect", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("\033[32m<think>") == 3
+    assert "\033[2m<|im_start|>user" in shown
+
+
+def test_dry_run_counts_the_500m(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pretrain.main(["--config", "pretrain/500m", "--dry_run"]) == 0
+    shown = capsys.readouterr().out
+    assert "489,300,736" in shown
+    assert "optimizer" in shown and "cluster" in shown
+
+
+def test_tokenizer_command_on_gsm8k(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = SHARED / "gsm8k" / "train.jsonl"
+    if not path.is_file():
+        pytest.skip(f"REAL DATA MISSING: {path} (set SRM_SHARED_DATA)")
+    options = ["--vocab_size", "1024", "--data.path", str(path), "--run_dir", str(tmp_path / "tok")]
+    assert tokenizer.main([*options, "--characters_per_token", "2"]) == 0
+    saved = tokenization.load(tmp_path / "tok" / "final")
+    assert len(saved) == 1024
+    assert tokenizer.main([*options, "--run_dir", str(tmp_path / "no"), "--characters_per_token", "9"]) == 1
+    assert "failed its verification and is not saved" in capsys.readouterr().err
+    assert not (tmp_path / "no" / "final").exists()

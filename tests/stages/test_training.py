@@ -1,0 +1,159 @@
+"""Training on Ray Train with DeepSpeed: restarts, ranks and division of a step change nothing."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from actors import trainer
+from srm_ray.data import arithmetic
+from srm_ray.data.packing import pack, save_rows
+from srm_ray.data.rendering import render_conversation
+from srm_ray.model import tokenization
+from srm_ray.model.folder import save_model, weights_fingerprint
+from srm_ray.model.optimisation import Schedule
+from srm_ray.model.shapes import build, shape
+from srm_ray.runs.lineage import read_lineage
+from srm_ray.runs.metrics import read, without_times
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> trainer.TrainJob:
+    """A job of six steps of four short rows in FP32."""
+    folder = tmp_path_factory.mktemp("base")
+    core = tokenization.train(arithmetic.tokenizer_texts(1, 1500), 384)
+    tokenization.save(tokenization.wrap(core), folder / "model")
+    model = build(shape("tiny", vocab_size=384), seed=1)
+    weights = dict(model.named_parameters())
+    save_model(model, weights, folder / "model", tokenizer_from=folder / "model", lineage={"stage": "init"})
+    tokenizer = tokenization.load(folder / "model")
+    examples = [render_conversation(tokenizer, arithmetic.conversation(1, index)) for index in range(60)]
+    save_rows(pack(examples[:48], 64), folder / "rows")
+    save_rows(pack(examples[48:], 64), folder / "eval")
+    return trainer.TrainJob(
+        name="sft",
+        model=str(folder / "model"),
+        rows=str(folder / "rows"),
+        eval_rows=str(folder / "eval"),
+        destination="",
+        schedule=Schedule(peak=1e-3, floor=1e-4, steps=6, warmup=2),
+        batch=4,
+        micro_batch=2,
+        seed=3,
+        eval_every=3,
+        best=False,
+        checkpoint_every=2,
+        keep=2,
+        precision="fp32",
+        lineage={"stage": "sft", "parent": str(folder / "model")},
+    )
+
+
+def run(job: trainer.TrainJob, folder: Path, *, workers: int = 1, progress: Any = print) -> list[dict[str, Any]]:
+    folder.mkdir()
+    placed = replace(job, run_dir=str(folder), destination=str(folder / "final"))
+    trainer.run([placed], workers=workers, storage=folder / "ray", progress=progress)
+    return read(folder / "metrics.jsonl")
+
+
+def test_a_killed_worker_changes_nothing(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
+    calm = run(base, tmp_path / "calm")
+    assert [line["step"] for line in calm] == [1, 2, 3, 4, 5, 6]
+    wanted = bare_loop(base)
+    assert [line["train/loss"] for line in calm] == pytest.approx([loss for loss, _ in wanted], rel=1e-5)
+    assert [line["train/grad_norm"] for line in calm] == pytest.approx([norm for _, norm in wanted], rel=1e-4)
+    assert [line["step"] for line in calm if "eval/loss" in line] == [3, 6]
+    killed: list[int] = []
+
+    def kill_at_step_3(line: str) -> None:
+        if line.startswith("sft 3/6") and not killed:
+            killed.extend(kill_train_workers())
+
+    disturbed = run(base, tmp_path / "disturbed", progress=kill_at_step_3)
+    assert killed, "no worker was found to kill"
+    assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
+    assert weights_fingerprint(tmp_path / "calm" / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
+    kept = sorted(path.name for path in (tmp_path / "calm" / "checkpoints").iterdir())
+    assert kept == ["step_4", "step_6"]
+    lineage = read_lineage(tmp_path / "calm" / "final")
+    assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
+
+
+def bare_loop(job: trainer.TrainJob) -> list[tuple[float, float]]:
+    """(loss, gradient norm) of each step by plain PyTorch on whole batches: no Ray, DeepSpeed or micro-batches."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from srm_ray.data.packing import batch_rows, open_rows
+    from srm_ray.model.losses import target_logprobs
+    from srm_ray.model.optimisation import decay_groups
+
+    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(decay_groups(model, job.weight_decay), lr=job.schedule.at(0), betas=job.betas)
+    rows, measured = open_rows(Path(job.rows)), []
+    for step in range(job.schedule.steps):
+        batch = rows.take(batch_rows(len(rows), step, job.batch, job.seed))
+        for group in optimizer.param_groups:
+            group["lr"] = job.schedule.at(step)
+        loss = -target_logprobs(model, *trainer.to_device(batch, "cpu")).sum() / batch.targets
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)
+        optimizer.step()
+        measured.append((loss.item(), norm.item()))
+    return measured
+
+
+def kill_train_workers() -> list[int]:
+    """SIGKILL the training workers of this test's own Ray."""
+    mine = psutil.Process().children(recursive=True)
+    found = [process.pid for process in mine if "RayTrainWorker" in " ".join(process.cmdline())]
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)
+    return found
+
+
+def test_two_ranks_give_the_losses_of_one(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
+    short = replace(base, eval_rows="", schedule=replace(base.schedule, steps=3), micro_batch=1)
+    one = run(replace(short, micro_batch=4), tmp_path / "one")
+    two = run(replace(short, zero_stage=1), tmp_path / "two", workers=2)
+    for name, tolerance in (("train/loss", 1e-5), ("train/grad_norm", 1e-4)):
+        assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=tolerance), name
+
+
+def test_preference_starts_at_ln_2_and_learns_the_pairs(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
+    from srm_ray.data.conversations import Pair
+    from srm_ray.data.supervised import encode_pairs, pair_rows
+
+    tokenizer = tokenization.load(base.model)
+    made = [arithmetic.problem(2, index) for index in range(8)]
+    pairs = [
+        Pair(({"role": "user", "content": one.question},), f"\\boxed{{{one.answer}}}", "\\boxed{0}", "x", 1)
+        for one in made
+    ]
+    encoded, _ = encode_pairs(tokenizer, pairs, max_prompt=64, max_completion=64)
+    save_rows(pair_rows(encoded), tmp_path / "rows")
+    job = replace(base, rows=str(tmp_path / "rows"), eval_rows="", loss="dpo", beta=0.5)
+    lines = run(replace(job, schedule=replace(base.schedule, steps=4)), tmp_path / "dpo")
+    assert lines[0]["train/loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert lines[0]["pairs/margin"] == pytest.approx(0, abs=1e-4)
+    assert lines[-1]["train/loss"] < 0.6
+    assert lines[-1]["pairs/accuracy"] == 1.0
