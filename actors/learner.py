@@ -170,7 +170,9 @@ class Learner:
         norm = self.engine.get_global_grad_norm()
         self.version += 1
         self._set_state("ready")
-        return {"grad_norm": float(whole if norm is None else norm), "seconds": time.perf_counter() - began}
+        measured = whole if norm is None else norm
+        assert measured is not None
+        return {"grad_norm": float(measured), "seconds": time.perf_counter() - began}
 
     def _whole_gradient_norm(self):
         """Norm of gradients that every rank holds whole: without ZeRO, DeepSpeed clips by it but does not report it."""

@@ -224,6 +224,9 @@ def prepare_environment(spec: EngineSpec) -> None:
         # vLLM compiles its sampler's helpers on first use; on a CPU that takes 20 s and gains nothing.
         TORCHDYNAMO_DISABLE="1",
         VLLM_CPU_CI_ENV="1",
+        # Splitting a sequence's keys over threads when few sequences are left changes the last bit of
+        # their log-probabilities; without it a completion does not depend on what else is in flight.
+        VLLM_CPU_ATTN_SPLIT_KV="0",
     )
 
 

@@ -34,11 +34,13 @@ def measure(parts: list[str], model: str) -> dict[str, Any]:
     """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done."""
     from actors import placement
     from actors.crew import Crew
-    from srm_ray.grpo import open_base
+    from actors.warm_start import make_base_model
+    from srm_ray.model.loading import open_model
+    from srm_ray.runs.folder import runs_root
 
     config = build(GRPOConfig, {**read_yaml(config_file("grpo/tiny")), "model": model})
     placement.connect()
-    facts = open_base(config)
+    facts = open_model(model or str(make_base_model(runs_root() / "tiny-base", seed=config.seed)))
 
     async def run() -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -95,10 +97,12 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
         tokens = sum(len(completion.token_ids) for group in groups for completion in group)
         ours.append(tokens / (time.perf_counter() - began))
     with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
-        json.dump({"spec": asdict(crew.rollouts.spec), "lengths": lengths, "rounds": ROUNDS}, job)
+        prompts = [prompt_ids(index) for index in range(GROUPS)]
+        work = {"spec": asdict(crew.rollouts.spec), "prompts": prompts, "lengths": lengths}
+        json.dump({**work, "group_size": GROUP_SIZE, "rounds": ROUNDS}, job)
         job.flush()
         done = subprocess.run(
-            [sys.executable, "-m", "srm_ray.bench.bare_vllm", job.name], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "actors.bare_engine", job.name], capture_output=True, text=True, check=False
         )
     if done.returncode:
         raise RuntimeError(f"bare vLLM failed: {done.stderr[-2000:]}")
@@ -107,7 +111,8 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
     result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
     print(
-        f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM {result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
+        f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM "
+        f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
     )
     return result
 

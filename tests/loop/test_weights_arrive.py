@@ -69,7 +69,7 @@ def test_a_corrupt_buffer_stops_the_push_and_names_the_worker(loop):
         byte = buffer.read(1)
         buffer.seek(spec.offset)
         buffer.write(bytes([byte[0] ^ 0x40]))
-    with pytest.raises(RunError, match="rollout-0 could not load weights of version 904.*corrupt"):
+    with pytest.raises(RunError, match=r"rollout-0 could not load weights of version 904.*corrupt"):
         loop.run(loop.crew.rollouts.push(update, timeout=60))
     synchronise(loop)
     assert step(loop, 80)["policy/mismatch_abs"] < 1e-4  # a good push afterwards heals the worker
@@ -78,7 +78,7 @@ def test_a_corrupt_buffer_stops_the_push_and_names_the_worker(loop):
 
 def test_a_push_has_a_time_limit_that_names_the_worker(loop):
     update = loop.run(loop.crew.learner.publish(906))
-    with pytest.raises(RunError, match="rollout-0 did not load weights of version 906 within 0.001 s"):
+    with pytest.raises(RunError, match=r"rollout-0 did not load weights of version 906 within 0\.001 s"):
         loop.run(loop.crew.rollouts.push(update, timeout=0.001))
     synchronise(loop)
 

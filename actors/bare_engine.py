@@ -1,4 +1,4 @@
-"""`vllm.LLM.generate` on the benchmark's prompts and lengths, in a process of its own. Prints tokens/s a round."""
+"""`vllm.LLM.generate` alone on given prompts and lengths, for `srm_ray.bench`: prints tokens/s of each round."""
 
 import json
 import sys
@@ -6,13 +6,11 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from srm_ray.bench.loop import GROUP_SIZE, prompt_ids
+from actors.rollout import EngineSpec, engine_args, prepare_environment
 
 
 def main(path: str) -> None:
     job = json.loads(Path(path).read_text())
-    from actors.rollout import EngineSpec, engine_args, prepare_environment
-
     spec = EngineSpec(**{field.name: job["spec"][field.name] for field in fields(EngineSpec)})
     prepare_environment(spec)
     from vllm import LLM, SamplingParams
@@ -31,8 +29,8 @@ def main(path: str) -> None:
     for round_ in range(job["rounds"]):
         prompts, params = [], []
         for index, length in enumerate(job["lengths"]):
-            for sample in range(GROUP_SIZE):
-                prompts.append({"prompt_token_ids": list(prompt_ids(index))})
+            for sample in range(job["group_size"]):
+                prompts.append({"prompt_token_ids": job["prompts"][index]})
                 seed = 1000 * round_ + 8 * index + sample
                 params.append(
                     SamplingParams(
@@ -43,7 +41,7 @@ def main(path: str) -> None:
                         logprobs=0,
                         flat_logprobs=True,
                         detokenize=False,
-                    )  # fmt: skip
+                    )
                 )
         began = time.perf_counter()
         outputs = engine.generate(prompts, params, use_tqdm=False)
