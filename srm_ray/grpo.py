@@ -41,7 +41,6 @@ class State:
     cursor: int = 0
     keep_rate: float = 0.7
     seconds: float = 0.0
-    continued: int = 0
     before: dict[str, Any] | None = field(default=None)
 
 
@@ -162,7 +161,7 @@ async def restore(folder: RunFolder, crew: "Crew", log: MetricsLog) -> State:
     if path is None:
         return State()
     state = State(**json.loads((path / "driver.json").read_text()))
-    state.continued += 1
+    folder.record_event("continued", step=step)
     say(f"continuing from {path}")
     await crew.learner.load(path.absolute())
     await crew.push_weights(state.step)
@@ -304,7 +303,7 @@ def finish(
             "after": after,
             "checkpoint": str(newest[1]) if newest else None,
             "final": str(folder.final),
-            "restarts": state.continued,
+            "restarts": folder.count_events("continued"),
         }
     )
     say("")

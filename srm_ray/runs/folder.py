@@ -1,10 +1,11 @@
 """The run folder: where everything a run leaves behind lies, and what may be continued.
 
-config.yaml  metrics.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/  summary.json  report.html
+config.yaml  metrics.jsonl  events.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/  summary.json  report.html
 """
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.final = self.path / "final"
+        self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
 
@@ -58,7 +60,7 @@ class RunFolder:
 
         for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
             shutil.rmtree(part, ignore_errors=True)
-        for part in (self.config, self.metrics, self.summary, self.report):
+        for part in (self.config, self.metrics, self.events, self.summary, self.report):
             part.unlink(missing_ok=True)
 
     def check_config(self, config: BaseModel) -> None:
@@ -76,6 +78,16 @@ class RunFolder:
 
     def save_config(self, config: BaseModel) -> None:
         write_atomically(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
+
+    def record_event(self, event: str, **facts: Any) -> None:
+        """Append to events.jsonl what is not a step: that a run was continued, and from where."""
+        with self.events.open("a") as file:
+            file.write(json.dumps({"event": event, "time": time.time(), **facts}) + "\n")
+
+    def count_events(self, event: str) -> int:
+        if not self.events.is_file():
+            return 0
+        return sum(json.loads(line)["event"] == event for line in self.events.read_text().splitlines())
 
     def read_summary(self) -> dict[str, Any] | None:
         return json.loads(self.summary.read_text()) if self.summary.is_file() else None
