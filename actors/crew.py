@@ -121,7 +121,6 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         memory_fraction=options.memory_fraction,
         tensor_parallel=options.tensor_parallel,
         eager=options.eager,
-        transport=config.weights.transport,
     )
 
 

@@ -37,7 +37,6 @@ class EngineSpec:
     memory_fraction: float = 0.9
     tensor_parallel: int = 1
     eager: bool = True
-    transport: str = "pull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +72,13 @@ class RolloutWorker:
         prepare_environment(self.spec)
         import ray
         from transformers import AutoTokenizer
+        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self.node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
         self.engine = AsyncLLM.from_engine_args(engine_args(self.spec))
-        if self.spec.transport == "pull":
-            from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
-
-            await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
+        await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
         await self.engine.update_weight_version("0")
         self._set_state("ready")
         return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began}
@@ -244,7 +241,7 @@ def engine_args(spec: EngineSpec) -> Any:
         "seed": spec.seed,
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
-        "weight_transfer_config": WeightTransferConfig(backend=spec.transport),
+        "weight_transfer_config": WeightTransferConfig(backend="pull"),
         "worker_extension_cls": "actors.weight_pull.PullExtension",
     }
     if spec.gpus:
@@ -253,7 +250,6 @@ def engine_args(spec: EngineSpec) -> Any:
             gpu_memory_utilization=spec.memory_fraction,
             tensor_parallel_size=spec.tensor_parallel,
             enforce_eager=spec.eager,
-            enable_sleep_mode=spec.gpus < 1,
         )
     return AsyncEngineArgs(
         **shared,

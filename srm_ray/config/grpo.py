@@ -117,11 +117,8 @@ class LearnerConfig(Section):
 
 
 class WeightsConfig(Section):
-    """How weights reach the rollout workers, and how that is proved."""
+    """The push of weights to the rollout workers, and how it is proved."""
 
-    transport: Literal["pull", "nccl", "ipc"] = Field(
-        "pull", description="pull: shared memory and Ray's object store; nccl: broadcast to GPUs; ipc: same-GPU handles"
-    )
     push_timeout: float = Field(120, gt=0, description="seconds after which a push fails and names the worker")
     mismatch_limit: float = Field(
         0.1, gt=0, description="mean absolute log-probability difference of rollout and learner at which the run stops"
@@ -174,10 +171,5 @@ class GRPOConfig(StageConfig):
             raise ValueError(
                 "rollout.max_new_tokens must be below rollout.max_model_len "
                 f"(got {self.rollout.max_new_tokens} and {longest})"
-            )
-        if self.weights.transport != "pull" and not (self.rollout.gpus and self.learner.gpus):
-            raise ValueError(
-                f"weights.transport {self.weights.transport} needs GPUs on both sides "
-                f"(got rollout.gpus {self.rollout.gpus} and learner.gpus {self.learner.gpus})"
             )
         return self

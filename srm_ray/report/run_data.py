@@ -29,7 +29,7 @@ def load(folder: RunFolder) -> dict[str, Any]:
         "before": (summary or {}).get("before") or saved.get("before"),
         "config": config,
         "events": [
-            event.to_plain() for event in events.find(lines, summary, int(saved.get("continued") or 0), group_size)
+            event.to_plain() for event in events.find(lines, summary, folder.count_events("continued"), group_size)
         ],
         "steps": rollout_steps(folder),
     }

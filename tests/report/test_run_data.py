@@ -50,7 +50,9 @@ def test_accuracy_before_is_known_while_the_run_goes_on(tmp_path: Path) -> None:
     checkpoint = folder.checkpoints / "step_2"
     checkpoint.mkdir(parents=True)
     (checkpoint / "COMPLETE").write_text("")
-    (checkpoint / "driver.json").write_text(json.dumps({"continued": 2, "before": {"accuracy": {"value": 0.4}}}))
+    (checkpoint / "driver.json").write_text(json.dumps({"before": {"accuracy": {"value": 0.4}}}))
+    folder.record_event("continued", step=0)
+    folder.record_event("continued", step=2)
     run = run_data.load(folder)
     assert run["before"] == {"accuracy": {"value": 0.4}}
     assert "2 times" in run["events"][0]["text"]
