@@ -1,6 +1,7 @@
 """The run folder: where everything a run leaves behind lies, and what may be continued.
 
-config.yaml  metrics.jsonl  events.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/  summary.json  report.html
+config.yaml  metrics.jsonl  events.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/
+summary.json  report.html
 """
 
 import json
