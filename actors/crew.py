@@ -126,15 +126,13 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
 
 def reward_spec(config: GRPOConfig) -> RewardSpec:
     options = config.reward
-    weights = {"math": 1.0, "code": 1.0}
-    if options.format_weight:
-        weights["format"] = options.format_weight
-    if options.overlong_cache:
-        weights["length"] = 1.0
+    used = {"length": bool(options.overlong_cache), "function": bool(options.function)}
+    weights = {name: weight for name, weight in options.weights if weight and used.get(name, True)}
     return RewardSpec(
         weights=weights,
         math_timeout=options.timeout,
         code_timeout=options.timeout,
+        function_timeout=options.timeout,
         allow_last_number=options.last_number,
         l_max=config.rollout.max_new_tokens,
         l_cache=options.overlong_cache,

@@ -208,9 +208,10 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         else []
     )
 
-    from actors import placement
-    from actors.crew import Crew
+    from actors import placement, reward
+    from actors.crew import Crew, reward_spec
 
+    reward.check(reward_spec(config))
     placement.connect()
     try:
         log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})

@@ -42,6 +42,16 @@ class RolloutConfig(Section):
     start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
 
 
+class RewardWeights(Section):
+    """Weight of each part of the reward; 0 leaves a part out."""
+
+    math: float = Field(1.0, ge=0, description="correctness of prompts with an answer")
+    code: float = Field(1.0, ge=0, description="correctness of prompts with tests")
+    format: float = Field(0.1, ge=0, description="finished thinking, then an answer")
+    length: float = Field(1.0, ge=0, description="soft overlong penalty, when reward.overlong_cache is above 0")
+    function: float = Field(1.0, ge=0, description="the reward of your own, when reward.function names one")
+
+
 class RewardConfig(Section):
     """Reward workers and what they pay for."""
 
@@ -49,11 +59,13 @@ class RewardConfig(Section):
 
     workers: int = Field(1, ge=1, description="reward actors, each with a pool of killable grading processes")
     processes: int = Field(1, ge=1, description="grading processes of one worker")
-    function: str = Field("", description="a reward of your own, package.module:function; replaces the graders")
-    format_weight: float = Field(0.1, ge=0, description="weight of the format reward; correctness weighs 1")
+    function: str = Field("", description="a reward of your own, package.module:function, run in killable processes")
+    weights: RewardWeights = RewardWeights()
     last_number: bool = Field(False, description="accept the last number as the answer when none is boxed")
     timeout: float = Field(5.0, gt=0, description="seconds that grading one completion may take")
-    overlong_cache: int = Field(0, ge=0, description="soft overlong penalty over the last this many tokens; 0: off")
+    overlong_cache: int = Field(
+        0, ge=0, description="the soft overlong penalty grows over the last this many tokens; 0: off"
+    )
     allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
     cpus: float = Field(0.1, ge=0, description="CPUs that Ray reserves for one worker")
 

@@ -273,33 +273,29 @@ def test_close_ends_every_process() -> None:
     assert gone(started)
 
 
-def test_as_a_ray_actor_killed_and_replaced() -> None:
+def test_as_a_ray_actor_killed_and_replaced(ray_session) -> None:
     """Grades the hostile answers in a real actor; when it is killed, its processes go with it."""
-    ray = pytest.importorskip("ray", reason="RAY IS MISSING: the reward actor was not tested as an actor")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    try:
-        remote = ray.remote(num_cpus=0)(RewardWorker)
-        spec = RewardSpec(code_timeout=3.0)
-        actor = remote.remote(spec, 1)
-        assert ray.get(actor.ping.remote(), timeout=60) == "reward-1"
-        rewards = ray.get(actor.score.remote(group([boxed(text) for text in HOSTILE], answer="123456789")), timeout=120)
-        assert len(rewards) == len(HOSTILE) and all(r.correct is not True for r in rewards)
-        code = ray.get(actor.score.remote(group([fenced("def f(x): return 49")], tests=SQUARE)), timeout=60)
-        assert code[0].correct is True
-        stats = ray.get(actor.stats.remote())
-        assert stats["scored"] == len(HOSTILE) + 1 and "p99" in stats["seconds"]["correct"]
-        started = set(ray.get(actor.pids.remote()))
-        running = actor.score.remote(group([fenced("while True: pass")], tests=SQUARE))
-        time.sleep(1)
-        ray.kill(actor)
-        with pytest.raises(ray.exceptions.RayActorError):
-            ray.get(running, timeout=30)
-        assert started and gone(started)
-        again = remote.remote(spec, 1)
-        assert ray.get(again.score.remote(group([boxed("5")], answer="5")), timeout=60)[0].correct is True
-        ray.get(again.close.remote())
-    finally:
-        ray.shutdown()
+    ray = ray_session
+    remote = ray.remote(num_cpus=0)(RewardWorker)
+    spec = RewardSpec(code_timeout=3.0)
+    actor = remote.remote(spec, 1)
+    assert ray.get(actor.ping.remote(), timeout=60) == "reward-1"
+    rewards = ray.get(actor.score.remote(group([boxed(text) for text in HOSTILE], answer="123456789")), timeout=120)
+    assert len(rewards) == len(HOSTILE) and all(r.correct is not True for r in rewards)
+    code = ray.get(actor.score.remote(group([fenced("def f(x): return 49")], tests=SQUARE)), timeout=60)
+    assert code[0].correct is True
+    stats = ray.get(actor.stats.remote())
+    assert stats["scored"] == len(HOSTILE) + 1 and "p99" in stats["seconds"]["correct"]
+    started = set(ray.get(actor.pids.remote()))
+    running = actor.score.remote(group([fenced("while True: pass")], tests=SQUARE))
+    time.sleep(1)
+    ray.kill(actor)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(running, timeout=30)
+    assert started and gone(started)
+    again = remote.remote(spec, 1)
+    assert ray.get(again.score.remote(group([boxed("5")], answer="5")), timeout=60)[0].correct is True
+    ray.get(again.close.remote())
 
 
 # A user's own reward, weights

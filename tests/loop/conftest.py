@@ -38,7 +38,7 @@ FP32 = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def loop(ray_session, tiny_model):
     made = Loop(GRPOConfig(**FP32), tiny_model)
     yield made
