@@ -20,7 +20,7 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError, command
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
-from srm_ray.runs.folder import RunFolder, runs_root
+from srm_ray.runs.folder import RunFolder, cache_root
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.progress import Progress, duration, say
 
@@ -246,7 +246,7 @@ def open_base(config: GRPOConfig) -> "ModelFacts":
     from actors.warm_start import make_base_model
 
     placement.connect()
-    return open_model(str(make_base_model(runs_root() / "tiny-base", seed=config.seed, progress=say)))
+    return open_model(str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say)))
 
 
 def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:

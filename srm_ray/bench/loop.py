@@ -36,11 +36,11 @@ def measure(parts: list[str], model: str) -> dict[str, Any]:
     from actors.crew import Crew
     from actors.warm_start import make_base_model
     from srm_ray.model.loading import open_model
-    from srm_ray.runs.folder import runs_root
+    from srm_ray.runs.folder import cache_root
 
     config = build(GRPOConfig, {**read_yaml(config_file("grpo/tiny")), "model": model})
     placement.connect()
-    facts = open_model(model or str(make_base_model(runs_root() / "tiny-base", seed=config.seed)))
+    facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
 
     async def run() -> dict[str, Any]:
         results: dict[str, Any] = {}

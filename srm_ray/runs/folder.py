@@ -34,6 +34,11 @@ def runs_root() -> Path:
     return Path("runs")
 
 
+def cache_root() -> Path:
+    """`$SRM_RAY_CACHE`, else `~/.cache/srm_ray`: what is made once and used by every run and job of a machine."""
+    return Path(os.environ.get("SRM_RAY_CACHE") or Path.home() / ".cache" / "srm_ray")
+
+
 class RunFolder:
     """Paths of one run. Creating it makes the folder; `check` says whether its config may continue it."""
 
