@@ -15,7 +15,7 @@ from srm_ray.report import token_text
 from srm_ray.report.plain import packed
 from srm_ray.report.token_text import TokenText
 from srm_ray.runs import rollout_log
-from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.folder import RunFolder, cache_root
 
 COMPLETION_FIELDS = (
     ("sample", "sample"),
@@ -138,7 +138,7 @@ def _tokenizer_files(folder: RunFolder) -> list[Path]:
         model = (yaml.safe_load(folder.config.read_text()) or {}).get("model")
         if model:
             paths.append(Path(model) / "tokenizer.json")
-    return paths + sorted(folder.path.resolve().parent.glob("tiny-base/*/final/tokenizer.json"))
+    return paths + sorted((cache_root() / "tiny-base").glob("*/final/tokenizer.json"))
 
 
 # What is embedded in a file
