@@ -35,14 +35,3 @@ def has_signal(rewards: Sequence[Reward]) -> bool:
     """Dynamic sampling (DAPO, arXiv 2503.14476, eq. 11): some correct and some not, correctness alone."""
     decided = [reward.correct for reward in rewards if reward.correct is not None]
     return 0 < sum(decided) < len(decided)
-
-
-def overlong_penalty(length: int, *, max_length: int, cache: int) -> float:
-    """DAPO's soft overlong punishment (eq. 13), in tokens: 0, then linear to -1 at `max_length`, -1 above.
-
-    >>> overlong_penalty(75, max_length=100, cache=50)
-    -0.5
-    """
-    if cache <= 0:
-        return -1.0 if length > max_length else 0.0
-    return -min(1.0, max(0.0, (length - (max_length - cache)) / cache))

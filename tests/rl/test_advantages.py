@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rewards.verdict import Reward
-from srm_ray.rl.advantages import group_advantages, has_signal, overlong_penalty
+from srm_ray.rl.advantages import group_advantages, has_signal
 from srm_ray.rl.collection import with_advantages
 from tests.rl.random_groups import random_group
 
@@ -60,16 +60,3 @@ def test_signal_is_some_right_and_some_wrong(correct, kept):
 def test_signal_is_correctness_alone():
     """A format reward that differs within the group is no reason to keep it."""
     assert not has_signal([Reward(1.1, True, "correct"), Reward(1.0, True, "correct")])
-
-
-@pytest.mark.parametrize(
-    ("length", "penalty"),
-    [(0, 0.0), (50, 0.0), (60, -0.2), (75, -0.5), (99, -0.98), (100, -1.0), (101, -1.0), (1000, -1.0)],
-)
-def test_overlong_penalty(length, penalty):
-    assert overlong_penalty(length, max_length=100, cache=50) == pytest.approx(penalty)
-
-
-@pytest.mark.parametrize(("length", "penalty"), [(100, 0.0), (101, -1.0)])
-def test_overlong_penalty_without_a_cache_is_a_step(length, penalty):
-    assert overlong_penalty(length, max_length=100, cache=0) == penalty
