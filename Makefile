@@ -12,6 +12,7 @@ demo: setup
 	@.venv/bin/python -m srm_ray.grpo
 
 test: setup
+	@requirements/system.sh
 	@.venv/bin/python -m pytest
 
 lint: setup
