@@ -18,7 +18,7 @@ Names and units:
     staleness/mean, staleness/max   versions between sampling and training
     time/step                 seconds; of these time/rollout (until the last completion), time/reward
                               (waiting for grades after it), time/learn, time/sync (weight push)
-    time/save, time/eval      seconds, in steps that have them; not part of time/step
+    time/eval                 seconds, in steps that have it; not part of time/step
     throughput/rollout_tokens_per_s   completion tokens sampled, over time/rollout
     throughput/learner_tokens_per_s   completion tokens trained on, over time/learn
     eval/accuracy, eval/accuracy_low, eval/accuracy_high   greedy, held out, with its 95 % interval
