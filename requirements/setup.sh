@@ -40,8 +40,12 @@ if [ -L .venv/bin/python ]; then
   chmod +x .venv/bin/.python
   mv -f .venv/bin/.python .venv/bin/python
 fi
-echo 'import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")' \
-  > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/srm_ray_jobs.pth"
+# Ray makes an access token at the first local start and from then on asks for it, but its own command line
+# (`ray job submit`, `ray status`) shows it only when told to: so it is told, once there is a token.
+cat > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/srm_ray_jobs.pth" <<'PTH'
+import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")
+import os; os.path.exists(os.path.expanduser("~/.ray/auth_token")) and os.environ.setdefault("RAY_AUTH_MODE", "token")
+PTH
 command -v bwrap >/dev/null ||
   echo "bubblewrap is not installed: rewards that run code need it as their sandbox (apt-get install bubblewrap)" >&2
 echo "$want" > "$stamp"
