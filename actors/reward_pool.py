@@ -12,14 +12,26 @@ from actors.reward import RewardSpec, RewardWorker
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
 
+RESTARTS = 4  # of one actor, and attempts at one group, before the run gives up
+
 
 class RewardPool:
-    """M reward actors, the least busy first."""
+    """M reward actors, the least busy first.
+
+    An actor that dies is started again by Ray, and what it was grading is graded again: scoring has no
+    side effects, and the caller gets one answer.
+    """
 
     def __init__(self, count: int, spec: RewardSpec, *, cpus: float):
         remote = ray.remote(RewardWorker)
         self.actors = [
-            remote.options(num_cpus=cpus, max_concurrency=1024, **identity(f"reward-{index}")).remote(spec, index)
+            remote.options(
+                num_cpus=cpus,
+                max_concurrency=1024,
+                max_restarts=RESTARTS,
+                max_task_retries=RESTARTS,
+                **identity(f"reward-{index}"),
+            ).remote(spec, index)
             for index in range(count)
         ]
         self.outstanding = [0] * count

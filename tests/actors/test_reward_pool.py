@@ -1,0 +1,37 @@
+"""A reward actor that dies while it grades costs time, not samples."""
+
+import asyncio
+
+import numpy as np
+
+from actors.reward import RewardSpec
+from actors.reward_pool import RewardPool
+from srm_ray.rl.types import Completion, Group, Prompt
+
+SQUARE = [{"fn": "f", "args": [7], "expected": 49}]
+
+
+def group(index: int, code: str) -> Group:
+    text = f"</think>\n```python\n{code}\n```"
+    ids = np.zeros(4, np.int32)
+    completion = Completion(ids, np.zeros(4, np.float32), ids, "stop", 0, text, "rollout-0")
+    return Group(Prompt(index, (1, 2), "<think>", tests=SQUARE), (completion,))
+
+
+def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> None:
+    async def run() -> list[Group]:
+        pool = RewardPool(1, RewardSpec(code_timeout=3.0), cpus=0.1)
+        await pool.start()
+        codes = ["def f(x): return x * x", "while True: pass", "def f(x): return x"]
+        scoring = [asyncio.ensure_future(pool.score(group(index, code))) for index, code in enumerate(codes)]
+        await asyncio.sleep(1.0)
+        ray_session.kill(pool.actors[0], no_restart=False)
+        try:
+            return await asyncio.wait_for(asyncio.gather(*scoring), 120)
+        finally:
+            await pool.close()
+
+    scored = asyncio.run(run())
+    assert [each.prompt.index for each in scored] == [0, 1, 2]
+    assert [each.rewards[0].correct for each in scored] == [True, False, False]
+    assert [each.rewards[0].reason for each in scored] == ["correct", "timeout", "wrong"]
