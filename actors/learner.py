@@ -129,10 +129,10 @@ class Learner:
     def _make_optimizer(self):
         import torch
 
+        from srm_ray.model.optimisation import decay_groups
+
         options = self.spec.learner
-        decay = [p for p in self.module.parameters() if p.ndim >= 2]
-        plain = [p for p in self.module.parameters() if p.ndim < 2]
-        groups = [{"params": decay, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        groups = decay_groups(self.module, options.weight_decay)
         if options.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 
