@@ -1,7 +1,11 @@
 """Awaiting Ray calls: with a time limit, and with the actor's name in every failure."""
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -40,3 +44,25 @@ async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
         task.cancel()
     for actor in actors:
         ray.kill(actor)
+
+
+async def end_process(pid: int | None, node: str | None) -> None:
+    """SIGKILL a process of a node: a stopped one does not hear Ray. One that is gone already is fine."""
+    if pid is None:
+        return
+    if node is None or node == ray.get_runtime_context().get_node_id():
+        kill_process(pid)
+        return
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ending = ray.remote(kill_process).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(pid)
+    with contextlib.suppress(ray.exceptions.RayError, TimeoutError):  # the node may be what died
+        await asyncio.wait_for(wait(ending), 30)
+
+
+def kill_process(pid: int) -> None:
+    """SIGKILL a Ray worker process; the title tells it from another that was given the number since."""
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            os.kill(pid, signal.SIGKILL)

@@ -19,15 +19,15 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"step_{step:06d}.jsonl"
 
 
-def write(folder: Path, step: int, groups: Iterable[Group], kept: set[int]) -> None:
-    """Write the groups judged in `step`; `kept` holds the prompt indices that were trained on."""
+def write(folder: Path, step: int, groups: Iterable[Group], kept: set[tuple[int, int]]) -> None:
+    """Write the groups judged in `step`; `kept` holds (prompt index, draw) of those trained on."""
     folder.mkdir(parents=True, exist_ok=True)
     path = path_of(folder, step)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w") as file:
         for group in groups:
             for sample in range(len(group.completions)):
-                file.write(json.dumps(_line(group, sample, group.prompt.index in kept)) + "\n")
+                file.write(json.dumps(_line(group, sample, (group.prompt.index, group.draw) in kept)) + "\n")
     partial.replace(path)
 
 
