@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import ray
 
 from srm_ray.errors import RunError
+
+PATIENCE = 3.0  # seconds that an actor has to end by itself
 
 
 async def wait(call: Any) -> Any:
@@ -47,11 +50,11 @@ async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
 
 
 async def end_process(pid: int | None, node: str | None) -> None:
-    """SIGKILL a process of a node: a stopped one does not hear Ray. One that is gone already is fine."""
+    """See that an actor's process on a node ends, once Ray was told to end it: a stopped one does not hear Ray."""
     if pid is None:
         return
     if node is None or node == ray.get_runtime_context().get_node_id():
-        kill_process(pid)
+        await asyncio.to_thread(kill_process, pid)
         return
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -62,7 +65,14 @@ async def end_process(pid: int | None, node: str | None) -> None:
 
 
 def kill_process(pid: int) -> None:
-    """SIGKILL a Ray worker process; the title tells it from another that was given the number since."""
+    """SIGKILL a Ray worker process that does not end by itself within seconds.
+
+    Its title tells it from another process that was given its number since.
+    """
+    deadline = time.monotonic() + PATIENCE
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
-            os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                return
+            time.sleep(0.05)
