@@ -37,15 +37,7 @@ class Crew:
         self.rewards = RewardPool(config.reward.workers, reward_spec(config), cpus=config.reward.cpus)
         self.learner = LearnerGroup(
             learner.workers,
-            LearnerSpec(
-                model=model,
-                learner=learner,
-                loss=config.loss,
-                temperature=rollout.temperature,
-                seed=config.seed,
-                threads=learner.threads or cores_each(learner.workers),
-                publish_to_nodes=nodes > 1,
-            ),
+            learner_spec(config, model, publish_to_nodes=nodes > 1),
             max_new_tokens=rollout.max_new_tokens,
             mismatch_limit=config.weights.mismatch_limit,
         )
@@ -121,6 +113,22 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         memory_fraction=options.memory_fraction,
         tensor_parallel=options.tensor_parallel,
         eager=options.eager,
+    )
+
+
+def learner_spec(
+    config: GRPOConfig, model: str, *, threads: int | None = None, publish_to_nodes: bool = False
+) -> LearnerSpec:
+    """threads: of each rank; None: as the config says."""
+    options = config.learner
+    return LearnerSpec(
+        model=model,
+        learner=options,
+        loss=config.loss,
+        temperature=config.rollout.temperature,
+        seed=config.seed,
+        threads=threads or options.threads or cores_each(options.workers),
+        publish_to_nodes=publish_to_nodes,
     )
 
 

@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
@@ -76,14 +77,18 @@ async def train(
         pushing = time.perf_counter()
         await crew.push_weights(state.step)
         pushed = time.perf_counter()
-        metrics = {"step": state.step, **describe(collected), **learned, "weights/version": state.step}
+        metrics = {"step": state.step, **describe(collected), **learned.metrics, "weights/version": state.step}
         metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
         if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
             metrics |= await evaluate_now(crew, held_out, config)
         state.cursor, state.keep_rate = collected.cursor, keep_rate.value
         state.seconds += time.perf_counter() - began
         rollout_log.write(
-            folder.rollouts, state.step, collected.judged, {group.prompt.index for group in collected.groups}
+            folder.rollouts,
+            state.step,
+            collected.judged,
+            {group.prompt.index for group in collected.groups},
+            learner=zip(collected.groups, learned.logprobs, strict=True),
         )
         log.write(metrics)
         progress.step(metrics)
@@ -223,6 +228,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
             state = await restore(folder, crew, log)
+            folder.record_event("started", step=state.step, model=lasting(facts.path), learner=crew.learner.facts)
             if state.before is None and held_out:
                 state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
                 say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
@@ -247,6 +253,11 @@ def open_base(config: GRPOConfig) -> "ModelFacts":
 
     placement.connect()
     return open_model(str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say)))
+
+
+def lasting(model: str) -> str:
+    """The model by a name that holds in any working directory: a hub name, or an absolute path."""
+    return str(Path(model).absolute()) if Path(model).exists() else model
 
 
 def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:
