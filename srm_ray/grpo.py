@@ -12,10 +12,12 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError, command
@@ -24,6 +26,8 @@ from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.folder import RunFolder, cache_root
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.progress import Progress, duration, say
+from srm_ray.runs.trackers import open_trackers
+from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
     from actors.crew import Crew
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from srm_ray.model.loading import ModelFacts
     from srm_ray.rl.accuracy import Evaluation
     from srm_ray.rl.collection import Collected
-    from srm_ray.rl.types import Prompt
+    from srm_ray.rl.types import Group, Prompt
 
 
 @dataclass
@@ -53,6 +57,7 @@ async def train(
     held_out: "list[Prompt]",
     state: State,
     log: MetricsLog,
+    watch: Watch,
 ) -> None:
     """The loop. Leaves `state` at the last step done."""
     from srm_ray.rl.collection import KeepRate, collect
@@ -60,6 +65,8 @@ async def train(
 
     keep_rate = KeepRate(state.keep_rate)
     progress = Progress(config.steps)
+    sample, score = watch.calls("rollout", crew.sample), watch.calls("reward", crew.rewards.score)
+    learn, push = watch.calls("learner", crew.learner.step), watch.calls("weight push", crew.push_weights)
     while state.step < config.steps:
         began = time.perf_counter()
         collected = await collect(
@@ -67,20 +74,21 @@ async def train(
             want=config.prompts_per_step,
             limit=int(config.max_refill * config.prompts_per_step),
             prompt=stream.__getitem__,
-            sample=crew.sample,
-            score=crew.rewards.score,
+            sample=sample,
+            score=score,
             keep_rate=keep_rate,
             normalise_std=config.loss.normalise_std,
         )
-        learned = await crew.learner.step(TrainBatch(collected.groups, state.step), learning_rate(config, state.step))
+        learned = await learn(TrainBatch(collected.groups, state.step), learning_rate(config, state.step))
         state.step += 1
         pushing = time.perf_counter()
-        await crew.push_weights(state.step)
+        await push(state.step)
         pushed = time.perf_counter()
         metrics = {"step": state.step, **describe(collected), **learned.metrics, "weights/version": state.step}
         metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
         if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
-            metrics |= await evaluate_now(crew, held_out, config)
+            metrics |= await evaluate_now(crew, held_out, config, watch)
+        metrics |= watch.judge(metrics)
         state.cursor, state.keep_rate = collected.cursor, keep_rate.value
         state.seconds += time.perf_counter() - began
         rollout_log.write(
@@ -92,8 +100,9 @@ async def train(
         )
         log.write(metrics)
         progress.step(metrics)
+        watch.tell()
         if state.step % config.checkpoint.every == 0 or state.step == config.steps:
-            await save(config, folder, crew, state, log)
+            await watch.calls("checkpoint", save)(config, folder, crew, state, log)
 
 
 def learning_rate(config: GRPOConfig, step: int) -> float:
@@ -126,16 +135,20 @@ def describe(collected: "Collected") -> dict[str, float]:
 # Evaluation
 
 
-async def evaluate(crew: "Crew", held_out: "list[Prompt]", samples: int) -> "Evaluation":
+async def evaluate(
+    crew: "Crew", held_out: "list[Prompt]", samples: int, answer: "Callable[[Prompt], Awaitable[Group]] | None" = None
+) -> "Evaluation":
     """One greedy completion of every held-out problem, graded."""
     from srm_ray.rl.accuracy import summarise
 
-    return summarise(await asyncio.gather(*(crew.answer(prompt) for prompt in held_out)), samples=samples)
+    answer = answer or crew.answer
+    return summarise(await asyncio.gather(*(answer(prompt) for prompt in held_out)), samples=samples)
 
 
-async def evaluate_now(crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig) -> dict[str, float]:
+async def evaluate_now(crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig, watch: Watch) -> dict[str, float]:
     began = time.perf_counter()
-    accuracy = (await evaluate(crew, held_out, config.eval.samples)).accuracy
+    answer = watch.calls("evaluation", crew.answer)
+    accuracy = (await evaluate(crew, held_out, config.eval.samples, answer)).accuracy
     say(f"  held-out greedy accuracy {accuracy}")
     return {
         "eval/accuracy": accuracy.value,
@@ -217,9 +230,12 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     from actors.crew import Crew, reward_spec
 
     reward.check(reward_spec(config))
+    trackers = open_trackers(config.log, folder, to_plain(config))
+    log = MetricsLog(
+        folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
+    )
     placement.connect()
     try:
-        log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
         say(
             f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and "
             f"{config.reward.workers} reward worker(s); run folder {folder.path}"
@@ -232,12 +248,13 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
             if state.before is None and held_out:
                 state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
                 say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
-            await train(config, folder, crew, stream, held_out, state, log)
+            async with Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch:
+                await train(config, folder, crew, stream, held_out, state, log, watch)
             after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
             await export(config, folder, crew, facts, state)
     finally:
+        log.close()
         placement.disconnect()
-    log.close()
     finish(config, folder, state, after, time.time() - began)
     return 0
 

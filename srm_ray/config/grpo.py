@@ -4,7 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.log import LogConfig
 
 
 class DataConfig(Section):
@@ -171,6 +173,8 @@ class GRPOConfig(StageConfig):
     weights: WeightsConfig = WeightsConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
+    log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _fits(self):

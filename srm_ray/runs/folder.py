@@ -19,7 +19,9 @@ from srm_ray.errors import UserError
 
 # Options that may change between a run and its continuation: they say how far, where and how often,
 # not what is computed.
-MAY_CHANGE = {"steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers"}
+MAY_CHANGE = {
+    "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log"
+}  # fmt: skip
 
 
 def runs_root() -> Path:
@@ -54,6 +56,7 @@ class RunFolder:
         self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
+        self.trackers = self.path / "trackers.json"
 
     def create(self) -> None:
         try:
@@ -67,7 +70,7 @@ class RunFolder:
 
         for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
             shutil.rmtree(part, ignore_errors=True)
-        for part in (self.config, self.metrics, self.events, self.summary, self.report):
+        for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
 
     def check_config(self, config: BaseModel) -> None:
