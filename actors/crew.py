@@ -58,14 +58,7 @@ class Crew:
         )
         self.learner = LearnerGroup(
             learner.workers,
-            LearnerSpec(
-                model=model,
-                learner=learner,
-                loss=config.loss,
-                temperature=rollout.temperature,
-                seed=config.seed,
-                threads=learner.threads or cores_each(learner.workers),
-            ),
+            learner_spec(config, model),
             max_new_tokens=rollout.max_new_tokens,
             mismatch_limit=config.weights.mismatch_limit,
             fresh_only=config.max_staleness > 0,
@@ -173,6 +166,19 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         tensor_parallel=options.tensor_parallel,
         eager=options.eager,
         recompute_cache=options.cache_on_update == "recompute",
+    )
+
+
+def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) -> LearnerSpec:
+    """threads: of each rank; None: as the config says."""
+    options = config.learner
+    return LearnerSpec(
+        model=model,
+        learner=options,
+        loss=config.loss,
+        temperature=config.rollout.temperature,
+        seed=config.seed,
+        threads=threads or options.threads or cores_each(options.workers),
     )
 
 

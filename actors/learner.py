@@ -90,6 +90,20 @@ class Learner:
             "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
             "seconds": time.time() - began,
             "parameters": self.count(),
+            "numerics": self._numerics(),
+        }
+
+    def _numerics(self) -> dict[str, Any]:
+        """What the last bits of a step depend on besides config, weights and batch."""
+        import deepspeed
+        import torch
+
+        gpu = bool(self.spec.learner.gpus)
+        return {
+            "threads": self.spec.threads,
+            "device": torch.cuda.get_device_name(self.device) if gpu else torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+            "deepspeed": deepspeed.__version__,
         }
 
     def count(self) -> int:
@@ -151,7 +165,8 @@ class Learner:
     def accumulate(self, batches: list[PackedBatch], denominator: float) -> dict[str, Any]:
         """Forward and backward over this rank's micro-batches. Returns sums over completion tokens.
 
-        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`).
+        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`). "logprobs" of the result holds what the
+        mismatch is measured against: the learner's own of each token before this step, [C] of each micro-batch.
         """
         self._set_state("learning")
         began = time.perf_counter()
@@ -336,6 +351,7 @@ class Sums:
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self.by_worker: dict[str, list[float]] = {}
+        self.logprobs: list[np.ndarray] = []
 
     def add(self, **values: Any) -> None:
         for name, value in values.items():
@@ -359,6 +375,7 @@ class Sums:
             packed_tokens=len(batch.tokens_T),
         )
         self.values["mismatch_max"] = max(self.values.get("mismatch_max", 0.0), float(distance_C.max()))
+        self.logprobs.append(old_C.float().cpu().numpy())
         worker_S = np.asarray(batch.workers_S)
         counted = mask_C.cpu().numpy() * batch.proof_C
         distance = distance_C.cpu().numpy() * batch.proof_C
@@ -369,7 +386,7 @@ class Sums:
             pair[1] += float(distance[chosen].sum(dtype=np.float64))
 
     def result(self) -> dict[str, Any]:
-        return {"values": self.values, "by_worker": self.by_worker}
+        return {"values": self.values, "by_worker": self.by_worker, "logprobs": self.logprobs}
 
 
 def engine_config(options: LearnerConfig) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The learner's ranks as the driver sees them: a batch in, one optimizer step, weights out."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
 
 from actors.calls import cause, close_actors, end_process, wait
@@ -15,9 +17,9 @@ from actors.naming import identity
 from actors.recovery import Budget
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
-from srm_ray.rl.batching import PackedBatch, counts_in_loss, micro_batches
+from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches
 from srm_ray.rl.loss import step_denominator
-from srm_ray.rl.types import Group, TrainBatch
+from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
@@ -83,8 +85,8 @@ class LearnerGroup:
         await asyncio.gather(*(end_process(known.get("pid"), known.get("node")) for known in self.facts))
         self.facts = []
 
-    async def step(self, batch: TrainBatch, lr: float) -> dict[str, float]:
-        """Apply the loss to a batch. Returns its metrics; raises RunError, nothing updated, on a mismatch."""
+    async def step(self, batch: TrainBatch, lr: float) -> Learned:
+        """Apply the loss to a batch. Raises RunError, nothing updated, on a mismatch."""
         began = time.perf_counter()
         shares = self._shares(batch)
         if len(shares) > 1:
@@ -94,7 +96,8 @@ class LearnerGroup:
         for groups, parts in shares:
             results.append(await self._accumulate(groups, parts))
             norms.append((await self._all("apply", lr))[0]["grad_norm"])
-        return _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
+        metrics = _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
+        return Learned(metrics, _of_batch(shares, results))
 
     def _shares(self, batch: TrainBatch) -> list[tuple[tuple[Group, ...], list[list[PackedBatch]]]]:
         """The batch cut into one share of groups for each update, packed for every rank."""
@@ -163,6 +166,11 @@ class LearnerGroup:
         await self._all("ping")
 
     @property
+    def numerics(self) -> dict[str, Any]:
+        """What the last bits of a step depend on besides config, weights and batch."""
+        return self.facts[0]["numerics"]
+
+    @property
     def node(self) -> str:
         """Where the weights are published."""
         return self.facts[0]["node"] if self.facts else ""
@@ -214,7 +222,21 @@ def _add_ranks(results: list[dict[str, Any]]) -> dict[str, Any]:
             pair[0] += tokens
             pair[1] += distance
     values["mismatch_max"] = max(result["values"].get("mismatch_max", 0.0) for result in results)
-    return {"values": dict(values), "by_worker": by_worker}
+    return {"values": dict(values), "by_worker": by_worker, "logprobs": [result["logprobs"] for result in results]}
+
+
+def _of_batch(
+    shares: list[tuple[tuple[Group, ...], list[list[PackedBatch]]]], results: list[dict[str, Any]]
+) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Per-token log-probabilities, [group][completion] in the order of the step's batch, which `_shares` cut."""
+    laid = []
+    for (groups, parts), result in zip(shares, results, strict=True):
+        found: dict[int, np.ndarray] = {}
+        for part, values in zip(parts, result["logprobs"], strict=True):
+            found |= lay_back(part, values)
+        orders = itertools.count()
+        laid.append([tuple(found[next(orders)] for _ in group.completions) for group in groups])
+    return tuple(laid[i % len(laid)][i // len(laid)] for i in range(sum(map(len, laid))))
 
 
 def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) -> dict[str, float]:

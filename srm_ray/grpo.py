@@ -13,17 +13,23 @@ import json
 import pickle
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.errors import LearnerLost, UserError, command
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
-from srm_ray.runs.folder import RunFolder, cache_root
+from srm_ray.runs.folder import RunFolder, cache_root, find_run
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.progress import Progress, duration, say
+from srm_ray.runs.trackers import open_trackers
+from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
     from actors.crew import Crew
@@ -31,8 +37,9 @@ if TYPE_CHECKING:
     from srm_ray.model.loading import ModelFacts
     from srm_ray.rl.accuracy import Evaluation
     from srm_ray.rl.collection import Collected, InOrder, Queue
+    from srm_ray.rl.recorded import Recorded
     from srm_ray.rl.streaming import Stream
-    from srm_ray.rl.types import Prompt
+    from srm_ray.rl.types import Group, Prompt
 
 
 @dataclass
@@ -54,51 +61,68 @@ async def train(
     held_out: "list[Prompt]",
     state: State,
     log: MetricsLog,
+    watch: Watch,
 ) -> None:
     """The loop. Leaves `state` at the last step done."""
     from srm_ray.rl.types import TrainBatch
 
-    source = groups_of(config, crew, stream, state)
+    source = groups_of(config, crew, stream, state, watch)
     progress = Progress(config.steps)
+    learn, push = watch.calls("learner", crew.learner.step), watch.calls("weight push", crew.push_weights)
     try:
         while state.step < config.steps:
             began = time.perf_counter()
             collected = await source.take()
             batch = TrainBatch(collected.groups, state.step)
-            learned = await crew.learner.step(batch, learning_rate(config, state.step))
+            learned = await learn(batch, learning_rate(config, state.step))
             state.step += 1
             pushing = time.perf_counter()
-            await crew.push_weights(state.step)
+            await push(state.step)
             source.advance(state.step)
             pushed = time.perf_counter()
-            metrics = {"step": state.step, **describe(collected, batch.version), **learned, **source.describe()}
+            metrics = {"step": state.step, **describe(collected, batch.version), **learned.metrics, **source.describe()}
             metrics |= {"weights/version": state.step, **crew.describe()}
             metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
             if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
-                metrics |= await evaluate_now(crew, held_out, config)
+                metrics |= await evaluate_now(crew, held_out, config, watch)
+            metrics |= watch.judge(metrics)
             state.queue, state.keep_rate = source.queue(), source.keep_rate.value
             state.seconds += time.perf_counter() - began
-            rollout_log.write(folder.rollouts, state.step, (*collected.judged, *collected.stale), collected.kept)
+            rollout_log.write(
+                folder.rollouts,
+                state.step,
+                (*collected.judged, *collected.stale),
+                collected.kept,
+                learner=zip(collected.groups, learned.logprobs, strict=True),
+            )
             log.write(metrics)
             progress.step(metrics)
+            watch.tell()
             if state.step % config.checkpoint.every == 0 or state.step == config.steps:
-                await save(config, folder, crew, state, log)
+                await watch.calls("checkpoint", save)(config, folder, crew, state, log)
     finally:
         await source.close()
 
 
-def groups_of(config: GRPOConfig, crew: "Crew", stream: "PromptStream", state: State) -> "InOrder | Stream":
-    """Where the groups come from: sampled step by step, or all the time (`max_staleness` above 0)."""
+def groups_of(
+    config: GRPOConfig, crew: "Crew", stream: "PromptStream", state: State, watch: Watch
+) -> "InOrder | Stream | Recorded":
+    """Where the groups come from: sampled step by step, all the time (`max_staleness` above 0), or a record."""
     from srm_ray.rl.collection import InOrder, KeepRate, Queue
+    from srm_ray.rl.recorded import Recorded
     from srm_ray.rl.streaming import Stream
 
+    if config.replay:
+        record = find_run(config.replay).rollouts
+        read = partial(rollout_log.read_all, record)
+        return Recorded(read, step=state.step, keep_rate=KeepRate(state.keep_rate))
     queue = state.queue or Queue()
     options: dict[str, Any] = {
         "want": config.prompts_per_step,
         "limit": int(config.max_refill * config.prompts_per_step),
         "prompt": stream.__getitem__,
-        "sample": crew.sample,
-        "score": crew.rewards.score,
+        "sample": watch.calls("rollout", crew.sample),
+        "score": watch.calls("reward", crew.rewards.score),
         "keep_rate": KeepRate(state.keep_rate),
         "normalise_std": config.loss.normalise_std,
     }
@@ -145,16 +169,20 @@ def describe(collected: "Collected", version: int) -> dict[str, float]:
 # Evaluation
 
 
-async def evaluate(crew: "Crew", held_out: "list[Prompt]", samples: int) -> "Evaluation":
+async def evaluate(
+    crew: "Crew", held_out: "list[Prompt]", samples: int, answer: "Callable[[Prompt], Awaitable[Group]] | None" = None
+) -> "Evaluation":
     """One greedy completion of every held-out problem, graded."""
     from srm_ray.rl.accuracy import summarise
 
-    return summarise(await asyncio.gather(*(crew.answer(prompt) for prompt in held_out)), samples=samples)
+    answer = answer or crew.answer
+    return summarise(await asyncio.gather(*(answer(prompt) for prompt in held_out)), samples=samples)
 
 
-async def evaluate_now(crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig) -> dict[str, float]:
+async def evaluate_now(crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig, watch: Watch) -> dict[str, float]:
     began = time.perf_counter()
-    accuracy = (await evaluate(crew, held_out, config.eval.samples)).accuracy
+    answer = watch.calls("evaluation", crew.answer)
+    accuracy = (await evaluate(crew, held_out, config.eval.samples, answer)).accuracy
     say(f"  held-out greedy accuracy {accuracy}")
     return {
         "eval/accuracy": accuracy.value,
@@ -240,9 +268,12 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     from actors.crew import Crew, reward_spec
 
     reward.check(reward_spec(config))
+    trackers = open_trackers(config.log, folder, to_plain(config))
+    log = MetricsLog(
+        folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
+    )
     placement.connect()
     try:
-        log = MetricsLog(folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name})
         say(
             f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
             f"{bounds(config.reward.workers)[0]} reward worker(s); run folder {folder.path}"
@@ -257,13 +288,16 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         ) as crew:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
-            async with control.followed(steering, crew.scale, crew.staff):
-                state = await train_to_the_end(config, folder, crew, stream, held_out, log)
-                after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
-                await export(config, folder, crew, facts, state)
+            async with (
+                control.followed(steering, crew.scale, crew.staff),
+                Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
+            ):
+                state = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch)
+            after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
+            await export(config, folder, crew, facts, state)
     finally:
+        log.close()
         placement.disconnect()
-    log.close()
     finish(config, folder, state, after, time.time() - began)
     return 0
 
@@ -271,22 +305,25 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
 async def train_to_the_end(
     config: GRPOConfig,
     folder: RunFolder,
+    facts: "ModelFacts",
     crew: "Crew",
     stream: "PromptStream",
     held_out: "list[Prompt]",
     log: MetricsLog,
+    watch: Watch,
 ) -> State:
     """Train; when the learner dies, go on from the newest checkpoint with a new one."""
     before: dict[str, Any] | None = None
     while True:
         try:
             state = await restore(folder, crew, log)
+            folder.record_event("started", step=state.step, model=lasting(facts.path), learner=crew.learner.numerics)
             state.before = state.before or before
             if state.before is None and held_out:
                 state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
                 say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
             before = state.before
-            await train(config, folder, crew, stream, held_out, state, log)
+            await train(config, folder, crew, stream, held_out, state, log, watch)
             return state
         except LearnerLost as lost:
             await crew.restart_learner(lost)
@@ -312,6 +349,11 @@ def open_base(config: GRPOConfig) -> "ModelFacts":
 
     placement.connect()
     return open_model(str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say)))
+
+
+def lasting(model: str) -> str:
+    """The model by a name that holds in any working directory: a hub name, or an absolute path."""
+    return str(Path(model).absolute()) if Path(model).exists() else model
 
 
 def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:

@@ -4,16 +4,14 @@ python -m srm_ray.view --run NAME_OR_PATH [--port N]     serves the page on this
 python -m srm_ray.view --run NAME_OR_PATH --write        writes the run folder's report.html and ends
 """
 
-import difflib
 import sys
-from pathlib import Path
 
 from pydantic import Field
 
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import parse
 from srm_ray.errors import UserError, command
-from srm_ray.runs.folder import RunFolder, runs_root
+from srm_ray.runs.folder import RunFolder, find_run
 from srm_ray.runs.progress import say
 
 
@@ -36,23 +34,6 @@ def main(argv: list[str] | None = None) -> int:
         say(f"report {write_report(folder)}")
         return 0
     return serve(folder, config.port)
-
-
-def find_run(name: str) -> RunFolder:
-    """Raises `UserError` with the runs that there are."""
-    root = runs_root()
-    known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
-    if not name:
-        raise UserError(f"--run is needed: the name or the folder of a run{_listed(known)}")
-    for path in (Path(name), root / name):
-        if (path / "config.yaml").is_file() or (path / "metrics.jsonl").is_file():
-            return RunFolder(path, stage="grpo")
-    near = difflib.get_close_matches(name, known, n=1)
-    raise UserError(f"--run {name}: no such run{f', did you mean {near[0]}?' if near else ''}{_listed(known)}")
-
-
-def _listed(known: list[str]) -> str:
-    return f" (runs in {runs_root()}: {', '.join(known)})" if known else f" (there are none in {runs_root()})"
 
 
 def serve(folder: RunFolder, port: int) -> int:

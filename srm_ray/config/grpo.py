@@ -4,7 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.log import LogConfig
 
 
 class DataConfig(Section):
@@ -219,6 +221,8 @@ class GRPOConfig(StageConfig):
     recovery: RecoveryConfig = RecoveryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
+    log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
     def _fits(self):

@@ -183,6 +183,16 @@ def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBa
     )
 
 
+def lay_back(batches: Sequence[PackedBatch], values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    """Per-token values of micro-batches, [C] each, as one array per completion: {`Row.order`: [T]}."""
+    found: dict[int, np.ndarray] = {}
+    for batch, values_C in zip(batches, values, strict=True):
+        ends = np.cumsum(np.bincount(batch.sequence_C, minlength=len(batch.order_S)))
+        parts = np.split(values_C, ends[:-1])
+        found.update(zip(batch.order_S.tolist(), parts, strict=True))
+    return found
+
+
 def _attention_buckets(rows: list[np.ndarray]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """Rows of similar length side by side, and where each row starts in the flattened buckets."""
     by_length = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))

@@ -1,7 +1,7 @@
-"""One frozen dataclass for each hop of the loop: Prompt -> Completion -> Group -> TrainBatch.
+"""One frozen dataclass for each hop of the loop: Prompt -> Completion -> Group -> TrainBatch -> Learned.
 
 stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G-->
-driver --Group (with advantages)--> TrainBatch --> learner
+driver --Group (with advantages)--> TrainBatch --> learner --Learned--> driver
 """
 
 from dataclasses import dataclass, field
@@ -100,3 +100,16 @@ class TrainBatch:
     @property
     def completions(self) -> list[Completion]:
         return [completion for group in self.groups for completion in group.completions]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What one optimizer step made of a `TrainBatch`.
+
+    metrics: by name (srm_ray.runs.metrics).
+    logprobs: the learner's log-probability of every token before the step, laid out as the batch:
+        [group][completion], each [T] float32.
+    """
+
+    metrics: dict[str, float]
+    logprobs: tuple[tuple[np.ndarray, ...], ...]

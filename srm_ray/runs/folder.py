@@ -4,6 +4,7 @@ config.yaml  metrics.jsonl  events.jsonl  rollouts/  checkpoints/step_<n>/  tens
 summary.json  report.html
 """
 
+import difflib
 import json
 import os
 import time
@@ -18,7 +19,9 @@ from srm_ray.errors import UserError
 
 # Options that may change between a run and its continuation: they say how far, where and how often,
 # not what is computed.
-MAY_CHANGE = {"steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers"}
+MAY_CHANGE = {
+    "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log"
+}  # fmt: skip
 
 
 def runs_root() -> Path:
@@ -53,6 +56,7 @@ class RunFolder:
         self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
+        self.trackers = self.path / "trackers.json"
 
     def create(self) -> None:
         try:
@@ -66,7 +70,7 @@ class RunFolder:
 
         for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
             shutil.rmtree(part, ignore_errors=True)
-        for part in (self.config, self.metrics, self.events, self.summary, self.report):
+        for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
 
     def check_config(self, config: BaseModel) -> None:
@@ -90,16 +94,41 @@ class RunFolder:
         with self.events.open("a") as file:
             file.write(json.dumps({"event": event, "time": time.time(), **facts}) + "\n")
 
+    def read_events(self) -> list[dict[str, Any]]:
+        """What `record_event` wrote, in order; a last line cut short by a kill is left out."""
+        found: list[dict[str, Any]] = []
+        for line in self.events.read_text().splitlines() if self.events.is_file() else ():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return found
+
     def count_events(self, event: str) -> int:
-        if not self.events.is_file():
-            return 0
-        return sum(json.loads(line)["event"] == event for line in self.events.read_text().splitlines())
+        return sum(one["event"] == event for one in self.read_events())
 
     def read_summary(self) -> dict[str, Any] | None:
         return json.loads(self.summary.read_text()) if self.summary.is_file() else None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def find_run(name: str) -> RunFolder:
+    """Raises `UserError` with the runs that there are."""
+    root = runs_root()
+    known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
+    if not name:
+        raise UserError(f"--run is needed: the name or the folder of a run{_listed(known)}")
+    for path in (Path(name), root / name):
+        if (path / "config.yaml").is_file() or (path / "metrics.jsonl").is_file():
+            return RunFolder(path, stage="grpo")
+    near = difflib.get_close_matches(name, known, n=1)
+    raise UserError(f"--run {name}: no such run{f', did you mean {near[0]}?' if near else ''}{_listed(known)}")
+
+
+def _listed(known: list[str]) -> str:
+    return f" (runs in {runs_root()}: {', '.join(known)})" if known else f" (there are none in {runs_root()})"
 
 
 def _may_change(key: str) -> bool:

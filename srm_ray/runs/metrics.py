@@ -1,35 +1,69 @@
-"""One object a step: to `metrics.jsonl`, TensorBoard, and Ray's metrics (Prometheus, the dashboard).
+"""One object a step: to `metrics.jsonl`, TensorBoard, Ray's metrics (Prometheus, the dashboard), and trackers.
 
-Names and units:
-
-    reward/mean               mean reward of the completions sampled in this step, dropped groups included
-    reward/accuracy           share that is correct; correctness only
-    reward/undecided          completions that a grader could not decide (masked out of the loss)
-    groups/kept               groups trained on
-    groups/dropped_uniform    groups drawn whose completions were all right or all wrong
-    groups/dropped_stale      groups dropped for being too many versions old
-    completion/length_mean    tokens
-    completion/truncated_fraction
-    policy/loss, policy/entropy (nats a token), policy/grad_norm (before clipping), policy/lr
-    policy/clip_fraction_high, policy/clip_fraction_low   share of tokens held by the upper, lower clip
-    policy/mismatch_kl        KL of rollout against learner, nats a token (k3)
-    policy/mismatch_abs       mean absolute log-probability difference, nats; mismatch_max the largest
-    weights/version           version that the next step samples with
-    staleness/mean, staleness/max   versions between sampling and training
-    time/step                 seconds; of these time/rollout (until the last completion), time/reward
-                              (waiting for grades after it), time/learn, time/sync (weight push)
-    time/eval                 seconds, in steps that have it; not part of time/step
-    throughput/rollout_tokens_per_s   completion tokens sampled, over time/rollout
-    throughput/learner_tokens_per_s   completion tokens trained on, over time/learn
-    eval/accuracy, eval/accuracy_low, eval/accuracy_high   greedy, held out, with its 95 % interval
+`NAMES` says what each is. In Prometheus `reward/mean` is the gauge `ray_srm_ray_reward_mean`, with the label `run`.
 """
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-TIMED = ("time/", "throughput/")
+TIMED = ("time/", "throughput/", "alarms/")  # alarms watch the clock as well
+
+NAMES = {
+    "reward/mean": "mean reward of the completions sampled in this step, dropped groups included",
+    "reward/accuracy": "share that is correct; correctness only",
+    "reward/undecided": "completions that a grader could not decide (masked out of the loss)",
+    "groups/kept": "groups trained on",
+    "groups/dropped_uniform": "groups drawn whose completions were all right or all wrong",
+    "groups/dropped_stale": "groups dropped for being too many versions old",
+    "completion/length_mean": "tokens",
+    "completion/truncated_fraction": "share of completions cut at the token limit",
+    "policy/loss": "policy loss of the step",
+    "policy/entropy": "nats a token",
+    "policy/grad_norm": "gradient norm before clipping",
+    "policy/lr": "learning rate",
+    "policy/kl": "KL against the starting model, nats a token (k3), where loss.kl_beta is above 0",
+    "policy/clip_fraction_high": "share of tokens held by the upper clip",
+    "policy/clip_fraction_low": "share of tokens held by the lower clip",
+    "policy/mismatch_kl": "KL of rollout against learner, nats a token (k3)",
+    "policy/mismatch_abs": "mean absolute log-probability difference of rollout and learner, nats",
+    "policy/mismatch_max": "largest absolute log-probability difference, nats",
+    "weights/version": "version that the next step samples with",
+    "staleness/mean": "versions between sampling and training, mean of tokens",
+    "staleness/max": "the largest number of versions between sampling and training",
+    "queue/groups_ready": "groups scored that wait for the learner",
+    "queue/groups_in_flight": "groups that are being sampled or graded",
+    "rollout/workers": "rollout workers at work",
+    "reward/workers": "reward workers at work",
+    "restarts/rollout": "rollout workers replaced so far",
+    "restarts/reward": "reward workers replaced so far",
+    "restarts/learner": "times that the learner was started again from a checkpoint so far",
+    "alarms/fired": "alarms raised so far (srm_ray.runs.alarms)",
+    "time/step": "seconds of a step",
+    "time/rollout": "seconds until the last completion",
+    "time/reward": "seconds of waiting for grades after the last completion",
+    "time/learn": "seconds of the optimizer step",
+    "time/sync": "seconds of the weight push",
+    "time/eval": "seconds of an evaluation, in steps that have one; not part of time/step",
+    "throughput/rollout_tokens_per_s": "completion tokens sampled, over time/rollout",
+    "throughput/learner_tokens_per_s": "completion tokens trained on, over time/learn",
+    "eval/accuracy": "greedy accuracy on held-out problems",
+    "eval/accuracy_low": "lower end of its 95 % interval",
+    "eval/accuracy_high": "upper end of its 95 % interval",
+}
+COUNTERS = {"alarms": "alarms raised, by alarm"}
+
+
+class Mirror(Protocol):
+    """Another place that every step's numbers go to."""
+
+    def write(self, step: int, values: dict[str, float]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class MetricsLog:
@@ -42,13 +76,15 @@ class MetricsLog:
         *,
         ray_metrics: bool = False,
         tags: dict[str, str] | None = None,
+        trackers: Sequence[Mirror] = (),
     ):
         self.path = path
-        self.tensorboard_folder = tensorboard
-        self._writer: Any = None
-        self._ray_metrics = ray_metrics
-        self._gauges: dict[str, Any] = {}
-        self._tags = tags or {}
+        self._ray = RayMetrics(tags or {}) if ray_metrics else None
+        self._mirrors: list[Mirror] = [*trackers]
+        if tensorboard is not None:
+            self._mirrors.append(TensorBoard(tensorboard))
+        if self._ray is not None:
+            self._mirrors.append(self._ray)
 
     def after(self, step: int) -> None:
         """Keep lines up to `step` alone (a killed run may have logged more, or half a line)."""
@@ -63,10 +99,16 @@ class MetricsLog:
         """`metrics` holds "step" and numbers by name."""
         with self.path.open("a") as file:
             file.write(json.dumps(metrics) + "\n")
-        step = int(metrics["step"])
-        for name, value in metrics.items():
-            if name != "step" and isinstance(value, int | float):
-                self._mirror(name, float(value), step)
+        numbers = {
+            name: float(value) for name, value in metrics.items() if name != "step" and isinstance(value, int | float)
+        }
+        for mirror in self._mirrors:
+            mirror.write(int(metrics["step"]), numbers)
+
+    def count(self, name: str, **tags: str) -> None:
+        """Add one to a counter of `COUNTERS`; it lives in Ray's metrics alone."""
+        if self._ray is not None:
+            self._ray.count(name, tags)
 
     def flush(self) -> None:
         """To disk: a checkpoint must not be newer than the log beside it."""
@@ -76,29 +118,71 @@ class MetricsLog:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+        for mirror in self._mirrors:
+            mirror.flush()
+
+    def close(self) -> None:
+        for mirror in self._mirrors:
+            mirror.close()
+        self._mirrors = []
+
+
+class TensorBoard:
+    """Scalars in `folder`, which is made with the first of them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._writer: Any = None
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        if self._writer is None:
+            from tensorboard.summary import Writer
+
+            self._writer = Writer(str(self.folder))
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step=step)
+
+    def flush(self) -> None:
         if self._writer is not None:
             self._writer.flush()
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
 
-    def _mirror(self, name: str, value: float, step: int) -> None:
-        if self.tensorboard_folder is not None:
-            if self._writer is None:
-                from tensorboard.summary import Writer
 
-                self._writer = Writer(str(self.tensorboard_folder))
-            self._writer.add_scalar(name, value, step=step)
-        if self._ray_metrics:
-            if name not in self._gauges:
-                from ray.util.metrics import Gauge
+class RayMetrics:
+    """Gauges and counters of this process's Ray node, with `tags` as labels."""
 
-                self._gauges[name] = Gauge(
-                    "srm_ray_" + name.replace("/", "_"), description=name, tag_keys=tuple(self._tags)
+    def __init__(self, tags: dict[str, str]):
+        self.tags = tags
+        self._made: dict[str, Any] = {}
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        from ray.util.metrics import Gauge
+
+        for name, value in {"step": float(step), **values}.items():
+            if name not in self._made:
+                self._made[name] = Gauge(
+                    "srm_ray_" + name.replace("/", "_"),
+                    description=NAMES.get(name, name),
+                    tag_keys=tuple(self.tags),
                 )
-            self._gauges[name].set(value, tags=self._tags)
+            self._made[name].set(value, tags=self.tags)
+
+    def count(self, name: str, tags: dict[str, str]) -> None:
+        from ray.util.metrics import Counter
+
+        tags = self.tags | tags
+        if name not in self._made:
+            self._made[name] = Counter("srm_ray_" + name, description=COUNTERS[name], tag_keys=tuple(tags))
+        self._made[name].inc(1, tags=tags)
+
+    def flush(self) -> None:
+        """Ray's agent collects by itself."""
+
+    def close(self) -> None:
+        """What was set is collected until the process ends."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -2,32 +2,50 @@
 
 One line a completion: `prompt_index`, `draw`, `sample`, `prompt`, `completion`, `gold`, `reward`, `correct`,
 `reason`, `parts`, `advantage`, `kept` (trained on), `finish_reason`, `seed`, `worker`, `token_ids`,
-`logprobs` (as sampled), `versions` (of each token, as [version, count] runs), and on the first line of a
-group `prompt_ids`. Floats are written so that they read back bit for bit.
+`logprobs` (as sampled), `versions` (of each token, as [version, count] runs), where trained on
+`learner_logprobs` (the learner's own before the step, six decimals), and on the first line of a group
+`prompt_ids`. All other floats are written so that they read back bit for bit: a step can be replayed.
 """
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from srm_ray.rl.types import Group
+import numpy as np
+
+from rewards.verdict import Reward
+from srm_ray.rl.types import Completion, Group, Prompt
 
 
 def path_of(folder: Path, step: int) -> Path:
     return folder / f"step_{step:06d}.jsonl"
 
 
-def write(folder: Path, step: int, groups: Iterable[Group], kept: set[tuple[int, int]]) -> None:
-    """Write the groups judged in `step`; `kept` holds (prompt index, draw) of those trained on."""
+def write(
+    folder: Path,
+    step: int,
+    groups: Iterable[Group],
+    kept: set[tuple[int, int]],
+    learner: Iterable[tuple[Group, Sequence[np.ndarray]]] = (),
+) -> None:
+    """Write the groups judged in `step`; `kept` holds (prompt index, draw) of those that were trained on.
+
+    learner: groups trained on, each with the learner's log-probabilities of its completions' tokens, [T] each.
+    """
+    proofs = {(group.prompt.index, group.draw): logprobs for group, logprobs in learner}
     folder.mkdir(parents=True, exist_ok=True)
     path = path_of(folder, step)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w") as file:
         for group in groups:
+            own = proofs.get((group.prompt.index, group.draw))
             for sample in range(len(group.completions)):
-                file.write(json.dumps(_line(group, sample, (group.prompt.index, group.draw) in kept)) + "\n")
+                line = _line(group, sample, (group.prompt.index, group.draw) in kept)
+                if own is not None:
+                    line["learner_logprobs"] = np.round(own[sample].astype(np.float64), 6).tolist()
+                file.write(json.dumps(line) + "\n")
     partial.replace(path)
 
 
@@ -57,6 +75,52 @@ def _line(group: Group, sample: int, kept: bool) -> dict[str, Any]:
     if sample == 0:
         line["prompt_ids"] = list(group.prompt.token_ids)
     return line
+
+
+def read(folder: Path, step: int) -> tuple[Group, ...]:
+    """The groups that `step` trained on, by prompt index and draw, equal in all that the learner reads.
+
+    Raises FileNotFoundError where the step has no file, ValueError where a line of it is broken.
+    """
+    return read_all(folder, step)[0]
+
+
+def read_all(folder: Path, step: int) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """The groups that `step` trained on, and those it did not; see `read`."""
+    groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for number, text in enumerate(path_of(folder, step).read_text().splitlines(), 1):
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path_of(folder, step)}, line {number}: {error}") from None
+        groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
+    kept = tuple(_group(groups[key]) for key in sorted(groups) if groups[key][0]["kept"])
+    return kept, tuple(_group(groups[key]) for key in sorted(groups) if not groups[key][0]["kept"])
+
+
+def _group(lines: list[dict[str, Any]]) -> Group:
+    lines = sorted(lines, key=lambda line: line["sample"])
+    first = lines[0]
+    return Group(
+        prompt=Prompt(first["prompt_index"], tuple(first["prompt_ids"]), first["prompt"], first["gold"]),
+        completions=tuple(_completion(line) for line in lines),
+        draw=first["draw"],
+        rewards=tuple(Reward(line["reward"], line["correct"], line["reason"], parts=line["parts"]) for line in lines),
+        advantages=np.array([line["advantage"] for line in lines], np.float32),
+    )
+
+
+def _completion(line: dict[str, Any]) -> Completion:
+    versions, counts = zip(*line["versions"], strict=True) if line["versions"] else ((), ())
+    return Completion(
+        token_ids=np.array(line["token_ids"], np.int32),
+        logprobs=np.array(line["logprobs"], np.float32),
+        versions=np.repeat(np.array(versions, np.int32), counts),
+        finish_reason=line["finish_reason"],
+        seed=line["seed"],
+        text=line["completion"],
+        worker=line["worker"],
+    )
 
 
 def discard_after(folder: Path, step: int) -> None:

@@ -18,7 +18,7 @@ from actors.learner import LearnerSpec
 from actors.learner_group import LearnerGroup
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import RunError
-from srm_ray.rl.types import Group, TrainBatch
+from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate, digest, views
 from tests.rl.plain_reference import plain_logprobs, plain_loss
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
@@ -85,8 +85,12 @@ def _set_spec(learner: Any, spec: LearnerSpec) -> None:
     learner.spec = spec
 
 
-def step(group: LearnerGroup, groups: tuple[Group, ...]) -> dict[str, float]:
+def learn(group: LearnerGroup, groups: tuple[Group, ...]) -> Learned:
     return asyncio.run(group.step(TrainBatch(groups, 0), LR))
+
+
+def step(group: LearnerGroup, groups: tuple[Group, ...]) -> dict[str, float]:
+    return learn(group, groups).metrics
 
 
 def read(update: WeightUpdate) -> Weights:
@@ -136,6 +140,19 @@ def assert_same_weights(found: Weights, expected: Weights, tolerance: float = 5e
     assert max(worst.values()) < tolerance, max(worst.items(), key=lambda item: item[1])
 
 
+def assert_same_logprobs(
+    learned: Learned, groups: tuple[Group, ...], expected: list[torch.Tensor], order: tuple[Group, ...]
+) -> None:
+    """`expected`: of every completion of the groups in `order`, one after the other."""
+    flat = iter(expected)
+    by_group = {group.prompt.index: [next(flat) for _ in group.completions] for group in order}
+    assert len(learned.logprobs) == len(groups)
+    for group, found in zip(groups, learned.logprobs, strict=True):
+        assert [len(one) for one in found] == [len(completion.token_ids) for completion in group.completions]
+        for one, wanted in zip(found, by_group[group.prompt.index], strict=True):
+            assert one == pytest.approx(wanted.numpy(), abs=1e-4)
+
+
 def expected_run() -> tuple[list[tuple[float, float]], Weights]:
     loop = PlainLoop()
     results = [loop.step(groups) for groups in STEPS]
@@ -145,8 +162,13 @@ def expected_run() -> tuple[list[tuple[float, float]], Weights]:
 def check_run(group: LearnerGroup) -> None:
     """The three steps of STEPS: losses, gradient norms and weights equal the plain loop's."""
     expected, last = expected_run()
+    with torch.no_grad():
+        at_first = PlainLoop().logprobs(STEPS[0])
     for groups, (loss, norm) in zip(STEPS, expected, strict=True):
-        metrics = step(group, groups)
+        learned = learn(group, groups)
+        metrics = learned.metrics
+        if groups is STEPS[0]:
+            assert_same_logprobs(learned, groups, at_first, groups)
         assert norm > CLIP
         assert metrics["policy/loss"] == pytest.approx(loss, abs=1e-6)
         assert metrics["policy/grad_norm"] == pytest.approx(norm, rel=1e-5)
@@ -189,7 +211,9 @@ def test_later_updates_of_a_batch_are_held_to_the_weights_it_began_with(one_rank
     with torch.no_grad():
         old = [loop.logprobs(share) for share in shares]
     expected = [loop.step(share, before) for share, before in zip(shares, old, strict=True)]
-    metrics = step(one_rank, groups)
+    learned = learn(one_rank, groups)
+    metrics = learned.metrics
+    assert_same_logprobs(learned, groups, old[0] + old[1], shares[0] + shares[1])
     assert metrics["policy/loss"] == pytest.approx(sum(loss for loss, _ in expected) / 2, abs=1e-5)
     assert metrics["policy/grad_norm"] == pytest.approx(sum(norm for _, norm in expected) / 2, rel=1e-4)
     assert metrics["policy/clip_fraction_high"] + metrics["policy/clip_fraction_low"] > 0

@@ -21,7 +21,7 @@ async def scored_batch(loop, first, count=4):
 
 
 def step(loop, first, lr=1e-3):
-    return loop.run(loop.crew.learner.step(loop.run(scored_batch(loop, first)), lr))
+    return loop.run(loop.crew.learner.step(loop.run(scored_batch(loop, first)), lr)).metrics
 
 
 def synchronise(loop):

@@ -53,7 +53,7 @@ def add_step(
 ) -> None:
     made = [group_of(step, number, group_size, characters, text if number == 0 else None) for number in range(groups)]
     kept = {group.prompt.index for group in made if len({reward.value for reward in group.rewards}) > 1}
-    rollout_log.write(folder.rollouts, step, made, kept)
+    rollout_log.write(folder.rollouts, step, made, {(index, 0) for index in kept})
     MetricsLog(folder.metrics).write(metrics(step, made, kept))
 
 

@@ -1,0 +1,144 @@
+"""Recompute a step of a GRPO run from what the run stored, and compare loss and gradient norm with its log.
+
+python -m srm_ray.replay --run NAME_OR_PATH --step N
+
+    newest checkpoint before step N, else the model that the run began with
+      -> the steps in between, done again     <- rollouts/step_<n>.jsonl: token ids, log-probabilities as
+      -> step N                                  sampled, advantages, verdicts; the learning rate from the log
+
+On a CPU the learner gives the same bits for the same batch, machine and number of threads, so in a healthy run
+every difference is 0, asynchronous runs included: how a batch came about does not matter to the step. The run's
+own number of threads is used; where PyTorch or processor are others than the run's, that is said.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from srm_ray.config.base import Section
+from srm_ray.config.command_line import build, parse, read_yaml
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.errors import UserError, command
+from srm_ray.runs import checkpoints, rollout_log
+from srm_ray.runs import metrics as metrics_log
+from srm_ray.runs.folder import RunFolder, find_run
+from srm_ray.runs.progress import say
+
+COMPARED = ("policy/loss", "policy/grad_norm", "policy/entropy", "policy/mismatch_kl")
+
+
+class ReplayConfig(Section):
+    """Which step of which run."""
+
+    run: str = Field("", description="name of a run under runs/, or the path of its folder")
+    step: int = Field(0, ge=0, description="the step to recompute, 1 for the first")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """config: the run's own. model: what it began with. numerics: what the bits depended on (threads, ...).
+
+    first: step whose weights `checkpoint` holds; 0, and None, for the model that the run began with.
+    logged: lines of metrics.jsonl by step.
+    """
+
+    config: GRPOConfig
+    model: str
+    numerics: dict[str, Any]
+    first: int
+    checkpoint: Path | None
+    logged: dict[int, dict[str, Any]]
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    options = parse(ReplayConfig, arguments, stage="replay", about=__doc__)
+    folder = find_run(options.run)
+    plan = make_plan(folder, options.step)
+    from actors import placement
+
+    placement.connect()
+    try:
+        asyncio.run(replay(folder, plan, options.step))
+    finally:
+        placement.disconnect()
+    return 0
+
+
+def make_plan(folder: RunFolder, step: int) -> Plan:
+    """Raises UserError with what is missing for the step to be recomputed."""
+    logged = {int(line["step"]): line for line in metrics_log.read(folder.metrics)} if folder.metrics.is_file() else {}
+    if step not in logged:
+        there = f"it has steps {min(logged)} to {max(logged)}" if logged else "it has no step yet"
+        raise UserError(f"--step {step}: {folder.path} has no such step ({there})")
+    starts = [event for event in folder.read_events() if event["event"] == "started" and event["step"] < step]
+    if not starts:
+        raise UserError(f"{folder.path} does not say how it was started: its events.jsonl lacks it")
+    earlier = [found for found in checkpoints.complete(folder.checkpoints) if found[0] < step]
+    first, checkpoint = earlier[-1] if earlier else (0, None)
+    missing = [n for n in range(first + 1, step + 1) if not rollout_log.path_of(folder.rollouts, n).is_file()]
+    if missing:
+        raise UserError(f"step {step} needs the completions of step {missing[0]}, which {folder.rollouts} lacks")
+    config = build(GRPOConfig, read_yaml(folder.config))
+    return Plan(config, starts[-1]["model"], starts[-1]["learner"], first, checkpoint, logged)
+
+
+async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
+    """Print the step's numbers as logged, as recomputed, and their differences."""
+    from actors import placement
+    from actors.crew import learner_spec
+    from actors.learner_group import LearnerGroup
+    from srm_ray.rl.types import TrainBatch
+
+    options = plan.config.learner
+    bundle = {"CPU": options.cpus} | ({"GPU": options.gpus} if options.gpus else {})
+    placement.require([bundle] * options.workers)
+    learner = LearnerGroup(
+        options.workers,
+        learner_spec(plan.config, plan.model, threads=plan.numerics["threads"]),
+        max_new_tokens=plan.config.rollout.max_new_tokens,
+        mismatch_limit=float("inf"),  # a difference is what is looked for here, so it must not stop the step
+    )
+    try:
+        await learner.start()
+        for line in heading(folder, plan, step, learner.numerics):
+            say(line)
+        if plan.checkpoint is not None:
+            await learner.load(plan.checkpoint.absolute())
+        for number in range(plan.first + 1, step + 1):
+            batch = TrainBatch(rollout_log.read(folder.rollouts, number), version=number - 1)
+            found = (await learner.step(batch, plan.logged[number]["policy/lr"])).metrics
+            apart = [name for name in COMPARED if found[name] != plan.logged[number][name]]
+            if number < step and apart:
+                say(f"step {number}, done again, already differs from the log in {', '.join(apart)}")
+        for line in comparison(plan.logged[step], found):
+            say(line)
+    finally:
+        await learner.close()
+
+
+def heading(folder: RunFolder, plan: Plan, step: int, numerics: dict[str, Any]) -> Iterator[str]:
+    since = str(plan.checkpoint) if plan.checkpoint else f"{plan.model}, which the run began with"
+    between = step - 1 - plan.first
+    yield f"step {step} of {folder.path}: weights of {since}" + (f", {between} steps done again" if between else "")
+    for name, value in plan.numerics.items():
+        if numerics.get(name) != value:
+            yield f"{name} was {value} in the run and is {numerics.get(name)} here: last digits may differ"
+
+
+def comparison(logged: dict[str, Any], found: dict[str, float]) -> Iterator[str]:
+    yield f"{'':20}{'logged':>24}{'recomputed':>24}{'difference':>12}"
+    for name in COMPARED:
+        yield f"{name:20}{logged[name]!r:>24}{found[name]!r:>24}{found[name] - logged[name]:>12.3g}"
+    same = all(found[name] == logged[name] for name in COMPARED)
+    yield "the same bits" if same else "not the same bits"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
