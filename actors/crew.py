@@ -15,7 +15,7 @@ from actors.rollout import EngineSpec, Sampling
 from actors.rollout_pool import RolloutPool
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.rl.seeds import completion_seed
-from srm_ray.rl.types import Group, Prompt
+from srm_ray.rl.types import Group, Prompt, TrainBatch
 
 
 class Crew:
@@ -28,6 +28,7 @@ class Crew:
         self, config: GRPOConfig, model: str, *, context: int, stop_token_ids: tuple[int, ...], **classes: Any
     ):
         self.config = config
+        self.asleep = False
         placement.require(bundles(config))
         rollout, learner = config.rollout, config.learner
         nodes = len([node for node in ray.nodes() if node["Alive"]])
@@ -45,6 +46,8 @@ class Crew:
                 seed=config.seed,
                 threads=learner.threads or cores_each(learner.workers),
                 publish_to_nodes=nodes > 1,
+                publish_dtype={"auto": ""}.get(rollout.dtype, rollout.dtype),
+                transport=config.weights.transport,
             ),
             max_new_tokens=rollout.max_new_tokens,
             mismatch_limit=config.weights.mismatch_limit,
@@ -81,9 +84,19 @@ class Crew:
             Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy))
         )
 
+    async def learn(self, batch: TrainBatch, lr: float) -> dict[str, float]:
+        """An optimizer step on the batch; its metrics. Engines that share the GPU sleep until the next push."""
+        if self.config.rollout.sleep:
+            self.asleep = True
+            await self.rollouts.sleep()
+        return await self.learner.step(batch, lr)
+
     async def push_weights(self, version: int) -> float:
         """The learner's weights to every rollout worker, as `version`. Returns the slowest load's seconds."""
         update = await self.learner.publish(version)
+        if self.asleep:
+            await self.rollouts.wake_up()
+            self.asleep = False
         return await self.rollouts.push(update, self.config.weights.push_timeout)
 
 
@@ -121,6 +134,8 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         memory_fraction=options.memory_fraction,
         tensor_parallel=options.tensor_parallel,
         eager=options.eager,
+        sleep=options.sleep,
+        transport=config.weights.transport,
     )
 
 

@@ -11,7 +11,7 @@ import ray
 
 from actors.calls import close_actors, wait
 from actors.learner import Learner, LearnerSpec
-from actors.naming import identity
+from actors.naming import identity, task_name
 from srm_ray.errors import RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, micro_batches
 from srm_ray.rl.loss import step_denominator
@@ -24,6 +24,7 @@ class LearnerGroup:
 
     def __init__(self, count: int, spec: LearnerSpec, *, max_new_tokens: int, mismatch_limit: float):
         self.spec, self.max_new_tokens, self.mismatch_limit = spec, max_new_tokens, mismatch_limit
+        self.version = 0
         options = spec.learner
         remote = ray.remote(Learner)
         self.ranks = [
@@ -65,7 +66,7 @@ class LearnerGroup:
         )
 
     async def _with_old_logprobs(self, parts: list[list[PackedBatch]]) -> list[list[PackedBatch]]:
-        calls = [rank.logprobs.remote(part) for rank, part in zip(self.ranks, parts, strict=True)]
+        calls = [self._call(rank, "logprobs", part) for rank, part in enumerate(parts)]
         found = await self._gather("logprobs", calls)
         return [
             [replace(micro, old_logprobs_C=old) for micro, old in zip(part, olds, strict=True)]
@@ -74,7 +75,7 @@ class LearnerGroup:
 
     async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> dict[str, Any]:
         denominator = self._denominator(groups)
-        calls = [rank.accumulate.remote(part, denominator) for rank, part in zip(self.ranks, parts, strict=True)]
+        calls = [self._call(rank, "accumulate", part, denominator) for rank, part in enumerate(parts)]
         result = _add_ranks(await self._gather("accumulate", calls))
         self._check_mismatch(result["by_worker"])
         return result
@@ -108,7 +109,9 @@ class LearnerGroup:
                 )
 
     async def publish(self, version: int) -> WeightUpdate:
-        return (await self._all("publish", version))[0]
+        update = (await self._all("publish", version))[0]
+        self.version = version
+        return update
 
     async def save(self, folder: Path) -> None:
         await self._all("save", str(folder))
@@ -123,7 +126,11 @@ class LearnerGroup:
         await close_actors(self.ranks)
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
-        return await self._gather(method, [getattr(rank, method).remote(*args) for rank in self.ranks])
+        return await self._gather(method, [self._call(index, method, *args) for index in range(len(self.ranks))])
+
+    def _call(self, rank: int, method: str, *args: Any) -> Any:
+        name = task_name(f"learner-{rank}", self.version, method)
+        return getattr(self.ranks[rank], method).options(name=name).remote(*args)
 
     async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
         """Await one call per rank; a failure or a missed time limit names the rank."""

@@ -43,7 +43,8 @@ class RewardPool:
         index = min(range(len(self.actors)), key=lambda i: (self.outstanding[i], i))
         self.outstanding[index] += 1
         try:
-            rewards = await self.actors[index].score.remote(group)
+            name = f"reward-{index} prompt {group.prompt.index} score"
+            rewards = await self.actors[index].score.options(name=name).remote(group)
         except ray.exceptions.RayError as error:
             raise RunError(f"reward-{index} failed while grading prompt {group.prompt.index}: {error}") from error
         finally:

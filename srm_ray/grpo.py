@@ -71,7 +71,7 @@ async def train(
             keep_rate=keep_rate,
             normalise_std=config.loss.normalise_std,
         )
-        learned = await crew.learner.step(TrainBatch(collected.groups, state.step), learning_rate(config, state.step))
+        learned = await crew.learn(TrainBatch(collected.groups, state.step), learning_rate(config, state.step))
         state.step += 1
         pushing = time.perf_counter()
         await crew.push_weights(state.step)

@@ -31,6 +31,7 @@ class WeightUpdate:
 
     version: 0, 1, ... path: where processes of `node` open the buffer. digest: xxh3 of the buffer, hex.
     specs: layout. data: reference to the same bytes in the object store, for other nodes; or None.
+    handles: where the tensors lie on a GPU, pickled (see `srm_ray.weights.ipc`); then path and digest are empty.
     """
 
     version: int
@@ -39,14 +40,18 @@ class WeightUpdate:
     digest: str
     specs: tuple[TensorSpec, ...]
     data: Any = None
+    handles: bytes = b""
 
 
-def lay_out(parameters: Iterable[tuple[str, Any]]) -> tuple[tuple[TensorSpec, ...], int]:
-    """Specs of named tensors laid end to end, and the buffer's size in bytes."""
+def lay_out(parameters: Iterable[tuple[str, Any]], dtype: str = "") -> tuple[tuple[TensorSpec, ...], int]:
+    """Specs of named tensors laid end to end, each as `dtype` (empty: its own), and the buffer's size in bytes."""
+    import torch
+
     specs, offset = [], 0
     for name, tensor in parameters:
-        nbytes = tensor.numel() * tensor.element_size()
-        specs.append(TensorSpec(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), offset, nbytes))
+        stored = getattr(torch, dtype) if dtype else tensor.dtype
+        nbytes = tensor.numel() * stored.itemsize
+        specs.append(TensorSpec(name, str(stored).removeprefix("torch."), tuple(tensor.shape), offset, nbytes))
         offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
     return tuple(specs), offset
 
@@ -100,15 +105,15 @@ class SharedFile:
 class Publisher:
     """Writes successive versions into two shared files in turn, so that the one being read stays whole."""
 
-    def __init__(self, node: str):
-        self.node = node
+    def __init__(self, node: str, *, dtype: str = ""):
+        self.node, self.dtype = node, dtype
         self.files: list[SharedFile] = []
         self.specs: tuple[TensorSpec, ...] = ()
 
     def publish(self, version: int, parameters: list[tuple[str, Any]]) -> tuple[WeightUpdate, mmap.mmap]:
         """Returns the update (without `data`) and the buffer that holds it."""
         if not self.files:
-            self.specs, nbytes = lay_out(parameters)
+            self.specs, nbytes = lay_out(parameters, self.dtype)
             self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"]
         file = self.files[version % 2]
         write(file.buffer, self.specs, parameters)
