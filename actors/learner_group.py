@@ -113,6 +113,9 @@ class LearnerGroup:
         self.version = version
         return update
 
+    async def ping(self) -> list[dict[str, Any]]:
+        return await self._all("ping")
+
     async def save(self, folder: Path) -> None:
         await self._all("save", str(folder))
 

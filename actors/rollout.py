@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -154,8 +154,11 @@ class RolloutWorker:
         if busy:
             await self.engine.pause_generation(mode="keep", clear_cache=False)
         try:
-            await self.engine.start_weight_update()
-            await self.engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+            # Both are sent at once: the engine takes calls in their order, and each answer takes a while.
+            await asyncio.gather(
+                self.engine.start_weight_update(),
+                self.engine.update_weights(WeightTransferUpdateRequest(update_info=info)),
+            )
             await self.engine.finish_weight_update(str(update.version))
             self._layout = update.specs
         finally:
@@ -172,7 +175,7 @@ class RolloutWorker:
             return ipc.update_info(update.specs, update.handles)
         info: dict[str, Any] = {"path": update.path if update.node == self.node else self._fetch(update)}
         if update.specs != self._layout:  # the engine remembers it
-            info["specs"] = [asdict(spec) for spec in update.specs]
+            info["specs"] = [spec._asdict() for spec in update.specs]
             self._layout = ()
         return info | {"digest": update.digest}
 

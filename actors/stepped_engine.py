@@ -175,21 +175,18 @@ class SteppedEngine:
         await self.collective_rpc("update_weights", kwargs={"update_info": request.update_info})
 
     async def finish_weight_update(self, weight_version: str | None = None) -> None:
-        await self.collective_rpc("finish_weight_update")
-        if weight_version is not None:
-            await self.update_weight_version(weight_version)
+        def finish() -> None:
+            self.engine.collective_rpc("finish_weight_update")
+            if weight_version is not None:
+                self.engine.set_weight_version(weight_version)
+
+        await self._call(finish)
 
     async def update_weight_version(self, new_version: str) -> None:
         await self._call(lambda: self.engine.set_weight_version(new_version))
 
     async def reset_prefix_cache(self) -> bool:
         return await self._call(self.engine.reset_prefix_cache)
-
-    async def sleep(self, level: int = 1) -> None:
-        await self._call(lambda: self.engine.sleep(level))
-
-    async def wake_up(self) -> None:
-        await self._call(self.engine.wake_up)
 
     def shutdown(self) -> None:
         """End the thread after its current step, and the engine with it."""

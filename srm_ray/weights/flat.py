@@ -8,15 +8,19 @@ buffer, so that an engine never loads bytes that are not what the learner wrote.
 import mmap
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+SMALL = 32 << 20  # bytes
 ALIGNMENT = 64  # bytes; every tensor starts on a cache line
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One tensor in the buffer. dtype: torch's name, e.g. "float32". offset, nbytes: bytes."""
+class TensorSpec(NamedTuple):
+    """One tensor in the buffer. dtype: torch's name, e.g. "float32". offset, nbytes: bytes.
+
+    A tuple, since every push pickles one for each tensor of the model.
+    """
 
     name: str
     dtype: str
@@ -58,10 +62,26 @@ def lay_out(parameters: Iterable[tuple[str, Any]], dtype: str = "") -> tuple[tup
 
 def write(buffer: Any, specs: tuple[TensorSpec, ...], parameters: Iterable[tuple[str, Any]]) -> None:
     """Copy named tensors into `buffer` (writable, at least as large as `lay_out` said)."""
-    for (name, tensor), spec in zip(parameters, specs, strict=True):
-        if name != spec.name or tuple(tensor.shape) != spec.shape:
-            raise ValueError(f"expected {spec.name} {spec.shape}, got {name} {tuple(tensor.shape)}")
-        view(buffer, spec).copy_(tensor)
+    with few_threads(len(buffer)):
+        for (name, tensor), spec in zip(parameters, specs, strict=True):
+            if name != spec.name or tuple(tensor.shape) != spec.shape:
+                raise ValueError(f"expected {spec.name} {spec.shape}, got {name} {tuple(tensor.shape)}")
+            view(buffer, spec).copy_(tensor)
+
+
+@contextmanager
+def few_threads(nbytes: int) -> Iterator[None]:
+    """One compute thread for what one copies in a few milliseconds: to wake others takes longer than they save."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if nbytes < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if nbytes < SMALL:
+            torch.set_num_threads(threads)
 
 
 def view(buffer: Any, spec: TensorSpec):
