@@ -1,6 +1,6 @@
 """`vllm.LLM.generate` alone on given prompts and lengths, for `srm_ray.bench`.
 
-Prints "ready", then for each round's number on its standard input that round's tokens/s.
+Prints `READY`, then for each round's number on its standard input `RATE` and that round's tokens/s.
 """
 
 import json
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.rollout import EngineSpec, engine_args, prepare_environment
+
+READY, RATE = "bare engine ready", "bare engine tokens/s"  # lines of vLLM's own may come between
 
 
 def main(path: str) -> None:
@@ -29,13 +31,13 @@ def main(path: str) -> None:
         )
     }  # fmt: skip
     engine = LLM(**chosen)
-    print("ready", flush=True)
+    print(READY, flush=True)
     for line in sys.stdin:
         prompts, params = requests(job, int(line))
         began = time.perf_counter()
         outputs = engine.generate(prompts, params, use_tqdm=False)
         tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
-        print(tokens / (time.perf_counter() - began), flush=True)
+        print(RATE, tokens / (time.perf_counter() - began), flush=True)
 
 
 def requests(job: dict[str, Any], round_: int) -> tuple[list[dict[str, Any]], list[Any]]:

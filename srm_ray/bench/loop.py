@@ -78,6 +78,8 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     """Rounds of the two take turns, so that what else the machine does meets both; the other one waits idle."""
     from dataclasses import asdict
 
+    from actors.bare_engine import RATE, READY
+
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
     ours, bare = [], []
     with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
@@ -91,14 +93,12 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
-            assert process.stdin and process.stdout
-            answers = iter(process.stdout.readline, "")
-            if not any(line.strip() == "ready" for line in answers):
-                raise RuntimeError("bare vLLM did not start")
+            assert process.stdin
+            answer_of(process, READY)
             for round_ in range(ROUNDS):
                 ours.append(await rollout_round(crew, lengths, round_))
                 print(round_, file=process.stdin, flush=True)
-                bare.append(float(next(answers)))
+                bare.append(float(answer_of(process, RATE)))
             process.stdin.close()
     # The first round warms both up.
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
@@ -108,6 +108,14 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
         f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
     )
     return {**result, "rounds": ours, "bare_rounds": bare}
+
+
+def answer_of(process: Any, beginning: str) -> str:
+    """What follows `beginning` in the process's next line that starts so."""
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return line[len(beginning) :]
+    raise RuntimeError("bare vLLM ended")
 
 
 async def rollout_round(crew: Any, lengths: list[int], round_: int) -> float:
