@@ -24,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be"
     )
+    parser.add_argument(
+        "--dtype", default="", help="weights and compute of the engines; default: configs/grpo/tiny.yaml's"
+    )
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options = parser.parse_args(argv)
     if options.only and options.only not in PARTS:
@@ -34,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     if set(wanted) - {"rewards"}:
         from srm_ray.bench import loop
 
-        results |= loop.measure([part for part in wanted if part != "rewards"], options.model)
+        results |= loop.measure([part for part in wanted if part != "rewards"], options.model, options.dtype)
     if "rewards" in wanted:
         from srm_ray.bench import rewards
 

@@ -30,7 +30,7 @@ def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int
     return [max(2, min(limit, round(draw.lognormvariate(0, 0.9) * median))) for _ in range(count)]
 
 
-def measure(parts: list[str], model: str) -> dict[str, Any]:
+def measure(parts: list[str], model: str, dtype: str = "") -> dict[str, Any]:
     """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done."""
     from actors import placement
     from actors.crew import Crew
@@ -38,7 +38,10 @@ def measure(parts: list[str], model: str) -> dict[str, Any]:
     from srm_ray.model.loading import open_model
     from srm_ray.runs.folder import cache_root
 
-    config = build(GRPOConfig, {**read_yaml(config_file("grpo/tiny")), "model": model})
+    recipe = read_yaml(config_file("grpo/tiny"))
+    if dtype:
+        recipe["rollout"]["dtype"] = dtype
+    config = build(GRPOConfig, {**recipe, "model": model})
     placement.connect()
     facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
 
