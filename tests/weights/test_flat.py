@@ -50,7 +50,7 @@ def test_tensors_start_on_cache_lines_and_do_not_overlap():
 def test_round_trip_is_bitwise():
     specs, nbytes = lay_out(parameters())
     buffer = bytearray(nbytes)
-    write(buffer, specs, parameters())
+    assert write(buffer, specs, parameters()) == digest(buffer)
     assert_bitwise(dict(views(buffer, specs)), parameters())
 
 
