@@ -80,11 +80,21 @@ class RolloutWorker:
 
         self.node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
-        self.engine = start_engine(self.spec)
+        self.engine = self.start_engine()
         await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
         await self.engine.update_weight_version("0")
         self._set_state("ready")
         return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began}
+
+    def start_engine(self) -> Any:
+        """AsyncLLM, with its engine in a process of its own; on a CPU the same in this process."""
+        if self.spec.gpus:
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            return AsyncLLM.from_engine_args(engine_args(self.spec))
+        from actors.stepped_engine import SteppedEngine
+
+        return SteppedEngine(engine_args(self.spec))
 
     async def generate(
         self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
@@ -257,17 +267,6 @@ def prepare_environment(spec: EngineSpec) -> None:
         # their log-probabilities; without it a completion does not depend on what else is in flight.
         VLLM_CPU_ATTN_SPLIT_KV="0",
     )
-
-
-def start_engine(spec: EngineSpec) -> Any:
-    """AsyncLLM, with its engine in a process of its own; on a CPU the same in this process."""
-    if spec.gpus:
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        return AsyncLLM.from_engine_args(engine_args(spec))
-    from actors.stepped_engine import SteppedEngine
-
-    return SteppedEngine(engine_args(spec))
 
 
 def engine_args(spec: EngineSpec) -> Any:

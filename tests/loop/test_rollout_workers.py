@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from actors.rollout import RolloutWorker, engine_args
 from actors.rollout_pool import RolloutPool
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
@@ -28,12 +29,24 @@ def sample(loop, pool):
     return loop.run(all_at_once())
 
 
+class EitherWorker(RolloutWorker):
+    """The second of two runs AsyncLLM, as workers with GPUs do."""
+
+    def start_engine(self):
+        if self.name == "rollout-0":
+            return super().start_engine()
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        return AsyncLLM.from_engine_args(engine_args(self.spec))
+
+
 @pytest.mark.timeout(600)
 def test_two_workers_sample_what_one_samples_bit_for_bit(loop):
-    """With pushed weights, and with half the threads each."""
+    """With pushed weights, with half the threads each, and whatever steps the engine."""
     loop.version = getattr(loop, "version", 0) + 1
     update = loop.run(loop.crew.learner.publish(loop.version))
-    pool = RolloutPool(2, replace(loop.crew.rollouts.spec, threads=1), cpus=0.5)
+    spec = replace(loop.crew.rollouts.spec, threads=1)
+    pool = RolloutPool(2, spec, cpus=0.5, worker_class=EitherWorker)
     try:
         loop.run(pool.start(600))
         loop.run(loop.crew.rollouts.push(update, timeout=60))
