@@ -153,11 +153,17 @@ class SteppedEngine:
     async def abort(self, request_id: str) -> None:
         await self._call(lambda: self._abort(request_id))
 
-    async def pause_generation(self, *, mode: str = "keep", clear_cache: bool = False) -> None:
-        """No step until `resume_generation`; requests stay where they are."""
-        if mode != "keep" or clear_cache:
-            raise ValueError(f"only mode 'keep' without clear_cache is needed here (got {mode!r}, {clear_cache})")
-        await self._call(lambda: setattr(self, "paused", True))
+    async def pause_generation(self, *, mode: str, clear_cache: bool = True) -> None:
+        """No step until `resume_generation`; requests stay where they are (mode "keep", the only one here)."""
+        if mode != "keep":
+            raise ValueError(f"pause_generation: mode must be 'keep' (got {mode!r})")
+
+        def pause() -> None:
+            self.paused = True
+            if clear_cache:
+                self.engine.reset_prefix_cache()
+
+        await self._call(pause)
 
     async def resume_generation(self) -> None:
         await self._call(lambda: setattr(self, "paused", False))
