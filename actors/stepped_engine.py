@@ -55,10 +55,6 @@ class SteppedEngine:
         if error is not None:
             raise error
 
-    @classmethod
-    def from_engine_args(cls, args: Any) -> "SteppedEngine":
-        return cls(args)
-
     # The engine's thread
 
     def _run(self, args: Any, started: "queue.SimpleQueue[BaseException | None]") -> None:
@@ -149,9 +145,6 @@ class SteppedEngine:
     def _abort(self, request_id: str) -> None:
         if self.waiting.pop(request_id, None):
             self.engine.abort_request([request_id])
-
-    async def abort(self, request_id: str) -> None:
-        await self._call(lambda: self._abort(request_id))
 
     async def pause_generation(self, *, mode: str, clear_cache: bool = True) -> None:
         """No step until `resume_generation`; requests stay where they are (mode "keep", the only one here)."""
