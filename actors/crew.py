@@ -15,7 +15,7 @@ from actors.rollout_pool import RolloutPool
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.seeds import completion_seed
-from srm_ray.rl.types import Group, Prompt
+from srm_ray.rl.types import Group, Learned, Prompt, TrainBatch
 
 
 class Crew:
@@ -37,6 +37,7 @@ class Crew:
         **classes: Any,
     ):
         self.config = config
+        self.asleep = False
         placement.require(bundles(config))
         rollout, learner, recovery = config.rollout, config.learner, config.recovery
         self.events = events
@@ -96,9 +97,19 @@ class Crew:
             Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy))
         )
 
+    async def learn(self, batch: TrainBatch, lr: float) -> Learned:
+        """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
+        if self.config.rollout.sleep:
+            self.asleep = True
+            await self.rollouts.sleep()
+        return await self.learner.step(batch, lr)
+
     async def push_weights(self, version: int) -> float:
         """The learner's weights to every rollout worker, as `version`. Returns the slowest load's seconds."""
         update = await self.learner.publish(version, elsewhere=bool(self.rollouts.nodes() - {self.learner.node}))
+        if self.asleep:
+            await self.rollouts.wake_up()
+            self.asleep = False
         try:
             return await self.rollouts.push(update, self.config.weights.push_timeout)
         except RunError:
@@ -168,6 +179,8 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         tensor_parallel=options.tensor_parallel,
         eager=options.eager,
         recompute_cache=options.cache_on_update == "recompute",
+        sleep=options.sleep,
+        transport=config.weights.transport,
     )
 
 
@@ -181,6 +194,8 @@ def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) 
         temperature=config.rollout.temperature,
         seed=config.seed,
         threads=threads or options.threads or cores_each(options.workers),
+        publish_dtype={"auto": ""}.get(config.rollout.dtype, config.rollout.dtype),
+        transport=config.weights.transport,
     )
 
 

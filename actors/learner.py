@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from actors.deepspeed_ops import no_compiled_collectives
-from actors.naming import show_status
+from actors.naming import STARTING, describe, show_status
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.weights.flat import Publisher, WeightUpdate
@@ -27,7 +27,10 @@ from srm_ray.weights.flat import Publisher, WeightUpdate
 
 @dataclass(frozen=True, slots=True)
 class LearnerSpec:
-    """model: Hugging Face folder or hub name. temperature: the sampler's. threads: of one rank."""
+    """model: Hugging Face folder or hub name. temperature: the sampler's. threads: of one rank.
+
+    publish_dtype: of published weights, torch's name; empty: that of the learner's own. transport: "pull" or "ipc".
+    """
 
     model: str
     learner: LearnerConfig
@@ -35,6 +38,8 @@ class LearnerSpec:
     temperature: float
     seed: int
     threads: int
+    publish_dtype: str = ""
+    transport: str = "pull"
 
 
 class Learner:
@@ -44,11 +49,11 @@ class Learner:
         self.rank, self.world_size, self.spec = rank, world_size, spec
         self.name = f"learner-{rank}"
         self.version = 0
-        self.state = "starting"
+        self.state = STARTING
         self.publisher: Publisher | None = None
 
     def __repr__(self) -> str:
-        return f"Learner({self.name}, version {self.version}, {self.state})"
+        return describe("Learner", self.name, self.version, self.state)
 
     def address(self) -> tuple[str, int]:
         """Where the ranks meet: this actor's host and a free port."""
@@ -277,10 +282,22 @@ class Learner:
 
         began = self._set_state("publishing weights")
         parameters = list(self.module.model.named_parameters())
+        if 0 < self.spec.learner.gpus < 1:
+            import torch
+
+            torch.cuda.empty_cache()  # what the step used is the engine's now
+        if self.spec.transport == "ipc":
+            from srm_ray.weights import ipc
+
+            update = ipc.share(version, [(n, p.detach()) for n, p in parameters])
+            self.version = version
+            self._set_state("ready", began)
+            return update
         with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
             if self.rank == 0:
                 if self.publisher is None:
-                    self.publisher = Publisher(ray.get_runtime_context().get_node_id())
+                    node = ray.get_runtime_context().get_node_id()
+                    self.publisher = Publisher(node, dtype=self.spec.publish_dtype)
                 update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
         self.version = version
         if self.rank:
@@ -341,7 +358,7 @@ class Learner:
 
     def _set_state(self, state: str, began: float | None = None) -> float:
         self.state = state
-        show_status(self, f"{self.name} version {self.version} {state}")
+        show_status(self, self.name, self.version, state)
         return time.perf_counter()
 
 

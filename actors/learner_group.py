@@ -14,7 +14,7 @@ import ray
 
 from actors.calls import cause, close_actors, end_process, wait
 from actors.learner import Learner, LearnerSpec
-from actors.naming import identity
+from actors.naming import identity, task_name
 from actors.recovery import Budget
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
@@ -50,6 +50,7 @@ class LearnerGroup:
         self.max_new_tokens, self.mismatch_limit, self.fresh_only = max_new_tokens, mismatch_limit, fresh_only
         recovery = recovery or RecoveryConfig()
         self.budget, self.ping_every = Budget("learner", recovery), recovery.ping_every
+        self.version = 0
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
         self._spawn()
@@ -120,7 +121,7 @@ class LearnerGroup:
         )
 
     async def _with_old_logprobs(self, parts: list[list[PackedBatch]]) -> list[list[PackedBatch]]:
-        calls = [rank.logprobs.remote(part) for rank, part in zip(self.ranks, parts, strict=True)]
+        calls = [self._call(rank, "logprobs", part) for rank, part in enumerate(parts)]
         found = await self._gather("logprobs", calls)
         return [
             [replace(micro, old_logprobs_C=old) for micro, old in zip(part, olds, strict=True)]
@@ -129,7 +130,7 @@ class LearnerGroup:
 
     async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> dict[str, Any]:
         denominator = self._denominator(groups)
-        calls = [rank.accumulate.remote(part, denominator) for rank, part in zip(self.ranks, parts, strict=True)]
+        calls = [self._call(rank, "accumulate", part, denominator) for rank, part in enumerate(parts)]
         result = _add_ranks(await self._gather("accumulate", calls))
         self._check_mismatch(result["by_worker"])
         return result
@@ -164,7 +165,9 @@ class LearnerGroup:
 
     async def publish(self, version: int, *, elsewhere: bool = False) -> WeightUpdate:
         """The current weights as `version`. elsewhere: for workers on other nodes too."""
-        return (await self._all("publish", version, elsewhere))[0]
+        update = (await self._all("publish", version, elsewhere))[0]
+        self.version = version
+        return update
 
     async def check(self) -> None:
         """Raises LearnerLost where a rank does not answer."""
@@ -198,6 +201,9 @@ class LearnerGroup:
         """Where the weights are published."""
         return self.facts[0]["node"] if self.facts else ""
 
+    async def ping(self) -> list[dict[str, Any]]:
+        return await self._all("ping")
+
     async def save(self, folder: Path) -> None:
         await self._all("save", str(folder))
 
@@ -212,7 +218,11 @@ class LearnerGroup:
         await self._end()
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
-        return await self._gather(method, [getattr(rank, method).remote(*args) for rank in self.ranks])
+        return await self._gather(method, [self._call(index, method, *args) for index in range(len(self.ranks))])
+
+    def _call(self, rank: int, method: str, *args: Any) -> Any:
+        name = task_name(f"learner-{rank}", self.version, method)
+        return getattr(self.ranks[rank], method).options(name=name).remote(*args)
 
     async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
         """Await one call per rank; a failure or a missed time limit names the rank."""

@@ -62,7 +62,8 @@ class RewardPool:
         while True:
             async with self.pool.lend(1) as member:
                 try:
-                    rewards = await member.actor.score.remote(group)
+                    name = f"{member.name} prompt {group.prompt.index} score"
+                    rewards = await member.actor.score.options(name=name).remote(group)
                     return replace(group, rewards=tuple(rewards))
                 except ray.exceptions.RayError as error:
                     why = f"failed while grading prompt {group.prompt.index}: {cause(error)}"

@@ -1,7 +1,7 @@
 """RolloutWorker: one vLLM engine in one Ray actor. Prompt in, G completions out.
 
-    driver --prompt, seeds--> RolloutWorker --requests--> AsyncLLM (engine in a process of its own)
-    driver --WeightUpdate---> RolloutWorker --pause, load, resume--> AsyncLLM
+    driver --prompt, seeds--> RolloutWorker --requests--> vLLM (GPU: AsyncLLM; CPU: actors/stepped_engine.py)
+    driver --WeightUpdate---> RolloutWorker --pause, load, resume--> vLLM
 
 Each completion is a request of its own with its own seed: vLLM's prefix cache shares the prompt, the
 engine's batch stays full, and a completion's tokens do not depend on what else is in flight.
@@ -11,15 +11,16 @@ import asyncio
 import itertools
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from actors.naming import show_status
+from actors.naming import STARTING, describe, show_status
 from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
-from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
+from srm_ray.weights import ipc
+from srm_ray.weights.flat import SharedFile, TensorSpec, WeightUpdate, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class EngineSpec:
     tensor_parallel: int = 1
     eager: bool = True
     recompute_cache: bool = False
+    sleep: bool = False
+    transport: str = "pull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class RolloutWorker:
         self.name = f"rollout-{index}"
         self.spec = spec
         self.version = 0
-        self.state = "starting"
+        self.state = STARTING
         self.in_flight = 0
         self.engine: Any = None
         self.pulled: SharedFile | None = None  # weights that came from another node
@@ -70,9 +73,10 @@ class RolloutWorker:
         self.leaving = False
         self._request_numbers = itertools.count()
         self._loading = asyncio.Lock()
+        self._layout: tuple[TensorSpec, ...] = ()  # of the weights that the engine loaded last
 
     def __repr__(self) -> str:
-        return f"RolloutWorker({self.name}, version {self.version}, {self.state})"
+        return describe("RolloutWorker", self.name, self.version, self.state)
 
     async def start(self) -> dict[str, Any]:
         """Start the engine: 20 to 60 s. Returns facts for the log."""
@@ -81,15 +85,24 @@ class RolloutWorker:
         import ray
         from transformers import AutoTokenizer
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
-        from vllm.v1.engine.async_llm import AsyncLLM
 
         self.node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
-        self.engine = AsyncLLM.from_engine_args(engine_args(self.spec))
+        self.engine = self.start_engine()
         await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
         await self.engine.update_weight_version("0")
         self._set_state("ready")
         return {"worker": self.name, "pid": os.getpid(), "node": self.node, "seconds": time.time() - began}
+
+    def start_engine(self) -> Any:
+        """AsyncLLM, with its engine in a process of its own; on a CPU the same in this process."""
+        if self.spec.gpus:
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            return AsyncLLM.from_engine_args(engine_args(self.spec))
+        from actors.stepped_engine import SteppedEngine
+
+        return SteppedEngine(engine_args(self.spec))
 
     async def generate(
         self,
@@ -184,16 +197,17 @@ class RolloutWorker:
         began = time.perf_counter()
         busy = self.in_flight > 0
         self._set_state("loading weights")
-        path = update.path if update.node == self.node else self._fetch(update)
-        if not os.path.exists(path):
-            raise WeightsGoneError(f"weights of version {update.version} are gone with the learner that published them")
+        info = self._update_info(update)
         if busy:
             await self.engine.pause_generation(mode="keep", clear_cache=False)
         try:
-            info = {"path": path, "digest": update.digest, "specs": [asdict(spec) for spec in update.specs]}
-            await self.engine.start_weight_update()
-            await self.engine.update_weights(WeightTransferUpdateRequest(update_info=info))
+            # Both are sent at once: the engine takes calls in their order, and each answer takes a while.
+            await asyncio.gather(
+                self.engine.start_weight_update(),
+                self.engine.update_weights(WeightTransferUpdateRequest(update_info=info)),
+            )
             await self.engine.finish_weight_update(str(update.version))
+            self._layout = update.specs
             if self.spec.recompute_cache or not busy:
                 await self.engine.reset_prefix_cache(reset_running_requests=busy)
         finally:
@@ -202,6 +216,32 @@ class RolloutWorker:
         self.version = update.version
         self._set_state("generating" if self.in_flight else "ready")
         return time.perf_counter() - began
+
+    def _update_info(self, update: WeightUpdate) -> dict[str, Any]:
+        """What the engine's transport is told of an update."""
+        if update.handles:
+            return ipc.update_info(update.specs, update.handles)
+        path = update.path if update.node == self.node else self._fetch(update)
+        if not os.path.exists(path):
+            raise WeightsGoneError(f"weights of version {update.version} are gone with the learner that published them")
+        info: dict[str, Any] = {"path": path}
+        if update.specs != self._layout:  # the engine remembers it
+            info["specs"] = [spec._asdict() for spec in update.specs]
+            self._layout = ()
+        return info | {"digest": update.digest}
+
+    async def loads_in_place(self) -> bool:
+        """Whether the next push takes the short way (see actors/in_place.py)."""
+        return all(await self.engine.collective_rpc("loads_in_place"))
+
+    async def sleep(self) -> None:
+        """Give the GPU's memory back: weights go to CPU memory, the KV cache is gone."""
+        await self.engine.sleep(level=1)
+        self._set_state("asleep")
+
+    async def wake_up(self) -> None:
+        await self.engine.wake_up()
+        self._set_state("ready")
 
     def _fetch(self, update: WeightUpdate) -> str:
         """The buffer from another node, copied to shared memory on this one."""
@@ -248,7 +288,7 @@ class RolloutWorker:
 
     def _set_state(self, state: str) -> None:
         self.state = state
-        show_status(self, f"{self.name} version {self.version} {state}")
+        show_status(self, self.name, self.version, state)
 
 
 def nothing_yet(seed: int, worker: str) -> Completion:
@@ -281,12 +321,15 @@ def prepare_environment(spec: EngineSpec) -> None:
     """Set before vLLM is imported here and in the engine process that it starts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    if spec.transport == "ipc":
+        # Handles of GPU memory travel pickled, between processes of one run on one machine.
+        os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
     if spec.gpus:
         return
     threads = str(spec.threads)
     os.environ.update(
         OMP_NUM_THREADS=threads,
-        # The worker runs inside the engine process: one process and one hop fewer than the default.
+        # The engine runs inside this process: see actors/stepped_engine.py.
         VLLM_ENABLE_V1_MULTIPROCESSING="0",
         # vLLM compiles its sampler's helpers on first use; on a CPU that takes 20 s and gains nothing.
         TORCHDYNAMO_DISABLE="1",
@@ -311,15 +354,17 @@ def engine_args(spec: EngineSpec) -> Any:
         "seed": spec.seed,
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
-        "weight_transfer_config": WeightTransferConfig(backend="pull"),
-        "worker_extension_cls": "actors.weight_pull.PullExtension",
+        "weight_transfer_config": WeightTransferConfig(backend=spec.transport),
     }
+    if spec.transport == "pull":
+        shared["worker_extension_cls"] = "actors.weight_pull.PullExtension"
     if spec.gpus:
         return AsyncEngineArgs(
             **shared,
             gpu_memory_utilization=spec.memory_fraction,
             tensor_parallel_size=spec.tensor_parallel,
             enforce_eager=spec.eager,
+            enable_sleep_mode=spec.sleep,
         )
     return AsyncEngineArgs(
         **shared,

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from actors.calls import cause, named, wait
-from actors.naming import identity
+from actors.naming import identity, task_name
 from actors.pool import Events, Member, Pool
 from actors.rollout import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
 from srm_ray.config.grpo import RecoveryConfig
@@ -21,6 +21,7 @@ from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 
 ATTEMPTS = 4  # workers that may die over one group before it is taken for the cause
+SLEEP_TIMEOUT = 120.0  # seconds, to move an engine's weights between GPU and CPU memory
 
 
 class RolloutPool:
@@ -59,6 +60,7 @@ class RolloutPool:
         )
         self.current: WeightUpdate | None = None
         self.mean_length = spec.max_model_len / 2
+        self.version = 0
         self._loading = asyncio.Lock()  # a worker joins before a push or after it, not in its middle
 
     async def start(self) -> list[dict[str, Any]]:
@@ -119,7 +121,7 @@ class RolloutPool:
         deaths: list[str] = []
         while True:
             async with self.pool.lend(len(seeds) * (len(prompt_ids) + self.mean_length)) as member:
-                call = member.actor.generate.remote(prompt_ids, seeds, sampling, begun)
+                call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun)
                 try:
                     found = tuple(await call)
                 except asyncio.CancelledError:
@@ -159,15 +161,17 @@ class RolloutPool:
         async with self._loading:
             self.current = update
             await asyncio.gather(*(self._push(member, update, timeout) for member in self.pool.serving()))
+            self.version = update.version
         return time.perf_counter() - began
 
     async def _push(self, member: Member, update: WeightUpdate, timeout: float) -> None:
+        what = f"load weights of version {update.version}"
         try:
-            await asyncio.wait_for(wait(member.actor.load_weights.remote(update)), timeout)
+            await asyncio.wait_for(wait(self._call(member, "load_weights", what, update)), timeout)
         except TimeoutError:
-            self.pool.lost(member, f"did not load weights of version {update.version} within {timeout:g} s")
+            self.pool.lost(member, f"did not {what} within {timeout:g} s")
         except ray.exceptions.RayError as error:
-            why = f"could not load weights of version {update.version}: {cause(error)}"
+            why = f"could not {what}: {cause(error)}"
             if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
                 raise RunError(f"{member.name} {why}") from error
             self.pool.lost(member, why)
@@ -180,8 +184,29 @@ class RolloutPool:
         """Nodes of the workers that serve, and of those that are about to."""
         return {member.facts["node"] for member in self.members if member.facts.get("node")}
 
+    # The rest
+
+    async def sleep(self) -> None:
+        """Every engine gives its GPU memory back until `wake_up`."""
+        await self._each(SLEEP_TIMEOUT, "go to sleep", "sleep")
+
+    async def wake_up(self) -> None:
+        await self._each(SLEEP_TIMEOUT, "wake up", "wake_up")
+
     async def ping(self) -> list[dict[str, Any]]:
-        calls = [named(m.actor.ping.remote(), who=m.name, what="answer", timeout=30) for m in self.pool.serving()]
+        return await self._each(30, "answer", "ping")
+
+    def _call(self, member: Member, method: str, what: str, *args: Any) -> Any:
+        """A call named so that Ray's lists of tasks say who does what at which weights."""
+        name = task_name(member.name, self.version, what)
+        return getattr(member.actor, method).options(name=name).remote(*args)
+
+    async def _each(self, timeout: float, what: str, method: str) -> list[Any]:
+        """Call a method of every serving worker; a failure or a missed time limit names the worker."""
+        calls = [
+            named(self._call(member, method, what), who=member.name, what=what, timeout=timeout)
+            for member in self.pool.serving()
+        ]
         return list(await asyncio.gather(*calls))
 
 

@@ -9,7 +9,7 @@ import mmap
 import multiprocessing
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vllm.distributed.weight_transfer.base import (
@@ -19,6 +19,7 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
+from actors import in_place
 from srm_ray.weights.flat import TensorSpec, digest, views
 
 NAME = "pull"
@@ -31,55 +32,86 @@ class PullInitInfo(WeightTransferInitInfo):
 
 @dataclass
 class PullUpdateInfo(WeightTransferUpdateInfo):
-    """path: file with the flat buffer. digest: what its bytes must hash to. specs: layout, as dicts."""
+    """path: file with the flat buffer. digest: what its bytes must hash to. specs: layout; None: as before."""
 
     path: str
     digest: str
-    specs: list[dict[str, Any]] = field(default_factory=list)
+    specs: list[dict[str, Any]] | None = None
 
 
 class PullEngine(WeightTransferEngine[PullInitInfo, PullUpdateInfo]):
-    """Loads weights from a memory-mapped flat buffer. Raises ValueError where the digest differs."""
+    """Loads weights from a memory-mapped flat buffer. Raises ValueError, nothing loaded, where the digest differs.
+
+    The first load of a layout goes through vLLM's loader; later ones straight into the layers, where
+    `actors.in_place` has a plan that agrees with it.
+    """
 
     init_info_cls = PullInitInfo
     update_info_cls = PullUpdateInfo
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.mapped: dict[tuple[int, int], mmap.mmap] = {}
+        self.specs: list[TensorSpec] = []
+        self.plan: list[in_place.Target] | None = None
 
     def init_transfer_engine(self, init_info: PullInitInfo) -> None:
         pass
 
     def start_weight_update(self) -> None:
-        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
-
-        initialize_layerwise_reload(self.model)
+        """Nothing: which way the weights go in is known with their layout."""
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         self.receive_weights(self.parse_update_info(update_info))
 
     def receive_weights(self, update_info: PullUpdateInfo) -> None:
-        descriptor = os.open(update_info.path, os.O_RDONLY)
-        try:
-            # Private and writable: torch refuses read-only memory; nothing is written, so nothing is copied.
-            buffer = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        finally:
-            os.close(descriptor)
+        buffer = self._map(update_info.path)
         found = digest(buffer)
         if found != update_info.digest:
             raise ValueError(f"weights are corrupt: digest {found}, the learner wrote {update_info.digest}")
-        specs = [TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in update_info.specs]
-        self.model.load_weights(views(buffer, specs))
+        if update_info.specs is not None:
+            self.specs = [TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in update_info.specs]
+            self.plan = None
+            self._reload(buffer)
+            plan = in_place.make_plan(self.model, self.specs)
+            if plan and in_place.agrees(plan, buffer, self.model_config.dtype):
+                self.plan = plan
+        elif self.plan is None:
+            self._reload(buffer)
+        else:
+            in_place.load(self.plan, buffer, self.model_config.dtype)
+        pack_tied_heads(self.model)
+
+    def _reload(self, buffer: mmap.mmap) -> None:
+        """vLLM's own way: right for every model, and slow."""
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+        initialize_layerwise_reload(self.model)
+        self.model.load_weights(views(buffer, self.specs))
+        finalize_layerwise_reload(self.model, self.model_config)
+
+    def _map(self, path: str) -> mmap.mmap:
+        """The file's memory. The learner writes two files in turn: both stay mapped."""
+        descriptor = os.open(path, os.O_RDWR)  # torch wants memory that it may write
+        try:
+            facts = os.fstat(descriptor)
+            key = (facts.st_dev, facts.st_ino)
+            if key not in self.mapped:
+                self.mapped = dict(list(self.mapped.items())[-1:])
+                self.mapped[key] = mmap.mmap(descriptor, 0)
+            return self.mapped[key]
+        finally:
+            os.close(descriptor)
 
     def finish_weight_update(self) -> None:
-        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
-
-        finalize_layerwise_reload(self.model, self.model_config)
-        refresh_tied_heads(self.model)
+        """Nothing: `receive_weights` leaves the model whole."""
 
     def shutdown(self) -> None:
-        pass
+        self.mapped.clear()
 
 
-def refresh_tied_heads(model: Any) -> None:
-    """Repack output heads that share the embedding's weights.
+def pack_tied_heads(model: Any) -> None:
+    """Pack anew output heads that share the embedding's weights.
 
     On a CPU vLLM multiplies by a packed copy of the weights. A reload packs the embedding anew but not a
     head tied to it, which would go on with the old copy (vLLM 0.32).
@@ -96,7 +128,12 @@ if NAME not in WeightTransferEngineFactory._registry:
 
 
 class PullExtension:
-    """Mixed into vLLM's worker; importing this module is all that is asked of it."""
+    """Mixed into vLLM's worker, so that this module is imported there."""
+
+    weight_transfer_engine: PullEngine
+
+    def loads_in_place(self) -> bool:
+        return self.weight_transfer_engine.plan is not None
 
 
 def end_with_parent() -> None:

@@ -68,7 +68,7 @@ async def train(
 
     source = groups_of(config, crew, stream, state, watch)
     progress = Progress(config.steps)
-    learn, push = watch.calls("learner", crew.learner.step), watch.calls("weight push", crew.push_weights)
+    learn, push = watch.calls("learner", crew.learn), watch.calls("weight push", crew.push_weights)
     try:
         while state.step < config.steps:
             began = time.perf_counter()

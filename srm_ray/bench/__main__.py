@@ -26,6 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be"
     )
+    parser.add_argument(
+        "--dtype", default="", help="weights and compute of the engines; default: configs/grpo/tiny.yaml's"
+    )
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options = parser.parse_args(argv)
     if options.only and options.only not in PARTS:
@@ -36,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     if set(wanted) - {"rewards", "fleet"}:
         from srm_ray.bench import loop
 
-        results |= loop.measure([part for part in wanted if part not in ("rewards", "fleet")], options.model)
+        parts = [part for part in wanted if part not in ("rewards", "fleet")]
+        results |= loop.measure(parts, options.model, options.dtype)
     if "fleet" in wanted:
         from srm_ray.bench import fleet
 

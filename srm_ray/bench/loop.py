@@ -21,7 +21,7 @@ from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
 
-GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 5
+GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 7
 
 
 def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int]:
@@ -30,7 +30,7 @@ def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int
     return [max(2, min(limit, round(draw.lognormvariate(0, 0.9) * median))) for _ in range(count)]
 
 
-def measure(parts: list[str], model: str) -> dict[str, Any]:
+def measure(parts: list[str], model: str, dtype: str = "") -> dict[str, Any]:
     """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done."""
     from actors import placement
     from actors.crew import Crew
@@ -38,7 +38,10 @@ def measure(parts: list[str], model: str) -> dict[str, Any]:
     from srm_ray.model.loading import open_model
     from srm_ray.runs.folder import cache_root
 
-    config = build(GRPOConfig, {**read_yaml(config_file("grpo/tiny")), "model": model})
+    recipe = read_yaml(config_file("grpo/tiny"))
+    if dtype:
+        recipe["rollout"]["dtype"] = dtype
+    config = build(GRPOConfig, {**recipe, "model": model})
     placement.connect()
     facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
 
@@ -79,46 +82,66 @@ def prompt_ids(index: int) -> tuple[int, ...]:
 
 
 async def rollout(crew: Any, model: str) -> dict[str, Any]:
-    """Both sides run alternately would be fairer still, but two engines at once would share the cores."""
+    """Rounds of the two take turns, so that what else the machine does meets both; the other one waits idle."""
     from dataclasses import asdict
 
-    from actors.rollout import Sampling
+    from actors.bare_engine import RATE, READY
 
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
-    ours = []
-    for round_ in range(ROUNDS):
-        began = time.perf_counter()
-        groups = await asyncio.gather(
-            *(
-                crew.rollouts.generate(
-                    prompt_ids(index),
-                    tuple(1000 * round_ + 8 * index + sample for sample in range(GROUP_SIZE)),
-                    Sampling(1.0, length, ignore_eos=True),
-                )
-                for index, length in enumerate(lengths)
-            )
-        )
-        tokens = sum(len(completion.token_ids) for group in groups for completion in group)
-        ours.append(tokens / (time.perf_counter() - began))
+    ours, bare = [], []
     with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
         prompts = [prompt_ids(index) for index in range(GROUPS)]
-        work = {"spec": asdict(crew.rollouts.spec), "prompts": prompts, "lengths": lengths}
-        json.dump({**work, "group_size": GROUP_SIZE, "rounds": ROUNDS}, job)
+        spec = asdict(crew.rollouts.spec)
+        json.dump({"spec": spec, "prompts": prompts, "lengths": lengths, "group_size": GROUP_SIZE}, job)
         job.flush()
-        done = subprocess.run(
-            [sys.executable, "-m", "actors.bare_engine", job.name], capture_output=True, text=True, check=False
-        )
-    if done.returncode:
-        raise RuntimeError(f"bare vLLM failed: {done.stderr[-2000:]}")
-    bare = json.loads(done.stdout.strip().splitlines()[-1])
+        with subprocess.Popen(
+            [sys.executable, "-m", "actors.bare_engine", job.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin
+            answer_of(process, READY)
+            for round_ in range(ROUNDS):
+                ours.append(await rollout_round(crew, lengths, round_))
+                print(round_, file=process.stdin, flush=True)
+                bare.append(float(answer_of(process, RATE)))
+            process.stdin.close()
     # The first round warms both up.
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
-    result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
+    result["ratio"] = median([mine / other for mine, other in zip(ours[1:], bare[1:], strict=True)])
     print(
         f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM "
         f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
     )
-    return result
+    return {**result, "rounds": ours, "bare_rounds": bare}
+
+
+def answer_of(process: Any, beginning: str) -> str:
+    """What follows `beginning` in the process's next line that starts so."""
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return line[len(beginning) :]
+    raise RuntimeError("bare vLLM ended")
+
+
+async def rollout_round(crew: Any, lengths: list[int], round_: int) -> float:
+    """Tokens/s of one completion of each length for each prompt and sample, by way of the rollout pool."""
+    from actors.rollout import Sampling
+
+    began = time.perf_counter()
+    groups = await asyncio.gather(
+        *(
+            crew.rollouts.generate(
+                prompt_ids(index),
+                tuple(1000 * round_ + 8 * index + sample for sample in range(GROUP_SIZE)),
+                Sampling(1.0, length, ignore_eos=True),
+            )
+            for index, length in enumerate(lengths)
+        )
+    )
+    tokens = sum(len(completion.token_ids) for group in groups for completion in group)
+    return tokens / (time.perf_counter() - began)
 
 
 # Learner
@@ -221,30 +244,40 @@ class BareLearner:
 
 
 async def push(crew: Any) -> dict[str, Any]:
-    """Publish and load on an idle worker, against copying the same bytes once."""
-    pushes, publishes, copies = [], [], []
-    for version in range(1, 2 * ROUNDS + 2):
+    """Publish and load on an idle worker, beside copying the same bytes once and beside two calls that do nothing.
+
+    The copy is numpy's, one thread, between two arrays that are in memory already. The first two pushes are left
+    out: the first goes through vLLM's loader, and each maps one of the two buffers.
+    """
+    pushes, publishes, copies, calls = [], [], [], []
+    for version in range(1, 3 * ROUNDS):
         began = time.perf_counter()
         update = await crew.learner.publish(version)
         published = time.perf_counter()
-        await crew.rollouts.push(update, 60)
+        await crew.rollouts.push(update, 600)
         pushes.append(time.perf_counter() - began)
         publishes.append(published - began)
-        source = np.ones(sum(spec.nbytes for spec in update.specs), np.uint8)
-        target = np.zeros_like(source)
+        if version == 1:
+            source = np.ones(sum(spec.nbytes for spec in update.specs), np.uint8)
+            target = source.copy()
         began = time.perf_counter()
         target[:] = source
         copies.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        await crew.learner.ping()
+        await crew.rollouts.ping()
+        calls.append(time.perf_counter() - began)
     result = {
         "bytes": len(source),
-        "push_s": median(pushes[1:]),
-        "publish_s": median(publishes[1:]),
-        "copy_s": median(copies[1:]),
+        "push_s": median(pushes[2:]),
+        "publish_s": median(publishes[2:]),
+        "copy_s": median(copies),
+        "two_calls_s": median(calls),
     }
     result["ratio"] = result["push_s"] / result["copy_s"]
     print(
         f"push      {1e3 * result['push_s']:.1f} ms for {result['bytes'] / 1e6:.1f} MB, a memory copy "
-        f"{1e3 * result['copy_s']:.1f} ms: {result['ratio']:.1f}"
+        f"{1e3 * result['copy_s']:.1f} ms: {result['ratio']:.1f} (two empty calls {1e3 * result['two_calls_s']:.1f} ms)"
     )
     return result
 

@@ -67,6 +67,9 @@ class RolloutConfig(Section):
     cache_on_update: Literal["keep", "recompute"] = Field(
         "keep", description="KV cache of requests that go on across a weight update"
     )
+    sleep: bool = Field(
+        False, description="leave the GPU to the learner while it learns: weights to CPU memory, KV cache given up"
+    )
     start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
 
 
@@ -161,6 +164,10 @@ class LearnerConfig(Section):
 class WeightsConfig(Section):
     """The push of weights to the rollout workers, and how it is proved."""
 
+    transport: Literal["pull", "ipc"] = Field(
+        "pull",
+        description="pull: a buffer in shared memory, anywhere; ipc: CUDA IPC, learner and engine on one card",
+    )
     push_timeout: float = Field(120, gt=0, description="seconds after which a push fails and names the worker")
     mismatch_limit: float = Field(
         0.1, gt=0, description="mean absolute log-probability difference of rollout and learner at which the run stops"
@@ -230,6 +237,21 @@ class GRPOConfig(StageConfig):
             raise ValueError(
                 f"data.path and data.name exclude each other (got {self.data.path!r} and {self.data.name!r})"
             )
+        if self.rollout.sleep and not self.rollout.gpus:
+            raise ValueError(f"rollout.sleep true frees a GPU's memory (got rollout.gpus {self.rollout.gpus:g})")
+        if self.rollout.sleep and self.max_staleness:
+            raise ValueError(
+                f"rollout.sleep true wants phases that take turns, max_staleness 0 (got {self.max_staleness})"
+            )
+        cards = (self.rollout.gpus, self.learner.gpus, self.rollout.workers, self.learner.workers)
+        if self.weights.transport == "ipc" and (not all(cards) or max(cards) > 1 or sum(cards[:2]) > 1):
+            raise ValueError(
+                "weights.transport ipc wants one rollout worker and one learner rank on one GPU, rollout.gpus and "
+                f"learner.gpus above 0 and together at most 1 (got {cards[0]:g} and {cards[1]:g}, "
+                f"{cards[2]} and {cards[3]} workers)"
+            )
+        if self.weights.transport == "ipc" and self.learner.zero_stage == 3:
+            raise ValueError("weights.transport ipc wants whole weights, learner.zero_stage below 3 (got 3)")
         longest = self.rollout.max_model_len
         if longest and self.rollout.max_new_tokens >= longest:
             raise ValueError(

@@ -8,15 +8,19 @@ buffer, so that an engine never loads bytes that are not what the learner wrote.
 import mmap
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+SMALL = 32 << 20  # bytes
 ALIGNMENT = 64  # bytes; every tensor starts on a cache line
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One tensor in the buffer. dtype: torch's name, e.g. "float32". offset, nbytes: bytes."""
+class TensorSpec(NamedTuple):
+    """One tensor in the buffer. dtype: torch's name, e.g. "float32". offset, nbytes: bytes.
+
+    A tuple, since every push pickles one for each tensor of the model.
+    """
 
     name: str
     dtype: str
@@ -31,6 +35,7 @@ class WeightUpdate:
 
     version: 0, 1, ... path: where processes of `node` open the buffer. digest: xxh3 of the buffer, hex.
     specs: layout. data: reference to the same bytes in the object store, for other nodes; or None.
+    handles: where the tensors lie on a GPU, pickled (see `srm_ray.weights.ipc`); then path and digest are empty.
     """
 
     version: int
@@ -39,24 +44,52 @@ class WeightUpdate:
     digest: str
     specs: tuple[TensorSpec, ...]
     data: Any = None
+    handles: bytes = b""
 
 
-def lay_out(parameters: Iterable[tuple[str, Any]]) -> tuple[tuple[TensorSpec, ...], int]:
-    """Specs of named tensors laid end to end, and the buffer's size in bytes."""
+def lay_out(parameters: Iterable[tuple[str, Any]], dtype: str = "") -> tuple[tuple[TensorSpec, ...], int]:
+    """Specs of named tensors laid end to end, each as `dtype` (empty: its own), and the buffer's size in bytes."""
+    import torch
+
     specs, offset = [], 0
     for name, tensor in parameters:
-        nbytes = tensor.numel() * tensor.element_size()
-        specs.append(TensorSpec(name, str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), offset, nbytes))
+        stored = getattr(torch, dtype) if dtype else tensor.dtype
+        nbytes = tensor.numel() * stored.itemsize
+        specs.append(TensorSpec(name, str(stored).removeprefix("torch."), tuple(tensor.shape), offset, nbytes))
         offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
     return tuple(specs), offset
 
 
-def write(buffer: Any, specs: tuple[TensorSpec, ...], parameters: Iterable[tuple[str, Any]]) -> None:
-    """Copy named tensors into `buffer` (writable, at least as large as `lay_out` said)."""
-    for (name, tensor), spec in zip(parameters, specs, strict=True):
-        if name != spec.name or tuple(tensor.shape) != spec.shape:
-            raise ValueError(f"expected {spec.name} {spec.shape}, got {name} {tuple(tensor.shape)}")
-        view(buffer, spec).copy_(tensor)
+def write(buffer: Any, specs: tuple[TensorSpec, ...], parameters: Iterable[tuple[str, Any]]) -> str:
+    """Copy named tensors into `buffer` (writable, at least as large as `lay_out` said). Returns its digest."""
+    import xxhash
+
+    summed, done = xxhash.xxh3_64(), 0
+    with few_threads(len(buffer)), memoryview(buffer) as whole:
+        for (name, tensor), spec in zip(parameters, specs, strict=True):
+            if name != spec.name or tuple(tensor.shape) != spec.shape:
+                raise ValueError(f"expected {spec.name} {spec.shape}, got {name} {tuple(tensor.shape)}")
+            view(buffer, spec).copy_(tensor)
+            end = spec.offset + spec.nbytes
+            summed.update(whole[done:end])  # while the cache still has it
+            done = end
+        summed.update(whole[done:])
+    return summed.hexdigest()
+
+
+@contextmanager
+def few_threads(nbytes: int) -> Iterator[None]:
+    """One compute thread for what one copies in a few milliseconds: to wake others takes longer than they save."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if nbytes < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if nbytes < SMALL:
+            torch.set_num_threads(threads)
 
 
 def view(buffer: Any, spec: TensorSpec):
@@ -100,19 +133,19 @@ class SharedFile:
 class Publisher:
     """Writes successive versions into two shared files in turn, so that the one being read stays whole."""
 
-    def __init__(self, node: str):
-        self.node = node
+    def __init__(self, node: str, *, dtype: str = ""):
+        self.node, self.dtype = node, dtype
         self.files: list[SharedFile] = []
         self.specs: tuple[TensorSpec, ...] = ()
 
     def publish(self, version: int, parameters: list[tuple[str, Any]]) -> tuple[WeightUpdate, mmap.mmap]:
         """Returns the update (without `data`) and the buffer that holds it."""
         if not self.files:
-            self.specs, nbytes = lay_out(parameters)
+            self.specs, nbytes = lay_out(parameters, self.dtype)
             self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"]
         file = self.files[version % 2]
-        write(file.buffer, self.specs, parameters)
-        update = WeightUpdate(version, file.path, self.node, digest(file.buffer), self.specs)
+        written = write(file.buffer, self.specs, parameters)
+        update = WeightUpdate(version, file.path, self.node, written, self.specs)
         return update, file.buffer
 
     def close(self) -> None:

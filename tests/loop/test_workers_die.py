@@ -10,7 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.rollout import Sampling, join, nothing_yet
+from actors.rollout import RolloutWorker, Sampling, engine_args, join, nothing_yet
+from actors.rollout_pool import RolloutPool
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
 
@@ -58,19 +59,15 @@ def disturbed(loop, indices, blow):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("blow", ["actor killed", "engine killed", "engine stopped"])
-def test_the_same_groups_at_the_current_weights(loop, blow):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_same_groups_at_the_current_weights(loop, how):
     synchronise(loop)
     step(loop, 300, lr=3e-3)
     synchronise(loop)
     indices = range(700, 724)
     expected = undisturbed(loop, indices)
     worker = the_worker(loop)
-    victim, how = {
-        "actor killed": (worker.facts["pid"], signal.SIGKILL),
-        "engine killed": (engine_process(worker).pid, signal.SIGKILL),
-        "engine stopped": (engine_process(worker).pid, signal.SIGSTOP),
-    }[blow]
+    victim = worker.facts["pid"]
     loop.told.clear()
     found = disturbed(loop, indices, lambda: os.kill(victim, how))
     assert all(same(a, b) for a, b in zip(expected, found, strict=True))
@@ -79,6 +76,56 @@ def test_the_same_groups_at_the_current_weights(loop, blow):
     assert [told["event"] for told in loop.told] == ["restarted", "joined"]
     assert loop.told[0]["worker"] == worker.name
     expect_gone(victim)  # stopped or not
+
+
+class ProcessWorker(RolloutWorker):
+    """With its engine in a process of its own, as workers with GPUs have it."""
+
+    def start_engine(self):
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        return AsyncLLM.from_engine_args(engine_args(self.spec))
+
+
+@pytest.mark.timeout(600)
+def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop):
+    synchronise(loop)
+    expected = undisturbed(loop, range(700, 712))
+    update = loop.crew.rollouts.current
+    told = []
+    pool = RolloutPool(
+        (1, 1),
+        loop.crew.rollouts.spec,
+        cpus=0.5,
+        recovery=loop.config.recovery,
+        events=lambda event, **known: told.append(event),
+        worker_class=ProcessWorker,
+    )
+
+    async def sample():
+        seeds = [[completion.seed for completion in group.completions] for group in expected]
+        return await asyncio.gather(
+            *(
+                pool.generate(group.prompt.token_ids, tuple(own), loop.crew.sampling)
+                for group, own in zip(expected, seeds, strict=True)
+            )
+        )
+
+    async def strike(how):
+        sampling = asyncio.ensure_future(sample())
+        await asyncio.sleep(0.05)
+        os.kill(engine_process(pool.pool.serving()[0]).pid, how)
+        return await asyncio.wait_for(sampling, 240)
+
+    try:
+        loop.run(pool.start())
+        loop.run(pool.push(update, timeout=60))
+        for how in (signal.SIGKILL, signal.SIGSTOP):
+            for one, found in zip(expected, loop.run(strike(how)), strict=True):
+                assert same(one, replace(one, completions=found))
+    finally:
+        loop.run(pool.close())
+    assert told == ["restarted", "joined"] * 2
 
 
 @pytest.mark.timeout(300)

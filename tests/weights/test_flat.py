@@ -50,7 +50,7 @@ def test_tensors_start_on_cache_lines_and_do_not_overlap():
 def test_round_trip_is_bitwise():
     specs, nbytes = lay_out(parameters())
     buffer = bytearray(nbytes)
-    write(buffer, specs, parameters())
+    assert write(buffer, specs, parameters()) == digest(buffer)
     assert_bitwise(dict(views(buffer, specs)), parameters())
 
 
@@ -132,3 +132,11 @@ def test_shared_file_has_the_size_asked_for():
     file = SharedFile("srm_ray-test", 5 * ALIGNMENT)
     assert os.fstat(file.descriptor).st_size == len(file.buffer) == 5 * ALIGNMENT
     file.close()
+
+
+def test_weights_are_published_in_the_engines_type():
+    publisher = Publisher("node", dtype="bfloat16")
+    update, buffer = publisher.publish(0, parameters())
+    assert {spec.dtype for spec in update.specs} == {"bfloat16"}
+    assert_bitwise(dict(views(buffer, update.specs)), [(name, tensor.bfloat16()) for name, tensor in parameters()])
+    publisher.close()

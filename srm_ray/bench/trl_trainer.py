@@ -1,0 +1,209 @@
+"""TRL's GRPO trainer from the same start, on the same problems with the same rewards: the simplest alternative.
+
+    model, training stream, graders (all ours) -> trl.GRPOTrainer (its own generation and loss) -> held-out accuracy
+
+Run it alone, in an environment of its own that has this one below it:
+
+    uv venv trl && echo "$PWD"/.venv/lib/python3.*/site-packages > trl/lib/python3.*/site-packages/base.pth
+    uv pip install --python trl/bin/python --no-deps trl accelerate
+    PYTHONPATH=. trl/bin/python -m srm_ray.bench.trl_trainer --seconds 120
+
+Seconds are those of training steps alone; evaluation does not count. Compare with `eval/accuracy` and the sum of
+`time/step` of `python -m srm_ray.grpo --eval.every 5`.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srm_ray.config.command_line import build, config_file, read_yaml
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.data.prompts import held_out_prompts, training_stream
+from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.rl.types import Completion, Group, Prompt
+
+if TYPE_CHECKING:
+    from srm_ray.rl.accuracy import Evaluation
+
+PROMPTS = 4000  # more than the run can use
+BATCH = 250  # problems answered at once in an evaluation
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m srm_ray.bench.trl_trainer", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="Hugging Face folder to start from")
+    parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training steps")
+    parser.add_argument("--every", type=float, default=30.0, help="seconds of training steps between evaluations")
+    parser.add_argument("--lr", type=float, default=0.0, help="learning rate; 0: that of configs/grpo/tiny.yaml")
+    options = parser.parse_args(argv)
+    config = build(GRPOConfig, read_yaml(config_file("grpo/tiny")))
+    facts = open_model(options.model)
+    grader = Grader(config, facts)
+    train(config, facts, grader, options.seconds, options.every, options.lr or config.learner.lr)
+
+
+class Grader:
+    """Our graders on TRL's completions."""
+
+    def __init__(self, config: GRPOConfig, facts: ModelFacts):
+        from actors.crew import reward_spec
+        from actors.reward import RewardWorker
+
+        self.worker = RewardWorker(reward_spec(config))
+        self.facts = facts
+        self.limit = config.rollout.max_new_tokens
+        self.loop = asyncio.new_event_loop()
+
+    def completion(self, ids: list[int]) -> Completion:
+        ended = bool(ids) and ids[-1] in self.facts.stop_token_ids
+        return Completion(
+            token_ids=np.asarray(ids, np.int32),
+            logprobs=np.zeros(len(ids), np.float32),
+            versions=np.zeros(len(ids), np.int32),
+            finish_reason="stop" if ended else "length",
+            seed=0,
+            text=self.facts.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=False),
+            worker="trl",
+        )
+
+    def score(self, prompts: list[Prompt], ids: list[list[int]]) -> list[Group]:
+        """One completion for each prompt, graded."""
+
+        async def grade(group: Group) -> Group:
+            return Group(group.prompt, group.completions, 0, await self.worker.score(group))
+
+        async def all_at_once() -> list[Group]:
+            groups = [Group(prompt, (self.completion(own),), 0) for prompt, own in zip(prompts, ids, strict=True)]
+            return list(await asyncio.gather(*map(grade, groups)))
+
+        return self.loop.run_until_complete(all_at_once())
+
+
+def train(config: GRPOConfig, facts: ModelFacts, grader: Grader, seconds: float, every: float, lr: float) -> None:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+    from trl import GRPOConfig as TRLConfig
+    from trl import GRPOTrainer
+
+    limit = config.rollout.max_model_len - config.rollout.max_new_tokens
+    stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=limit)
+    prompts = {prompt.text: prompt for prompt in (stream[index] for index in range(PROMPTS))}
+    for prompt in prompts.values():
+        assert tuple(facts.tokenizer(prompt.text)["input_ids"]) == prompt.token_ids, "TRL would see other tokens"
+    held_out = held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=limit)
+    model = AutoModelForCausalLM.from_pretrained(facts.path, dtype=torch.float32)
+    model.generation_config.eos_token_id = list(facts.stop_token_ids)
+
+    def reward(prompts_: list[str], completion_ids: list[list[int]]) -> list[float]:
+        groups = grader.score([prompts[text] for text in prompts_], completion_ids)
+        return [group.rewards[0].value for group in groups]
+
+    def trl_reward(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        return reward(prompts, completion_ids)
+
+    arguments = TRLConfig(
+        output_dir=tempfile.mkdtemp(),
+        use_cpu=True,
+        bf16=config.learner.precision == "bf16_autocast",
+        per_device_train_batch_size=config.prompts_per_step * config.rollout.group_size,
+        num_generations=config.rollout.group_size,
+        max_completion_length=config.rollout.max_new_tokens,
+        temperature=config.rollout.temperature,
+        learning_rate=lr,
+        lr_scheduler_type="constant",
+        adam_beta1=config.learner.betas[0],
+        adam_beta2=config.learner.betas[1],
+        weight_decay=0.0,
+        max_grad_norm=config.learner.clip_grad,
+        beta=0.0,
+        epsilon=config.loss.clip_low,
+        epsilon_high=config.loss.clip_high,
+        loss_type="dapo",
+        shuffle_dataset=False,
+        gradient_checkpointing=False,
+        max_steps=10_000,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        logging_steps=10_000,
+        seed=config.seed,
+    )
+    show(0, 0.0, evaluate(model, facts, held_out, grader))
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=trl_reward,
+        args=arguments,
+        train_dataset=Dataset.from_list([{"prompt": text} for text in prompts]),
+        processing_class=facts.tokenizer,
+    )
+    trainer.add_callback(clock(seconds, every, lambda: evaluate(model, facts, held_out, grader)))
+    trainer.train()
+
+
+def clock(seconds: float, every: float, evaluation: Any) -> Any:
+    """Stops training after so many seconds of steps, and evaluates in between."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        began, spent, due = 0.0, 0.0, every
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.spent += time.perf_counter() - self.began
+            if self.spent >= self.due or self.spent >= seconds:
+                self.due += every
+                show(state.global_step, self.spent, evaluation())
+            control.should_training_stop = self.spent >= seconds
+
+    return Clock()
+
+
+def evaluate(model: Any, facts: ModelFacts, held_out: list[Prompt], grader: Grader) -> "Evaluation":
+    """Greedy accuracy, batches of equal prompt lengths side by side."""
+    import torch
+
+    from srm_ray.rl.accuracy import summarise
+
+    groups: list[Group] = []
+    by_length = sorted(held_out, key=lambda prompt: len(prompt.token_ids))
+    training = model.training
+    model.eval()
+    for first in range(0, len(by_length), BATCH):
+        batch = by_length[first : first + BATCH]
+        width = max(len(prompt.token_ids) for prompt in batch)
+        ids = torch.zeros(len(batch), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(batch):
+            ids[row, width - len(prompt.token_ids) :] = torch.tensor(prompt.token_ids)
+            mask[row, width - len(prompt.token_ids) :] = 1
+        with torch.no_grad():
+            found = model.generate(
+                input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=grader.limit, pad_token_id=0
+            )
+        groups += grader.score(batch, [cut(row, facts.stop_token_ids) for row in found[:, width:].tolist()])
+    model.train(training)
+    return summarise(groups, samples=0)
+
+
+def cut(ids: list[int], stops: tuple[int, ...]) -> list[int]:
+    """Up to and with the first stop token."""
+    return next((ids[: index + 1] for index, token in enumerate(ids) if token in stops), ids)
+
+
+def show(step: int, seconds: float, evaluation: "Evaluation") -> None:
+    print(
+        f"step {step:3d}  {seconds:6.1f} s of steps  held-out greedy accuracy {evaluation.accuracy}  "
+        f"thinks {evaluation.thinks.value:.0%}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The one-GPU recipe, as far as a machine without a GPU can tell: engine arguments, and who has the card when."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from actors.crew import Crew, engine_spec
+from actors.rollout import EngineSpec, engine_args
+from srm_ray.config.command_line import build, config_file, read_yaml
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.errors import UserError
+from srm_ray.rl.types import TrainBatch
+
+
+@pytest.fixture
+def recipe():
+    return read_yaml(config_file("grpo/one_gpu"))
+
+
+def test_engine_sleeps_and_reads_the_learners_memory(recipe, monkeypatch):
+    monkeypatch.setattr("vllm.engine.arg_utils.EngineArgs.__post_init__", lambda self: None)  # it looks for the GPU
+    args = engine_args(engine_spec(build(GRPOConfig, recipe), "model", 1280, (2,)))
+    assert args.enable_sleep_mode
+    assert args.weight_transfer_config.backend == "ipc"
+    assert args.gpu_memory_utilization == 0.5
+
+
+def test_a_worker_of_its_own_card_stays_awake_and_pulls(monkeypatch):
+    monkeypatch.setattr("vllm.engine.arg_utils.EngineArgs.__post_init__", lambda self: None)
+    args = engine_args(replace(EngineSpec("model", (2,), 1280, 128, "auto", 0), gpus=1.0))
+    assert not args.enable_sleep_mode
+    assert args.weight_transfer_config.backend == "pull"
+
+
+class Recorder:
+    """Stands where the rollout workers and the learner stand, and writes down what is asked of them."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        async def call(*args):
+            self.calls.append(name)
+
+        return call
+
+
+def crew_of(config):
+    crew = Crew.__new__(Crew)
+    crew.config, crew.asleep = config, False
+    crew.rollouts = crew.learner = Recorder()
+    return crew
+
+
+async def a_step(crew):
+    await crew.learn(TrainBatch((), 0), 1e-6)
+    await crew.push_weights(1)
+
+
+def test_engine_sleeps_while_the_learner_learns(recipe):
+    crew = crew_of(build(GRPOConfig, recipe))
+    asyncio.run(a_step(crew))
+    asyncio.run(crew.push_weights(1))  # a checkpoint's weights: nobody sleeps
+    assert crew.rollouts.calls == ["sleep", "step", "publish", "wake_up", "push", "publish", "push"]
+
+
+def test_engines_with_cards_of_their_own_stay_awake():
+    crew = crew_of(GRPOConfig())
+    asyncio.run(a_step(crew))
+    assert crew.rollouts.calls == ["step", "publish", "push"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rollout": {"sleep": True, "gpus": 0}}, r"rollout\.sleep true frees a GPU's memory \(got rollout\.gpus 0\)"),
+        ({"weights": {"transport": "ipc"}}, r"weights\.transport ipc wants .*\(got 0 and 0, 1 and 1 workers\)"),
+        (
+            {"weights": {"transport": "ipc"}, "rollout": {"gpus": 0.5}, "learner": {"gpus": 0.5, "zero_stage": 3}},
+            r"learner\.zero_stage below 3 \(got 3\)",
+        ),
+    ],
+)
+def test_what_one_card_cannot_do_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        build(GRPOConfig, changes)
