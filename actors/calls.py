@@ -1,12 +1,19 @@
 """Awaiting Ray calls: with a time limit, and with the actor's name in every failure."""
 
 import asyncio
+import contextlib
+import os
+import signal
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 
 from srm_ray.errors import RunError
+
+PATIENCE = 3.0  # seconds that an actor has to end by itself
 
 
 async def wait(call: Any) -> Any:
@@ -40,3 +47,32 @@ async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
         task.cancel()
     for actor in actors:
         ray.kill(actor)
+
+
+async def end_process(pid: int | None, node: str | None) -> None:
+    """See that an actor's process on a node ends, once Ray was told to end it: a stopped one does not hear Ray."""
+    if pid is None:
+        return
+    if node is None or node == ray.get_runtime_context().get_node_id():
+        await asyncio.to_thread(kill_process, pid)
+        return
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ending = ray.remote(kill_process).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(pid)
+    with contextlib.suppress(ray.exceptions.RayError, TimeoutError):  # the node may be what died
+        await asyncio.wait_for(wait(ending), 30)
+
+
+def kill_process(pid: int) -> None:
+    """SIGKILL a Ray worker process that does not end by itself within seconds.
+
+    Its title tells it from another process that was given its number since.
+    """
+    deadline = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        while Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                return
+            time.sleep(0.05)

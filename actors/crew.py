@@ -4,16 +4,16 @@ import asyncio
 import os
 from typing import Any
 
-import ray
-
 from actors import placement
 from actors.learner import LearnerSpec
 from actors.learner_group import LearnerGroup
+from actors.pool import Events
 from actors.reward import RewardSpec
 from actors.reward_pool import RewardPool
 from actors.rollout import EngineSpec, Sampling
 from actors.rollout_pool import RolloutPool
-from srm_ray.config.grpo import GRPOConfig
+from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Prompt
 
@@ -25,30 +25,51 @@ class Crew:
     """
 
     def __init__(
-        self, config: GRPOConfig, model: str, *, context: int, stop_token_ids: tuple[int, ...], **classes: Any
+        self,
+        config: GRPOConfig,
+        model: str,
+        *,
+        context: int,
+        stop_token_ids: tuple[int, ...],
+        events: Events = lambda event, **facts: None,
+        **classes: Any,
     ):
         self.config = config
         placement.require(bundles(config))
-        rollout, learner = config.rollout, config.learner
-        nodes = len([node for node in ray.nodes() if node["Alive"]])
+        rollout, learner, recovery = config.rollout, config.learner, config.recovery
+        self.events = events
         self.rollouts = RolloutPool(
-            rollout.workers, engine_spec(config, model, context, stop_token_ids), cpus=rollout.cpus, **classes
+            bounds(rollout.workers),
+            engine_spec(config, model, context, stop_token_ids),
+            cpus=rollout.cpus,
+            start_timeout=rollout.start_timeout,
+            push_timeout=config.weights.push_timeout,
+            recovery=recovery,
+            events=events,
+            keep_partial=config.max_staleness > 0,
+            **classes,
         )
-        self.rewards = RewardPool(config.reward.workers, reward_spec(config), cpus=config.reward.cpus)
+        self.rewards = RewardPool(
+            bounds(config.reward.workers),
+            reward_spec(config),
+            cpus=config.reward.cpus,
+            recovery=recovery,
+            events=events,
+        )
         self.learner = LearnerGroup(
             learner.workers,
-            learner_spec(config, model, publish_to_nodes=nodes > 1),
+            learner_spec(config, model),
             max_new_tokens=rollout.max_new_tokens,
             mismatch_limit=config.weights.mismatch_limit,
+            fresh_only=config.max_staleness > 0,
+            recovery=recovery,
         )
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
         self.greedy = Sampling(0.0, rollout.max_new_tokens)
 
     async def __aenter__(self) -> "Crew":
         try:
-            await asyncio.gather(
-                self.rollouts.start(self.config.rollout.start_timeout), self.learner.start(), self.rewards.start()
-            )
+            await asyncio.gather(self.rollouts.start(), self.learner.start(), self.rewards.start())
         except BaseException:
             await self.close()
             raise
@@ -75,8 +96,39 @@ class Crew:
 
     async def push_weights(self, version: int) -> float:
         """The learner's weights to every rollout worker, as `version`. Returns the slowest load's seconds."""
-        update = await self.learner.publish(version)
-        return await self.rollouts.push(update, self.config.weights.push_timeout)
+        update = await self.learner.publish(version, elsewhere=bool(self.rollouts.nodes() - {self.learner.node}))
+        try:
+            return await self.rollouts.push(update, self.config.weights.push_timeout)
+        except RunError:
+            await self.learner.check()  # weights of a learner that died cannot be read
+            raise
+
+    async def restart_learner(self, lost: LearnerLost) -> None:
+        """New ranks in place of those that died, with the model's first weights: load a checkpoint, then push."""
+        self.events("restarted", role="learner", worker="learner", cause=str(lost))
+        self.rollouts.forget()
+        await self.learner.restart(lost)
+
+    async def scale(self, rollouts: int | None = None, rewards: int | None = None) -> None:
+        """Ask for other numbers of workers. Returns at once."""
+        if rollouts is not None:
+            await self.rollouts.pool.scale(rollouts)
+        if rewards is not None:
+            await self.rewards.pool.scale(rewards)
+
+    def staff(self) -> dict[str, int]:
+        """Workers that serve, by role, as `srm_ray.scale` asks for them."""
+        return {"rollouts": len(self.rollouts.pool.serving()), "rewards": len(self.rewards.pool.serving())}
+
+    def describe(self) -> dict[str, float]:
+        """Metrics of the staff: workers that serve, and how many have been replaced so far."""
+        return {
+            "rollout/workers": len(self.rollouts.pool.serving()),
+            "reward/workers": len(self.rewards.pool.serving()),
+            "restarts/rollout": self.rollouts.pool.budget.total,
+            "restarts/reward": self.rewards.pool.budget.total,
+            "restarts/learner": self.learner.budget.total,
+        }
 
 
 def bundles(config: GRPOConfig) -> list[dict[str, float]]:
@@ -87,9 +139,9 @@ def bundles(config: GRPOConfig) -> list[dict[str, float]]:
 
     rollout, learner, reward = config.rollout, config.learner, config.reward
     return (
-        [bundle(rollout.cpus, rollout.gpus)] * rollout.workers
+        [bundle(rollout.cpus, rollout.gpus)] * bounds(rollout.workers)[0]
         + [bundle(learner.cpus, learner.gpus)] * learner.workers
-        + [bundle(reward.cpus)] * reward.workers
+        + [bundle(reward.cpus)] * bounds(reward.workers)[0]
     )
 
 
@@ -107,18 +159,17 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         max_num_seqs=options.max_num_seqs,
         dtype=options.dtype,
         seed=config.seed,
-        threads=options.threads or cores_each(options.workers),
+        threads=options.threads or cores_each(bounds(options.workers)[0]),
         kv_cache_gb=options.kv_cache_gb,
         gpus=options.gpus,
         memory_fraction=options.memory_fraction,
         tensor_parallel=options.tensor_parallel,
         eager=options.eager,
+        recompute_cache=options.cache_on_update == "recompute",
     )
 
 
-def learner_spec(
-    config: GRPOConfig, model: str, *, threads: int | None = None, publish_to_nodes: bool = False
-) -> LearnerSpec:
+def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) -> LearnerSpec:
     """threads: of each rank; None: as the config says."""
     options = config.learner
     return LearnerSpec(
@@ -128,7 +179,6 @@ def learner_spec(
         temperature=config.rollout.temperature,
         seed=config.seed,
         threads=threads or options.threads or cores_each(options.workers),
-        publish_to_nodes=publish_to_nodes,
     )
 
 

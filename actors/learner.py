@@ -35,7 +35,6 @@ class LearnerSpec:
     temperature: float
     seed: int
     threads: int
-    publish_to_nodes: bool = False
 
 
 class Learner:
@@ -83,9 +82,12 @@ class Learner:
         if self.reference is not None:
             self.reference.to(self.device)
         self._set_state("ready")
+        import ray
+
         return {
             "worker": self.name,
             "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
             "seconds": time.time() - began,
             "parameters": self.count(),
             "numerics": self._numerics(),
@@ -265,8 +267,11 @@ class Learner:
 
     # Weights
 
-    def publish(self, version: int) -> WeightUpdate | None:
-        """Write the current weights as `version`; rank 0 returns the update, the others None."""
+    def publish(self, version: int, elsewhere: bool = False) -> WeightUpdate | None:
+        """Write the current weights as `version`; rank 0 returns the update, the others None.
+
+        elsewhere: put them into Ray's object store too, for workers on other nodes.
+        """
         import deepspeed
         import ray
 
@@ -281,7 +286,7 @@ class Learner:
         if self.rank:
             self._set_state("ready", began)
             return None
-        if self.spec.publish_to_nodes:
+        if elsewhere:
             data = ray.put(np.frombuffer(buffer, np.uint8).copy())
             update = WeightUpdate(update.version, update.path, update.node, update.digest, update.specs, data)
         self._set_state("ready", began)
@@ -372,7 +377,8 @@ class Sums:
         self.values["mismatch_max"] = max(self.values.get("mismatch_max", 0.0), float(distance_C.max()))
         self.logprobs.append(old_C.float().cpu().numpy())
         worker_S = np.asarray(batch.workers_S)
-        distance, counted = distance_C.cpu().numpy(), mask_C.cpu().numpy()
+        counted = mask_C.cpu().numpy() * batch.proof_C
+        distance = distance_C.cpu().numpy() * batch.proof_C
         for worker in np.unique(worker_S):
             chosen = (worker_S == worker)[batch.sequence_C]
             pair = self.by_worker.setdefault(str(worker), [0.0, 0.0])

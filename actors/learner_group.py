@@ -11,42 +11,84 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.calls import close_actors, wait
+from actors.calls import cause, close_actors, end_process, wait
 from actors.learner import Learner, LearnerSpec
 from actors.naming import identity
-from srm_ray.errors import RunError
+from actors.recovery import Budget
+from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches
 from srm_ray.rl.loss import step_denominator
 from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
+PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
+
 
 class LearnerGroup:
-    """K ranks that step together. `max_new_tokens` is Dr. GRPO's constant length."""
+    """K ranks that step together. `max_new_tokens` is Dr. GRPO's constant length.
 
-    def __init__(self, count: int, spec: LearnerSpec, *, max_new_tokens: int, mismatch_limit: float):
-        self.spec, self.max_new_tokens, self.mismatch_limit = spec, max_new_tokens, mismatch_limit
-        self.facts: dict[str, Any] = {}
-        options = spec.learner
+    fresh_only: only tokens of the learner's own version prove the weights (asynchronous rollouts); otherwise
+    every token must.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        spec: LearnerSpec,
+        *,
+        max_new_tokens: int,
+        mismatch_limit: float,
+        fresh_only: bool = False,
+        recovery: RecoveryConfig | None = None,
+    ):
+        self.count, self.spec = count, spec
+        self.max_new_tokens, self.mismatch_limit, self.fresh_only = max_new_tokens, mismatch_limit, fresh_only
+        self.budget = Budget("learner", recovery or RecoveryConfig())
+        self.ranks: list[Any] = []
+        self.facts: list[dict[str, Any]] = []
+        self._spawn()
+
+    def _spawn(self) -> None:
+        options = self.spec.learner
         remote = ray.remote(Learner)
+        resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
         self.ranks = [
-            remote.options(num_cpus=options.cpus, num_gpus=options.gpus, **identity(f"learner-{rank}")).remote(
-                rank, count, spec
-            )
-            for rank in range(count)
+            remote.options(**resources, **identity(f"learner-{rank}")).remote(rank, self.count, self.spec)
+            for rank in range(self.count)
         ]
 
     async def start(self) -> list[dict[str, Any]]:
-        """Returns each rank's facts; those that its numbers depend on are kept in `facts`."""
-        master = await self.ranks[0].address.remote()
-        started = await self._all("start", master)
-        self.facts = started[0]["numerics"]
-        return started
+        master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
+        self.facts = await self._all("start", master)
+        return self.facts
+
+    async def restart(self, lost: LearnerLost) -> None:
+        """End every rank (they cannot go on without one another) and start new ones, with the first weights.
+
+        Raises RunError when the restart budget is spent.
+        """
+        while True:
+            delay = self.budget.spend(str(lost))
+            await self._end()
+            await asyncio.sleep(delay)
+            self._spawn()
+            try:
+                await self.start()
+                return
+            except LearnerLost as again:
+                lost = again
+
+    async def _end(self) -> None:
+        for rank in self.ranks:
+            ray.kill(rank)
+        await asyncio.gather(*(end_process(known.get("pid"), known.get("node")) for known in self.facts))
+        self.facts = []
 
     async def step(self, batch: TrainBatch, lr: float) -> Learned:
         """Apply the loss to a batch. Raises RunError, nothing updated, on a mismatch."""
         began = time.perf_counter()
-        shares = self._shares(batch.groups)
+        shares = self._shares(batch)
         if len(shares) > 1:
             # The later updates use a batch that older weights sampled: pin log pi_old to those weights.
             shares = [(groups, await self._with_old_logprobs(parts)) for groups, parts in shares]
@@ -57,18 +99,19 @@ class LearnerGroup:
         metrics = _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
         return Learned(metrics, _of_batch(shares, results))
 
-    def _shares(self, groups: tuple[Group, ...]) -> list[tuple[tuple[Group, ...], list[list[PackedBatch]]]]:
+    def _shares(self, batch: TrainBatch) -> list[tuple[tuple[Group, ...], list[list[PackedBatch]]]]:
         """The batch cut into one share of groups for each update, packed for every rank."""
-        options = self.spec.learner
-        count = min(options.updates_per_step, len(groups))
-        return [(groups[first::count], self._pack(groups[first::count])) for first in range(count)]
+        count = min(self.spec.learner.updates_per_step, len(batch.groups))
+        shares = [batch.groups[first::count] for first in range(count)]
+        return [(groups, self._pack(groups, batch.version)) for groups in shares]
 
-    def _pack(self, groups: tuple[Group, ...]) -> list[list[PackedBatch]]:
+    def _pack(self, groups: tuple[Group, ...], version: int) -> list[list[PackedBatch]]:
         return micro_batches(
             groups,
             budget=self.spec.learner.micro_batch_tokens,
             ranks=len(self.ranks),
             filter_overlong=self.spec.loss.filter_overlong,
+            proof_version=version if self.fresh_only else None,
         )
 
     async def _with_old_logprobs(self, parts: list[list[PackedBatch]]) -> list[list[PackedBatch]]:
@@ -114,8 +157,23 @@ class LearnerGroup:
                     f"on average over {tokens:.0f} tokens (weights.mismatch_limit {self.mismatch_limit:g})"
                 )
 
-    async def publish(self, version: int) -> WeightUpdate:
-        return (await self._all("publish", version))[0]
+    async def publish(self, version: int, *, elsewhere: bool = False) -> WeightUpdate:
+        """The current weights as `version`. elsewhere: for workers on other nodes too."""
+        return (await self._all("publish", version, elsewhere))[0]
+
+    async def check(self) -> None:
+        """Raises LearnerLost where a rank does not answer."""
+        await self._all("ping")
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """What the last bits of a step depend on besides config, weights and batch."""
+        return self.facts[0]["numerics"]
+
+    @property
+    def node(self) -> str:
+        """Where the weights are published."""
+        return self.facts[0]["node"] if self.facts else ""
 
     async def save(self, folder: Path) -> None:
         await self._all("save", str(folder))
@@ -128,6 +186,7 @@ class LearnerGroup:
 
     async def close(self) -> None:
         await close_actors(self.ranks)
+        await self._end()
 
     async def _all(self, method: str, *args: Any) -> list[Any]:
         return await self._gather(method, [getattr(rank, method).remote(*args) for rank in self.ranks])
@@ -139,14 +198,18 @@ class LearnerGroup:
         done, late = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
         for rank, task in enumerate(waiting):
             error = task.exception() if task in done else None
-            if isinstance(error, ray.exceptions.RayTaskError):
+            if isinstance(error, ray.exceptions.RayTaskError) and not self._lost_a_peer(error):
                 raise error.as_instanceof_cause() from error
             if error is not None:
-                raise RunError(f"learner-{rank} failed in {what}: {error}") from error
+                raise LearnerLost(f"learner-{rank} failed in {what}: {cause(error)}") from error
         if late:
             names = ", ".join(f"learner-{rank}" for rank, task in enumerate(waiting) if task in late)
-            raise RunError(f"{names} did not finish {what} within {timeout:g} s")
+            raise LearnerLost(f"{names} did not finish {what} within {timeout:g} s")
         return [task.result() for task in waiting]
+
+    def _lost_a_peer(self, error: BaseException) -> bool:
+        """A collective that failed because another rank is gone: gloo and NCCL say so before Ray notices."""
+        return len(self.ranks) > 1 and any(sign in str(error) for sign in PEER_IS_GONE)
 
 
 def _add_ranks(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -31,6 +31,18 @@ def connect() -> None:
         ray.init(address="local", **options)
 
 
+def join() -> None:
+    """Join a cluster that runs already; UserError where there is none."""
+    import logging
+
+    import ray
+
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
+    except ConnectionError:
+        raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines") from None
+
+
 def disconnect() -> None:
     """Leave the cluster; one that this process started ends with all of its processes.
 

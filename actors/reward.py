@@ -18,6 +18,7 @@ have a reason, with `correct=None`, which masks the sample out of the loss.
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections import Counter, defaultdict, deque
@@ -170,9 +171,15 @@ class RewardWorker:
     def __repr__(self) -> str:
         return f"RewardWorker(reward-{self.index})"
 
-    def ping(self) -> str:
-        """The worker's name."""
-        return f"reward-{self.index}"
+    async def hand_back(self) -> None:
+        """Nothing to hand back: grading ends by itself, within its time limits."""
+
+    def ping(self) -> dict[str, Any]:
+        """Who and where this is."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
+        return {"worker": f"reward-{self.index}", "pid": os.getpid(), "node": node}
 
     async def score(self, group: Group) -> tuple[Reward, ...]:
         """One Reward per completion, in order. Never raises for what the group holds."""

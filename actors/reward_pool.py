@@ -1,4 +1,8 @@
-"""The reward workers as the driver sees them: a group in, the same group with rewards out."""
+"""The reward workers as the driver sees them: a group in, the same group with rewards out.
+
+What a worker that dies was grading is graded again by another: scoring has no side effects, and the
+caller gets one answer.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -6,52 +10,73 @@ from typing import Any
 
 import ray
 
-from actors.calls import close_actors, wait
+from actors.calls import cause, named, wait
 from actors.naming import identity
+from actors.pool import Events, Member, Pool
 from actors.reward import RewardSpec, RewardWorker
+from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
 
-RESTARTS = 4  # of one actor, and attempts at one group, before the run gives up
+ATTEMPTS = 4  # workers that may die over one group before the run gives up
+START_TIMEOUT = 300.0  # seconds
 
 
 class RewardPool:
-    """M reward actors, the least busy first.
+    """Reward actors, the least busy first."""
 
-    An actor that dies is started again by Ray, and what it was grading is graded again: scoring has no
-    side effects, and the caller gets one answer.
-    """
+    def __init__(
+        self,
+        bounds: tuple[int, int],
+        spec: RewardSpec,
+        *,
+        cpus: float,
+        recovery: RecoveryConfig | None = None,
+        events: Events = lambda event, **facts: None,
+        worker_class: Any = RewardWorker,
+    ):
+        remote = ray.remote(worker_class)
+        options = {"num_cpus": cpus, "max_concurrency": 1024}
+        self.pool = Pool(
+            "reward",
+            spawn=lambda number, name: remote.options(**options, **identity(name)).remote(spec, number),
+            prepare=self._prepare,
+            recovery=recovery or RecoveryConfig(),
+            bounds=bounds,
+            room={"CPU": cpus},
+            events=events,
+        )
 
-    def __init__(self, count: int, spec: RewardSpec, *, cpus: float):
-        remote = ray.remote(RewardWorker)
-        self.actors = [
-            remote.options(
-                num_cpus=cpus,
-                max_concurrency=1024,
-                max_restarts=RESTARTS,
-                max_task_retries=RESTARTS,
-                **identity(f"reward-{index}"),
-            ).remote(spec, index)
-            for index in range(count)
-        ]
-        self.outstanding = [0] * count
+    @property
+    def members(self) -> list[Member]:
+        return self.pool.members
 
     async def start(self) -> None:
-        await asyncio.gather(*(wait(actor.ping.remote()) for actor in self.actors))
+        await self.pool.start()
+
+    async def _prepare(self, member: Member) -> dict[str, Any]:
+        return await named(member.actor.ping.remote(), who=member.name, what="start", timeout=START_TIMEOUT)
 
     async def score(self, group: Group) -> Group:
-        index = min(range(len(self.actors)), key=lambda i: (self.outstanding[i], i))
-        self.outstanding[index] += 1
-        try:
-            rewards = await self.actors[index].score.remote(group)
-        except ray.exceptions.RayError as error:
-            raise RunError(f"reward-{index} failed while grading prompt {group.prompt.index}: {error}") from error
-        finally:
-            self.outstanding[index] -= 1
-        return replace(group, rewards=tuple(rewards))
+        deaths: list[str] = []
+        while True:
+            async with self.pool.lend(1) as member:
+                try:
+                    rewards = await member.actor.score.remote(group)
+                    return replace(group, rewards=tuple(rewards))
+                except ray.exceptions.RayError as error:
+                    why = f"failed while grading prompt {group.prompt.index}: {cause(error)}"
+                    deaths.append(f"{member.name} {why}")
+                    if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
+                        raise RunError(deaths[-1]) from error
+                    self.pool.lost(member, why)
+                    if len(deaths) == ATTEMPTS:
+                        raise RunError(
+                            f"{ATTEMPTS} reward workers died over one group; the first: {deaths[0]}"
+                        ) from error
 
     async def stats(self) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(wait(actor.stats.remote()) for actor in self.actors)))
+        return list(await asyncio.gather(*(wait(member.actor.stats.remote()) for member in self.pool.serving())))
 
     async def close(self) -> None:
-        await close_actors(self.actors)
+        await self.pool.close(seconds=15)

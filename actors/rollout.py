@@ -11,12 +11,13 @@ import asyncio
 import itertools
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from actors.naming import show_status
+from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import SharedFile, WeightUpdate, digest
 
@@ -37,6 +38,7 @@ class EngineSpec:
     memory_fraction: float = 0.9
     tensor_parallel: int = 1
     eager: bool = True
+    recompute_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class RolloutWorker:
         self.in_flight = 0
         self.engine: Any = None
         self.pulled: SharedFile | None = None  # weights that came from another node
+        self.active: set[str] = set()  # request ids
+        self.leaving = False
         self._request_numbers = itertools.count()
         self._loading = asyncio.Lock()
 
@@ -81,22 +85,45 @@ class RolloutWorker:
         await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
         await self.engine.update_weight_version("0")
         self._set_state("ready")
-        return {"worker": self.name, "pid": os.getpid(), "seconds": time.time() - began}
+        return {"worker": self.name, "pid": os.getpid(), "node": self.node, "seconds": time.time() - began}
 
     async def generate(
-        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+        self,
+        prompt_ids: tuple[int, ...],
+        seeds: tuple[int, ...],
+        sampling: Sampling,
+        begun: tuple[Completion, ...] = (),
     ) -> list[Completion]:
-        """One completion per seed, in the order of the seeds."""
+        """One completion per seed, in the order of the seeds.
+
+        begun: what another worker had sampled of each when it left (finish_reason "abort"); it is continued.
+        Completions that this worker hands back in turn have the same finish_reason.
+        """
         self.in_flight += len(seeds)
         self._set_state("generating")
         try:
-            return list(await asyncio.gather(*(self._complete(prompt_ids, seed, sampling) for seed in seeds)))
+            if begun:
+                work = [self._continue(prompt_ids, each, sampling) for each in begun]
+            else:
+                work = [self._complete(prompt_ids, seed, sampling) for seed in seeds]
+            return list(await asyncio.gather(*work))
         finally:
             self.in_flight -= len(seeds)
             if not self.in_flight:
                 self._set_state("ready")
 
+    async def _continue(self, prompt_ids: tuple[int, ...], begun: Completion, sampling: Sampling) -> Completion:
+        """The rest of a completion, sampled with a seed of its own, joined to what there is."""
+        if begun.finish_reason != "abort":
+            return begun
+        longer = (*prompt_ids, *begun.token_ids.tolist())
+        left = replace(sampling, max_new_tokens=sampling.max_new_tokens - len(begun.token_ids))
+        rest = await self._complete(longer, continued_seed(begun.seed, len(begun.token_ids)), left)
+        return join(begun, rest)
+
     async def _complete(self, prompt_ids: tuple[int, ...], seed: int, sampling: Sampling) -> Completion:
+        if self.leaving:
+            return nothing_yet(seed, self.name)
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -113,23 +140,29 @@ class RolloutWorker:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         request_id = f"{self.name}-{next(self._request_numbers)}"
+        # The salt keeps prefixes that older weights computed out of this request's reach.
+        prompt = {"prompt_token_ids": list(prompt_ids), "cache_salt": str(self.version)}
         final = None
-        async for output in self.engine.generate({"prompt_token_ids": list(prompt_ids)}, params, request_id=request_id):
-            final = output
+        self.active.add(request_id)
+        try:
+            async for output in self.engine.generate(prompt, params, request_id=request_id):
+                final = output
+        finally:
+            self.active.discard(request_id)
         if final is None:
             raise RuntimeError(f"{self.name}: the engine returned nothing for request {request_id}")
         return self._completion(final.outputs[0], seed)
 
     def _completion(self, output: Any, seed: int) -> Completion:
         ids = np.asarray(output.token_ids, np.int32)
-        ended = output.finish_reason != "length"
+        ended = output.finish_reason == "stop"
         shown = ids[:-1] if ended and len(ids) and int(ids[-1]) in self.spec.stop_token_ids else ids
         return Completion(
             token_ids=ids,
             # The first entry of each position is the sampled token's.
-            logprobs=np.asarray(output.logprobs.logprobs, np.float32)[output.logprobs.start_indices],
+            logprobs=np.asarray(output.logprobs.logprobs, np.float32)[output.logprobs.start_indices[: len(ids)]],
             versions=_token_versions(output, len(ids), self.version),
-            finish_reason="stop" if ended else "length",
+            finish_reason=output.finish_reason,
             seed=seed,
             text=self.tokenizer.decode(shown.tolist(), skip_special_tokens=False),
             worker=self.name,
@@ -155,10 +188,11 @@ class RolloutWorker:
             await self.engine.start_weight_update()
             await self.engine.update_weights(WeightTransferUpdateRequest(update_info=info))
             await self.engine.finish_weight_update(str(update.version))
+            if self.spec.recompute_cache or not busy:
+                await self.engine.reset_prefix_cache(reset_running_requests=busy)
         finally:
             if busy:
                 await self.engine.resume_generation()
-        await self.engine.reset_prefix_cache()
         self.version = update.version
         self._set_state("generating" if self.in_flight else "ready")
         return time.perf_counter() - began
@@ -179,7 +213,19 @@ class RolloutWorker:
         memoryview(self.pulled.buffer)[:] = data
         return self.pulled.path
 
+    async def hand_back(self) -> None:
+        """Stop sampling: every `generate` under way returns what it has, its completions marked "abort"."""
+        self.leaving = True
+        self._set_state("leaving")
+        while self.in_flight:
+            if self.active:
+                await self.engine.abort(list(self.active))
+            await asyncio.sleep(0.02)
+
     async def ping(self) -> dict[str, Any]:
+        """Facts of now. Asks the engine's process too, so an engine that hangs or died is found out."""
+        if self.engine is not None:
+            await self.engine.is_paused()
         return {
             "worker": self.name,
             "version": self.version,
@@ -197,6 +243,24 @@ class RolloutWorker:
     def _set_state(self, state: str) -> None:
         self.state = state
         show_status(self, f"{self.name} version {self.version} {state}")
+
+
+def nothing_yet(seed: int, worker: str) -> Completion:
+    """A completion handed back before its first token."""
+    empty = np.zeros(0, np.int32)
+    return Completion(empty, np.zeros(0, np.float32), empty, "abort", seed, "", worker)
+
+
+def join(begun: Completion, rest: Completion) -> Completion:
+    """A completion that two workers sampled, one after the other; its seed is the first one's."""
+    return replace(
+        rest,
+        token_ids=np.concatenate([begun.token_ids, rest.token_ids]),
+        logprobs=np.concatenate([begun.logprobs, rest.logprobs]),
+        versions=np.concatenate([begun.versions, rest.versions]),
+        text=begun.text + rest.text,
+        seed=begun.seed,
+    )
 
 
 def _token_versions(output: Any, length: int, current: int) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""The rollout workers as the driver sees them: sample a group, push weights, name who failed."""
+"""The rollout workers as the driver sees them: sample a group, push weights; who dies is replaced.
+
+A group whose worker dies is sampled again by another: with the same seeds it is the same group. Workers
+that join (replacements, or because the run was scaled) load the current weights before they serve.
+"""
 
 import asyncio
 import time
@@ -7,66 +11,163 @@ from typing import Any
 
 import ray
 
-from actors.calls import cause, close_actors, named
+from actors.calls import cause, named, wait
 from actors.naming import identity
+from actors.pool import Events, Member, Pool
 from actors.rollout import EngineSpec, RolloutWorker, Sampling
+from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 
+ATTEMPTS = 4  # workers that may die over one group before it is taken for the cause
+
 
 class RolloutPool:
-    """N rollout actors. A group goes to the worker with the fewest completions outstanding."""
+    """Rollout actors. A group goes to the worker with the fewest tokens outstanding.
 
-    def __init__(self, count: int, spec: EngineSpec, *, cpus: float, worker_class: Callable[..., Any] = RolloutWorker):
-        self.spec = spec
+    keep_partial: what a leaving worker had sampled of a completion is kept and continued by another one; the
+    deterministic mode samples it anew. locate: publishes the current weights for nodes that lack them.
+    """
+
+    def __init__(
+        self,
+        bounds: tuple[int, int],
+        spec: EngineSpec,
+        *,
+        cpus: float,
+        start_timeout: float = 600,
+        push_timeout: float = 120,
+        recovery: RecoveryConfig | None = None,
+        events: Events = lambda event, **facts: None,
+        keep_partial: bool = False,
+        worker_class: Callable[..., Any] = RolloutWorker,
+    ):
+        self.spec, self.keep_partial = spec, keep_partial
+        self.start_timeout, self.push_timeout = start_timeout, push_timeout
         remote = ray.remote(worker_class)
-        self.names = [f"rollout-{index}" for index in range(count)]
-        self.actors = [
-            remote.options(num_cpus=cpus, num_gpus=spec.gpus, max_concurrency=4096, **identity(name)).remote(
-                index, spec
-            )
-            for index, name in enumerate(self.names)
-        ]
-        self.outstanding = [0] * count
+        options = {"num_cpus": cpus, "num_gpus": spec.gpus, "max_concurrency": 4096}
+        self.pool = Pool(
+            "rollout",
+            spawn=lambda number, name: remote.options(**options, **identity(name)).remote(number, spec),
+            prepare=self._prepare,
+            recovery=recovery or RecoveryConfig(),
+            bounds=bounds,
+            room={"CPU": cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
+            events=events,
+        )
+        self.current: WeightUpdate | None = None
+        self.mean_length = spec.max_model_len / 2
+        self._loading = asyncio.Lock()  # a worker joins before a push or after it, not in its middle
 
-    async def start(self, timeout: float) -> list[dict[str, Any]]:
-        return await self._each(timeout, "start", "start")
+    async def start(self) -> list[dict[str, Any]]:
+        return await self.pool.start()
+
+    async def close(self) -> None:
+        """End engines, then actors."""
+        await self.pool.close(seconds=30)
+
+    @property
+    def members(self) -> list[Member]:
+        return self.pool.members
+
+    @property
+    def capacity(self) -> int:
+        """Sequences that the serving engines decode at once."""
+        return self.spec.max_num_seqs * max(1, len(self.pool.serving()))
+
+    async def _prepare(self, member: Member) -> dict[str, Any]:
+        """Start the engine and load the weights of now."""
+        facts = await named(member.actor.start.remote(), who=member.name, what="start", timeout=self.start_timeout)
+        member.facts = facts
+        while not self._within_reach(member):
+            await asyncio.sleep(0.2)
+        async with self._loading:
+            if self.current is not None:
+                await self._load(member, self.current, self.push_timeout)
+            member.state = "serving"
+        return facts
+
+    def _within_reach(self, member: Member) -> bool:
+        """The first worker on a node has to wait for the next push, which will be published to that node."""
+        update = self.current
+        return update is None or update.data is not None or update.node == member.facts.get("node")
+
+    # Sampling
 
     async def generate(
         self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
     ) -> tuple[Completion, ...]:
-        """One completion per seed, from one worker. Cancelling this cancels the requests."""
-        index = min(range(len(self.actors)), key=lambda i: (self.outstanding[i], i))
-        self.outstanding[index] += len(seeds)
-        call = self.actors[index].generate.remote(prompt_ids, seeds, sampling)
-        try:
-            return tuple(await call)
-        except asyncio.CancelledError:
-            ray.cancel(call)
-            raise
-        except ray.exceptions.RayError as error:
-            raise RunError(f"{self.names[index]} failed while generating: {cause(error)}") from error
-        finally:
-            self.outstanding[index] -= len(seeds)
+        """One completion per seed, from one worker (or its successors). Cancelling this cancels the requests."""
+        begun: tuple[Completion, ...] = ()
+        deaths: list[str] = []
+        while True:
+            async with self.pool.lend(len(seeds) * (len(prompt_ids) + self.mean_length)) as member:
+                call = member.actor.generate.remote(prompt_ids, seeds, sampling, begun)
+                try:
+                    found = tuple(await call)
+                except asyncio.CancelledError:
+                    ray.cancel(call)
+                    raise
+                except ray.exceptions.RayError as error:
+                    deaths.append(await self._failed(member, error))
+                    if len(deaths) == ATTEMPTS:
+                        raise RunError(f"{ATTEMPTS} workers died over one prompt; the first: {deaths[0]}") from error
+                    continue
+            if not any(completion.finish_reason == "abort" for completion in found):
+                self._learn_length(found)
+                return found
+            begun = found if self.keep_partial else ()
+
+    async def _failed(self, member: Member, error: Exception) -> str:
+        """A call failed: with the worker, which is replaced, or by itself, which ends the run."""
+        why = f"failed while generating: {cause(error)}"
+        if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
+            raise RunError(f"{member.name} {why}") from error
+        self.pool.lost(member, why)
+        return f"{member.name} {why}"
+
+    def _learn_length(self, found: tuple[Completion, ...]) -> None:
+        mean = sum(len(completion.token_ids) for completion in found) / max(1, len(found))
+        self.mean_length += 0.02 * (mean - self.mean_length)
+
+    # Weights
 
     async def push(self, update: WeightUpdate, timeout: float) -> float:
-        """Load `update` into every worker at once. Returns the slowest one's seconds."""
+        """Load `update` into every serving worker at once. Returns the slowest one's seconds.
+
+        A worker that dies meanwhile, or misses the time limit, is replaced; RunError where none is left to
+        load it or one refuses it.
+        """
         began = time.perf_counter()
-        await self._each(timeout, f"load weights of version {update.version}", "load_weights", update)
+        async with self._loading:
+            self.current = update
+            await asyncio.gather(*(self._push(member, update, timeout) for member in self.pool.serving()))
         return time.perf_counter() - began
 
+    async def _push(self, member: Member, update: WeightUpdate, timeout: float) -> None:
+        try:
+            await asyncio.wait_for(wait(member.actor.load_weights.remote(update)), timeout)
+        except TimeoutError:
+            self.pool.lost(member, f"did not load weights of version {update.version} within {timeout:g} s")
+        except ray.exceptions.RayError as error:
+            why = f"could not load weights of version {update.version}: {cause(error)}"
+            if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
+                raise RunError(f"{member.name} {why}") from error
+            self.pool.lost(member, why)
+
+    def forget(self) -> None:
+        """The published weights are gone with their learner: who joins now waits for the next push."""
+        self.current = None
+
+    async def _load(self, member: Member, update: WeightUpdate, timeout: float) -> None:
+        what = f"load weights of version {update.version}"
+        await named(member.actor.load_weights.remote(update), who=member.name, what=what, timeout=timeout)
+
+    def nodes(self) -> set[str]:
+        """Nodes of the workers that serve, and of those that are about to."""
+        return {member.facts["node"] for member in self.members if member.facts.get("node")}
+
     async def ping(self) -> list[dict[str, Any]]:
-        return await self._each(30, "answer", "ping")
-
-    async def close(self) -> None:
-        """End engines, then actors."""
-        await close_actors(self.actors, seconds=30)
-
-    async def _each(self, timeout: float, what: str, method: str, *args: Any) -> list[Any]:
-        """Call a method of every worker; a failure or a missed time limit names the worker."""
-        calls = [
-            named(getattr(actor, method).remote(*args), who=name, what=what, timeout=timeout)
-            for name, actor in zip(self.names, self.actors, strict=True)
-        ]
+        calls = [named(m.actor.ping.remote(), who=m.name, what="answer", timeout=30) for m in self.pool.serving()]
         return list(await asyncio.gather(*calls))

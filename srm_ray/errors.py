@@ -18,6 +18,10 @@ class RunError(Exception):
     """The run cannot go on. The message names the cause and what to do. Exit status 1."""
 
 
+class LearnerLost(RunError):
+    """A learner rank died or hangs. The driver starts the learner again from the newest checkpoint."""
+
+
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
     """Wrap a command's `main`: a `UserError` or `RunError` becomes one line and an exit status."""
 

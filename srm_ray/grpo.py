@@ -10,20 +10,22 @@ warm-up; completions whose grader could not decide are masked out.
 
 import asyncio
 import json
+import pickle
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
-from srm_ray.config.grpo import GRPOConfig
-from srm_ray.errors import UserError, command
+from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.errors import LearnerLost, UserError, command
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
-from srm_ray.runs.folder import RunFolder, cache_root
+from srm_ray.runs.folder import RunFolder, cache_root, find_run
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.progress import Progress, duration, say
 from srm_ray.runs.trackers import open_trackers
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from srm_ray.data.prompts import PromptStream
     from srm_ray.model.loading import ModelFacts
     from srm_ray.rl.accuracy import Evaluation
-    from srm_ray.rl.collection import Collected
+    from srm_ray.rl.collection import Collected, InOrder, Queue
+    from srm_ray.rl.recorded import Recorded
+    from srm_ray.rl.streaming import Stream
     from srm_ray.rl.types import Group, Prompt
 
 
@@ -43,10 +47,10 @@ class State:
     """What the driver must remember to go on: saved with every checkpoint."""
 
     step: int = 0
-    cursor: int = 0
     keep_rate: float = 0.7
     seconds: float = 0.0
     before: dict[str, Any] | None = field(default=None)
+    queue: "Queue | None" = field(default=None)
 
 
 async def train(
@@ -60,49 +64,78 @@ async def train(
     watch: Watch,
 ) -> None:
     """The loop. Leaves `state` at the last step done."""
-    from srm_ray.rl.collection import KeepRate, collect
     from srm_ray.rl.types import TrainBatch
 
-    keep_rate = KeepRate(state.keep_rate)
+    source = groups_of(config, crew, stream, state, watch)
     progress = Progress(config.steps)
-    sample, score = watch.calls("rollout", crew.sample), watch.calls("reward", crew.rewards.score)
     learn, push = watch.calls("learner", crew.learner.step), watch.calls("weight push", crew.push_weights)
-    while state.step < config.steps:
-        began = time.perf_counter()
-        collected = await collect(
-            state.cursor,
-            want=config.prompts_per_step,
-            limit=int(config.max_refill * config.prompts_per_step),
-            prompt=stream.__getitem__,
-            sample=sample,
-            score=score,
-            keep_rate=keep_rate,
-            normalise_std=config.loss.normalise_std,
-        )
-        learned = await learn(TrainBatch(collected.groups, state.step), learning_rate(config, state.step))
-        state.step += 1
-        pushing = time.perf_counter()
-        await push(state.step)
-        pushed = time.perf_counter()
-        metrics = {"step": state.step, **describe(collected), **learned.metrics, "weights/version": state.step}
-        metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
-        if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
-            metrics |= await evaluate_now(crew, held_out, config, watch)
-        metrics |= watch.judge(metrics)
-        state.cursor, state.keep_rate = collected.cursor, keep_rate.value
-        state.seconds += time.perf_counter() - began
-        rollout_log.write(
-            folder.rollouts,
-            state.step,
-            collected.judged,
-            {group.prompt.index for group in collected.groups},
-            learner=zip(collected.groups, learned.logprobs, strict=True),
-        )
-        log.write(metrics)
-        progress.step(metrics)
-        watch.tell()
-        if state.step % config.checkpoint.every == 0 or state.step == config.steps:
-            await watch.calls("checkpoint", save)(config, folder, crew, state, log)
+    try:
+        while state.step < config.steps:
+            began = time.perf_counter()
+            collected = await source.take()
+            batch = TrainBatch(collected.groups, state.step)
+            learned = await learn(batch, learning_rate(config, state.step))
+            state.step += 1
+            pushing = time.perf_counter()
+            await push(state.step)
+            source.advance(state.step)
+            pushed = time.perf_counter()
+            metrics = {"step": state.step, **describe(collected, batch.version), **learned.metrics, **source.describe()}
+            metrics |= {"weights/version": state.step, **crew.describe()}
+            metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
+            if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
+                metrics |= await evaluate_now(crew, held_out, config, watch)
+            metrics |= watch.judge(metrics)
+            state.queue, state.keep_rate = source.queue(), source.keep_rate.value
+            state.seconds += time.perf_counter() - began
+            rollout_log.write(
+                folder.rollouts,
+                state.step,
+                (*collected.judged, *collected.stale),
+                collected.kept,
+                learner=zip(collected.groups, learned.logprobs, strict=True),
+            )
+            log.write(metrics)
+            progress.step(metrics)
+            watch.tell()
+            if state.step % config.checkpoint.every == 0 or state.step == config.steps:
+                await watch.calls("checkpoint", save)(config, folder, crew, state, log)
+    finally:
+        await source.close()
+
+
+def groups_of(
+    config: GRPOConfig, crew: "Crew", stream: "PromptStream", state: State, watch: Watch
+) -> "InOrder | Stream | Recorded":
+    """Where the groups come from: sampled step by step, all the time (`max_staleness` above 0), or a record."""
+    from srm_ray.rl.collection import InOrder, KeepRate, Queue
+    from srm_ray.rl.recorded import Recorded
+    from srm_ray.rl.streaming import Stream
+
+    if config.replay:
+        record = find_run(config.replay).rollouts
+        read = partial(rollout_log.read_all, record)
+        return Recorded(read, step=state.step, keep_rate=KeepRate(state.keep_rate))
+    queue = state.queue or Queue()
+    options: dict[str, Any] = {
+        "want": config.prompts_per_step,
+        "limit": int(config.max_refill * config.prompts_per_step),
+        "prompt": stream.__getitem__,
+        "sample": watch.calls("rollout", crew.sample),
+        "score": watch.calls("reward", crew.rewards.score),
+        "keep_rate": KeepRate(state.keep_rate),
+        "normalise_std": config.loss.normalise_std,
+    }
+    if not config.max_staleness:
+        return InOrder(queue, **options)
+    return Stream(
+        queue,
+        version=state.step,
+        max_staleness=config.max_staleness,
+        group_size=config.rollout.group_size,
+        capacity=lambda: crew.rollouts.capacity,
+        **options,
+    )
 
 
 def learning_rate(config: GRPOConfig, step: int) -> float:
@@ -110,8 +143,9 @@ def learning_rate(config: GRPOConfig, step: int) -> float:
     return config.learner.lr * min(1.0, (step + 1) / max(1, config.learner.warmup_steps))
 
 
-def describe(collected: "Collected") -> dict[str, float]:
-    """Metrics of the sampled groups, those without signal included."""
+def describe(collected: "Collected", version: int) -> dict[str, float]:
+    """Metrics of the sampled groups, those without signal included. version: the learner's, for staleness."""
+    staleness = [version - group.oldest_version for group in collected.groups]
     rewards = [reward for group in collected.judged for reward in group.rewards]
     completions = [completion for group in collected.judged for completion in group.completions]
     tokens = sum(len(completion.token_ids) for completion in completions)
@@ -121,14 +155,14 @@ def describe(collected: "Collected") -> dict[str, float]:
         "reward/undecided": sum(reward.correct is None for reward in rewards),
         "groups/kept": len(collected.groups),
         "groups/dropped_uniform": len(collected.judged) - len(collected.groups),
-        "groups/dropped_stale": 0,
+        "groups/dropped_stale": len(collected.stale),
         "completion/length_mean": tokens / len(completions),
         "completion/truncated_fraction": sum(c.truncated for c in completions) / len(completions),
-        "staleness/mean": 0.0,
-        "staleness/max": 0,
+        "staleness/mean": sum(staleness) / len(staleness),
+        "staleness/max": max(staleness),
         "time/rollout": collected.seconds_rollout,
         "time/reward": collected.seconds_reward,
-        "throughput/rollout_tokens_per_s": tokens / collected.seconds_rollout,
+        "throughput/rollout_tokens_per_s": tokens / max(1e-9, collected.seconds_sampling),
     }
 
 
@@ -166,7 +200,8 @@ async def save(config: GRPOConfig, folder: RunFolder, crew: "Crew", state: State
     log.flush()
     with checkpoints.writing(folder.checkpoints, state.step, keep=config.checkpoint.keep) as path:
         await crew.learner.save(path.absolute())
-        (path / "driver.json").write_text(json.dumps(asdict(state)))
+        (path / "driver.json").write_text(json.dumps(asdict(replace(state, queue=None))))
+        (path / "queue.pickle").write_bytes(pickle.dumps(state.queue))
 
 
 async def restore(folder: RunFolder, crew: "Crew", log: MetricsLog) -> State:
@@ -177,8 +212,11 @@ async def restore(folder: RunFolder, crew: "Crew", log: MetricsLog) -> State:
     rollout_log.discard_after(folder.rollouts, step)
     log.after(step)
     if path is None:
+        if crew.learner.budget.total:
+            await crew.push_weights(0)  # the workers hold what a learner that died had taught them
         return State()
     state = State(**json.loads((path / "driver.json").read_text()))
+    state.queue = pickle.loads((path / "queue.pickle").read_bytes())
     folder.record_event("continued", step=step)
     say(f"continuing from {path}")
     await crew.learner.load(path.absolute())
@@ -226,7 +264,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         else []
     )
 
-    from actors import placement, reward
+    from actors import control, placement, reward
     from actors.crew import Crew, reward_spec
 
     reward.check(reward_spec(config))
@@ -237,19 +275,24 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     placement.connect()
     try:
         say(
-            f"starting {config.rollout.workers} rollout, {config.learner.workers} learner and "
-            f"{config.reward.workers} reward worker(s); run folder {folder.path}"
+            f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
+            f"{bounds(config.reward.workers)[0]} reward worker(s); run folder {folder.path}"
         )
-        async with Crew(config, facts.path, context=context, stop_token_ids=facts.stop_token_ids) as crew:
+        steering = control.open_control(folder.path)
+        async with Crew(
+            config,
+            facts.path,
+            context=context,
+            stop_token_ids=facts.stop_token_ids,
+            events=lambda event, **known: tell(folder, event, step=log.step + 1, **known),
+        ) as crew:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
-            state = await restore(folder, crew, log)
-            folder.record_event("started", step=state.step, model=lasting(facts.path), learner=crew.learner.facts)
-            if state.before is None and held_out:
-                state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
-                say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
-            async with Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch:
-                await train(config, folder, crew, stream, held_out, state, log, watch)
+            async with (
+                control.followed(steering, crew.scale, crew.staff),
+                Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
+            ):
+                state = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch)
             after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
             await export(config, folder, crew, facts, state)
     finally:
@@ -257,6 +300,42 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         placement.disconnect()
     finish(config, folder, state, after, time.time() - began)
     return 0
+
+
+async def train_to_the_end(
+    config: GRPOConfig,
+    folder: RunFolder,
+    facts: "ModelFacts",
+    crew: "Crew",
+    stream: "PromptStream",
+    held_out: "list[Prompt]",
+    log: MetricsLog,
+    watch: Watch,
+) -> State:
+    """Train; when the learner dies, go on from the newest checkpoint with a new one."""
+    before: dict[str, Any] | None = None
+    while True:
+        try:
+            state = await restore(folder, crew, log)
+            folder.record_event("started", step=state.step, model=lasting(facts.path), learner=crew.learner.numerics)
+            state.before = state.before or before
+            if state.before is None and held_out:
+                state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
+                say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
+            before = state.before
+            await train(config, folder, crew, stream, held_out, state, log, watch)
+            return state
+        except LearnerLost as lost:
+            await crew.restart_learner(lost)
+
+
+def tell(folder: RunFolder, event: str, **facts: Any) -> None:
+    """What happens to the workers, into events.jsonl and onto the terminal."""
+    folder.record_event(event, **facts)
+    shown = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
+    )
+    say(f"  {event}: {shown}")
 
 
 def open_base(config: GRPOConfig) -> "ModelFacts":
@@ -332,7 +411,7 @@ def finish(
             "after": after,
             "checkpoint": str(newest[1]) if newest else None,
             "final": str(folder.final),
-            "restarts": folder.count_events("continued"),
+            "restarts": folder.count_events("continued") + folder.count_events("restarted"),
         }
     )
     say("")

@@ -107,7 +107,7 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     )
     try:
         await learner.start()
-        for line in heading(folder, plan, step, learner.facts):
+        for line in heading(folder, plan, step, learner.numerics):
             say(line)
         if plan.checkpoint is not None:
             await learner.load(plan.checkpoint.absolute())

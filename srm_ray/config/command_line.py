@@ -47,9 +47,14 @@ def build(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     try:
         return config_class(**values)
     except ValidationError as error:
-        problems = []
+        problems: list[str] = []
+        seen: set[str] = set()
         for issue in error.errors():
-            where = ".".join(str(part) for part in issue["loc"])
+            # In a union pydantic names the alternative that it tried, by its type; options have no such names.
+            where = ".".join(str(part) for part in issue["loc"] if str(part).replace("_", "").isalnum())
+            if where in seen and where:
+                continue
+            seen.add(where)
             got = "" if isinstance(issue["input"], dict | BaseModel) else f" (got {issue['input']!r})"
             message = issue["msg"].removeprefix("Value error, ")
             problems.append(f"--{where}: {message}{got}" if where else message)
@@ -131,7 +136,7 @@ def _assign(config_class: type[BaseModel], values: dict[str, Any], key: str, tex
     elif text == "null":
         value = None
     section = _section(annotation)
-    if section is not None and isinstance(value, str):
+    if section is not None and isinstance(value, str) and not takes_plain_value(annotation):
         if section.shorthand is None:
             raise UserError(f"--{key} is a group of options; name one, e.g. --{key}.{next(iter(section.model_fields))}")
         path.append(section.shorthand)
@@ -153,6 +158,12 @@ def _section(annotation: Any) -> type[Section] | None:
         if isinstance(option, type) and issubclass(option, Section):
             return option
     return None
+
+
+def takes_plain_value(annotation: Any) -> bool:
+    """Whether an option is a group or one value: `--rollout.workers 2`, `--rollout.workers.max 8`."""
+    options = [option for option in typing.get_args(annotation) if option is not type(None)]
+    return _is_union(annotation) and any(_section(option) is None for option in options)
 
 
 def _is_union(annotation: Any) -> bool:
@@ -230,17 +241,23 @@ def _help_lines(config_class: type[BaseModel], prefix: str) -> list[str]:
     lines = []
     for name, field in config_class.model_fields.items():
         section = _section(field.annotation)
-        if section is not None:
+        if section is not None and not takes_plain_value(field.annotation):
             lines += ["", f"  {prefix}{name}: {field.description or (section.__doc__ or '').strip().splitlines()[0]}"]
             lines += _help_lines(section, f"{prefix}{name}.")
             continue
         default = field.get_default(call_default_factory=True)
         shown = "required" if default is PydanticUndefined else repr(default)
         lines.append(f"  --{prefix}{name} {_type_name(field.annotation)}  [{shown}]  {field.description or ''}")
+        if section is not None:
+            lines += _help_lines(section, f"{prefix}{name}.")
     return lines
 
 
 def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if (section := _section(annotation)) is not None and not _is_union(annotation):
+        return "{" + ", ".join(section.model_fields) + "}"
     if _is_union(annotation):
         return "|".join(_type_name(a) for a in typing.get_args(annotation) if a is not type(None))
     if typing.get_origin(annotation) is typing.Literal:

@@ -1,6 +1,6 @@
 """Options of `python -m srm_ray.grpo`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,10 +22,33 @@ class DataConfig(Section):
     system: str = Field("", description="system message put before every prompt; empty: none")
 
 
+class WorkerRange(Section):
+    """A number of workers that follows the cluster's free resources."""
+
+    min: int = Field(1, ge=1, description="workers that a run starts with and never goes below by itself")
+    max: int = Field(8, ge=1, description="workers that it grows to while the cluster has room")
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        if self.max < self.min:
+            raise ValueError(f"workers.max must be at least workers.min (got {self.max} and {self.min})")
+        return self
+
+
+Workers = Annotated[int, Field(ge=1)] | WorkerRange
+
+
+def bounds(workers: Workers) -> tuple[int, int]:
+    """Fewest and most workers: the same for a plain number."""
+    return (workers.min, workers.max) if isinstance(workers, WorkerRange) else (workers, workers)
+
+
 class RolloutConfig(Section):
     """Rollout workers: one vLLM engine each."""
 
-    workers: int = Field(1, ge=1, description="vLLM engines, each an actor of its own")
+    workers: Workers = Field(
+        1, description="vLLM engines, each an actor of its own; {min: 1, max: 8} follows free resources"
+    )
     group_size: int = Field(8, ge=2, description="completions sampled for each prompt (G)")
     temperature: float = Field(1.0, gt=0, le=2, description="sampling temperature in training; top_p is 1")
     max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
@@ -41,6 +64,9 @@ class RolloutConfig(Section):
     memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
     eager: bool = Field(False, description="skip CUDA graphs")
+    cache_on_update: Literal["keep", "recompute"] = Field(
+        "keep", description="KV cache of requests that go on across a weight update"
+    )
     start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
 
 
@@ -59,7 +85,9 @@ class RewardConfig(Section):
 
     shorthand: ClassVar[str | None] = "function"
 
-    workers: int = Field(1, ge=1, description="reward actors, each with a pool of killable grading processes")
+    workers: Workers = Field(
+        1, description="reward actors, each with a pool of killable grading processes; a number or a range"
+    )
     processes: int = Field(1, ge=1, description="grading processes of one worker")
     function: str = Field("", description="a reward of your own, package.module:function, run in killable processes")
     weights: RewardWeights = RewardWeights()
@@ -139,6 +167,22 @@ class WeightsConfig(Section):
     )
 
 
+class RecoveryConfig(Section):
+    """What happens when a worker dies or hangs."""
+
+    restarts: int = Field(
+        10, ge=0, description="workers of one role replaced within `window` seconds before the run gives up"
+    )
+    window: float = Field(600, gt=0, description="seconds over which restarts are counted")
+    backoff: float = Field(
+        1.0, ge=0, description="seconds before the second replacement in a window, doubled for each further one"
+    )
+    ping_every: float = Field(5.0, gt=0, description="seconds between the watchdog's rounds")
+    hung_after: float = Field(
+        60.0, gt=0, description="seconds without an answer after which a worker is ended and replaced"
+    )
+
+
 class CheckpointConfig(Section):
     """Checkpoints, from which a killed run continues."""
 
@@ -163,14 +207,18 @@ class GRPOConfig(StageConfig):
         8, ge=1, description="a step may draw this many times prompts_per_step before the run stops"
     )
     max_staleness: int = Field(
-        0, ge=0, le=0, description="weight versions that a completion may lag behind; 0: deterministic"
+        0,
+        ge=0,
+        description="weight versions that a completion may lag behind the learner; 0: deterministic, and rollouts wait",
     )
+    replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     loss: LossConfig = LossConfig()
     learner: LearnerConfig = LearnerConfig()
     weights: WeightsConfig = WeightsConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()

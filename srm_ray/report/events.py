@@ -5,13 +5,20 @@
 Consecutive steps with the same kind of event are told as one; an alarm spans the steps that it stood in.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 NOT_SHOWN = ("started", "continued", "alarm_over")  # the beginning of every run; told of the run as a whole; see _alarm
-KINDS = {"restarted": "restart", "scaled": "scaling", "gave_up": "gave up"}
-ABOUT_ITSELF = ("event", "time", "step", "text")
+# What the crew reports (actors.pool): event -> kind, its text with the event's facts, whether it is a warning.
+CREW = {
+    "restarted": ("restart", "{worker} replaced: {cause}", True),
+    "gave_up": ("gave up", "no more replacements of {role} workers, the last was {worker}: {cause}", True),
+    "scaled": ("scaling", "{workers} {role} workers wanted{because}", False),
+    "joined": ("scaling", "{worker} joined after {seconds:.0f} s", False),
+    "left": ("scaling", "{worker} left", False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +52,14 @@ def _recorded(recorded: list[dict[str, Any]], newest: int) -> list[Event]:
     for index, one in enumerate(recorded):
         if one["event"] == "alarm":
             events.append(_alarm(one, recorded[index + 1 :], newest))
+        elif one["event"] in CREW:
+            kind, text, warning = CREW[one["event"]]
+            facts = defaultdict(str, one, because=f": {one['cause']}" if one.get("cause") else "")
+            step = int(one.get("step") or 0)
+            events.append(Event(step, step, kind, text.format_map(facts), warning))
         elif one["event"] not in NOT_SHOWN:
-            kind, step = one["event"], int(one.get("step") or 0)
-            text = one.get("text") or ", ".join(
-                f"{name.replace('_', ' ')} {value}" for name, value in one.items() if name not in ABOUT_ITSELF
-            )
-            events.append(Event(step, step, KINDS.get(kind, kind.replace("_", " ")), text, kind != "scaled"))
+            step = int(one.get("step") or 0)
+            events.append(Event(step, step, one["event"].replace("_", " "), str(one.get("text") or "")))
     return events
 
 

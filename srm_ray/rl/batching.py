@@ -32,6 +32,7 @@ class PackedBatch:
     output lies in the concatenated, flattened buckets. predict_C: position in T whose hidden state
     predicts completion token c. targets_C: the token. sequence_C: 0..S-1. advantages_C,
     rollout_logprobs_C: float32. mask_C: float32, 0 for tokens of undecided or filtered completions.
+    proof_C: float32, 1 for tokens whose log-probabilities must be the learner's own (see `micro_batches`).
     order_S: index of each completion in the step's batch, to lay results back. workers_S: worker names.
     """
 
@@ -45,6 +46,7 @@ class PackedBatch:
     advantages_C: np.ndarray
     rollout_logprobs_C: np.ndarray
     mask_C: np.ndarray
+    proof_C: np.ndarray
     order_S: np.ndarray
     workers_S: tuple[str, ...]
     old_logprobs_C: np.ndarray | None = None
@@ -100,13 +102,19 @@ def bundles(groups: Sequence[Group], *, filter_overlong: bool, budget: int) -> l
 
 
 def micro_batches(
-    groups: Sequence[Group], *, budget: int, ranks: int, filter_overlong: bool = False
+    groups: Sequence[Group],
+    *,
+    budget: int,
+    ranks: int,
+    filter_overlong: bool = False,
+    proof_version: int | None = None,
 ) -> list[list[PackedBatch]]:
     """Cut a step's groups into micro-batches of about `budget` tokens, the same number for every rank.
 
     Returns [rank][micro-batch]. Longest bundle first to the lightest bin (LPT), so that ranks finish
     together; ranks run the same number of micro-batches, since ZeRO's collectives need it. Bins may
-    exceed `budget` by one bundle at most.
+    exceed `budget` by one bundle at most. proof_version: tokens sampled under it prove that the weights
+    arrived; None: every token does.
     """
     pieces = bundles(groups, filter_overlong=filter_overlong, budget=budget)
     total = sum(piece.cost for piece in pieces)
@@ -122,11 +130,11 @@ def micro_batches(
         lightest = load.index(min(load))
         content[lightest].append(piece)
         load[lightest] += piece.cost
-    packed = [pack(chosen) for chosen in content]
+    packed = [pack(chosen, proof_version) for chosen in content]
     return [packed[rank::ranks] for rank in range(ranks)]
 
 
-def pack(pieces: Sequence[Bundle]) -> PackedBatch:
+def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBatch:
     """Lay bundles into one row of tokens, with the index arrays that attention and the loss need."""
     tokens: list[np.ndarray] = []
     positions: list[np.ndarray] = []
@@ -157,6 +165,7 @@ def pack(pieces: Sequence[Bundle]) -> PackedBatch:
             start += len(ids)
     buckets, offset_of_row = _attention_buckets(rows)
     lengths = [len(row.completion.token_ids) for row in ordered]
+    versions_C = np.concatenate([row.completion.versions for row in ordered])
     return PackedBatch(
         tokens_T=np.concatenate(tokens),
         positions_T=np.concatenate(positions),
@@ -168,6 +177,7 @@ def pack(pieces: Sequence[Bundle]) -> PackedBatch:
         advantages_C=np.repeat(np.asarray([r.advantage for r in ordered], np.float32), lengths),
         rollout_logprobs_C=np.concatenate([r.completion.logprobs for r in ordered]).astype(np.float32),
         mask_C=np.repeat(np.asarray([r.counts for r in ordered], np.float32), lengths),
+        proof_C=np.asarray((versions_C == proof_version) | (proof_version is None), np.float32),
         order_S=np.asarray([r.order for r in ordered]),
         workers_S=tuple(r.completion.worker for r in ordered),
     )

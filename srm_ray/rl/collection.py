@@ -11,7 +11,8 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from srm_ray.errors import RunError
 from srm_ray.rl.advantages import group_advantages, has_signal
@@ -23,16 +24,40 @@ Score = Callable[[Group], Awaitable[Group]]
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """groups: those to train on. judged: every group drawn, in order. cursor: next prompt index.
+    """groups: those to train on, judged: these and the groups without signal; both ordered by prompt index.
 
-    seconds_rollout: until the last completion needed had arrived; seconds_reward: grading after that.
+    stale: groups that were too many versions old when their turn came; their prompts are drawn again.
+    seconds_rollout: waited until the last completion needed had arrived; seconds_reward: grading after that;
+    seconds_sampling: in which these groups were sampled.
     """
 
     groups: tuple[Group, ...]
     judged: tuple[Group, ...]
-    cursor: int
     seconds_rollout: float
     seconds_reward: float
+    seconds_sampling: float
+    stale: tuple[Group, ...] = ()
+
+    @property
+    def kept(self) -> set[tuple[int, int]]:
+        """(prompt index, draw) of the groups to train on."""
+        return {(group.prompt.index, group.draw) for group in self.groups}
+
+
+@dataclass
+class Queue:
+    """What a checkpoint must hold, so that a continued run neither loses nor repeats a group.
+
+    cursor: next prompt index. Of asynchronous runs, too: again, (prompt index, draw) to sample before new
+    prompts, those under way when the run was saved among them; ready, scored groups with signal; dull, scored
+    groups without, and stale, groups dropped for their age, neither logged yet.
+    """
+
+    cursor: int = 0
+    again: list[tuple[int, int]] = field(default_factory=list)
+    ready: list[Group] = field(default_factory=list)
+    dull: list[Group] = field(default_factory=list)
+    stale: list[Group] = field(default_factory=list)
 
 
 @dataclass
@@ -83,7 +108,7 @@ async def collect(
             while len(in_flight) < min(keep_rate.to_launch(missing), limit - len(judged)):
                 in_flight.append(asyncio.create_task(one(cursor + len(judged) + len(in_flight))))
             if not in_flight:
-                raise RunError(_starved(len(kept), want, judged))
+                raise RunError(starved(len(kept), want, judged))
             group = await in_flight.popleft()
             judged.append(group)
             if has_signal(group.rewards):
@@ -95,7 +120,31 @@ async def collect(
         await asyncio.gather(*in_flight, return_exceptions=True)
     keep_rate.update(len(kept), len(judged))
     sampled_at = min(sampled_at, done)
-    return Collected(tuple(kept), tuple(judged), cursor + len(judged), sampled_at - began, done - sampled_at)
+    return Collected(tuple(kept), tuple(judged), sampled_at - began, done - sampled_at, sampled_at - began)
+
+
+class InOrder:
+    """The groups of a deterministic run: each step samples under its own weights, from the cursor on."""
+
+    def __init__(self, queue: Queue, *, keep_rate: KeepRate, **options: Any):
+        self.cursor, self.keep_rate, self.options = queue.cursor, keep_rate, options
+
+    async def take(self) -> Collected:
+        collected = await collect(self.cursor, keep_rate=self.keep_rate, **self.options)
+        self.cursor += len(collected.judged)
+        return collected
+
+    def advance(self, version: int) -> None:
+        """Nothing is under way between two steps."""
+
+    def queue(self) -> Queue:
+        return Queue(self.cursor)
+
+    def describe(self) -> dict[str, float]:
+        return {}
+
+    async def close(self) -> None:
+        """Nothing is under way between two steps."""
 
 
 def with_advantages(group: Group, *, normalise_std: bool) -> Group:
@@ -104,7 +153,7 @@ def with_advantages(group: Group, *, normalise_std: bool) -> Group:
     return replace(group, advantages=group_advantages(values, normalise_std=normalise_std, decided=decided))
 
 
-def _starved(kept: int, want: int, judged: list[Group]) -> str:
+def starved(kept: int, want: int, judged: list[Group]) -> str:
     rewards = [reward for group in judged for reward in group.rewards]
     right = sum(reward.correct is True for reward in rewards) / max(1, len(rewards))
     undecided = sum(reward.correct is None for reward in rewards)

@@ -41,7 +41,8 @@ class Completion:
     token_ids: sampled tokens, the stop token included. Shape [T], int32.
     logprobs: log-probability of each token under the distribution it was sampled from. [T], float32.
     versions: weight version each token was sampled under. [T], int32.
-    finish_reason: "stop" (ended by itself) or "length" (cut at max_new_tokens).
+    finish_reason: "stop" (ended by itself), "length" (cut at max_new_tokens), or, between rollout workers
+        only, "abort" (handed back unfinished).
     seed: the request's own seed.
     text: decoded, without the stop token (stripped by id).
     worker: name of the rollout worker. Example: "rollout-0".
@@ -59,6 +60,10 @@ class Completion:
     def truncated(self) -> bool:
         return self.finish_reason == "length"
 
+    @property
+    def oldest_version(self) -> int:
+        return int(self.versions.min()) if len(self.versions) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -74,6 +79,11 @@ class Group:
     draw: int = 0
     rewards: tuple[Reward, ...] = ()
     advantages: np.ndarray | None = field(default=None)
+
+    @property
+    def oldest_version(self) -> int:
+        """Weight version of the oldest token: what the group's staleness counts from."""
+        return min(completion.oldest_version for completion in self.completions)
 
 
 @dataclass(frozen=True, slots=True)

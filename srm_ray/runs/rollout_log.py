@@ -27,10 +27,10 @@ def write(
     folder: Path,
     step: int,
     groups: Iterable[Group],
-    kept: set[int],
+    kept: set[tuple[int, int]],
     learner: Iterable[tuple[Group, Sequence[np.ndarray]]] = (),
 ) -> None:
-    """Write the groups judged in `step`; `kept` holds the prompt indices that were trained on.
+    """Write the groups judged in `step`; `kept` holds (prompt index, draw) of those that were trained on.
 
     learner: groups trained on, each with the learner's log-probabilities of its completions' tokens, [T] each.
     """
@@ -42,7 +42,7 @@ def write(
         for group in groups:
             own = proofs.get((group.prompt.index, group.draw))
             for sample in range(len(group.completions)):
-                line = _line(group, sample, group.prompt.index in kept)
+                line = _line(group, sample, (group.prompt.index, group.draw) in kept)
                 if own is not None:
                     line["learner_logprobs"] = np.round(own[sample].astype(np.float64), 6).tolist()
                 file.write(json.dumps(line) + "\n")
@@ -82,15 +82,20 @@ def read(folder: Path, step: int) -> tuple[Group, ...]:
 
     Raises FileNotFoundError where the step has no file, ValueError where a line of it is broken.
     """
+    return read_all(folder, step)[0]
+
+
+def read_all(folder: Path, step: int) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """The groups that `step` trained on, and those it did not; see `read`."""
     groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for number, text in enumerate(path_of(folder, step).read_text().splitlines(), 1):
         try:
             line = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path_of(folder, step)}, line {number}: {error}") from None
-        if line["kept"]:
-            groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
-    return tuple(_group(groups[key]) for key in sorted(groups))
+        groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
+    kept = tuple(_group(groups[key]) for key in sorted(groups) if groups[key][0]["kept"])
+    return kept, tuple(_group(groups[key]) for key in sorted(groups) if not groups[key][0]["kept"])
 
 
 def _group(lines: list[dict[str, Any]]) -> Group:

@@ -46,12 +46,12 @@ async def make(folder: RunFolder, model: str) -> None:
     log = MetricsLog(folder.metrics)
     learner = LearnerGroup(1, learner_spec(CONFIG, model), max_new_tokens=64, mismatch_limit=10.0)
     await learner.start()
-    folder.record_event("started", step=0, model=model, learner=learner.facts)
+    folder.record_event("started", step=0, model=model, learner=learner.numerics)
     for step in range(1, STEPS + 1):
         groups = uneven_groups(step)
         learned = await learner.step(TrainBatch(groups, step - 1), 3e-3 * min(1.0, step / 3))
         proofs = zip(groups, learned.logprobs, strict=True)
-        rollout_log.write(folder.rollouts, step, groups, {group.prompt.index for group in groups}, proofs)
+        rollout_log.write(folder.rollouts, step, groups, {(group.prompt.index, group.draw) for group in groups}, proofs)
         log.write({"step": step, **learned.metrics})
         if step == SAVED:
             with checkpoints.writing(folder.checkpoints, step, keep=2) as path:

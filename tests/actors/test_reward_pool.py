@@ -20,12 +20,12 @@ def group(index: int, code: str) -> Group:
 
 def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> None:
     async def run() -> list[Group]:
-        pool = RewardPool(1, RewardSpec(code_timeout=3.0), cpus=0.1)
+        pool = RewardPool((1, 1), RewardSpec(code_timeout=3.0), cpus=0.1)
         await pool.start()
         codes = ["def f(x): return x * x", "while True: pass", "def f(x): return x"]
         scoring = [asyncio.ensure_future(pool.score(group(index, code))) for index, code in enumerate(codes)]
         await asyncio.sleep(1.0)
-        ray_session.kill(pool.actors[0], no_restart=False)
+        ray_session.kill(pool.members[0].actor)
         try:
             return await asyncio.wait_for(asyncio.gather(*scoring), 120)
         finally:

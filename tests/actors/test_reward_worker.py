@@ -375,4 +375,4 @@ def test_a_spec_that_cannot_work_is_refused(fields: dict[str, Any], message: str
 
 
 def test_it_says_who_it_is(worker: RewardWorker) -> None:
-    assert repr(worker) == "RewardWorker(reward-3)" and worker.ping() == "reward-3"
+    assert repr(worker) == "RewardWorker(reward-3)" and worker.ping()["worker"] == "reward-3"

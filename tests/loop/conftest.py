@@ -19,7 +19,14 @@ class Loop:
         facts = open_model(str(model))
         self.facts = facts
         self.stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=100)
-        self.crew = Crew(config, facts.path, context=160, stop_token_ids=facts.stop_token_ids)
+        self.told: list[dict] = []
+        self.crew = Crew(
+            config,
+            facts.path,
+            context=160,
+            stop_token_ids=facts.stop_token_ids,
+            events=lambda event, **known: self.told.append({"event": event, **known}),
+        )
         self.run(self.crew.__aenter__())
 
     def run(self, coroutine):
@@ -35,6 +42,7 @@ FP32 = {
     "rollout": {"max_new_tokens": 24, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25, "max_num_seqs": 64},
     "learner": {"precision": "float32", "lr": 1e-3, "micro_batch_tokens": 2048, "cpus": 0.5},
     "weights": {"mismatch_limit": 1e-3},
+    "recovery": {"ping_every": 1.0, "hung_after": 10.0},
 }
 
 

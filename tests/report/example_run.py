@@ -54,8 +54,8 @@ def record_events(folder: RunFolder, steps: int) -> None:
     record = folder.record_event
     record("started", step=0, model="m", learner={"threads": 2})
     record("continued", step=1)
-    record("restarted", step=2, worker="rollout-0", cause="the engine process ended")
-    record("scaled", step=2, text="2 rollout workers, 1 before")
+    record("restarted", step=2, role="rollout", worker="rollout-0", cause="the engine process ended", wait=1.0)
+    record("scaled", step=2, role="rollout", workers=2, cause="free resources")
     said = "60% of the completions were cut at the token limit (limit 50%)"
     record("alarm", alarm="truncated", about="", step=2, value=0.6, limit=0.5, text=said)
     record("alarm_over", alarm="truncated", about="", step=max(3, steps // 2))
@@ -68,7 +68,7 @@ def add_step(
     kept = {group.prompt.index for group in made if len({reward.value for reward in group.rewards}) > 1}
     learner = [(group, [learned(completion) for completion in group.completions]) for group in made]
     proofs = [one for one in learner if one[0].prompt.index in kept]
-    rollout_log.write(folder.rollouts, step, made, kept, proofs)
+    rollout_log.write(folder.rollouts, step, made, {(index, 0) for index in kept}, proofs)
     MetricsLog(folder.metrics).write(metrics(step, made, kept))
 
 

@@ -37,7 +37,7 @@ def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
     assert page.text("#more-count") == "Other metrics (1)"
     assert "NaN" not in page.evaluate("document.querySelector('#charts').innerHTML")
     told = page.text("#event-list")
-    for expected in ("continued from a checkpoint once", "worker rollout-0, cause the engine", "2 rollout workers"):
+    for expected in ("continued from a checkpoint once", "rollout-0 replaced: the engine", "2 rollout workers"):
         assert expected in told
     assert "steps 2" not in told  # the alarm was over in step 3
     assert page.evaluate(

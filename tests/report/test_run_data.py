@@ -75,23 +75,25 @@ def test_what_the_run_recorded_is_told() -> None:
     alarm = {"event": "alarm", "alarm": "entropy", "about": "", "text": "policy entropy fell"}
     recorded = [
         {"event": "started", "time": 1.0, "step": 0, "model": "m"},
-        {"event": "restarted", "time": 2.0, "step": 2, "worker": "rollout-0", "cause": "killed"},
-        {"event": "scaled", "time": 3.0, "step": 3, "text": "2 rollout workers, 1 before"},
+        {"event": "restarted", "time": 2.0, "step": 2, "role": "rollout", "worker": "rollout-0", "cause": "killed"},
+        {"event": "scaled", "time": 3.0, "step": 3, "role": "rollout", "workers": 2},
+        {"event": "joined", "time": 3.5, "step": 4, "role": "rollout", "worker": "rollout-1", "seconds": 12.4},
         alarm | {"step": 2},
         {"event": "alarm_over", "alarm": "entropy", "about": "", "step": 4},
         alarm | {"step": 5},
         alarm | {"step": 5, "alarm": "stalled", "about": "rollout", "text": "rollout has finished nothing"},
-        {"event": "gave_up", "time": 9.0, "step": 6, "first_cause": "no memory"},
+        {"event": "gave_up", "time": 9.0, "step": 6, "role": "reward", "worker": "reward-0", "cause": "no memory"},
     ]
     found = events.find([line(step, restarts=step // 2) for step in range(1, 7)], None, recorded)
     told = [(event.kind, event.first, event.last, event.text, event.warning) for event in found[1:]]
     assert told == [
         ("alarm: entropy", 2, 3, "policy entropy fell", True),
-        ("restart", 2, 2, "worker rollout-0, cause killed", True),  # and not a second time from the metric
-        ("scaling", 3, 3, "2 rollout workers, 1 before", False),
+        ("restart", 2, 2, "rollout-0 replaced: killed", True),  # and not a second time from the metric
+        ("scaling", 3, 3, "2 rollout workers wanted", False),
+        ("scaling", 4, 4, "rollout-1 joined after 12 s", False),
         ("alarm: entropy", 5, 6, "policy entropy fell", True),
         ("alarm: stalled", 5, 5, "rollout has finished nothing", True),
-        ("gave up", 6, 6, "first cause no memory", True),
+        ("gave up", 6, 6, "no more replacements of reward workers, the last was reward-0: no memory", True),
     ]
 
 

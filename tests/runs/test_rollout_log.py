@@ -20,7 +20,9 @@ def written(path: Path) -> tuple[tuple[Group, ...], list[dict]]:
         [rng.normal(size=len(c.token_ids)).astype(np.float32) for c in group.completions]
         for group in (groups[1], groups[3])
     ]
-    rollout_log.write(path, 7, groups, {1, 3}, learner=zip((groups[1], groups[3]), own, strict=True))
+    rollout_log.write(
+        path, 7, groups, {(n, groups[n].draw) for n in (1, 3)}, learner=zip((groups[1], groups[3]), own, strict=True)
+    )
     return groups, [json.loads(line) for line in rollout_log.path_of(path, 7).read_text().splitlines()]
 
 
@@ -43,7 +45,9 @@ def test_the_groups_trained_on_come_back_bit_for_bit(tmp_path: Path) -> None:
 def test_versions_that_change_within_a_completion_come_back(tmp_path: Path) -> None:
     group = uneven_groups()[1]
     mixed = replace(group.completions[0], versions=np.array([3, 3, 4, 4, 4, 6, 6], np.int32))
-    rollout_log.write(tmp_path, 1, [replace(group, completions=(mixed, *group.completions[1:]))], {1})
+    rollout_log.write(
+        tmp_path, 1, [replace(group, completions=(mixed, *group.completions[1:]))], {(group.prompt.index, group.draw)}
+    )
     assert rollout_log.read(tmp_path, 1)[0].completions[0].versions.tolist() == [3, 3, 4, 4, 4, 6, 6]
 
 

@@ -87,6 +87,10 @@ class Crew:
         self.version = version
         return 0.0
 
+    def describe(self) -> dict[str, float]:
+        return {"rollout/workers": 1, "reward/workers": 1, "restarts/rollout": 0, "restarts/reward": 0,
+                "restarts/learner": 0}  # fmt: skip
+
     async def save(self, path: Path) -> None:
         (path / "learner").write_text("made up")
 

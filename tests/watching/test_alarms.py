@@ -118,6 +118,16 @@ def test_a_continued_run_remembers(tmp_path: Path) -> None:
     assert lines(tmp_path)[-1]["alarms/fired"] == 2
 
 
+def test_steps_that_a_dead_learner_took_with_it_do_not_count_twice() -> None:
+    alarms = Alarms(AlarmsConfig(window=2, truncated=0.5), group_size=8)
+    for step in (1, 2, 3):
+        assert alarms.check({"step": step, "completion/truncated_fraction": 0.0}) == ([], [])
+    for step, cut in ((2, 0.9), (3, 0.9)):
+        raised, _ = alarms.check({"step": step, "completion/truncated_fraction": cut})
+    assert [(alarm.name, alarm.step) for alarm in raised] == [("truncated", 3)]
+    assert [line["step"] for line in alarms.lines] == [1, 2, 3]
+
+
 def test_every_alarm_can_be_switched_off(tmp_path: Path) -> None:
     off = {name: False if name == "not_finite" else None for name in get_args(AlarmName)}
     run(tmp_path, lambda step: Step(grad_norm=0.0, entropy=0.0, truncated=4, mismatch=9.0), config_of(**off, stop=()))

@@ -1,0 +1,84 @@
+"""How a run that is going on is told to change: a named actor between its driver and `srm_ray.scale`.
+
+srm_ray.scale --ask--> Control <--next (waits)-- driver --scale--> pools
+              <-status-        <--report--------
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from srm_ray.errors import UserError
+
+NAMESPACE = "srm_ray"
+
+
+class Control:
+    """Requests one way, status the other."""
+
+    def __init__(self) -> None:
+        self.requests: asyncio.Queue[dict[str, int]] = asyncio.Queue()
+        self.known: dict[str, Any] = {}
+
+    async def ask(self, request: dict[str, int]) -> None:
+        await self.requests.put(request)
+
+    async def next(self) -> dict[str, int]:
+        """The next request; waits for one."""
+        return await self.requests.get()
+
+    async def report(self, status: dict[str, Any]) -> None:
+        self.known = status
+
+    async def status(self) -> dict[str, Any]:
+        return self.known
+
+
+def name_of(run: Path) -> str:
+    return f"run {run.absolute()}"
+
+
+def open_control(run: Path) -> Any:
+    """The actor of a run that starts. UserError where another driver is at work in the same folder."""
+    for _ in range(20):
+        with contextlib.suppress(ValueError):
+            actor = ray.remote(Control).options(num_cpus=0, name=name_of(run), namespace=NAMESPACE, max_concurrency=64)
+            return actor.remote()
+        time.sleep(0.5)  # a driver that has just ended takes a moment to be gone
+    raise UserError(f"{run} is being run by another process on this cluster: give another --run_dir, or end that one")
+
+
+def find_control(run: Path) -> Any:
+    try:
+        return ray.get_actor(name_of(run), namespace=NAMESPACE)
+    except ValueError:
+        raise UserError(f"{run} is not being run on this cluster") from None
+
+
+@contextlib.asynccontextmanager
+async def followed(
+    control: Any, act: Callable[..., Awaitable[None]], status: Callable[[], dict[str, Any]]
+) -> AsyncIterator[None]:
+    """The driver's side: carry requests out as they come, and report twice a second."""
+
+    async def report() -> None:
+        while True:
+            await control.report.remote(status())
+            await asyncio.sleep(0.5)
+
+    async def obey() -> None:
+        while True:
+            await act(**await control.next.remote())
+
+    tasks = [asyncio.ensure_future(report()), asyncio.ensure_future(obey())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

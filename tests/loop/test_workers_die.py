@@ -1,0 +1,158 @@
+"""Real workers die, hang, join and leave, and the groups are those of an undisturbed run."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from actors.rollout import Sampling, join, nothing_yet
+from srm_ray.errors import LearnerLost
+from tests.loop.test_weights_arrive import step, synchronise
+
+
+def same(one, other):
+    return all(
+        np.array_equal(a.token_ids, b.token_ids) and np.array_equal(a.logprobs, b.logprobs)
+        for a, b in zip(one.completions, other.completions, strict=True)
+    )
+
+
+def the_worker(loop):
+    return loop.crew.rollouts.pool.serving()[0]
+
+
+def engine_process(worker):
+    children = psutil.Process(worker.facts["pid"]).children(recursive=True)
+    return next(
+        child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()
+    )
+
+
+def expect_gone(pid):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(timeout=30)
+
+
+def undisturbed(loop, indices):
+    async def sample():
+        return await asyncio.gather(*(loop.crew.sample(loop.stream[i]) for i in indices))
+
+    return loop.run(sample())
+
+
+def disturbed(loop, indices, blow):
+    """Sample, and strike the worker while it does."""
+
+    async def sample():
+        sampling = [asyncio.ensure_future(loop.crew.sample(loop.stream[i])) for i in indices]
+        await asyncio.sleep(0.05)
+        blow()
+        return await asyncio.wait_for(asyncio.gather(*sampling), 240)
+
+    return loop.run(sample())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("blow", ["actor killed", "engine killed", "engine stopped"])
+def test_the_same_groups_at_the_current_weights(loop, blow):
+    synchronise(loop)
+    step(loop, 300, lr=3e-3)
+    synchronise(loop)
+    indices = range(700, 724)
+    expected = undisturbed(loop, indices)
+    worker = the_worker(loop)
+    victim, how = {
+        "actor killed": (worker.facts["pid"], signal.SIGKILL),
+        "engine killed": (engine_process(worker).pid, signal.SIGKILL),
+        "engine stopped": (engine_process(worker).pid, signal.SIGSTOP),
+    }[blow]
+    loop.told.clear()
+    found = disturbed(loop, indices, lambda: os.kill(victim, how))
+    assert all(same(a, b) for a, b in zip(expected, found, strict=True))
+    assert {version for group in found for c in group.completions for version in c.versions} == {loop.version}
+    assert the_worker(loop).name != worker.name
+    assert [told["event"] for told in loop.told] == ["restarted", "joined"]
+    assert loop.told[0]["worker"] == worker.name
+    expect_gone(victim)  # stopped or not
+
+
+@pytest.mark.timeout(300)
+def test_scaling_up_and_down_loses_nothing(loop):
+    """From one worker to two and back while groups are sampled; the one that leaves hands back its own."""
+    synchronise(loop)
+    indices = range(800, 840)
+    expected = undisturbed(loop, indices)
+    pool = loop.crew.rollouts.pool
+
+    async def scale_and_sample():
+        await loop.crew.scale(rollouts=2)
+        while len(pool.serving()) < 2:
+            await asyncio.sleep(0.1)
+        both = [await ping() for ping in [member.actor.ping.remote for member in pool.serving()]]
+        sampling = [asyncio.ensure_future(loop.crew.sample(loop.stream[i])) for i in indices]
+        await asyncio.sleep(0.05)
+        leaving = pool.serving()[1]
+        given = leaving.load
+        await loop.crew.scale(rollouts=1)
+        groups = await asyncio.gather(*sampling)
+        while len(pool.members) > 1:
+            await asyncio.sleep(0.05)
+        return both, given, groups, leaving
+
+    both, given, groups, leaving = loop.run(scale_and_sample())
+    assert [facts["version"] for facts in both] == [loop.version] * 2
+    assert given > 0, "the worker that left had work"
+    assert all(same(a, b) for a, b in zip(expected, groups, strict=True))
+    expect_gone(leaving.facts["pid"])
+
+
+@pytest.mark.timeout(300)
+def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
+    """Asynchronous runs keep what a leaving worker had sampled: tokens, log-probabilities, versions."""
+    synchronise(loop)
+    actor = the_worker(loop).actor
+    prompt = loop.stream[900].token_ids
+    whole = Sampling(1.0, 20, ignore_eos=True)
+
+    async def two_parts():
+        first = (await actor.generate.remote(prompt, (77,), Sampling(1.0, 8, ignore_eos=True)))[0]
+        begun = replace(first, finish_reason="abort")
+        return first, (await actor.generate.remote(prompt, (77,), whole, (begun,)))[0]
+
+    first, joined = loop.run(two_parts())
+    assert np.array_equal(joined.token_ids[:8], first.token_ids)
+    assert np.array_equal(joined.logprobs[:8], first.logprobs)
+    assert len(joined.token_ids) == len(joined.logprobs) == len(joined.versions) == 20
+    assert joined.finish_reason == "length"
+    empty = join(nothing_yet(77, "rollout-9"), first)
+    assert np.array_equal(empty.token_ids, first.token_ids)
+
+
+@pytest.mark.timeout(300)
+def test_a_learner_that_dies_is_started_again(loop):
+    synchronise(loop)
+    os.kill(loop.crew.learner.facts[0]["pid"], signal.SIGKILL)
+    with pytest.raises(LearnerLost, match="learner-0") as lost:
+        step(loop, 310)
+    loop.run(loop.crew.restart_learner(lost.value))
+    synchronise(loop)
+    assert step(loop, 320)["policy/mismatch_abs"] < 1e-4
+
+
+@pytest.mark.timeout(300)
+def test_a_push_that_misses_its_time_limit_costs_the_worker_its_place(loop):
+    synchronise(loop)
+    worker = the_worker(loop)
+    update = loop.run(loop.crew.learner.publish(loop.version + 1))
+    loop.version += 1
+    loop.told.clear()
+    loop.run(loop.crew.rollouts.push(update, timeout=0.0001))
+    expected = f"did not load weights of version {loop.version} within 0.0001 s"
+    assert [(told["worker"], told["cause"]) for told in loop.told] == [(worker.name, expected)]
+    group = loop.run(loop.crew.sample(loop.stream[1000]))
+    assert {version for c in group.completions for version in c.versions} == {loop.version}
