@@ -210,15 +210,18 @@ function drawPoints(picture, scale, points) {
   }
 }
 
-// A triangle under the axis where something happened, and a shade over the steps that it lasted.
+// A triangle under the axis where something happened, and a shade over the steps that a trouble lasted.
 function drawEventMarks(picture, scale, events) {
   const { height, top, bottom } = SIZE;
   const floor = height - bottom;
   const within = (step) => Math.min(scale.end, Math.max(scale.start, step));
-  for (const { first, last, warning } of events) {
+  const trouble = events.filter((event) => event.warning);
+  for (const { first, last } of trouble.filter((event) => event.last > event.first)) {
     const x = scale.x(within(first));
-    if (last > first) picture.append(svg("rect", { class: "event-span", x, y: top, width: scale.x(within(last)) - x, height: floor - top }));
-    picture.append(svg("path", { class: `event ${warning ? "warning" : ""}`, d: `M${x.toFixed(1)} ${floor - 6}l4 7h-8Z` }));
+    picture.append(svg("rect", { class: "event-span", x, y: top, width: scale.x(within(last)) - x, height: floor - top }));
+  }
+  for (const { first, warning } of [...events.filter((event) => !event.warning), ...trouble]) { // trouble lies on top
+    picture.append(svg("path", { class: `event ${warning ? "warning" : ""}`, d: `M${scale.x(within(first)).toFixed(1)} ${floor + 1}l4 7h-8Z` }));
   }
 }
 
