@@ -288,7 +288,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
             facts.path,
             context=context,
             stop_token_ids=facts.stop_token_ids,
-            events=lambda event, **known: tell(folder, event, **known),
+            events=lambda event, **known: tell(folder, event, step=log.step + 1, **known),
         ) as crew:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command

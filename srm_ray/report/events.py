@@ -1,14 +1,24 @@
-"""What happened in a run besides steps: continuations, restarts, drops, floods, evaluations.
+"""What happened in a run besides steps: alarms, restarts, scaling, continuations, drops, evaluations.
 
-Read from the metrics and the summary; consecutive steps with the same kind of event are told as one.
+    events.jsonl (what the run recorded) + metrics.jsonl + summary.json -> a list of `Event` by step
+
+Consecutive steps with the same kind of event are told as one; an alarm spans the steps that it stood in.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TRUNCATION_FLOOD = 0.25  # share of completions cut at the token limit
-UNDECIDED_FLOOD = 0.05  # share of completions that no grader could decide
+NOT_SHOWN = ("started", "continued", "alarm_over")  # the beginning of every run; told of the run as a whole; see _alarm
+# What the crew reports (actors.pool): event -> kind, its text with the event's facts, whether it is a warning.
+CREW = {
+    "restarted": ("restart", "{worker} replaced: {cause}", True),
+    "gave_up": ("gave up", "no more replacements of {role} workers, the last was {worker}: {cause}", True),
+    "scaled": ("scaling", "{workers} {role} workers wanted{because}", False),
+    "joined": ("scaling", "{worker} joined after {seconds:.0f} s", False),
+    "left": ("scaling", "{worker} left", False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +36,41 @@ class Event:
         return asdict(self)
 
 
-def find(metrics: list[dict[str, Any]], summary: dict[str, Any] | None, continued: int, group_size: int) -> list[Event]:
-    """metrics: lines of metrics.jsonl. continued: how often the run was continued from a checkpoint."""
-    events = _whole_run(metrics, summary, continued)
-    names = sorted({name for line in metrics for name in line})
-    for name in names:
-        if "restart" in name:
+def find(metrics: list[dict[str, Any]], summary: dict[str, Any] | None, recorded: list[dict[str, Any]]) -> list[Event]:
+    """metrics: lines of metrics.jsonl. recorded: lines of events.jsonl."""
+    events = _whole_run(metrics, summary, sum(one["event"] == "continued" for one in recorded))
+    events += _recorded(recorded, newest=int(metrics[-1]["step"]) if metrics else 0)
+    if not any(one["event"] == "restarted" for one in recorded):
+        for name in sorted({name for line in metrics for name in line if "restart" in name}):
             events += _restarts(metrics, name)
-    events += _stale(metrics) + _floods(metrics, group_size) + _evaluations(metrics)
+    events += _stale(metrics) + _evaluations(metrics)
     return sorted(events, key=lambda event: (event.first, event.kind))
+
+
+def _recorded(recorded: list[dict[str, Any]], newest: int) -> list[Event]:
+    events = []
+    for index, one in enumerate(recorded):
+        if one["event"] == "alarm":
+            events.append(_alarm(one, recorded[index + 1 :], newest))
+        elif one["event"] in CREW:
+            kind, text, warning = CREW[one["event"]]
+            facts = defaultdict(str, one, because=f": {one['cause']}" if one.get("cause") else "")
+            step = int(one.get("step") or 0)
+            events.append(Event(step, step, kind, text.format_map(facts), warning))
+        elif one["event"] not in NOT_SHOWN:
+            step = int(one.get("step") or 0)
+            events.append(Event(step, step, one["event"].replace("_", " "), str(one.get("text") or "")))
+    return events
+
+
+def _alarm(one: dict[str, Any], later: list[dict[str, Any]], newest: int) -> Event:
+    """Until the step before the one that ended it, the newest step while it stands; a stall is over in its step."""
+    last = one["step"] if one["alarm"] == "stalled" else max(one["step"], newest)
+    for other in later:
+        if other["event"] == "alarm_over" and (other["alarm"], other["about"]) == (one["alarm"], one["about"]):
+            last = max(one["step"], other["step"] - 1)
+            break
+    return Event(one["step"], last, f"alarm: {one['alarm'].replace('_', ' ')}", one["text"], warning=True)
 
 
 def _whole_run(metrics: list[dict[str, Any]], summary: dict[str, Any] | None, continued: int) -> list[Event]:
@@ -59,7 +95,7 @@ def _restarts(metrics: list[dict[str, Any]], name: str) -> list[Event]:
     for line in metrics:
         count = int(_number(line, name))
         if count > seen:
-            text = f"{count - seen} × {name.replace('/', ' ').replace('_', ' ')}"
+            text = f"{count - seen} × {name.replace('restarts', '').strip('/')} restarted"
             events.append(Event(line["step"], line["step"], "restart", text, warning=True))
         seen = max(seen, count)
     return events
@@ -71,23 +107,6 @@ def _stale(metrics: list[dict[str, Any]]) -> list[Event]:
         count = int(_sum(span, "groups/dropped_stale"))
         text = f"{count:,} group{'s' if count > 1 else ''} dropped: sampled too many weight versions ago"
         events.append(Event(span[0]["step"], span[-1]["step"], "stale", text))
-    return events
-
-
-def _floods(metrics: list[dict[str, Any]], group_size: int) -> list[Event]:
-    events = []
-    for span in _spans(metrics, lambda line: _number(line, "completion/truncated_fraction") > TRUNCATION_FLOOD):
-        worst = max(_number(line, "completion/truncated_fraction") for line in span)
-        text = f"up to {worst:.0%} of the completions were cut at the token limit"
-        events.append(Event(span[0]["step"], span[-1]["step"], "truncated", text, warning=True))
-
-    def undecided(line: dict[str, Any]) -> float:
-        return _number(line, "reward/undecided") / max(1, drawn(line) * group_size)
-
-    for span in _spans(metrics, lambda line: undecided(line) > UNDECIDED_FLOOD):
-        worst = max(undecided(line) for line in span)
-        text = f"up to {worst:.0%} of the completions could not be graded and were masked out of the loss"
-        events.append(Event(span[0]["step"], span[-1]["step"], "undecided", text, warning=True))
     return events
 
 

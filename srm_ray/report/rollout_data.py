@@ -102,7 +102,10 @@ def _completion(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def token_block(groups: list[list[dict[str, Any]]], tokenizer: TokenText | None) -> dict[str, Any]:
-    """ids and logprobs (nats, three decimals) of every token, and the bytes of the ids that occur."""
+    """ids, logprobs (nats, three decimals) and mismatch of every token, and the bytes of the ids that occur.
+
+    mismatch: the learner's log-probability less the sampler's, five decimals; empty for what was not trained on.
+    """
     used = {token for group in groups for line in group for token in line.get("token_ids") or ()}
     return {
         "vocabulary": tokenizer.of(sorted(used)) if tokenizer else {},
@@ -111,12 +114,18 @@ def token_block(groups: list[list[dict[str, Any]]], tokenizer: TokenText | None)
                 {
                     "ids": line.get("token_ids") or [],
                     "logprobs": [round(logprob, 3) for logprob in line.get("logprobs") or ()],
+                    "mismatch": _mismatch(line),
                 }
                 for line in group
             ]
             for group in groups
         ],
     }
+
+
+def _mismatch(line: dict[str, Any]) -> list[float]:
+    learner = line.get("learner_logprobs") or ()
+    return [round(own - sampled, 5) for own, sampled in zip(learner, line["logprobs"], strict=True)] if learner else []
 
 
 def tokenizer_of(folder: RunFolder, groups: list[list[dict[str, Any]]]) -> TokenText | None:

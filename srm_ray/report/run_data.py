@@ -28,9 +28,7 @@ def load(folder: RunFolder) -> dict[str, Any]:
         "summary": summary,
         "before": (summary or {}).get("before") or saved.get("before"),
         "config": config,
-        "events": [
-            event.to_plain() for event in events.find(lines, summary, folder.count_events("continued"), group_size)
-        ],
+        "events": [event.to_plain() for event in events.find(lines, summary, folder.read_events())],
         "steps": rollout_steps(folder),
     }
 
@@ -57,7 +55,7 @@ def rollout_steps(folder: RunFolder) -> list[int]:
 def stamp(folder: RunFolder) -> str:
     """Changes when anything that the page shows does."""
     parts = []
-    for path in (folder.metrics, folder.summary, folder.config, folder.rollouts):
+    for path in (folder.metrics, folder.summary, folder.config, folder.events, folder.rollouts):
         try:
             stat = path.stat()
         except OSError:

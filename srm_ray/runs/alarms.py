@@ -64,6 +64,8 @@ class Alarms:
 
     def check(self, line: Line) -> tuple[list[Alarm], list[Alarm]]:
         """The alarms that this step raises, and those that it ends."""
+        while self.lines and self.lines[-1]["step"] >= line["step"]:
+            self.lines.pop()  # a learner that died took these steps with it: they are done again
         self.lines.append(line)
         passed = {alarm.key: alarm for rule in RULES if (alarm := self._judge(rule))}
         raised = [alarm for key, alarm in passed.items() if key not in self.standing]

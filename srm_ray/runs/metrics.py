@@ -33,7 +33,7 @@ NAMES = {
     "weights/version": "version that the next step samples with",
     "staleness/mean": "versions between sampling and training, mean of tokens",
     "staleness/max": "the largest number of versions between sampling and training",
-    "queue/groups_ready": "groups scored that wait for the learner",
+    "queue/groups_ready": "groups scored that wait for the learner; like the next, in asynchronous runs alone",
     "queue/groups_in_flight": "groups that are being sampled or graded",
     "rollout/workers": "rollout workers at work",
     "reward/workers": "reward workers at work",
@@ -67,7 +67,10 @@ class Mirror(Protocol):
 
 
 class MetricsLog:
-    """Appends steps to metrics.jsonl and mirrors them. `after` drops what a continued run does again."""
+    """Appends steps to metrics.jsonl and mirrors them. `after` drops what a continued run does again.
+
+    `step` is the newest step in the log, 0 before the first.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class MetricsLog:
         tags: dict[str, str] | None = None,
         trackers: Sequence[Mirror] = (),
     ):
-        self.path = path
+        self.path, self.step = path, 0
         self._ray = RayMetrics(tags or {}) if ray_metrics else None
         self._mirrors: list[Mirror] = [*trackers]
         if tensorboard is not None:
@@ -88,6 +91,7 @@ class MetricsLog:
 
     def after(self, step: int) -> None:
         """Keep lines up to `step` alone (a killed run may have logged more, or half a line)."""
+        self.step = step
         if not self.path.is_file():
             return
         kept = [line for line in read(self.path) if line["step"] <= step]
@@ -102,8 +106,9 @@ class MetricsLog:
         numbers = {
             name: float(value) for name, value in metrics.items() if name != "step" and isinstance(value, int | float)
         }
+        self.step = int(metrics["step"])
         for mirror in self._mirrors:
-            mirror.write(int(metrics["step"]), numbers)
+            mirror.write(self.step, numbers)
 
     def count(self, name: str, **tags: str) -> None:
         """Add one to a counter of `COUNTERS`; it lives in Ray's metrics alone."""

@@ -59,7 +59,10 @@ class Wandb:
         """W&B writes as it goes."""
 
     def close(self) -> None:
+        import wandb
+
         self.run.finish()
+        wandb.teardown()  # its service writes on after `finish`: this waits for its end
 
 
 class Mlflow:

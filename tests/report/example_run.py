@@ -42,10 +42,23 @@ def make(
         add_step(
             folder, step, groups=groups, group_size=group_size, characters=characters, text=(texts or {}).get(step)
         )
+    record_events(folder, steps)
     write_tokenizer(folder)
     if complete:
         folder.write_summary(summary(steps))
     return folder
+
+
+def record_events(folder: RunFolder, steps: int) -> None:
+    """What the loop records: see srm_ray.grpo, srm_ray.runs.watch."""
+    record = folder.record_event
+    record("started", step=0, model="m", learner={"threads": 2})
+    record("continued", step=1)
+    record("restarted", step=2, role="rollout", worker="rollout-0", cause="the engine process ended", wait=1.0)
+    record("scaled", step=2, role="rollout", workers=2, cause="free resources")
+    said = "60% of the completions were cut at the token limit (limit 50%)"
+    record("alarm", alarm="truncated", about="", step=2, value=0.6, limit=0.5, text=said)
+    record("alarm_over", alarm="truncated", about="", step=max(3, steps // 2))
 
 
 def add_step(
@@ -53,7 +66,9 @@ def add_step(
 ) -> None:
     made = [group_of(step, number, group_size, characters, text if number == 0 else None) for number in range(groups)]
     kept = {group.prompt.index for group in made if len({reward.value for reward in group.rewards}) > 1}
-    rollout_log.write(folder.rollouts, step, made, {(index, 0) for index in kept})
+    learner = [(group, [learned(completion) for completion in group.completions]) for group in made]
+    proofs = [one for one in learner if one[0].prompt.index in kept]
+    rollout_log.write(folder.rollouts, step, made, {(index, 0) for index in kept}, proofs)
     MetricsLog(folder.metrics).write(metrics(step, made, kept))
 
 
@@ -95,6 +110,13 @@ def completion_of(text: str, step: int, sample: int, draw: random.Random) -> Com
     )
 
 
+def learned(completion: Completion) -> np.ndarray:
+    """The learner's log-probabilities: close to the sampler's, but for one token in thirty."""
+    draw = np.random.default_rng(completion.seed % 2**32 + len(completion.token_ids))
+    noise = draw.normal(0, 1e-3, len(completion.token_ids)) + 0.4 * (draw.random(len(completion.token_ids)) < 1 / 30)
+    return completion.logprobs + noise.astype(np.float32)
+
+
 def encode(text: str) -> list[int]:
     before, closed, after = text.partition("</think>")
     return [*before.encode(), *([END_THINK] if closed else []), *after.encode(), STOP]
@@ -134,6 +156,14 @@ def metrics(step: int, made: list[Group], kept: set[int]) -> dict[str, Any]:
         "policy/clip_fraction_low": noise.uniform(0, 0.002),
         "staleness/mean": noise.uniform(0.2, 0.9),
         "staleness/max": 1 + step % 2,
+        "rollout/workers": 1 + (step % 50 > 20),
+        "reward/workers": 1,
+        "queue/groups_ready": noise.randrange(4),
+        "queue/groups_in_flight": 12 + noise.randrange(6),
+        "restarts/rollout": (step > 1) + step // 60,
+        "restarts/reward": step // 45,
+        "restarts/learner": 0,
+        "alarms/fired": int(step > 1),
         "time/rollout": noise.uniform(2, 3),
         "time/reward": 0.05,
         "time/learn": 1.1,

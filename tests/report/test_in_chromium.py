@@ -36,7 +36,16 @@ def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
     assert page.text("#more-charts figcaption b") == "reward/undecided"  # what no chart is made for is shown too
     assert page.text("#more-count") == "Other metrics (1)"
     assert "NaN" not in page.evaluate("document.querySelector('#charts').innerHTML")
-    assert "continued from a checkpoint once" in page.text("#event-list")
+    told = page.text("#event-list")
+    for expected in ("continued from a checkpoint once", "rollout-0 replaced: the engine", "2 rollout workers"):
+        assert expected in told
+    assert "steps 2" not in told  # the alarm was over in step 3
+    assert page.evaluate(
+        "[...document.querySelectorAll('.chart')].every(c => c.querySelectorAll('.event').length >= 3)"
+    )
+    page.hover("document.querySelector('.chart .event.warning')")
+    page.wait("!tip.hidden")
+    assert "alarm: truncated · 60% of the completions were cut" in page.text("#tip")
     assert "group_size" in page.text("#config-list")
     assert page.text("#rollouts-note") == "4 groups, 16 completions"
     assert page.evaluate("document.querySelectorAll('article.completion').length") == 4
@@ -72,6 +81,30 @@ def test_hover_tells_a_token(page: browser.Page, tmp_path: Path) -> None:
     told = page.text("#tip")
     for name in ("token id", "position", "log-probability", "nats", "weight version2"):
         assert name in told
+
+
+def test_hover_tells_what_the_learner_says_of_a_token(page: browser.Page, tmp_path: Path) -> None:
+    page.open(write_report(example_run.make(tmp_path / "r")).as_uri())
+    page.evaluate("(async () => { view.kept = 'kept'; await search(); })()")
+    page.hover("document.querySelectorAll('article .answer .t')[2]")
+    page.wait("!tip.hidden")
+    sampled, learner, apart = page.evaluate(
+        "['log-probability', 'to the learner', 'mismatch'].map(name => Number([...tip.querySelectorAll('.tip-row')]"
+        ".find(r => r.textContent.startsWith(name)).querySelector('b').textContent.replace('−', '-').split(' ')[0]))"
+    )
+    assert apart != 0
+    assert learner - sampled == pytest.approx(apart, abs=2e-3)
+    page.evaluate("(async () => { view.kept = 'dropped'; await search(); })()")
+    if page.evaluate("found.length"):
+        page.hover("document.querySelectorAll('article .answer .t')[2]")
+        page.wait("tip.textContent.includes('not trained on')")
+
+
+def test_tokens_coloured_by_mismatch(page: browser.Page, tmp_path: Path) -> None:
+    page.open(write_report(example_run.make(tmp_path / "r", groups=8)).as_uri())
+    page.evaluate("(async () => { view.kept = 'kept'; view.colour = 'mismatch'; await search(); })()")
+    assert page.evaluate("document.querySelectorAll('article .t.m4').length") > 0
+    assert "≥ .01" in page.text("#legend")
 
 
 def test_filters_and_search(page: browser.Page, tmp_path: Path) -> None:

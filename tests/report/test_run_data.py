@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,25 +52,49 @@ def test_accuracy_before_is_known_while_the_run_goes_on(tmp_path: Path) -> None:
     checkpoint.mkdir(parents=True)
     (checkpoint / "COMPLETE").write_text("")
     (checkpoint / "driver.json").write_text(json.dumps({"before": {"accuracy": {"value": 0.4}}}))
-    folder.record_event("continued", step=0)
-    folder.record_event("continued", step=2)
+    folder.record_event("continued", step=2)  # the second time
     run = run_data.load(folder)
     assert run["before"] == {"accuracy": {"value": 0.4}}
     assert "2 times" in run["events"][0]["text"]
 
 
-def test_events_of_neighbouring_steps_are_one() -> None:
-    def line(step: int, stale: int, restarts: int = 0, cut: float = 0.0) -> dict:
-        return {"step": step, "groups/kept": 4, "groups/dropped_uniform": 1, "groups/dropped_stale": stale,
-                "rollout/restarts": restarts, "completion/truncated_fraction": cut}  # fmt: skip
+def line(step: int, stale: int = 0, restarts: int = 0) -> dict[str, Any]:
+    return {"step": step, "groups/kept": 4, "groups/dropped_uniform": 1, "groups/dropped_stale": stale,
+            "restarts/rollout": restarts}  # fmt: skip
 
-    found = events.find([line(1, 0), line(2, 2), line(3, 1, 1), line(4, 0, 1, 0.5), line(5, 1, 3)], None, 0, 8)
+
+def test_events_of_neighbouring_steps_are_one() -> None:
+    found = events.find([line(1), line(2, 2), line(3, 1, 1), line(4, 0, 1), line(5, 1, 3)], None, [])
     told = [(event.kind, event.first, event.last) for event in found]
-    assert told == [
-        ("no signal", 0, 0), ("stale", 2, 3), ("restart", 3, 3), ("truncated", 4, 4), ("restart", 5, 5), ("stale", 5, 5)
-    ]  # fmt: skip
+    assert told == [("no signal", 0, 0), ("stale", 2, 3), ("restart", 3, 3), ("restart", 5, 5), ("stale", 5, 5)]
     assert "3 groups" in found[1].text
-    assert found[4].text.startswith("2 ×")
+    assert found[3].text == "2 × rollout restarted"
+
+
+def test_what_the_run_recorded_is_told() -> None:
+    alarm = {"event": "alarm", "alarm": "entropy", "about": "", "text": "policy entropy fell"}
+    recorded = [
+        {"event": "started", "time": 1.0, "step": 0, "model": "m"},
+        {"event": "restarted", "time": 2.0, "step": 2, "role": "rollout", "worker": "rollout-0", "cause": "killed"},
+        {"event": "scaled", "time": 3.0, "step": 3, "role": "rollout", "workers": 2},
+        {"event": "joined", "time": 3.5, "step": 4, "role": "rollout", "worker": "rollout-1", "seconds": 12.4},
+        alarm | {"step": 2},
+        {"event": "alarm_over", "alarm": "entropy", "about": "", "step": 4},
+        alarm | {"step": 5},
+        alarm | {"step": 5, "alarm": "stalled", "about": "rollout", "text": "rollout has finished nothing"},
+        {"event": "gave_up", "time": 9.0, "step": 6, "role": "reward", "worker": "reward-0", "cause": "no memory"},
+    ]
+    found = events.find([line(step, restarts=step // 2) for step in range(1, 7)], None, recorded)
+    told = [(event.kind, event.first, event.last, event.text, event.warning) for event in found[1:]]
+    assert told == [
+        ("alarm: entropy", 2, 3, "policy entropy fell", True),
+        ("restart", 2, 2, "rollout-0 replaced: killed", True),  # and not a second time from the metric
+        ("scaling", 3, 3, "2 rollout workers wanted", False),
+        ("scaling", 4, 4, "rollout-1 joined after 12 s", False),
+        ("alarm: entropy", 5, 6, "policy entropy fell", True),
+        ("alarm: stalled", 5, 5, "rollout has finished nothing", True),
+        ("gave up", 6, 6, "no more replacements of reward workers, the last was reward-0: no memory", True),
+    ]
 
 
 def test_every_step_group_and_completion_is_there(tmp_path: Path) -> None:
@@ -86,6 +111,12 @@ def test_every_step_group_and_completion_is_there(tmp_path: Path) -> None:
     flat = [completion for group in tokens["groups"] for completion in group]
     assert [one["ids"] for one in flat] == [line["token_ids"] for line in lines]
     assert [len(one["logprobs"]) for one in flat] == [len(line["logprobs"]) for line in lines]
+    for one, line in zip(flat, lines, strict=True):
+        assert len(one["mismatch"]) == (len(line["token_ids"]) if line["kept"] else 0)
+        for apart, sampled, own in zip(
+            one["mismatch"], line["logprobs"], line.get("learner_logprobs", ()), strict=False
+        ):
+            assert apart == pytest.approx(own - sampled, abs=1e-5)
     for one, line in zip(flat, lines, strict=True):
         spelled = "".join(tokens["vocabulary"][str(token)] for token in one["ids"])
         assert spelled == line["completion"] + "<|im_end|>"

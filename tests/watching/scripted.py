@@ -28,12 +28,14 @@ TOKENS = 4
 class Step:
     """One step as it will be. signal_every: only every so-manieth group has signal. seconds: of each sample.
 
-    truncated, undecided: of the group's completions. The rest are the learner's numbers.
+    truncated, undecided: of the group's completions. late: versions by which a prompt's first draw lags behind. The
+    rest are the learner's numbers.
     """
 
     signal_every: int = 1
     truncated: int = 0
     undecided: int = 0
+    late: int = 0
     seconds: float = 0.0
     entropy: float = 0.3
     mismatch: float = 1e-3
@@ -47,7 +49,8 @@ class Crew:
     def __init__(self, script: Callable[[int], Step], group_size: int):
         self.script, self.group_size = script, group_size
         self.version = 0
-        self.rewards = self.learner = self
+        self.rewards = self.learner = self.rollouts = self
+        self.capacity = 8 * group_size
 
     @property
     def now(self) -> Step:
@@ -55,13 +58,14 @@ class Crew:
 
     async def sample(self, prompt: Prompt, draw: int = 0) -> Group:
         await asyncio.sleep(self.now.seconds)
-        return Group(prompt, tuple(self._completion(i) for i in range(self.group_size)), draw)
+        version = self.version - (0 if draw else self.now.late)
+        return Group(prompt, tuple(self._completion(i, version) for i in range(self.group_size)), draw)
 
-    def _completion(self, sample: int) -> Completion:
+    def _completion(self, sample: int, version: int) -> Completion:
         return Completion(
             token_ids=np.arange(TOKENS, dtype=np.int32),
             logprobs=np.full(TOKENS, -0.5, np.float32),
-            versions=np.full(TOKENS, self.version, np.int32),
+            versions=np.full(TOKENS, version, np.int32),
             finish_reason="length" if sample < self.now.truncated else "stop",
             seed=sample,
             text="made up",
@@ -86,6 +90,10 @@ class Crew:
     async def push_weights(self, version: int) -> float:
         self.version = version
         return 0.0
+
+    def describe(self) -> dict[str, float]:
+        return {"rollout/workers": 1, "reward/workers": 1, "restarts/rollout": 0, "restarts/reward": 0,
+                "restarts/learner": 0}  # fmt: skip
 
     async def save(self, path: Path) -> None:
         (path / "learner").write_text("made up")

@@ -18,6 +18,12 @@ const CHARTS = [
   { title: "Gradient norm", unit: "before clipping", lines: [["policy/grad_norm", "norm"]] },
   { title: "Clipped tokens", unit: "share of tokens", format: (v) => percent(v, 2),
     lines: [["policy/clip_fraction_high", "upper clip"], ["policy/clip_fraction_low", "lower clip"]] },
+  { title: "Workers", unit: "at work", integers: true, lines: [["rollout/workers", "rollout"], ["reward/workers", "reward"]] },
+  { title: "Queues", unit: "groups", integers: true,
+    lines: [["queue/groups_ready", "wait for the learner"], ["queue/groups_in_flight", "sampled or graded"]] },
+  { title: "Restarts", unit: "so far", integers: true, unlessZero: true,
+    lines: [["restarts/rollout", "rollout"], ["restarts/reward", "reward"], ["restarts/learner", "learner"]] },
+  { title: "Alarms", unit: "raised so far", integers: true, unlessZero: true, lines: [["alarms/fired", "alarms"]] },
   { title: "Cut completions", unit: "share at the token limit", format: percent, lines: [["completion/truncated_fraction", "cut"]] },
 ];
 
@@ -47,13 +53,16 @@ function drawChart(spec, run, steps) {
   const series = seriesOf(spec, run.metrics);
   const points = spec.heldOut ? heldOutPoints(run) : [];
   if (!steps.length || (!series.length && !points.length)) return null;
+  if (spec.unlessZero && series.every((one) => one.values.every((value) => !value))) return null;
   const scale = scalesOf(spec, series, points, steps);
   const picture = svg("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img", "aria-label": `${spec.title}, ${spec.unit}` });
   drawAxes(picture, scale, spec);
   if (spec.stack) drawStack(picture, scale, series, steps);
   else series.forEach((one) => drawLine(picture, scale, one, steps, !spec.integers));
   drawPoints(picture, scale, points);
-  addCursor(picture, scale, spec, series, points, steps);
+  const events = run.events.filter((event) => event.first && event.kind !== "evaluation");
+  drawEventMarks(picture, scale, events);
+  addCursor(picture, scale, spec, series, points, steps, events);
   const keys = series.length > 1 || points.length ? series.map((one) => el("span", {}, el("i", { class: `swatch ${one.colour}` }), one.label)) : [];
   if (points.length) keys.push(el("span", {}, el("i", { class: "swatch held" }), "held out, greedy"));
   return el("figure", { class: "chart" },
@@ -201,7 +210,22 @@ function drawPoints(picture, scale, points) {
   }
 }
 
-function addCursor(picture, scale, spec, series, points, steps) {
+// A triangle under the axis where something happened, and a shade over the steps that a trouble lasted.
+function drawEventMarks(picture, scale, events) {
+  const { height, top, bottom } = SIZE;
+  const floor = height - bottom;
+  const within = (step) => Math.min(scale.end, Math.max(scale.start, step));
+  const trouble = events.filter((event) => event.warning);
+  for (const { first, last } of trouble.filter((event) => event.last > event.first)) {
+    const x = scale.x(within(first));
+    picture.append(svg("rect", { class: "event-span", x, y: top, width: scale.x(within(last)) - x, height: floor - top }));
+  }
+  for (const { first, warning } of [...events.filter((event) => !event.warning), ...trouble]) { // trouble lies on top
+    picture.append(svg("path", { class: `event ${warning ? "warning" : ""}`, d: `M${scale.x(within(first)).toFixed(1)} ${floor + 1}l4 7h-8Z` }));
+  }
+}
+
+function addCursor(picture, scale, spec, series, points, steps, events) {
   const { width, height, left, right, top, bottom } = SIZE;
   const line = svg("line", { class: "cursor", y1: top, y2: height - bottom, visibility: "hidden" });
   picture.append(line);
@@ -217,17 +241,20 @@ function addCursor(picture, scale, spec, series, points, steps) {
   picture.addEventListener("pointermove", (event) => {
     const i = nearest(event);
     cursors.forEach((move) => move(steps[i]));
-    showTip(event, ...readings(spec, series, points, steps, i));
+    showTip(event, ...readings(spec, series, points, steps, i, events));
   });
   picture.addEventListener("pointerleave", () => { cursors.forEach((move) => move(null)); hideTip(); });
   picture.addEventListener("click", (event) => openStep(steps[nearest(event)]));
 }
 
-function readings(spec, series, points, steps, i) {
+function readings(spec, series, points, steps, i, events) {
   const format = spec.format || number;
   const rows = series.map((one) => tipRow(one.label, one.low && isNumber(one.low[i])
     ? `${format(one.values[i])} [${format(one.low[i])}, ${format(one.high[i])}]` : format(one.values[i]), one.colour));
   const held = points.filter((point) => point.step === steps[i]);
   rows.push(...held.map((p) => tipRow("held out", `${format(p.value)} [${format(p.low)}, ${format(p.high)}]`, "held")));
+  const here = events.filter((event) => event.first <= steps[i] && steps[i] <= event.last);
+  rows.push(...here.slice(0, 4).map((event) => el("div", { class: `tip-event ${event.warning ? "warning" : ""}` }, `${event.kind} · ${event.text}`)));
+  if (here.length > 4) rows.push(el("div", { class: "tip-event" }, `and ${here.length - 4} more`));
   return [el("div", { class: "tip-title" }, `step ${steps[i].toLocaleString("en")}`), ...rows];
 }

@@ -102,7 +102,7 @@ function drawEvents(events) {
     return el("tr", { class: event.warning ? "warning" : "" }, el("td", {}, event.first ? el("button", { class: "link", onclick: open }, where) : where),
       el("td", {}, el("span", { class: "chip" }, event.kind)), el("td", {}, event.text));
   });
-  byId("event-list").replaceChildren(rows.length ? el("table", {}, el("tbody", {}, rows)) : el("p", { class: "quiet" }, "Nothing out of the ordinary: no restart, no dropped group, no flood."));
+  byId("event-list").replaceChildren(rows.length ? el("table", {}, el("tbody", {}, rows)) : el("p", { class: "quiet" }, "Nothing out of the ordinary: no alarm, no restart, no dropped group."));
 }
 
 function drawConfig(config) {

@@ -57,7 +57,7 @@ function buildToolbar() {
 
 function colourControl() {
   return el("select", { "aria-label": "colour of tokens", onchange: (event) => { view.colour = event.target.value; byId("group").dataset.colour = view.colour; drawLegend(); } },
-    [["surprise", "by surprise"], ["version", "by weight version"], ["none", "off"]].map(([value, label]) => el("option", { value, selected: view.colour === value }, label)));
+    [["surprise", "by surprise"], ["mismatch", "by mismatch"], ["version", "by weight version"], ["none", "off"]].map(([value, label]) => el("option", { value, selected: view.colour === value }, label)));
 }
 
 function later(action) {
@@ -183,7 +183,7 @@ function groupHead(group, step) {
 function drawLegend() {
   const legend = byId("legend");
   if (!legend) return;
-  const items = { surprise: [["", "probability of a token:"], ["t s1", "< .9"], ["t s2", "< .45"], ["t s3", "< .22"], ["t s4", "< .11"], ["t s5", "< .05"]], version: [["t v0", "newest version of the completion"], ["t v1", "1 older"], ["t v2", "2"], ["t v3", "3"], ["t v4", "4 or more"]], none: [] };
+  const items = { surprise: [["", "probability of a token:"], ["t s1", "< .9"], ["t s2", "< .45"], ["t s3", "< .22"], ["t s4", "< .11"], ["t s5", "< .05"]], mismatch: [["", "learner against sampler, |Δ log p|:"], ["t m1", "≥ .001"], ["t m2", "≥ .01"], ["t m3", "≥ .05"], ["t m4", "≥ .2"], ["t m5", "≥ 1 nat"]], version: [["t v0", "newest version of the completion"], ["t v1", "1 older"], ["t v2", "2"], ["t v3", "3"], ["t v4", "4 or more"]], none: [] };
   legend.replaceChildren(...items[view.colour].map(([name, label]) => el("span", {}, name ? el("i", { class: name }) : null, label)));
 }
 

@@ -2,6 +2,7 @@
 
 const END_THINK = "</think>";
 const MANY_TOKENS = 3000; // drawn at once; the rest on request
+const MISMATCHES = [0.001, 0.01, 0.05, 0.2, 1]; // |Δ log p| of learner and sampler at which a token is coloured, nats
 
 // Where thinking ends in `text`: [start, end) of the closing tag, or null without thinking.
 function thinkingEnd(text, prompt, cut) {
@@ -65,6 +66,8 @@ function tokenSections(completion, tokens, vocabulary, prompt, query, all) {
     if (hits.some(([start, stop]) => from < stop && to > start)) node.classList.add("hit");
     const surprise = Math.min(5, Math.ceil(-tokens.logprobs[i] / 0.7 - 0.15));
     if (surprise > 0) node.classList.add(`s${surprise}`);
+    const apart = MISMATCHES.filter((limit) => Math.abs(tokens.mismatch?.[i]) >= limit).length;
+    if (apart) node.classList.add(`m${apart}`);
     if (newest.length) node.classList.add(`v${Math.min(4, top - newest[i])}`);
     place.push(node);
   });
@@ -92,8 +95,11 @@ function tokenTip(event, completion, tokens, vocabulary) {
   const bytes = vocabulary[id];
   const text = bytes === undefined ? "text unknown" : JSON.stringify(piecesOf([id], vocabulary)[0]);
   const version = versionsOf(completion.versions)[i];
+  const apart = tokens.mismatch?.[i];
+  const nats = (value, digits) => (isNumber(value) ? `${minus(value.toFixed(digits))} nats` : "–");
   return showTip(event, el("div", { class: "tip-title mono" }, text),
     tipRow("token id", String(id)), tipRow("position", `${i + 1} of ${tokens.ids.length}`),
-    tipRow("log-probability", isNumber(logprob) ? `${minus(logprob.toFixed(3))} nats` : "–"), tipRow("probability", isNumber(logprob) ? percent(Math.exp(logprob)) : "–"),
+    tipRow("log-probability", nats(logprob, 3)), tipRow("probability", isNumber(logprob) ? percent(Math.exp(logprob)) : "–"),
+    ...(isNumber(apart) ? [tipRow("to the learner", nats(logprob + apart, 3)), tipRow("mismatch", nats(apart, 5))] : [tipRow("to the learner", "not trained on")]),
     tipRow("weight version", version === undefined ? "–" : String(version)));
 }
