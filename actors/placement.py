@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from srm_ray.errors import UserError
 
@@ -29,6 +30,20 @@ def connect() -> None:
     except ConnectionError:
         # A cluster that is gone left its address behind.
         ray.init(address="local", **options)
+
+
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """Connected while the block runs; a connection that was there before stays."""
+    import ray
+
+    joined = ray.is_initialized()
+    connect()
+    try:
+        yield
+    finally:
+        if not joined:
+            disconnect()
 
 
 def disconnect() -> None:

@@ -12,6 +12,7 @@ from srm_ray.config.stages import LoraConfig, PretrainConfig
 from srm_ray.errors import UserError, command
 
 if TYPE_CHECKING:
+    from srm_ray.model.loading import ModelFacts
     from srm_ray.model.shapes import Shape
     from srm_ray.runs.folder import RunFolder
 
@@ -41,28 +42,34 @@ def dry_run(config: PretrainConfig) -> int:
 
 def run(config: PretrainConfig) -> int:
     from actors import placement, stage
-    from srm_ray.data.packing import open_rows
     from srm_ray.model.loading import open_model
-    from srm_ray.runs.progress import say
 
-    check_context(config)
+    check(config)
     folder = stage.open_run(config, "pretrain")
     if folder is None:
         return 0
-    work = folder.path / "data"
-    placement.connect()
-    start = config.model or str(fresh_model(config, folder))
-    facts = open_model(start)
+    facts = open_model(config.model or str(fresh_model(config, folder)))
     if config.data.row_length > facts.context:
         raise UserError(f"data.row_length {config.data.row_length} is more than the model's context: {facts.context}")
-    fingerprint = build_rows(config, start, work)
+    with placement.session():
+        return train(config, folder, facts)
+
+
+def train(config: PretrainConfig, folder: "RunFolder", facts: "ModelFacts") -> int:
+    from actors import stage
+    from srm_ray.data.packing import open_rows
+    from srm_ray.runs.progress import say
+
+    work = folder.path / "data"
+    fingerprint = build_rows(config, facts.path, work)
     rows = open_rows(work / "rows")
     say(f"{len(rows)} rows of {config.data.row_length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
     job = stage.job_of(
         config,
         folder,
         stage="pretrain",
-        model=start,
+        model=facts.path,
+        parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(rows), 1.0, what="rows"),
         eval_rows=str((work / "eval").absolute()) if config.eval.share else "",
@@ -71,11 +78,26 @@ def run(config: PretrainConfig) -> int:
     return stage.train(config, folder, job, data=fingerprint)
 
 
-def check_context(config: PretrainConfig) -> None:
-    """What can be refused before any work: a tokenizer that does not match, an unknown size."""
-    if config.model:
-        return
-    chosen_shape(config)
+def check(config: PretrainConfig) -> None:
+    """What can be refused before any work: files that are not there, an unknown size, a tokenizer that does
+    not match."""
+    from srm_ray.data.texts import files_of
+    from srm_ray.model import tokenization
+
+    for name, source in config.data.sources.items():
+        if not source.name:
+            files_of(source.path, f"data.sources.{name}.path")
+    if config.data.path:
+        files_of(config.data.path)
+    if not config.model:
+        chosen_shape(config)
+    elif config.tokenizer:
+        own, given = (tokenization.fingerprint(tokenization.load(f)) for f in (config.model, config.tokenizer))
+        if own != given:
+            raise UserError(
+                f"--tokenizer {config.tokenizer} is not the one that --model {config.model} was trained with: "
+                "leave --tokenizer out"
+            )
 
 
 def chosen_shape(config: PretrainConfig) -> "Shape":

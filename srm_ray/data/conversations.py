@@ -3,6 +3,8 @@ r"""Supervised examples and preference pairs from JSONL or a `datasets` name, ea
     {"messages": [{"role": ..., "content": ...}, ...]}     as it is
     {"prompt": ..., "response": ...}                        two turns
     {"question": ..., "answer": "... #### 72"}              GSM8K: reasoning without <<...>> marks, then the answer
+    {"conversations": [{"from": "human", "value": ...}]}    OpenHermes
+    {"query": ..., "answer": ...}                           CodeFeedback
     {"prompt": ..., "chosen": ..., "rejected": ...}         a preference pair
 
 Wrong input raises `UserError` with file and line.
@@ -42,24 +44,24 @@ class Pair:
     line: int
 
 
-def read_examples(paths: str, *, style: str = "boxed") -> list[Example]:
+def read_examples(paths: str, *, style: str = "boxed") -> Iterator[Example]:
     """Examples of JSONL or Parquet files named by commas, in order. style: see `question_answer`."""
     return read_files(paths, lambda row, source, line: to_example(row, source, line, style))
 
 
-def read_pairs(paths: str) -> list[Pair]:
+def read_pairs(paths: str) -> Iterator[Pair]:
     return read_files(paths, to_pair)
 
 
-def read_files(paths: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> list[T]:
+def read_files(paths: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
     """Convert every row of the files. Raises `UserError` with the line number."""
-    converted = []
     for path in reading.names(paths):
-        found = [convert(row, path, number) for number, row in reading.rows(Path(path))]
-        if not found:
+        empty = True
+        for number, row in reading.rows(Path(path)):
+            empty = False
+            yield convert(row, path, number)
+        if empty:
             raise UserError(f"--data.path {path}: the file holds no examples")
-        converted += found
-    return converted
 
 
 def read_hub(names: str, subset: str, split: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
@@ -72,11 +74,15 @@ def read_hub(names: str, subset: str, split: str, convert: Callable[[Mapping[str
 
 
 def to_example(row: Mapping[str, Any], source: str, line: int, style: str = "boxed") -> Example:
-    """One row in any of the three forms."""
+    """One row in any of the forms."""
     if "messages" in row:
         messages = check_messages(row["messages"], source, line)
+    elif "conversations" in row:
+        messages = check_messages(renamed(row["conversations"]), source, line)
     elif "prompt" in row and "response" in row:
         messages = turns(text_of(row, "prompt", source, line), text_of(row, "response", source, line))
+    elif "query" in row and "answer" in row:
+        messages = turns(text_of(row, "query", source, line), text_of(row, "answer", source, line))
     elif "question" in row and "answer" in row:
         question, answer = text_of(row, "question", source, line), text_of(row, "answer", source, line)
         messages = turns(question, question_answer(answer, style))
@@ -129,14 +135,31 @@ def check_messages(messages: Any, source: str, line: int, ends_with: str = "assi
     return messages
 
 
+def renamed(conversation: Any) -> Any:
+    """OpenHermes' turns with the names that chat templates know; anything else is left for the check to refuse."""
+    if not isinstance(conversation, list) or not all(isinstance(turn, dict) for turn in conversation):
+        return conversation
+    roles = {"human": "user", "gpt": "assistant"}
+    return [
+        {"role": roles.get(turn.get("from", ""), turn.get("from")), "content": turn.get("value")}
+        for turn in conversation
+    ]
+
+
 def turns(question: str, answer: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def question_answer(answer: str, style: str) -> str:
     r"""GSM8K's answer as an assistant's turn: calculator marks removed, reasoning in think tags, the
-    number behind `####` as `\boxed{n}` (style "boxed") or `**Final Answer:** n` ("final_answer")."""
+    number behind `####` as `\boxed{n}` (style "boxed") or `**Final Answer:** n` ("final_answer").
+
+    A bare answer of one word is stated in the same way; a worked one without `####` (Orca-Math's) is
+    said as it is.
+    """
     found = GOLD.search(answer)
+    if not found and len(answer.split()) > 1:
+        return CALCULATOR_MARK.sub("", answer).strip()
     reasoning = CALCULATOR_MARK.sub("", answer[: found.start()] if found else "").strip()
     gold = found.group(1).replace(",", "") if found else CALCULATOR_MARK.sub("", answer).strip()
     stated = rf"\boxed{{{gold}}}" if style == "boxed" else f"**Final Answer:** {gold}"

@@ -6,7 +6,6 @@ Dettmers et al. 2023; PEFT and bitsandbytes do the work).
     merged_folder(adapter folder) -> the same beside the adapter, made when it is missing or older
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ def nf4_config() -> Any:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError:
-        raise UserError("lora.quantise nf4 needs bitsandbytes: pip install bitsandbytes") from None
+        raise UserError("lora.quantise nf4 needs bitsandbytes: pip install 'srm-ray[qlora]'") from None
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -116,7 +115,7 @@ def merged(folder: str | Path) -> Any:
 
 def merge(folder: Path, destination: Path) -> Path:
     """Write the plain Hugging Face folder of an adapter's folder."""
-    from srm_ray.model.folder import save_model, weights_fingerprint
+    from srm_ray.model.folder import replacing, save_model, weights_fingerprint
     from srm_ray.runs.lineage import read_lineage
 
     if not is_adapter(folder):
@@ -127,12 +126,9 @@ def merge(folder: Path, destination: Path) -> Path:
         "merged_from": str(folder.absolute()),
         "adapter_weights": weights_fingerprint(folder),
     }
-    partial = destination.with_name(f".{destination.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        save_model(model, dict(model.named_parameters()), partial, tokenizer_from=folder, lineage=lineage)
-        shutil.rmtree(destination, ignore_errors=True)
-        partial.rename(destination)
+        with replacing(destination) as partial:
+            save_model(model, dict(model.named_parameters()), partial, tokenizer_from=folder, lineage=lineage)
     except OSError as error:
         raise UserError(f"the merged weights cannot be written to {destination}: {error.strerror}") from None
     return destination

@@ -6,8 +6,11 @@
 the data, package versions, git commit.
 """
 
+import contextlib
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,16 @@ def save_model(
         model.generation_config = generation_config(tokenizer)
         model.save_pretrained(folder, state_dict=weights)
     write_lineage(folder, lineage)
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A path to write a folder to, which takes the place of `folder` when it is whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def generation_config(tokenizer: Any) -> Any:

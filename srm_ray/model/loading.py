@@ -51,8 +51,36 @@ def open_model(name: str) -> ModelFacts:
             f"--model {name}: its tokenizer has {len(tokenizer)} entries, its embedding {vocabulary} rows: "
             "the tokenizer belongs to another model"
         )
+    check_shapes(path, config)
     context = getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length
     return ModelFacts(name, int(context), vocabulary, _stop_ids(path, config, tokenizer), tokenizer)
+
+
+def check_shapes(path: Path, config: Any) -> None:
+    """Raise `UserError` where a local folder's weights have other shapes than its config says."""
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        return
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        wanted = {
+            name: list(weight.shape) for name, weight in AutoModelForCausalLM.from_config(config).named_parameters()
+        }
+    for file in files:
+        try:
+            with safe_open(file, "pt") as weights:
+                found = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+        except Exception as error:  # safetensors raises a class of its own for each kind of damage
+            raise UserError(f"--model {path}: {file.name} cannot be read ({error}); is it complete?") from None
+        for name, shape in found.items():
+            if name in wanted and list(shape) != wanted[name]:
+                raise UserError(
+                    f"--model {path}: a checkpoint of another shape: {name} is {list(shape)} in {file.name}, "
+                    f"{wanted[name]} by config.json"
+                )
 
 
 def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -19,9 +19,9 @@ from srm_ray.model import tokenization
 WORDS = [first + second for first in ("ba", "de", "ki", "lo", "mu", "ra") for second in ("n", "st", "ck", "ver", "ly")]
 
 
-def texts(seed: int, count: int, words: int = 60) -> list[str]:
+def texts(seed: int, count: int, words: int = 90) -> list[str]:
     draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randrange(40, words))) for _ in range(count)]
+    return [" ".join(draw.choices(WORDS, k=draw.randrange(60, words))) for _ in range(count)]
 
 
 def jsonl(path: Path, found: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,32 @@ def test_pretrain_refuses_a_missing_tokenizer_and_an_unknown_size(
     refused(capsys, pretrain.main(there), "--tokenizer is needed")
     refused(capsys, pretrain.main([*there, "--tokenizer", str(tmp_path)]), "not a folder with a tokenizer")
     refused(capsys, pretrain.main([*there, "--tokenizer", model, "--size", "7b"]), "'7b'", "tiny, 500m")
+
+
+def test_a_checkpoint_of_another_shape(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"intermediate_size": 768}))
+    for stage_main in (sft.main, prefer.main):
+        status = stage_main(["--model", str(copy), "--data.path", "x.jsonl"])
+        refused(capsys, status, "checkpoint of another shape", "[640, 256]", "[768, 256] by config.json")
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:5000])
+    refused(capsys, sft.main(["--model", str(copy)]), "model.safetensors cannot be read", "is it complete?")
+
+
+def test_a_tokenizer_that_does_not_match(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    tokenization.save(tokenization.wrap(tokenization.train(arithmetic.tokenizer_texts(2, 1500), 512)), other)
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "x"}\n')
+    options = ["--model", model, "--tokenizer", str(other), "--data.path", str(path)]
+    refused(capsys, pretrain.main([*options, "--run_dir", str(tmp_path / "r")]), "is not the one that --model")
+    # A model folder whose tokenizer was swapped for a larger one.
+    swapped = tmp_path / "swapped"
+    shutil.copytree(model, swapped)
+    tokenization.save(tokenization.load(other), swapped)
+    refused(capsys, sft.main(["--model", str(swapped)]), "512 entries", "384 rows", "belongs to another model")
 
 
 def test_inspect_colours_exactly_the_assistants_tokens(capsys: pytest.CaptureFixture[str], model: str) -> None:
