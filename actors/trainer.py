@@ -22,7 +22,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class TrainJob:
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
     say_every: steps between progress lines. neftune: NEFTune's alpha.
-    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32".
+    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32"; the first two become "fp16" (loss
+        scaling, FP32 masters) on GPUs that do not compute in BF16.
     """
 
     name: str
@@ -205,6 +206,7 @@ class Rank:
     def __init__(self, job: TrainJob, rank: int, world: int, progress_file: Path) -> None:
         import torch
 
+        job = replace(job, precision=available(job.precision))
         self.job, self.rank, self.world = job, rank, world
         if not torch.cuda.is_available():
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -277,8 +279,7 @@ class Rank:
             torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
             losses = self.forward(self.rows, part, self.reference, step)
             engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)
-            if job.zero_stage == 0 and job.precision != "bf16" and engine.is_gradient_accumulation_boundary():
-                # Without ZeRO and in FP32, DeepSpeed clips but does not tell the norm.
+            if clips_itself(job) and engine.is_gradient_accumulation_boundary():
                 norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), job.clip))
             engine.step()
             sums += losses.detach()
@@ -438,11 +439,12 @@ def full_weights(engine: Any, rank: int) -> dict[str, Any]:
     from deepspeed.utils import safe_get_full_fp32_param
 
     weights = {}
+    masters = engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled()
     adapted = hasattr(engine.module.model, "peft_config")
     for name, weight in engine.module.model.named_parameters():
         if adapted and not weight.requires_grad:
             continue
-        full = safe_get_full_fp32_param(weight) if engine.zero_optimization() or engine.bfloat16_enabled() else weight
+        full = safe_get_full_fp32_param(weight) if masters else weight
         if rank == 0:
             weights[name] = full.detach().float().cpu().contiguous()
     return weights
@@ -488,15 +490,29 @@ def make_optimizer(module: Any, job: TrainJob) -> Any:
     return torch.optim.AdamW(groups, fused=True, **options)
 
 
+def available(precision: str) -> str:
+    """The precision that this rank's hardware has for the one asked for."""
+    import torch
+
+    from srm_ray.model.adapters import reduced_dtype
+
+    return "fp16" if precision != "fp32" and reduced_dtype() == torch.float16 else precision
+
+
+def clips_itself(job: TrainJob) -> bool:
+    """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the rank does both."""
+    return job.zero_stage == 0 and job.precision in ("fp32", "autocast")
+
+
 def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
-    own_clip = job.zero_stage == 0 and job.precision != "bf16"
     return {
         "train_micro_batch_size_per_gpu": job.micro_batch,
         "gradient_accumulation_steps": -(-job.batch // (job.micro_batch * world)),
-        "gradient_clipping": 0.0 if own_clip else job.clip,
+        "gradient_clipping": 0.0 if clips_itself(job) else job.clip,
         "zero_optimization": {"stage": job.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": job.precision == "bf16"},
+        "fp16": {"enabled": job.precision == "fp16"},
         "steps_per_print": 1_000_000_000,
     }
 

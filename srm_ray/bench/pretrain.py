@@ -3,7 +3,6 @@
 import os
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ VOCABULARY, ROW, BATCH, STEPS, WARM = 4096, 256, 16, 24, 6
 
 
 def measure() -> dict[str, Any]:
-    """Tokens/s of both, medians of steps after the first few; the bare loop runs before and after ours.
+    """Tokens/s of both: upper quartiles of the steps after the first few, since whatever else the machine does
+    can only slow a step down. The bare loop runs before and after ours.
 
     The bare loop reads packed rows too (documents apart), computes in BF16 autocast, clips, and steps a
     fused AdamW: what one would write by hand.
@@ -39,10 +39,10 @@ def measure() -> dict[str, Any]:
         )
         bare = bare_rates(job)
         (folder / "run").mkdir()
-        trainer.run([replace(job)], workers=1, storage=folder / "ray", progress=lambda line: None)
+        trainer.run([job], workers=1, storage=folder / "ray", progress=lambda line: None)
         ours = [line["throughput/learner_tokens_per_s"] for line in read(folder / "run" / "metrics.jsonl")][WARM:]
         bare += bare_rates(job)
-    result = {"tokens_per_s": median(ours), "bare_tokens_per_s": median(bare)}
+    result = {"tokens_per_s": upper_quartile(ours), "bare_tokens_per_s": upper_quartile(bare)}
     result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
     print(
         f"pretrain  {result['tokens_per_s']:,.0f} tokens/s, bare PyTorch {result['bare_tokens_per_s']:,.0f}: "
@@ -51,8 +51,8 @@ def measure() -> dict[str, Any]:
     return result
 
 
-def median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+def upper_quartile(values: list[float]) -> float:
+    return sorted(values)[3 * len(values) // 4]
 
 
 def fresh_model(folder: Path) -> Path:

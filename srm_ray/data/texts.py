@@ -7,7 +7,7 @@ from typing import Any
 from srm_ray.data import reading
 from srm_ray.errors import UserError
 
-SUFFIXES = (".txt", ".md", ".jsonl", ".json", ".parquet", ".py")
+SUFFIXES = (".txt", ".md", ".jsonl", ".parquet", ".py")
 COLUMNS = ("text", "content", "document", "problem", "code")
 COUPLES = (("question", "answer"), ("prompt", "response"), ("instruction", "output"))
 

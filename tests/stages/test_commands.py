@@ -129,9 +129,11 @@ def test_tokenizer_command_on_gsm8k(capsys: pytest.CaptureFixture[str], tmp_path
     if not path.is_file():
         pytest.skip(f"REAL DATA MISSING: {path} (set SRM_SHARED_DATA)")
     options = ["--vocab_size", "1024", "--data.path", str(path), "--run_dir", str(tmp_path / "tok")]
-    assert tokenizer.main([*options, "--characters_per_token", "2"]) == 0
+    assert tokenizer.main([*options, "--characters_per_token", "1.2"]) == 0
     saved = tokenization.load(tmp_path / "tok" / "final")
     assert len(saved) == 1024
     assert tokenizer.main([*options, "--run_dir", str(tmp_path / "no"), "--characters_per_token", "9"]) == 1
-    assert "failed its verification and is not saved" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "failed its verification and is not saved" in said
+    assert "characters a token on English, at least 9" in said and "characters a token on code, at least 9" in said
     assert not (tmp_path / "no" / "final").exists()
