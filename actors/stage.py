@@ -18,6 +18,7 @@ from srm_ray.model.adapters import Adapter
 from srm_ray.model.optimisation import Schedule
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.intervals import Share
+from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.progress import duration, say
 
 Judge = Callable[[str], Share]
@@ -50,6 +51,16 @@ def check_held_out(config: TrainStage, folder: RunFolder) -> None:
     if saved != config.eval.share:
         raise UserError(
             f"{folder.path} was run with eval.share {saved}, this command has {config.eval.share}: "
+            "give another --run_dir, or --resume never to start it over"
+        )
+
+
+def check_data(checkpoint: Path, data: dict[str, Any]) -> None:
+    """Raise `UserError` where the rows are not those that the checkpoint was trained on."""
+    recorded = read_lineage(checkpoint / "model").get("data", {}).get("rows")
+    if recorded != data["rows"]:
+        raise UserError(
+            f"the data is not what {checkpoint} was trained on (fingerprint {recorded}, now {data['rows']}): "
             "give another --run_dir, or --resume never to start it over"
         )
 
@@ -147,6 +158,7 @@ def train(
         folder.save_config(config)
         continued = checkpoints.newest(folder.checkpoints)
         if continued:
+            check_data(continued[1], data)
             folder.record_event("continued", step=continued[0])
         checkpoints.discard_partial(folder.checkpoints)
         shutil.rmtree(folder.final, ignore_errors=True)  # of fewer steps than are asked for now

@@ -73,9 +73,11 @@ def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:
 
 
 def weights_fingerprint(folder: str | Path) -> str:
-    """Hash of a folder's weight files, so that a parent is known by content and not by path alone."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.safetensors")):
+    """Hash of a folder's weight files, so that a parent is known by content and not by path alone; "" of a hub name."""
+    digest, files = hashlib.sha256(), sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        return ""
+    for path in files:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

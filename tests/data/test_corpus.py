@@ -135,6 +135,17 @@ def test_held_out_rows_are_spread_and_never_trained_on(build: Any, tmp_path: Pat
     assert not any(row.tobytes() in seen for row in np.asarray(held.tokens))
 
 
+def test_a_datasets_name_gives_the_documents_of_its_files(build: Any, tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    path = jsonl(tmp_path / "hub" / "train.jsonl", texts(10, 40))
+    from_file, from_name = build(path=path), build(sources={"data": {"name": str(tmp_path / "hub")}})
+    assert from_name[0].kept == from_file[0].kept == {"data": 40}
+    prints = [rows_fingerprint(open_rows(folder / "rows")) for _, folder in (from_file, from_name)]
+    assert prints[0] == prints[1]
+    with pytest.raises(UserError, match=r"data\.sources\.x\.name .*nowhere .* cannot be loaded"):
+        build(sources={"x": {"name": str(tmp_path / "nowhere")}})
+
+
 def test_a_limit_reads_so_many_documents(build: Any, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", texts(9, 50))
     report, _ = build(sources={"a": {"path": path, "limit": 12}})

@@ -14,6 +14,7 @@ import pytest
 from srm_ray import prefer, pretrain, sft
 from srm_ray.data import arithmetic
 from srm_ray.data.rendering import render_completion, render_prompt
+from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 from srm_ray.model.loading import open_model
 from srm_ray.runs.lineage import read_lineage
@@ -115,6 +116,18 @@ def test_a_killed_pretraining_goes_on_to_the_same_curve(
     weights = [(folder / "final" / "model.safetensors").read_bytes() for folder in (calm, killed)]
     assert weights[0] == weights[1]
     assert json.loads((killed / "summary.json").read_text())["restarts"] == 1
+
+
+def test_changed_data_is_not_continued_on(
+    calm: Path,
+) -> None:
+    from actors import stage
+
+    lineage = read_lineage(calm / "checkpoints" / "step_6" / "model")
+    assert {"stage", "parent", "parent_weights", "config", "data", "packages", "commit"} <= set(lineage)
+    stage.check_data(calm / "checkpoints" / "step_6", {"rows": lineage["data"]["rows"]})
+    with pytest.raises(UserError, match="the data is not what"):
+        stage.check_data(calm / "checkpoints" / "step_6", {"rows": "other"})
 
 
 def test_two_workers_pretrain_as_one(documents: str, tiny_model: Path, tmp_path: Path) -> None:
