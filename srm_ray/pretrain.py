@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from srm_ray.runs.folder import RunFolder
 
 
+ROW_LENGTH = 2048  # of the recipes
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
     config = parse(PretrainConfig, sys.argv[1:] if argv is None else argv, stage="pretrain", about=__doc__)
@@ -33,37 +36,40 @@ def main(argv: list[str] | None = None) -> int:
 
 def dry_run(config: PretrainConfig) -> int:
     from actors.plan import show_plan, show_plan_of
+    from srm_ray.model.loading import open_model, row_length
     from srm_ray.model.shapes import qwen3_config, shape
 
     if config.model:
-        return show_plan(config, config.model, config.data.row_length, LoraConfig())
-    return show_plan_of(config, qwen3_config(shape(config.size)), config.data.row_length, LoraConfig())
+        facts = open_model(config.model)
+        return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), LoraConfig())
+    size = shape(config.size)
+    length = config.data.row_length or min(ROW_LENGTH, size.context)
+    return show_plan_of(config, qwen3_config(size), length, LoraConfig())
 
 
 def run(config: PretrainConfig) -> int:
     from actors import placement, stage
-    from srm_ray.model.loading import open_model
+    from srm_ray.model.loading import open_model, row_length
 
     check(config)
     folder = stage.open_run(config, "pretrain")
     if folder is None:
         return 0
     facts = open_model(config.model or str(fresh_model(config, folder)))
-    if config.data.row_length > facts.context:
-        raise UserError(f"data.row_length {config.data.row_length} is more than the model's context: {facts.context}")
+    length = row_length(config.data.row_length, ROW_LENGTH, facts)
     with placement.session():
-        return train(config, folder, facts)
+        return train(config, folder, facts, length)
 
 
-def train(config: PretrainConfig, folder: "RunFolder", facts: "ModelFacts") -> int:
+def train(config: PretrainConfig, folder: "RunFolder", facts: "ModelFacts", length: int) -> int:
     from actors import stage
     from srm_ray.data.packing import open_rows
     from srm_ray.runs.progress import say
 
     work = folder.path / "data"
-    fingerprint = build_rows(config, facts.path, work)
+    fingerprint = build_rows(config, facts.path, work, length)
     rows = open_rows(work / "rows")
-    say(f"{len(rows)} rows of {config.data.row_length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
+    say(f"{len(rows)} rows of {length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
     job = stage.job_of(
         config,
         folder,
@@ -125,7 +131,7 @@ def fresh_model(config: PretrainConfig, folder: "RunFolder") -> Path:
     return start
 
 
-def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, Any]:
+def build_rows(config: PretrainConfig, tokenizer: str, work: Path, length: int) -> dict[str, Any]:
     """Build the corpus into `work`, unless an earlier try of this run has; its fingerprint."""
     import json
 
@@ -137,7 +143,8 @@ def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, 
     done = work / "corpus.json"
     if done.is_file():
         return json.loads(done.read_text())
-    report = build_corpus(config.data, tokenizer, work, seed=config.seed, held_out=config.eval.share)
+    data = config.data.model_copy(update={"row_length": length})
+    report = build_corpus(data, tokenizer, work, seed=config.seed, held_out=config.eval.share)
     for line in report.lines():
         say(line)
     fingerprint = {"rows": rows_fingerprint(open_rows(work / "rows")), **report.to_plain()}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from srm_ray.data.conversations import Example
 
 
+ROW_LENGTH = 4096  # of the recipes
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
@@ -29,13 +32,13 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(SftConfig, arguments, stage="sft", about=__doc__)
     if not config.model:
         raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/pretrain/final")
-    from srm_ray.model.loading import open_model
+    from srm_ray.model.loading import open_model, row_length
 
     facts = open_model(config.model)
     if config.dry_run:
         from actors.plan import show_plan
 
-        return show_plan(config, facts.path, config.data.row_length, config.lora)
+        return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), config.lora)
     examples = load_examples(config)
     if config.inspect:
         return inspect(facts.tokenizer, itertools.islice(examples, config.inspect))
@@ -46,6 +49,8 @@ def load_examples(config: SftConfig) -> "Iterator[Example]":
     """Examples of every source in turn; where a limit is set, so many of them, drawn by the seed."""
     from srm_ray.data.supervised import draw
 
+    if config.data.generator not in ("", "arithmetic"):
+        raise UserError(f"--data.generator {config.data.generator!r}: the generators are: arithmetic")
     if not (config.data.path or config.data.name or config.data.generator):
         raise UserError("no data: give --data.path, --data.name or --data.generator")
     found = every_example(config)
@@ -56,8 +61,6 @@ def every_example(config: SftConfig) -> "Iterator[Example]":
     from srm_ray.data import arithmetic, conversations
 
     data = config.data
-    if data.generator not in ("", "arithmetic"):
-        raise UserError(f"--data.generator {data.generator!r}: the generators are: arithmetic")
     yield from conversations.read_examples(data.path, style=data.answer_style)
     yield from conversations.read_hub(
         data.name, data.subset, data.split, functools.partial(conversations.to_example, style=data.answer_style)
@@ -89,24 +92,24 @@ def run(config: SftConfig, facts: Any, examples: "Iterator[Example]") -> int:
     from actors import stage
     from srm_ray.data import supervised
     from srm_ray.data.packing import rows_fingerprint, save_rows
+    from srm_ray.model.loading import row_length
     from srm_ray.runs.progress import say
 
     data = config.data
-    if data.row_length > facts.context:
-        raise UserError(f"data.row_length {data.row_length} is more than the context of {facts.path}: {facts.context}")
+    length = row_length(data.row_length, ROW_LENGTH, facts)
+    encoded, report = supervised.encode_examples(
+        facts.tokenizer, examples, longest=length, cap=data.source_cap, seed=config.seed
+    )
     folder = stage.open_run(config, "sft")
     if folder is None:
         return 0
-    encoded, report = supervised.encode_examples(
-        facts.tokenizer, examples, longest=data.row_length, cap=data.source_cap, seed=config.seed
-    )
     say(str(report))
     kept, held_out = supervised.hold_out(supervised.draw(encoded, 0, config.seed), config.eval.share)
-    rows = supervised.rows(kept, data.row_length, data.pack)
+    rows = supervised.rows(kept, length, data.pack)
     work = folder.path / "data"
     save_rows(rows, work / "rows")
     if held_out:
-        save_rows(supervised.rows(held_out, data.row_length, data.pack), work / "eval")
+        save_rows(supervised.rows(held_out, length, data.pack), work / "eval")
     job = stage.job_of(
         config,
         folder,

@@ -173,7 +173,7 @@ class CorpusConfig(Section):
     tokens: int = Field(0, ge=0, description="tokens to build; 0: what the sources hold (needs no phases)")
     filters: FilterConfig = Field(FilterConfig(), description="what is dropped")
     evaluation: list[str] = Field([], description="evaluation files; a 13-gram shared with a prompt fails the build")
-    row_length: int = Field(2048, ge=8, description="tokens in a packed row")
+    row_length: int = Field(0, ge=0, description="tokens in a packed row; 0: 2048, or the model's context if shorter")
     workers: int = Field(0, ge=0, description="processes that filter and tokenise; 0: one for each CPU of the cluster")
 
     @model_validator(mode="after")
@@ -210,7 +210,11 @@ class ConversationData(Section):
     answer_style: Literal["boxed", "final_answer"] = Field(
         "boxed", description="how question/answer data states its answer: \\boxed{n} or **Final Answer:** n"
     )
-    row_length: int = Field(4096, ge=8, description="tokens in a row; longer examples are dropped and counted")
+    row_length: int = Field(
+        0,
+        ge=0,
+        description="tokens in a row, longer examples are dropped and counted; 0: 4096, at most the model's context",
+    )
     pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
 

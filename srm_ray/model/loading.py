@@ -25,6 +25,13 @@ class ModelFacts:
     tokenizer: Any
 
 
+def row_length(asked: int, usual: int, facts: ModelFacts) -> int:
+    """Tokens in a row: those asked for, else the usual number or the model's context. Raises `UserError` above that."""
+    if asked > facts.context:
+        raise UserError(f"data.row_length {asked} is more than the context of {facts.path}: {facts.context}")
+    return asked or min(usual, facts.context)
+
+
 def open_model(name: str) -> ModelFacts:
     """Facts of a Hugging Face folder, an adapter's folder or a hub name.
 

@@ -60,7 +60,7 @@ def test_nothing_left_after_filtering_says_why(capsys: pytest.CaptureFixture[str
 def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n')
-    refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "4096", "512")
+    refused(capsys, sft.main(["--model", model, "--data.path", str(path), "--data.row_length", "600"]), "600", "512")
 
 
 def test_schedule_longer_than_the_data() -> None:
@@ -78,8 +78,11 @@ def test_prefer_without_pairs(capsys: pytest.CaptureFixture[str], model: str, tm
 def test_pretrain_refuses_a_missing_tokenizer_and_an_unknown_size(
     capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
 ) -> None:
-    there = ["--data.path", str(tmp_path), "--run_dir", str(tmp_path / "r")]
+    (tmp_path / "x.txt").write_text("x")
+    there = ["--data.path", str(tmp_path / "x.txt"), "--run_dir", str(tmp_path / "r")]
     refused(capsys, pretrain.main(there), "--tokenizer is needed")
+    nowhere = ["--tokenizer", model, "--data.path", str(tmp_path / "nowhere")]
+    refused(capsys, pretrain.main(nowhere), "nowhere: no such file or folder")
     refused(capsys, pretrain.main([*there, "--tokenizer", str(tmp_path)]), "not a folder with a tokenizer")
     refused(capsys, pretrain.main([*there, "--tokenizer", model, "--size", "7b"]), "'7b'", "tiny, 500m")
 
@@ -91,14 +94,16 @@ def test_a_checkpoint_of_another_shape(capsys: pytest.CaptureFixture[str], model
     (copy / "config.json").write_text(json.dumps(config | {"intermediate_size": 768}))
     for stage_main in (sft.main, prefer.main):
         status = stage_main(["--model", str(copy), "--data.path", "x.jsonl"])
-        refused(capsys, status, "checkpoint of another shape", "[640, 256]", "[768, 256] by config.json")
+        refused(capsys, status, "checkpoint of another shape", "[256, 640]", "[256, 768] by config.json")
     (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:5000])
     refused(capsys, sft.main(["--model", str(copy)]), "model.safetensors cannot be read", "is it complete?")
 
 
 def test_a_tokenizer_that_does_not_match(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    from pydoc_data.topics import topics
+
     other = tmp_path / "other"
-    tokenization.save(tokenization.wrap(tokenization.train(arithmetic.tokenizer_texts(2, 1500), 512)), other)
+    tokenization.save(tokenization.wrap(tokenization.train(topics.values(), 512)), other)
     path = tmp_path / "x.jsonl"
     path.write_text('{"text": "x"}\n')
     options = ["--model", model, "--tokenizer", str(other), "--data.path", str(path)]
