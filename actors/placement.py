@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from srm_ray.errors import UserError
 
@@ -41,6 +42,20 @@ def join() -> None:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:
         raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines") from None
+
+
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """Connected while the block runs; a connection that was there before stays."""
+    import ray
+
+    joined = ray.is_initialized()
+    connect()
+    try:
+        yield
+    finally:
+        if not joined:
+            disconnect()
 
 
 def disconnect() -> None:

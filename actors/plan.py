@@ -1,6 +1,6 @@
 """`--dry-run`: parameters, memory and placement of a training job, against what the cluster has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from srm_ray.config.stages import LoraConfig, TrainStage
@@ -11,9 +11,10 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes on each worker."""
+    """Bytes on each worker. copies: the weights as BF16 computes with them."""
 
     weights: float
+    copies: float
     gradients: float
     optimizer: float
     activations: float
@@ -21,7 +22,7 @@ class Memory:
 
     @property
     def total(self) -> float:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
+        return sum(getattr(self, part.name) for part in fields(self))
 
 
 def memory(
@@ -38,24 +39,27 @@ def memory(
     ffn: int,
     vocabulary: int,
     checkpointed: bool,
+    reduced: bool = True,
 ) -> Memory:
-    """Estimate for FP32 masters and BF16 compute.
+    """Estimate for FP32 masters and BF16 compute (`reduced`).
 
     ZeRO 1 shards the optimizer, 2 also gradients, 3 also weights (Rajbhandari et al. 2020, table 1).
-    Activations per token and layer: 34 x hidden bytes at 16 bits (Korthikanti et al. 2022, equation 1,
-    without the attention matrix, which the fused kernels do not keep), scaled to this feed-forward;
-    with activation checkpointing, the layer's input alone.
+    Activations for each token and layer: 40 x hidden + 8 x feed-forward bytes, which is what transformers'
+    Qwen3 keeps for the backward pass in autocast (its norms and residual stream are FP32; a test
+    measures it); fused kernels keep less. With activation checkpointing the layer's input alone, and
+    one layer in full. Logits: 6 bytes kept and 4 of gradient, a chunk of targets at a time.
     """
     shard = [1 if zero_stage < stage else workers for stage in (1, 2, 3)]
+    layer = 40 * hidden + 8 * ffn
     weight_bytes = (trained * 4 + (parameters - trained) * (0.55 if nf4 else 4)) / shard[2]
-    per_layer = 2 * hidden if checkpointed else 2 * (10 * hidden + 4 * ffn)
-    live = 2 * (10 * hidden + 4 * ffn) if checkpointed else 0
+    kept = layers * 4 * hidden + layer if checkpointed else layers * layer
     return Memory(
         weights=weight_bytes,
+        copies=2 * parameters / shard[2] if reduced else 0,
         gradients=trained * 4 / shard[1],
         optimizer=trained * (8 if adam_bits == 32 else 2) / shard[0],
-        activations=tokens * (layers * per_layer + live),
-        logits=min(tokens, 8192) * vocabulary * 8,
+        activations=tokens * kept,
+        logits=min(tokens, 8192) * vocabulary * 10,
     )
 
 
@@ -85,6 +89,7 @@ def show_plan_of(
         ffn=model_config.intermediate_size,
         vocabulary=model_config.vocab_size,
         checkpointed=optim.activation_checkpointing,
+        reduced=optim.precision != "fp32",
     )
     say(f"parameters     {parameters:,} ({trained:,} trained)")
     say(f"placement      {config.workers} Ray Train worker(s), ZeRO stage {optim.zero_stage}")
@@ -92,7 +97,7 @@ def show_plan_of(
         f"step           {optim.batch} units = {optim.batch // (optim.micro_batch * config.workers)} micro-batches of "
         f"{optim.micro_batch} on each worker, {optim.batch * rows_per_unit * row_length:,} tokens"
     )
-    for name in ("weights", "gradients", "optimizer", "activations", "logits", "total"):
+    for name in (*(part.name for part in fields(need)), "total"):
         say(f"{name:<14} {getattr(need, name) / GIB:8.2f} GiB on each worker")
     say("KV cache           0.00 GiB on each worker (nothing is generated)")
     say(f"cluster        {cluster(config.workers, need.total)}")

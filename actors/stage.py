@@ -3,9 +3,12 @@
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from actors.trainer import TrainJob
 from srm_ray.config.base import to_plain
@@ -14,7 +17,11 @@ from srm_ray.errors import UserError
 from srm_ray.model.adapters import Adapter
 from srm_ray.model.optimisation import Schedule
 from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.intervals import Share
+from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.progress import duration, say
+
+Judge = Callable[[str], Share]
 
 
 def open_run(config: TrainStage, stage: str) -> RunFolder | None:
@@ -28,11 +35,34 @@ def open_run(config: TrainStage, stage: str) -> RunFolder | None:
         for part in ("data", "start", "best", "ray"):
             shutil.rmtree(folder.path / part, ignore_errors=True)
     folder.check_config(config)
+    check_held_out(config, folder)
     done = folder.read_summary()
     if done and (not config.steps or done["steps"] >= config.steps):
         say(f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over")
         return None
     return folder
+
+
+def check_held_out(config: TrainStage, folder: RunFolder) -> None:
+    """A continued run must hold out what it held out before: the rest of `eval` may change."""
+    if not folder.config.is_file():
+        return
+    saved = yaml.safe_load(folder.config.read_text()).get("eval", {}).get("share", config.eval.share)
+    if saved != config.eval.share:
+        raise UserError(
+            f"{folder.path} was run with eval.share {saved}, this command has {config.eval.share}: "
+            "give another --run_dir, or --resume never to start it over"
+        )
+
+
+def check_data(checkpoint: Path, data: dict[str, Any]) -> None:
+    """Raise `UserError` where the rows are not those that the checkpoint was trained on."""
+    recorded = read_lineage(checkpoint / "model").get("data", {}).get("rows")
+    if recorded != data["rows"]:
+        raise UserError(
+            f"the data is not what {checkpoint} was trained on (fingerprint {recorded}, now {data['rows']}): "
+            "give another --run_dir, or --resume never to start it over"
+        )
 
 
 def steps_of(config: TrainStage, units: int, epochs: float, *, what: str) -> int:
@@ -66,9 +96,18 @@ def adapter_of(lora: LoraConfig) -> Adapter | None:
 
 
 def job_of(
-    config: TrainStage, folder: RunFolder, *, stage: str, model: str, rows: Path, steps: int, **more: Any
+    config: TrainStage,
+    folder: RunFolder,
+    *,
+    stage: str,
+    model: str,
+    parent: str,
+    rows: Path,
+    steps: int,
+    **more: Any,
 ) -> TrainJob:
-    """The job of a stage; `more` are the fields of `TrainJob` that the stages do not share."""
+    """The job of a stage that trains the weights of `model`, which the user called `parent`; `more` are the
+    fields of `TrainJob` that the stages do not share."""
     optim = config.optim
     path = folder.path.absolute()
     local = Path(model)
@@ -97,37 +136,62 @@ def job_of(
         liger=optim.liger,
         compile=optim.compile,
         attention="sdpa" if optim.attention == "auto" else optim.attention,
-        lineage={"stage": stage, "parent": model, "config": to_plain(config)},
+        lineage={"stage": stage, "parent": parent, "config": to_plain(config)},
     )
     return replace(job, **more)
 
 
-def train(config: TrainStage, folder: RunFolder, job: TrainJob, *, data: dict[str, Any]) -> int:
-    """Run the job, write the summary, say where everything is."""
+def train(
+    config: TrainStage, folder: RunFolder, job: TrainJob, *, data: dict[str, Any], judge: Judge | None = None
+) -> int:
+    """Run the job, write the summary, say where everything is.
+
+    data: fingerprints. judge: accuracy of a model's folder, measured before and after.
+    """
     from actors import placement, trainer
+    from srm_ray.model.folder import weights_fingerprint
     from srm_ray.runs import checkpoints, metrics
 
     began = time.time()
-    placement.connect()
-    placement.require([{"CPU": 1.0}] * config.workers)
-    folder.save_config(config)
-    checkpoints.discard_partial(folder.checkpoints)
-    job = replace(job, lineage={**job.lineage, "data": data})
-    final = trainer.run([job], workers=config.workers, storage=folder.path / "ray", progress=say)
+    with placement.session():
+        placement.require([{"CPU": 1.0}] * config.workers)
+        folder.save_config(config)
+        continued = checkpoints.newest(folder.checkpoints)
+        if continued:
+            check_data(continued[1], data)
+            folder.record_event("continued", step=continued[0])
+        checkpoints.discard_partial(folder.checkpoints)
+        shutil.rmtree(folder.final, ignore_errors=True)  # of fewer steps than are asked for now
+        before = judge(job.model) if judge else None
+        if before:
+            say(f"held-out greedy accuracy before: {before} of {before.n}")
+        lineage = {**job.lineage, "parent_weights": weights_fingerprint(job.model), "data": data}
+        final = trainer.run(
+            [replace(job, lineage=lineage)], workers=config.workers, storage=folder.path / "ray", progress=say
+        )
     seconds = time.time() - began
     logged = metrics.read(folder.metrics)
     held_out = [line["eval/loss"] for line in logged if "eval/loss" in line]
-    folder.write_summary(
-        {
-            "steps": job.schedule.steps,
-            "wall_seconds": seconds,
-            "loss_first": logged[0]["train/loss"],
-            "loss_last": logged[-1]["train/loss"],
-            "eval_loss_best": min(held_out) if held_out else None,
-            "final": str(final),
-            "data": data,
-            "schedule": asdict(job.schedule),
-        }
-    )
+    newest = checkpoints.newest(folder.checkpoints)
+    summary = {
+        "steps": job.schedule.steps,
+        "wall_seconds": seconds,
+        "loss_first": logged[0]["train/loss"],
+        "loss_last": logged[-1]["train/loss"],
+        "eval_loss_best": min(held_out) if held_out else None,
+        "checkpoint": str(newest[1]) if newest else None,
+        "final": str(final),
+        "restarts": folder.count_events("continued"),
+        "data": data,
+        "schedule": asdict(job.schedule),
+    }
+    if judge and before:
+        after = judge(str(final))
+        summary |= {"accuracy_before": before.to_plain(), "accuracy_after": after.to_plain()}
+        say(f"held-out greedy accuracy   before {before}   after {after}   of {after.n}")
+        apart = after.low > before.high or after.high < before.low
+        gain = 100 * (after.value - before.value)
+        say(f"gain                       {gain:+.1f} points, 95 % intervals {'do not touch' if apart else 'touch'}")
+    folder.write_summary(summary)
     say(f"{job.schedule.steps} steps in {duration(seconds)}; run folder {folder.path}, model {final}")
     return 0

@@ -15,18 +15,21 @@ checkpoint and its number are all that resuming needs, whether Ray Train restart
 the user ran the command again.
 """
 
+import contextlib
+import hashlib
 import os
+import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
 from srm_ray.model.adapters import Adapter
-from srm_ray.model.folder import LINEAGE
+from srm_ray.model.folder import LINEAGE, replacing
 from srm_ray.model.optimisation import Schedule
 from srm_ray.runs.lineage import read_lineage
 
@@ -48,7 +51,8 @@ class TrainJob:
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
     say_every: steps between progress lines. neftune: NEFTune's alpha.
-    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32".
+    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32"; the first two become "fp16" (loss
+        scaling, FP32 masters) on GPUs that do not compute in BF16.
     """
 
     name: str
@@ -202,6 +206,7 @@ class Rank:
     def __init__(self, job: TrainJob, rank: int, world: int, progress_file: Path) -> None:
         import torch
 
+        job = replace(job, precision=available(job.precision))
         self.job, self.rank, self.world = job, rank, world
         if not torch.cuda.is_available():
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -209,8 +214,11 @@ class Rank:
         self.rows = open_rows(Path(job.rows))
         self.eval_rows = open_rows(Path(job.eval_rows)) if job.eval_rows else None
         self.engine = start_engine(job, world)
-        self.reference = self.reference_logprobs() if job.pairs else None
-        self.log = Log(job, progress_file) if rank == 0 else None
+        self.reference = self.reference_logprobs(self.rows, Path(job.rows)) if job.pairs else None
+        self.eval_reference = None
+        if job.pairs and self.eval_rows is not None:
+            self.eval_reference = self.reference_logprobs(self.eval_rows, Path(job.eval_rows))
+        self.log = Log(job, progress_file, world) if rank == 0 else None
 
     def train(self) -> None:
         steps = self.job.schedule.steps
@@ -224,7 +232,7 @@ class Rank:
             seconds = time.perf_counter() - began
             evaluated = self.evaluate(step + 1)
             if self.log:
-                tokens = int((self.units(self.rows, chosen).positions >= 0).sum())
+                tokens = len(chosen) * self.rows.tokens.shape[1] * (2 if self.job.pairs else 1)
                 rate = self.job.schedule.at(step)
                 self.log.step(step + 1, loss, norm, rate, tokens, seconds, {**extra, **evaluated}, self.engine.module)
             if (step + 1) % self.job.checkpoint_every == 0 and self.job.run_dir:
@@ -235,8 +243,11 @@ class Rank:
 
     def chosen(self, step: int) -> Any:
         """Indices of the rows, or pairs, of a step."""
-        count = len(self.rows) // (2 if self.job.pairs else 1)
-        return batch_rows(count, step, self.job.batch, self.job.seed, shuffle=self.job.shuffle)
+        return batch_rows(self.count(self.rows), step, self.job.batch, self.job.seed, shuffle=self.job.shuffle)
+
+    def count(self, rows: Rows) -> int:
+        """Units: rows, or pairs."""
+        return len(rows) // (2 if self.job.pairs else 1)
 
     def units(self, rows: Rows, chosen: Any) -> Rows:
         """The rows of the chosen units; a pair is two rows."""
@@ -260,16 +271,15 @@ class Rank:
         import torch
 
         job, engine, norm = self.job, self.engine, 0.0
-        denominator = max(1, len(chosen) if job.pairs else self.units(self.rows, chosen).targets)
+        denominator = max(1, len(chosen) if job.pairs else int(self.rows.mask[chosen].sum()))
         for group in engine.optimizer.param_groups:
             group["lr"] = job.schedule.at(step)
         sums = torch.zeros(4, device=engine.device)
-        for place, part in enumerate(self.mine(chosen)):
-            torch.manual_seed(noise_seed(job.seed, step, self.rank, place))
-            losses = self.forward(self.rows, part, self.reference)
+        for part in self.mine(chosen):
+            torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
+            losses = self.forward(self.rows, part, self.reference, step)
             engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)
-            if job.zero_stage == 0 and job.precision != "bf16" and engine.is_gradient_accumulation_boundary():
-                # Without ZeRO and in FP32, DeepSpeed clips but does not tell the norm.
+            if clips_itself(job) and engine.is_gradient_accumulation_boundary():
                 norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), job.clip))
             engine.step()
             sums += losses.detach()
@@ -277,14 +287,16 @@ class Rank:
         extra = {"pairs/accuracy": float(sums[1]), "pairs/margin": float(sums[2])} if job.pairs else {}
         return float(sums[0]), norm or float(engine.get_global_grad_norm() or 0), extra
 
-    def forward(self, rows: Rows, part: Any, reference: Any) -> Any:
+    def forward(self, rows: Rows, part: Any, reference: Any, step: int = 0) -> Any:
         """Sums over the part: [loss, pairs ranked right, margin, 0]."""
         import torch
 
-        tensors = to_device(self.units(rows, part), self.engine.device)
-        if not self.job.pairs:
-            return self.engine(*tensors)
-        return self.engine(*tensors, torch.from_numpy(reference[part]).to(self.engine.device))
+        device = self.engine.device
+        tensors = to_device(self.units(rows, part), device)
+        if self.job.pairs:
+            return self.engine(*tensors, torch.from_numpy(reference[part]).to(device))
+        noise = [noise_seed(self.job.seed, step, row) for row in part] if self.job.neftune else None
+        return self.engine(*tensors, noise_seeds_B=noise)
 
     def total(self, value: Any) -> Any:
         import torch.distributed as dist
@@ -296,54 +308,71 @@ class Rank:
     # Held-out loss
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Held-out loss at the steps that measure it; the best so far is kept in `<run_dir>/best`."""
+        """Held-out measurements at the steps that make them; the best so far is kept in `<run_dir>/best`."""
         job = self.job
         if self.eval_rows is None or (step % job.eval_every and step != job.schedule.steps):
             return {}
-        loss = self.held_out_loss()
+        measured = self.held_out()
+        loss = measured["eval/loss"]
         best = Path(job.run_dir) / "best"
-        if job.best and loss < read_lineage(best).get("eval_loss", float("inf")):
-            barrier()
+        # Read before anyone writes it: all ranks must come to the same answer.
+        improved = job.best and loss < read_lineage(best).get("eval_loss", float("inf"))
+        barrier()
+        if improved:
             self.export(best, {"eval_loss": loss, "step": step})
-        return {"eval/loss": loss}
+        return measured
 
-    def held_out_loss(self) -> float:
-        import numpy as np
+    def held_out(self) -> dict[str, float]:
         import torch
 
         assert self.eval_rows is not None
-        self.engine.eval()
         sums = torch.zeros(4, device=self.engine.device)
+        self.engine.eval()
         with torch.no_grad():
-            # Every rank does every micro-batch's collectives, so all ranks measure all rows.
-            for start in range(0, len(self.eval_rows), self.job.micro_batch):
-                part = np.arange(start, min(start + self.job.micro_batch, len(self.eval_rows)))
-                sums += self.forward(self.eval_rows, part, None)
+            for part, counts in self.dealt(self.count(self.eval_rows)):
+                losses = self.forward(self.eval_rows, part, self.eval_reference)
+                sums += counts * losses
         self.engine.train()
-        return float(sums[0]) / max(1, self.eval_rows.targets)
+        count = self.count(self.eval_rows) if self.job.pairs else self.eval_rows.targets
+        sums = self.total(sums) / max(1, count)
+        extra = {"eval/pairs_accuracy": float(sums[1])} if self.job.pairs else {}
+        return {"eval/loss": float(sums[0]), **extra}
 
-    def reference_logprobs(self) -> Any:
+    def reference_logprobs(self, rows: Rows, folder: Path) -> Any:
         """log pi_ref of every pair's completions, [pairs, 2]: made once by the untrained policy, then cached."""
         import numpy as np
         import torch
 
-        cache = Path(self.job.rows) / "reference.npy"
-        if not cache.is_file():
-            count = len(self.rows) // 2
-            logprobs = torch.zeros(count, 2, device=self.engine.device)
+        cache = folder / "reference.npy"
+        found = cache.is_file()
+        barrier()  # nobody writes it before all have looked
+        if not found:
+            logprobs = torch.zeros(self.count(rows), 2, device=self.engine.device)
             self.engine.eval()
             with torch.no_grad():
-                for start in range(0, count, self.job.micro_batch):
-                    part = np.arange(start, min(start + self.job.micro_batch, count))
-                    tensors = to_device(self.units(self.rows, part), self.engine.device)
-                    logprobs[start : start + len(part)] = self.engine.module.row_logprobs(*tensors).view(-1, 2)
+                for part, counts in self.dealt(self.count(rows)):
+                    tensors = to_device(self.units(rows, part), self.engine.device)
+                    scored = self.engine.module.row_logprobs(*tensors).view(-1, 2).float()
+                    if counts:
+                        logprobs[part] = scored
             self.engine.train()
+            logprobs = self.total(logprobs)
             if self.rank == 0:
                 partial = cache.with_suffix(".partial.npy")
-                np.save(partial, logprobs.float().cpu().numpy())
+                np.save(partial, logprobs.cpu().numpy())
                 partial.replace(cache)
         barrier()
         return np.load(cache)
+
+    def dealt(self, count: int) -> Iterator[tuple[Any, bool]]:
+        """This rank's micro-batches of units 0 to `count`, and whether each counts: every rank gets as
+        many as any other, since each takes part in the collectives of sharded weights."""
+        import numpy as np
+
+        size = self.job.micro_batch
+        parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+        for place in range(self.rank, -(-len(parts) // self.world) * self.world, self.world):
+            yield parts[min(place, len(parts) - 1)], place < len(parts)
 
     # Saving
 
@@ -362,8 +391,6 @@ class Rank:
 
     def save(self, step: int) -> None:
         """Commit `checkpoints/step_<step>`: training state of every rank, and the model's folder."""
-        import contextlib
-
         from srm_ray.runs import checkpoints
 
         root = Path(self.job.run_dir) / "checkpoints"
@@ -379,17 +406,12 @@ class Rank:
 
     def finish(self) -> None:
         """`final/`: the best checkpoint by held-out loss where that is asked for, else the last weights."""
-        import shutil
-
         job = self.job
         best = Path(job.run_dir) / "best"
         if job.run_dir and job.eval_rows and job.best and (best / LINEAGE).is_file():
             if self.rank == 0:
-                partial = Path(job.destination).with_name(".final.partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(best, partial)
-                shutil.rmtree(job.destination, ignore_errors=True)
-                partial.rename(job.destination)
+                with replacing(Path(job.destination)) as partial:
+                    shutil.copytree(best, partial)
         else:
             self.export(Path(job.destination), {"step": job.schedule.steps})
         if self.log:
@@ -402,12 +424,14 @@ class Rank:
         weights = full_weights(self.engine, self.rank)
         if self.rank == 0:
             lineage = {**self.job.lineage, **extra}
-            save_model(self.engine.module.model, weights, folder, tokenizer_from=self.job.model, lineage=lineage)
+            with replacing(folder) as partial:
+                save_model(self.engine.module.model, weights, partial, tokenizer_from=self.job.model, lineage=lineage)
 
 
-def noise_seed(seed: int, step: int, rank: int, place: int) -> int:
-    """Seed of what a micro-batch draws at random (NEFTune's noise, dropout)."""
-    return (seed * 1_000_003 + step) * 1_009 + rank * 131 + place
+def noise_seed(seed: int, step: int, unit: int) -> int:
+    """Seed of what is drawn at random for a unit of a step (NEFTune's noise), whoever computes it."""
+    digest = hashlib.blake2b(f"noise/{seed}/{step}/{unit}".encode(), digest_size=7).digest()
+    return int.from_bytes(digest)
 
 
 def full_weights(engine: Any, rank: int) -> dict[str, Any]:
@@ -415,11 +439,12 @@ def full_weights(engine: Any, rank: int) -> dict[str, Any]:
     from deepspeed.utils import safe_get_full_fp32_param
 
     weights = {}
+    masters = engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled()
     adapted = hasattr(engine.module.model, "peft_config")
     for name, weight in engine.module.model.named_parameters():
         if adapted and not weight.requires_grad:
             continue
-        full = safe_get_full_fp32_param(weight) if engine.zero_optimization() or engine.bfloat16_enabled() else weight
+        full = safe_get_full_fp32_param(weight) if masters else weight
         if rank == 0:
             weights[name] = full.detach().float().cpu().contiguous()
     return weights
@@ -465,23 +490,35 @@ def make_optimizer(module: Any, job: TrainJob) -> Any:
     return torch.optim.AdamW(groups, fused=True, **options)
 
 
+def available(precision: str) -> str:
+    """The precision that this rank's hardware has for the one asked for."""
+    import torch
+
+    from srm_ray.model.adapters import reduced_dtype
+
+    return "fp16" if precision != "fp32" and reduced_dtype() == torch.float16 else precision
+
+
+def clips_itself(job: TrainJob) -> bool:
+    """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the rank does both."""
+    return job.zero_stage == 0 and job.precision in ("fp32", "autocast")
+
+
 def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
-    own_clip = job.zero_stage == 0 and job.precision != "bf16"
     return {
         "train_micro_batch_size_per_gpu": job.micro_batch,
         "gradient_accumulation_steps": -(-job.batch // (job.micro_batch * world)),
-        "gradient_clipping": 0.0 if own_clip else job.clip,
+        "gradient_clipping": 0.0 if clips_itself(job) else job.clip,
         "zero_optimization": {"stage": job.zero_stage},
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": job.precision == "bf16"},
+        "fp16": {"enabled": job.precision == "fp16"},
         "steps_per_print": 1_000_000_000,
     }
 
 
 def loss_module(model: Any, job: TrainJob) -> Any:
     """A module whose forward pass returns summed losses of a micro-batch, shape [4]."""
-    import contextlib
-
     import torch
 
     from srm_ray.model import losses
@@ -491,18 +528,25 @@ def loss_module(model: Any, job: TrainJob) -> Any:
             super().__init__()
             self.model = model
 
-        def forward(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any, reference_P2: Any = None) -> Any:
+        def forward(
+            self,
+            tokens_BT: Any,
+            positions_BT: Any,
+            mask_BT: Any,
+            reference_P2: Any = None,
+            noise_seeds_B: Any = None,
+        ) -> Any:
             if job.pairs:
                 return self.pair_sums(self.row_logprobs(tokens_BT, positions_BT, mask_BT), reference_P2)
-            logprobs_N = self.logprobs(tokens_BT, positions_BT, mask_BT)
+            logprobs_N = self.logprobs(tokens_BT, positions_BT, mask_BT, noise_seeds_B)
             kind = losses.TOKEN_LOSSES[job.loss] if self.training else losses.nll
             loss = kind(logprobs_N)
             return torch.stack([loss, *[loss.new_zeros(())] * 3])
 
-        def logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any) -> Any:
+        def logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any, noise_seeds_B: Any = None) -> Any:
             reduced = job.precision == "autocast"
             kind = tokens_BT.device.type
-            noise = job.neftune if self.training else 0.0
+            noise = (job.neftune, noise_seeds_B) if self.training and noise_seeds_B else None
             with torch.autocast(kind, torch.bfloat16) if reduced else contextlib.nullcontext():
                 return losses.target_logprobs(self.model, tokens_BT, positions_BT, mask_BT, neftune=noise)
 
@@ -538,13 +582,15 @@ class Log:
 
     Names: train/loss (nats a token, or a pair), train/grad_norm (before clipping), train/lr,
     train/tokens (positions computed), eval/loss, pairs/accuracy, pairs/margin, time/step (seconds),
-    throughput/learner_tokens_per_s, throughput/mfu (share of the GPU's BF16 peak; GPUs alone).
+    throughput/learner_tokens_per_s, throughput/mfu (share of the peak: the GPUs' BF16 peak as published,
+    or what a CPU reaches in a large matrix product).
     """
 
-    def __init__(self, job: TrainJob, progress_file: Path) -> None:
+    def __init__(self, job: TrainJob, progress_file: Path, world: int) -> None:
         from srm_ray.runs.metrics import MetricsLog
 
         self.job, self.file = job, progress_file
+        self.peak = world * peak_flops(job.precision != "fp32")
         folder = Path(job.run_dir)
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0
@@ -574,7 +620,11 @@ class Log:
             )
         if self.metrics:
             record = {"step": step, "train/loss": loss, "train/grad_norm": norm, "train/lr": lr, "train/tokens": tokens}
-            speed = {"time/step": seconds, "throughput/learner_tokens_per_s": rate, **utilisation(module, rate)}
+            speed = {
+                "time/step": seconds,
+                "throughput/learner_tokens_per_s": rate,
+                **utilisation(module, rate, self.peak),
+            }
             self.metrics.write({**record, **extra, **speed})
 
     def flush(self) -> None:
@@ -590,15 +640,26 @@ class Log:
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 
 
-def utilisation(module: Any, tokens_per_second: float) -> dict[str, float]:
-    """Model FLOPs utilisation (6 FLOPs a parameter and token; PaLM, appendix B) where the GPU's peak is known."""
+def peak_flops(reduced: bool) -> float:
+    """FLOPs a second of this rank's device at best; 0 for a GPU that is not known. On a CPU measured,
+    in BF16 where `reduced`."""
     import torch
 
-    if not torch.cuda.is_available():
-        return {}
-    name = torch.cuda.get_device_name()
-    peak = next((flops for known, flops in PEAK_FLOPS.items() if known in name), 0.0)
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        return next((flops for known, flops in PEAK_FLOPS.items() if known in name), 0.0)
+    size, seconds = 1024, []
+    square = torch.ones(size, size, dtype=torch.bfloat16 if reduced else torch.float32)
+    for _ in range(4):
+        began = time.perf_counter()
+        square @ square
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds)
+
+
+def utilisation(module: Any, tokens_per_second: float, peak: float) -> dict[str, float]:
+    """Model FLOPs utilisation: 6 FLOPs a parameter and token (PaLM, appendix B)."""
     if not peak:
         return {}
-    parameters = sum(weight.numel() for weight in module.parameters())
-    return {"throughput/mfu": 6 * parameters * tokens_per_second / (peak * torch.cuda.device_count())}
+    parameters = sum(getattr(weight, "ds_numel", weight.numel()) for weight in module.parameters())
+    return {"throughput/mfu": 6 * parameters * tokens_per_second / peak}

@@ -11,8 +11,11 @@ from srm_ray.config.stages import PreferConfig
 from srm_ray.errors import UserError, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from srm_ray.data.conversations import Pair
     from srm_ray.data.supervised import Encoded, Report
+    from srm_ray.runs.intervals import Share
 
 
 @command
@@ -39,9 +42,8 @@ def load_pairs(config: PreferConfig, tokenizer: Any) -> "tuple[list[tuple[Encode
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
     if config.from_rollouts:
         return rollout_pairs.read(config.from_rollouts, tokenizer, seed=config.seed, **limits)
-    pairs: list[Pair] = conversations.read_pairs(config.data.path)
-    if config.data.name:
-        pairs += conversations.read_hub(config.data.name, "", config.data.split, conversations.to_pair)
+    pairs: list[Pair] = list(conversations.read_pairs(config.data.path))
+    pairs += conversations.read_hub(config.data.name, "", config.data.split, conversations.to_pair)
     if not pairs:
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
     return encode_pairs(tokenizer, pairs, **limits)
@@ -50,34 +52,47 @@ def load_pairs(config: PreferConfig, tokenizer: Any) -> "tuple[list[tuple[Encode
 def run(config: PreferConfig, facts: Any, encoded: "list[tuple[Encoded, Encoded]]", report: "Report") -> int:
     from actors import stage
     from srm_ray.data.packing import rows_fingerprint, save_rows
-    from srm_ray.data.supervised import pair_rows
+    from srm_ray.data.supervised import hold_out, pair_rows
     from srm_ray.runs.progress import say
 
     say(str(report))
-    rows = pair_rows(encoded)
-    if rows.tokens.shape[1] > facts.context:
-        raise UserError(
-            f"the longest pair has {rows.tokens.shape[1]} tokens, the context of {facts.path} {facts.context}"
-        )
-    if config.eval.share:
-        raise UserError(f"eval.share {config.eval.share:g}: preference runs keep no held-out pairs yet; set it to 0")
+    longest = max(len(ids) for pair in encoded for ids, _ in pair)
+    if longest > facts.context:
+        raise UserError(f"the longest pair has {longest} tokens, the context of {facts.path} {facts.context}")
     folder = stage.open_run(config, "prefer")
     if folder is None:
         return 0
-    save_rows(rows, folder.path / "data" / "rows")
+    kept, held_out = hold_out(encoded, config.eval.share)
+    rows = pair_rows(kept)
+    work = folder.path / "data"
+    save_rows(rows, work / "rows")
+    if held_out:
+        save_rows(pair_rows(held_out), work / "eval")
     job = stage.job_of(
         config,
         folder,
         stage="prefer",
-        model=config.model,
-        rows=folder.path / "data" / "rows",
-        steps=stage.steps_of(config, len(encoded), config.epochs, what="pairs"),
+        model=facts.path,
+        parent=config.model,
+        rows=work / "rows",
+        steps=stage.steps_of(config, len(kept), config.epochs, what="pairs"),
+        eval_rows=str((work / "eval").absolute()) if held_out else "",
         loss=config.loss,
         beta=config.beta,
         adapter=stage.adapter_of(config.lora),
     )
     fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
-    return stage.train(config, folder, job, data=fingerprints)
+    return stage.train(config, folder, job, data=fingerprints, judge=judge(config))
+
+
+def judge(config: PreferConfig) -> "Callable[[str], Share] | None":
+    """Greedy accuracy at held-out sums, where that is asked for."""
+    if not config.eval.problems:
+        return None
+    from srm_ray.model.loading import open_model
+    from srm_ray.model.sums import accuracy
+
+    return lambda folder: accuracy(open_model(folder).path, config.eval.problems)
 
 
 if __name__ == "__main__":

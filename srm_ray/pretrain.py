@@ -5,15 +5,19 @@ sources -> Ray Data (filter, deduplicate, guard, tokenise, mix, pack) -> rows ->
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import LoraConfig, PretrainConfig
 from srm_ray.errors import UserError, command
 
 if TYPE_CHECKING:
+    from srm_ray.model.loading import ModelFacts
     from srm_ray.model.shapes import Shape
     from srm_ray.runs.folder import RunFolder
+
+
+ROW_LENGTH = 2048  # of the recipes
 
 
 @command
@@ -32,56 +36,74 @@ def main(argv: list[str] | None = None) -> int:
 
 def dry_run(config: PretrainConfig) -> int:
     from actors.plan import show_plan, show_plan_of
+    from srm_ray.model.loading import open_model, row_length
     from srm_ray.model.shapes import qwen3_config, shape
 
     if config.model:
-        return show_plan(config, config.model, config.data.row_length, LoraConfig())
-    return show_plan_of(config, qwen3_config(shape(config.size)), config.data.row_length, LoraConfig())
+        facts = open_model(config.model)
+        return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), LoraConfig())
+    size = shape(config.size)
+    length = config.data.row_length or min(ROW_LENGTH, size.context)
+    return show_plan_of(config, qwen3_config(size), length, LoraConfig())
 
 
 def run(config: PretrainConfig) -> int:
     from actors import placement, stage
-    from srm_ray.data import supervised
-    from srm_ray.data.packing import open_rows, rows_fingerprint, save_rows
-    from srm_ray.model.loading import open_model
-    from srm_ray.runs.progress import say
+    from srm_ray.model.loading import open_model, row_length
 
-    check_context(config)
+    check(config)
     folder = stage.open_run(config, "pretrain")
     if folder is None:
         return 0
+    facts = open_model(config.model or str(fresh_model(config, folder)))
+    length = row_length(config.data.row_length, ROW_LENGTH, facts)
+    with placement.session():
+        return train(config, folder, facts, length)
+
+
+def train(config: PretrainConfig, folder: "RunFolder", facts: "ModelFacts", length: int) -> int:
+    from actors import stage
+    from srm_ray.data.packing import open_rows
+    from srm_ray.runs.progress import say
+
     work = folder.path / "data"
-    placement.connect()
-    start = config.model or str(fresh_model(config, folder))
-    facts = open_model(start)
-    if config.data.row_length > facts.context:
-        raise UserError(f"data.row_length {config.data.row_length} is more than the model's context: {facts.context}")
-    fingerprint = build_rows(config, start, work)
+    fingerprint = build_rows(config, facts.path, work, length)
     rows = open_rows(work / "rows")
-    if config.eval.share:
-        kept, held_out = supervised.hold_out(range(len(rows)), config.eval.share)
-        save_rows(rows.take(held_out), work / "eval")
-        rows = rows.take(kept)
-        save_rows(rows, work / "train")
-    say(f"{len(rows)} rows of {config.data.row_length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
+    say(f"{len(rows)} rows of {length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
     job = stage.job_of(
         config,
         folder,
         stage="pretrain",
-        model=start,
-        rows=work / ("train" if config.eval.share else "rows"),
+        model=facts.path,
+        parent=config.model,
+        rows=work / "rows",
         steps=stage.steps_of(config, len(rows), 1.0, what="rows"),
         eval_rows=str((work / "eval").absolute()) if config.eval.share else "",
         shuffle=not config.data.phases,
     )
-    return stage.train(config, folder, job, data={**fingerprint, "train": rows_fingerprint(rows)})
+    return stage.train(config, folder, job, data=fingerprint)
 
 
-def check_context(config: PretrainConfig) -> None:
-    """What can be refused before any work: a tokenizer that does not match, an unknown size."""
-    if config.model:
-        return
-    chosen_shape(config)
+def check(config: PretrainConfig) -> None:
+    """What can be refused before any work: files that are not there, an unknown size, a tokenizer that does
+    not match."""
+    from srm_ray.data.texts import files_of
+    from srm_ray.model import tokenization
+
+    for name, source in config.data.sources.items():
+        if not source.name:
+            files_of(source.path, f"data.sources.{name}.path")
+    if config.data.path:
+        files_of(config.data.path)
+    if not config.model:
+        chosen_shape(config)
+    elif config.tokenizer:
+        own, given = (tokenization.fingerprint(tokenization.load(f)) for f in (config.model, config.tokenizer))
+        if own != given:
+            raise UserError(
+                f"--tokenizer {config.tokenizer} is not the one that --model {config.model} was trained with: "
+                "leave --tokenizer out"
+            )
 
 
 def chosen_shape(config: PretrainConfig) -> "Shape":
@@ -109,7 +131,7 @@ def fresh_model(config: PretrainConfig, folder: "RunFolder") -> Path:
     return start
 
 
-def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, str]:
+def build_rows(config: PretrainConfig, tokenizer: str, work: Path, length: int) -> dict[str, Any]:
     """Build the corpus into `work`, unless an earlier try of this run has; its fingerprint."""
     import json
 
@@ -121,10 +143,11 @@ def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, 
     done = work / "corpus.json"
     if done.is_file():
         return json.loads(done.read_text())
-    report = build_corpus(config.data, tokenizer, work, seed=config.seed)
+    data = config.data.model_copy(update={"row_length": length})
+    report = build_corpus(data, tokenizer, work, seed=config.seed, held_out=config.eval.share)
     for line in report.lines():
         say(line)
-    fingerprint = {"corpus": rows_fingerprint(open_rows(work / "rows"))}
+    fingerprint = {"rows": rows_fingerprint(open_rows(work / "rows")), **report.to_plain()}
     write_atomically(done, json.dumps(fingerprint) + "\n")
     return fingerprint
 

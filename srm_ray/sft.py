@@ -1,8 +1,12 @@
 """Supervised fine-tuning: loss on exactly the assistant's tokens, on Ray Train with DeepSpeed inside.
 
 examples -> chat template, mask -> rows (packed, documents apart) -> Ray Train -> <run_dir>/final
+
+python -m srm_ray.sft merge ADAPTER_FOLDER DESTINATION   writes an adapter's plain Hugging Face weights
 """
 
+import functools
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +16,12 @@ from srm_ray.config.stages import SftConfig
 from srm_ray.errors import UserError, command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from srm_ray.data.conversations import Example
+
+
+ROW_LENGTH = 4096  # of the recipes
 
 
 @command
@@ -23,41 +32,46 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(SftConfig, arguments, stage="sft", about=__doc__)
     if not config.model:
         raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/pretrain/final")
-    from srm_ray.model.loading import open_model
+    from srm_ray.model.loading import open_model, row_length
 
     facts = open_model(config.model)
     if config.dry_run:
         from actors.plan import show_plan
 
-        return show_plan(config, facts.path, config.data.row_length, config.lora)
+        return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), config.lora)
     examples = load_examples(config)
     if config.inspect:
-        return inspect(facts.tokenizer, examples[: config.inspect])
+        return inspect(facts.tokenizer, itertools.islice(examples, config.inspect))
     return run(config, facts, examples)
 
 
-def load_examples(config: SftConfig) -> "list[Example]":
-    """Examples of every source, drawn by the seed where a limit is set."""
-    from srm_ray.data import arithmetic, conversations
+def load_examples(config: SftConfig) -> "Iterator[Example]":
+    """Examples of every source in turn; where a limit is set, so many of them, drawn by the seed."""
     from srm_ray.data.supervised import draw
 
-    data = config.data
-    found = conversations.read_examples(data.path, style=data.answer_style)
-    if data.name:
-        convert = lambda row, name, line: conversations.to_example(row, name, line, data.answer_style)  # noqa: E731
-        found += conversations.read_hub(data.name, data.subset, data.split, convert)
-    if data.generator == "arithmetic":
-        count = data.limit or 10_000
-        made = (arithmetic.conversation(config.seed, index) for index in range(count))
-        found += [conversations.Example(tuple(messages), "arithmetic", n) for n, messages in enumerate(made, 1)]
-    elif data.generator:
-        raise UserError(f"--data.generator {data.generator!r}: the generators are: arithmetic")
-    if not found:
+    if config.data.generator not in ("", "arithmetic"):
+        raise UserError(f"--data.generator {config.data.generator!r}: the generators are: arithmetic")
+    if not (config.data.path or config.data.name or config.data.generator):
         raise UserError("no data: give --data.path, --data.name or --data.generator")
-    return draw(found, data.limit, config.seed)
+    found = every_example(config)
+    return iter(draw(list(found), config.data.limit, config.seed)) if config.data.limit else found
 
 
-def inspect(tokenizer: Any, examples: "list[Example]") -> int:
+def every_example(config: SftConfig) -> "Iterator[Example]":
+    from srm_ray.data import arithmetic, conversations
+
+    data = config.data
+    yield from conversations.read_examples(data.path, style=data.answer_style)
+    yield from conversations.read_hub(
+        data.name, data.subset, data.split, functools.partial(conversations.to_example, style=data.answer_style)
+    )
+    if data.generator:
+        for index in range(data.limit or 10_000):
+            messages = arithmetic.conversation(config.seed, index)
+            yield conversations.Example(tuple(messages), "arithmetic", index + 1)
+
+
+def inspect(tokenizer: Any, examples: "Iterator[Example]") -> int:
     """Print examples, tokens with loss in green and the others dimmed."""
     from srm_ray.data.rendering import render_conversation
 
@@ -74,33 +88,34 @@ def inspect(tokenizer: Any, examples: "list[Example]") -> int:
     return 0
 
 
-def run(config: SftConfig, facts: Any, examples: "list[Example]") -> int:
+def run(config: SftConfig, facts: Any, examples: "Iterator[Example]") -> int:
     from actors import stage
     from srm_ray.data import supervised
     from srm_ray.data.packing import rows_fingerprint, save_rows
+    from srm_ray.model.loading import row_length
     from srm_ray.runs.progress import say
 
     data = config.data
-    if data.row_length > facts.context:
-        raise UserError(f"data.row_length {data.row_length} is more than the context of {facts.path}: {facts.context}")
+    length = row_length(data.row_length, ROW_LENGTH, facts)
+    encoded, report = supervised.encode_examples(
+        facts.tokenizer, examples, longest=length, cap=data.source_cap, seed=config.seed
+    )
     folder = stage.open_run(config, "sft")
     if folder is None:
         return 0
-    encoded, report = supervised.encode_examples(
-        facts.tokenizer, examples, longest=data.row_length, cap=data.source_cap, seed=config.seed
-    )
     say(str(report))
-    kept, held_out = supervised.hold_out(encoded, config.eval.share)
-    rows = supervised.rows(kept, data.row_length, data.pack)
+    kept, held_out = supervised.hold_out(supervised.draw(encoded, 0, config.seed), config.eval.share)
+    rows = supervised.rows(kept, length, data.pack)
     work = folder.path / "data"
     save_rows(rows, work / "rows")
     if held_out:
-        save_rows(supervised.rows(held_out, data.row_length, data.pack), work / "eval")
+        save_rows(supervised.rows(held_out, length, data.pack), work / "eval")
     job = stage.job_of(
         config,
         folder,
         stage="sft",
-        model=config.model,
+        model=facts.path,
+        parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(rows), config.epochs, what="rows"),
         eval_rows=str((work / "eval").absolute()) if held_out else "",

@@ -5,6 +5,7 @@
 A tokenizer that fails its verification is not saved, and the command ends with status 1.
 """
 
+import itertools
 import sys
 from collections.abc import Iterator
 
@@ -20,18 +21,32 @@ def main(argv: list[str] | None = None) -> int:
 
     from srm_ray.model import tokenization
     from srm_ray.runs.folder import RunFolder
-    from srm_ray.runs.progress import duration, say
+    from srm_ray.runs.progress import duration, heartbeat, say
 
     began = time.time()
     folder = RunFolder(config.run_dir, stage="tokenizer")
-    counted = Counted(read_texts(config.data), config.data.limit_mb * 1_000_000)
-    core = tokenization.train(counted, config.vocab_size, progress=True)
-    if counted.documents == 0:
+    if config.resume == "never":
+        folder.clear()
+    folder.check_config(config)
+    if folder.read_summary():
+        say(f"{folder.path} is complete; --resume never starts it over")
+        return 0
+    texts = read_texts(config.data)
+    first = next(texts, None)
+    if first is None:
         raise UserError(f"--data.path {config.data.path}: no text in it")
-    compression = tokenization.characters_per_token(core, counted.sample)
+    counted = Counted(itertools.chain([first], texts), config.data.limit_mb * 1_000_000)
+    with heartbeat(f"learning {config.vocab_size} entries"):
+        core = tokenization.train(counted, config.vocab_size, progress=sys.stderr.isatty())
+    say(f"{core.get_vocab_size()} entries after {duration(time.time() - began)}; verifying")
+    samples = {"the training text": counted.sample, **tokenization.english_and_code()}
+    compression = {name: tokenization.characters_per_token(core, text) for name, text in samples.items()}
     problems = tokenization.verify(core)
-    if compression < config.characters_per_token:
-        problems.append(f"{compression:.2f} characters a token, at least {config.characters_per_token:g} are asked for")
+    problems += [
+        f"{value:.2f} characters a token on {name}, at least {config.least_compression:g} are asked for"
+        for name, value in compression.items()
+        if value < config.least_compression
+    ]
     if problems:
         raise RunError(f"the tokenizer failed its verification and is not saved: {'; '.join(problems[:5])}")
     folder.create()
@@ -49,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     say(
         f"{core.get_vocab_size()} entries from {counted.characters / 1e6:.1f} MB in {duration(time.time() - began)}, "
-        f"{compression:.2f} characters a token; verified; {folder.final}"
+        f"characters a token: {', '.join(f'{value:.2f} on {name}' for name, value in compression.items())}; "
+        f"verified; {folder.final}"
     )
     return 0
 
@@ -59,22 +75,23 @@ def save(config: TokenizerConfig, core: object, final: object, counted: "Counted
 
     from srm_ray.config.base import to_plain
     from srm_ray.model import tokenization
-    from srm_ray.model.folder import write_lineage
+    from srm_ray.model.folder import replacing, write_lineage
 
     destination = Path(str(final))
-    tokenization.save(tokenization.wrap(core, context=config.context), destination)
     data = {"fingerprint": counted.fingerprint(), "characters": counted.characters}
-    write_lineage(destination, {"stage": "tokenizer", "parent": "", "config": to_plain(config), "data": data})
+    with replacing(destination) as partial:
+        tokenization.save(tokenization.wrap(core, context=config.context), partial)
+        write_lineage(partial, {"stage": "tokenizer", "parent": "", "config": to_plain(config), "data": data})
 
 
 class Counted:
-    """Passes texts on until `limit` characters, counting, hashing and keeping a sample."""
+    """Passes texts on until `limit` characters, counting, hashing, keeping a sample, and saying how far it is."""
 
     def __init__(self, texts: Iterator[str], limit: int) -> None:
         import hashlib
 
         self._texts, self._limit, self._digest = texts, limit, hashlib.sha256()
-        self.documents, self.characters, self.sample = 0, 0, ""
+        self.documents, self.characters, self.sample, self._said = 0, 0, "", 0
 
     def __iter__(self) -> Iterator[str]:
         for text in self._texts:
@@ -85,6 +102,11 @@ class Counted:
             self._digest.update(text.encode("utf-8", "surrogatepass"))
             if len(self.sample) < 200_000:
                 self.sample += text
+            if self.characters - self._said >= 20_000_000:
+                from srm_ray.runs.progress import say
+
+                self._said = self.characters
+                say(f"{self.characters / 1e6:.0f} of at most {self._limit / 1e6:.0f} MB of text read")
             yield text
 
     def fingerprint(self) -> str:

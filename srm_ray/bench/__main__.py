@@ -6,6 +6,7 @@ push      seconds of a weight push, idle worker   / a memory copy of the same by
 step      seconds of a step of the loop           / the sum of its parts
 overlap   asynchronous rollouts: step time         / the larger of sampling and learning (scripted engine)
 fleet     driver time and memory a completion with 256 rollout workers (scripted engines)
+pretrain  tokens/s of a pretraining step      / a bare PyTorch loop, same model and rows
 rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
 """
 
@@ -16,7 +17,8 @@ import sys
 
 from srm_ray.errors import UserError, command
 
-PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "rewards")
+PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "pretrain", "rewards")
+ALONE = {"fleet", "pretrain", "rewards"}  # those that need no crew
 
 
 @command
@@ -36,15 +38,18 @@ def main(argv: list[str] | None = None) -> int:
     wanted = [options.only] if options.only else list(PARTS)
     results: dict[str, object] = {"machine": machine()}
     print(results["machine"], flush=True)
-    if set(wanted) - {"rewards", "fleet"}:
+    if set(wanted) - ALONE:
         from srm_ray.bench import loop
 
-        parts = [part for part in wanted if part not in ("rewards", "fleet")]
-        results |= loop.measure(parts, options.model, options.dtype)
+        results |= loop.measure([part for part in wanted if part not in ALONE], options.model, options.dtype)
     if "fleet" in wanted:
         from srm_ray.bench import fleet
 
         results["fleet"] = fleet.main()
+    if "pretrain" in wanted:
+        from srm_ray.bench import pretrain
+
+        results["pretrain"] = pretrain.measure()
     if "rewards" in wanted:
         from srm_ray.bench import rewards
 

@@ -22,6 +22,15 @@ class EvalConfig(Section):
     best: bool = Field(True, description="final/ is the checkpoint of the lowest held-out loss, where one is measured")
 
 
+class PreferEvalConfig(EvalConfig):
+    """Held-out pairs while training, and held-out problems before and after."""
+
+    share: float = Field(0.0, ge=0, lt=1, description="share of the pairs held out, 0 to 1; 0: none")
+    problems: int = Field(
+        0, ge=0, description="generated sums answered greedily before and after; accuracy with intervals; 0: none"
+    )
+
+
 class OptimConfig(Section):
     """Optimizer, schedule and how a step is divided."""
 
@@ -104,7 +113,18 @@ class TokenizerConfig(StageConfig):
     data: TextData = Field(TextData(), description="what to train on")
     vocab_size: int = Field(32_768, ge=1, description="entries, special tokens included; a multiple of 128")
     context: int = Field(0, ge=0, description="model_max_length written into the tokenizer, tokens; 0: none")
-    characters_per_token: float = Field(0.0, ge=0, description="least compression on the training text; 0: unchecked")
+    characters_per_token: float | None = Field(
+        None,
+        ge=0,
+        description="least compression, of the training text, of English and of code; 0: unchecked; "
+        "empty: 2 from 32,768 entries on, smaller vocabularies unchecked",
+    )
+
+    @property
+    def least_compression(self) -> float:
+        if self.characters_per_token is None:
+            return 2.0 if self.vocab_size >= 32_768 else 0.0
+        return self.characters_per_token
 
 
 class Source(Section):
@@ -115,6 +135,7 @@ class Source(Section):
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
     column: str = Field("", description="field that holds the text")
+    limit: int = Field(0, ge=0, description="documents read at most; 0: all")
 
 
 class Phase(Section):
@@ -152,7 +173,8 @@ class CorpusConfig(Section):
     tokens: int = Field(0, ge=0, description="tokens to build; 0: what the sources hold (needs no phases)")
     filters: FilterConfig = Field(FilterConfig(), description="what is dropped")
     evaluation: list[str] = Field([], description="evaluation files; a 13-gram shared with a prompt fails the build")
-    row_length: int = Field(2048, ge=8, description="tokens in a packed row")
+    row_length: int = Field(0, ge=0, description="tokens in a packed row; 0: 2048, or the model's context if shorter")
+    workers: int = Field(0, ge=0, description="processes that filter and tokenise; 0: one for each CPU of the cluster")
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "CorpusConfig":
@@ -180,7 +202,7 @@ class ConversationData(Section):
     """Supervised examples."""
 
     path: str = Field("", description="JSONL with messages, prompt/response or question/answer; several: commas")
-    name: str = Field("", description="`datasets` names, separated by commas")
+    name: str = Field("", description="`datasets` names, separated by commas; name:subset:split where one differs")
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
     generator: str = Field("", description="arithmetic: generated sums, 40 % of them with reasoning")
@@ -188,7 +210,11 @@ class ConversationData(Section):
     answer_style: Literal["boxed", "final_answer"] = Field(
         "boxed", description="how question/answer data states its answer: \\boxed{n} or **Final Answer:** n"
     )
-    row_length: int = Field(4096, ge=8, description="tokens in a row; longer examples are dropped and counted")
+    row_length: int = Field(
+        0,
+        ge=0,
+        description="tokens in a row, longer examples are dropped and counted; 0: 4096, at most the model's context",
+    )
     pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
 
@@ -218,6 +244,7 @@ class PreferConfig(TrainStage):
     """`python -m srm_ray.prefer`."""
 
     data: PairData = Field(PairData(), description="pairs")
+    eval: PreferEvalConfig = Field(PreferEvalConfig(), description="held-out pairs and problems")
     from_rollouts: str = Field("", description="GRPO run folder whose graded rollouts become pairs")
     loss: Literal["dpo", "apo_zero"] = Field("dpo", description="loss by name")
     beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")

@@ -3,18 +3,20 @@ r"""Supervised examples and preference pairs from JSONL or a `datasets` name, ea
     {"messages": [{"role": ..., "content": ...}, ...]}     as it is
     {"prompt": ..., "response": ...}                        two turns
     {"question": ..., "answer": "... #### 72"}              GSM8K: reasoning without <<...>> marks, then the answer
+    {"conversations": [{"from": "human", "value": ...}]}    OpenHermes
+    {"query": ..., "answer": ...}                           CodeFeedback
     {"prompt": ..., "chosen": ..., "rejected": ...}         a preference pair
 
 Wrong input raises `UserError` with file and line.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from srm_ray.data import reading
 from srm_ray.errors import UserError
 
 T = TypeVar("T")
@@ -42,66 +44,45 @@ class Pair:
     line: int
 
 
-def read_examples(paths: str, *, style: str = "boxed") -> list[Example]:
-    """Examples of JSONL files named by commas, in order. style: see `question_answer`."""
-    return [
-        example
-        for path in split_names(paths)
-        for example in read_jsonl(Path(path), lambda r, p, n: to_example(r, p, n, style))
-    ]
+def read_examples(paths: str, *, style: str = "boxed") -> Iterator[Example]:
+    """Examples of JSONL or Parquet files named by commas, in order. style: see `question_answer`."""
+    return read_files(paths, lambda row, source, line: to_example(row, source, line, style))
 
 
-def read_pairs(paths: str) -> list[Pair]:
-    return [pair for path in split_names(paths) for pair in read_jsonl(Path(path), to_pair)]
+def read_pairs(paths: str) -> Iterator[Pair]:
+    return read_files(paths, to_pair)
 
 
-def split_names(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def read_jsonl(path: Path, convert: Callable[[Mapping[str, Any], str, int], T]) -> list[T]:
-    """Convert every line of a JSONL file. Raises `UserError` with the line number."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"--data.path {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"--data.path {path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    converted = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}:{number}: an object is expected, got {type(row).__name__}")
-        converted.append(convert(row, str(path), number))
-    if not converted:
-        raise UserError(f"--data.path {path}: the file holds no examples")
-    return converted
+def read_files(paths: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
+    """Convert every row of the files. Raises `UserError` with the line number."""
+    for path in reading.names(paths):
+        empty = True
+        for number, row in reading.rows(Path(path)):
+            empty = False
+            yield convert(row, path, number)
+        if empty:
+            raise UserError(f"--data.path {path}: the file holds no examples")
 
 
 def read_hub(names: str, subset: str, split: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
-    """Convert the rows of `datasets` named by commas. Raises `UserError` when one cannot be loaded."""
-    import datasets
-
-    for name in split_names(names):
-        try:
-            rows = datasets.load_dataset(name, subset or None, split=split)
-        except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
-            raise UserError(f"--data.name {name}: cannot be loaded ({type(error).__name__}: {error})") from None
-        for number, row in enumerate(rows, 1):
+    """Convert the rows of `datasets` named by commas; `name:subset:split` where one differs from the others."""
+    for entry in reading.names(names):
+        name, _, rest = entry.partition(":")
+        own_subset, _, own_split = rest.partition(":")
+        for number, row in reading.hub_rows(name, own_subset or subset, own_split or split):
             yield convert(row, name, number)
 
 
 def to_example(row: Mapping[str, Any], source: str, line: int, style: str = "boxed") -> Example:
-    """One row in any of the three forms."""
+    """One row in any of the forms."""
     if "messages" in row:
         messages = check_messages(row["messages"], source, line)
+    elif "conversations" in row:
+        messages = check_messages(renamed(row["conversations"]), source, line)
     elif "prompt" in row and "response" in row:
         messages = turns(text_of(row, "prompt", source, line), text_of(row, "response", source, line))
+    elif "query" in row and "answer" in row:
+        messages = turns(text_of(row, "query", source, line), text_of(row, "answer", source, line))
     elif "question" in row and "answer" in row:
         question, answer = text_of(row, "question", source, line), text_of(row, "answer", source, line)
         messages = turns(question, question_answer(answer, style))
@@ -154,14 +135,31 @@ def check_messages(messages: Any, source: str, line: int, ends_with: str = "assi
     return messages
 
 
+def renamed(conversation: Any) -> Any:
+    """OpenHermes' turns with the names that chat templates know; anything else is left for the check to refuse."""
+    if not isinstance(conversation, list) or not all(isinstance(turn, dict) for turn in conversation):
+        return conversation
+    roles = {"human": "user", "gpt": "assistant"}
+    return [
+        {"role": roles.get(turn.get("from", ""), turn.get("from")), "content": turn.get("value")}
+        for turn in conversation
+    ]
+
+
 def turns(question: str, answer: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def question_answer(answer: str, style: str) -> str:
     r"""GSM8K's answer as an assistant's turn: calculator marks removed, reasoning in think tags, the
-    number behind `####` as `\boxed{n}` (style "boxed") or `**Final Answer:** n` ("final_answer")."""
+    number behind `####` as `\boxed{n}` (style "boxed") or `**Final Answer:** n` ("final_answer").
+
+    A bare answer of one word is stated in the same way; a worked one without `####` (Orca-Math's) is
+    said as it is.
+    """
     found = GOLD.search(answer)
+    if not found and len(answer.split()) > 1:
+        return CALCULATOR_MARK.sub("", answer).strip()
     reasoning = CALCULATOR_MARK.sub("", answer[: found.start()] if found else "").strip()
     gold = found.group(1).replace(",", "") if found else CALCULATOR_MARK.sub("", answer).strip()
     stated = rf"\boxed{{{gold}}}" if style == "boxed" else f"**Final Answer:** {gold}"

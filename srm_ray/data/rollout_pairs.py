@@ -5,12 +5,12 @@ shorter of its right and wrong completions' numbers of pairs are made; which wit
 the seed.
 """
 
-import json
 import random
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from srm_ray.data import reading
 from srm_ray.data.supervised import Encoded, Report
 from srm_ray.errors import UserError
 from srm_ray.model.tokenization import stop_ids
@@ -26,6 +26,7 @@ def read(
     files = sorted(folder.glob("step_*.jsonl"))
     if not files:
         raise UserError(f"--from_rollouts {run_dir}: no rollouts/step_*.jsonl in it")
+    check_tokenizer(files[0], tokenizer)
     stops = set(stop_ids(tokenizer))
     report = Report()
     pairs: list[tuple[Encoded, Encoded]] = []
@@ -36,23 +37,36 @@ def read(
                 continue
             pairs += pair_up(prompt, group, max_completion, random.Random(f"pairs/{seed}/{path.name}/{len(pairs)}"))
     if not pairs:
-        raise UserError(f"--from_rollouts {run_dir}: no group has a right and a wrong completion")
+        raise UserError(f"--from_rollouts {run_dir}: no group has a right and a wrong completion: {report}")
     report.kept = len(pairs)
     report.tokens[str(folder)] = sum(len(ids) for pair in pairs for ids, _ in pair)
     return pairs, report
+
+
+def check_tokenizer(path: Path, tokenizer: Any) -> None:
+    """Raise `UserError` where the ids of the first rollout are not its prompt's text to this tokenizer."""
+    for number, row in reading.rows(path, "--from_rollouts"):
+        ids, text = row.get("prompt_ids"), row.get("prompt")
+        if not ids or not isinstance(text, str):
+            raise UserError(f"{path}:{number}: not a rollout (no prompt and prompt_ids)")
+        if max(ids) >= len(tokenizer) or tokenizer.decode(ids, skip_special_tokens=False) != text:
+            raise UserError(
+                f"{path}:{number}: sampled with another tokenizer than --model's: pairs keep the sampled ids, "
+                "so give the model that the run started from"
+            )
+        return
 
 
 def groups(path: Path, stops: set[int], report: Report) -> Any:
     """(prompt ids, finished completions by whether they are right) of each group of a step's file."""
     prompts: dict[tuple[int, int], list[int]] = {}
     found: dict[tuple[int, int], Group] = defaultdict(lambda: {True: [], False: []})
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, row in reading.rows(path, "--from_rollouts"):
         try:
-            row = json.loads(line)
             key = (row["prompt_index"], row["draw"])
             prompts.setdefault(key, row.get("prompt_ids", []))
             tokens, correct = row["token_ids"], row["correct"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise UserError(f"{path}:{number}: not a rollout ({type(error).__name__}: {error})") from None
         report.read += 1
         if correct is None or not tokens or tokens[-1] not in stops:

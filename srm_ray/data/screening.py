@@ -10,7 +10,7 @@ of Jaccard similarity s share at least one of b bands of r rows with probability
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def reason_to_drop(text: str, *, min_characters: int, max_characters: int, min_w
         return "too long"
     if len(text.split()) < min_words:
         return "too few words"
-    if sum(ord(character) > 127 for character in text) > max_non_ascii * len(text):
+    if len(text) - len(text.encode("ascii", "ignore")) > max_non_ascii * len(text):
         return "non-ASCII"
     return ""
 
@@ -43,10 +43,33 @@ def reason_to_drop(text: str, *, min_characters: int, max_characters: int, min_w
 # Contamination
 
 
-def ngrams(text: str, n: int = NGRAM) -> set[int]:
-    """64-bit hashes of every run of `n` words."""
+def ngrams(text: str, n: int = NGRAM) -> np.ndarray:
+    """64-bit hashes of the runs of `n` words, one for each word that begins one: uint64 [max(0, words - n + 1)].
+
+    A run's hash is a polynomial in its words' hashes, so that a document costs a few array operations.
+    """
+    hashes = word_hashes(text)
+    count = max(0, len(hashes) - n + 1)
+    total = np.zeros(count, np.uint64)
+    for place in range(n):
+        total = total * FACTOR + hashes[place : place + count]
+    # The upper bits of a polynomial are its best: fold them down.
+    return total ^ (total >> np.uint64(29))
+
+
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_hash_of_word: dict[str, int] = {}
+
+
+def word_hashes(text: str) -> np.ndarray:
+    """A 64-bit hash of each word. Words repeat, so those met before are remembered."""
+    if len(_hash_of_word) > 1_000_000:
+        _hash_of_word.clear()
     found = words(text)
-    return {hash64(" ".join(found[start : start + n])) for start in range(len(found) - n + 1)}
+    for word in found:
+        if word not in _hash_of_word:
+            _hash_of_word[word] = hash64(word)
+    return np.fromiter((_hash_of_word[word] for word in found), np.uint64, len(found))
 
 
 def hash64(text: str) -> int:
@@ -55,16 +78,20 @@ def hash64(text: str) -> int:
 
 @dataclass(frozen=True)
 class Guard:
-    """n-grams of evaluation prompts; a document that holds one is contaminated."""
+    """n-grams of evaluation prompts, sorted; a document that holds one is contaminated."""
 
-    known: frozenset[int]
+    known: np.ndarray
 
     @staticmethod
     def of(prompts: Iterable[str]) -> "Guard":
-        return Guard(frozenset().union(*(ngrams(prompt) for prompt in prompts)))
+        return Guard(np.unique(np.concatenate([np.zeros(0, np.uint64), *(ngrams(prompt) for prompt in prompts)])))
 
     def contaminated(self, text: str) -> bool:
-        return bool(self.known) and not self.known.isdisjoint(ngrams(text))
+        if not len(self.known):
+            return False
+        found = ngrams(text)
+        place = np.searchsorted(self.known, found)
+        return bool((self.known[np.minimum(place, len(self.known) - 1)] == found).any())
 
 
 # Duplicates
@@ -73,10 +100,11 @@ class Guard:
 def minhash(text: str) -> np.ndarray:
     """Signature [128] of the set of 5-word shingles: position by position, two signatures agree with
     probability equal to the sets' Jaccard similarity."""
-    found = words(text)
-    shingles = {" ".join(found[start : start + SHINGLE]) for start in range(max(1, len(found) - SHINGLE + 1))}
+    shingles = ngrams(text, SHINGLE)
+    if not len(shingles):
+        shingles = np.array([hash64(" ".join(words(text)))], np.uint64)
     # 32-bit values, so that the products below stay exact in 64 bits.
-    values = np.array([hash64(shingle) & 0xFFFFFFFF for shingle in shingles], np.uint64)
+    values = np.unique(shingles >> np.uint64(32))
     hashed = (values[:, None] * MULTIPLIERS[None, :] + OFFSETS[None, :]) >> np.uint64(32)
     return hashed.min(0).astype(np.uint32)
 
@@ -87,34 +115,40 @@ MULTIPLIERS = _draw.integers(0, 1 << 63, HASHES, np.uint64) * np.uint64(2) + np.
 OFFSETS = _draw.integers(0, 1 << 63, HASHES, np.uint64)
 
 
-@dataclass
-class Seen:
-    """Documents met so far, to tell whether the next one repeats one of them. Order decides which stays."""
+def exact_duplicates(digests: np.ndarray) -> np.ndarray:
+    """True [N] for every document whose digest an earlier one has."""
+    _, first = np.unique(digests, return_index=True)
+    repeated = np.ones(len(digests), bool)
+    repeated[first] = False
+    return repeated
 
-    near: float
-    exact: bool = True
-    digests: set[bytes] = field(default_factory=set)
-    signatures: list[np.ndarray] = field(default_factory=list)
-    buckets: dict[tuple[int, bytes], list[int]] = field(default_factory=dict)
 
-    def duplicate(self, digest: bytes, signature: np.ndarray | None) -> str:
-        """ "exact duplicate", "near duplicate", or "" and the document is remembered."""
-        if self.exact and digest in self.digests:
-            return "exact duplicate"
-        if self.near and signature is not None and self._near(signature):
-            return "near duplicate"
-        self.digests.add(digest)
-        return ""
+def near_duplicates(signatures: np.ndarray, threshold: float) -> np.ndarray:
+    """True [N] for every document with an earlier one of at least this (estimated) Jaccard similarity.
 
-    def _near(self, signature: np.ndarray) -> bool:
-        bands = [(band, signature[band * BAND_ROWS : (band + 1) * BAND_ROWS].tobytes()) for band in range(BANDS)]
-        candidates = {index for band in bands for index in self.buckets.get(band, ())}
-        if any((self.signatures[index] == signature).mean() >= self.near for index in candidates):
-            return True
-        for band in bands:
-            self.buckets.setdefault(band, []).append(len(self.signatures))
-        self.signatures.append(signature)
-        return False
+    signatures: [N, 128], may be mapped from disk: one band is in memory at a time. Of the documents
+    that share a band, each is compared with the first and with the one before it.
+    """
+    pairs = [_sharing(np.ascontiguousarray(signatures[:, band * BAND_ROWS :][:, :BAND_ROWS])) for band in range(BANDS)]
+    repeated = np.zeros(len(signatures), bool)
+    candidates = np.unique(np.concatenate(pairs), axis=0)
+    for start in range(0, len(candidates), 65_536):
+        earlier, later = candidates[start : start + 65_536].T
+        alike = (signatures[earlier] == signatures[later]).mean(1) >= threshold
+        repeated[later[alike]] = True
+    return repeated
+
+
+def _sharing(band: np.ndarray) -> np.ndarray:
+    """Pairs [P, 2] (earlier, later) of documents whose rows of a band are equal."""
+    keys = band.view(f"V{band.shape[1] * band.itemsize}").ravel()
+    order = np.argsort(keys, kind="stable")
+    same = keys[order[1:]] == keys[order[:-1]]
+    later = order[1:][same]
+    before = order[:-1][same]
+    starts = np.maximum.accumulate(np.where(np.concatenate([[True], ~same]), np.arange(len(order)), 0))
+    first = order[starts[1:][same]]
+    return np.concatenate([np.stack([before, later], 1), np.stack([first, later], 1)]).reshape(-1, 2)
 
 
 def digest(text: str) -> bytes:

@@ -6,8 +6,11 @@
 the data, package versions, git commit.
 """
 
+import contextlib
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,16 @@ def save_model(
     write_lineage(folder, lineage)
 
 
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A path to write a folder to, which takes the place of `folder` when it is whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
 def generation_config(tokenizer: Any) -> Any:
     """Stop at the end of a turn and at the end of a document."""
     from transformers import GenerationConfig
@@ -60,9 +73,11 @@ def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:
 
 
 def weights_fingerprint(folder: str | Path) -> str:
-    """Hash of a folder's weight files, so that a parent is known by content and not by path alone."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.safetensors")):
+    """Hash of a folder's weight files, so that a parent is known by content and not by path alone; "" of a hub name."""
+    digest, files = hashlib.sha256(), sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        return ""
+    for path in files:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.model.adapters import is_adapter, merged_folder
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """context: positions the model was made for. vocabulary: rows of its embedding.
+    """path: folder or hub name of plain weights; of an adapter, where it lies merged into its base.
+
+    context: positions the model was made for. vocabulary: rows of its embedding.
 
     stop_token_ids: tokens that end a completion.
     """
@@ -22,9 +25,22 @@ class ModelFacts:
     tokenizer: Any
 
 
+def row_length(asked: int, usual: int, facts: ModelFacts) -> int:
+    """Tokens in a row: those asked for, else the usual number or the model's context. Raises `UserError` above that."""
+    if asked > facts.context:
+        raise UserError(f"data.row_length {asked} is more than the context of {facts.path}: {facts.context}")
+    return asked or min(usual, facts.context)
+
+
 def open_model(name: str) -> ModelFacts:
-    """Facts of a Hugging Face folder or hub name; UserError where it is not a model or does not fit together."""
+    """Facts of a Hugging Face folder, an adapter's folder or a hub name.
+
+    An adapter is merged into its base first. Raises `UserError` where it is not a model or does not fit together.
+    """
     path = Path(name)
+    if is_adapter(path):
+        path = merged_folder(path)
+        name = str(path)
     looks_local = path.exists() or name.startswith((".", "/", "~", "runs/"))
     if looks_local and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
@@ -42,8 +58,36 @@ def open_model(name: str) -> ModelFacts:
             f"--model {name}: its tokenizer has {len(tokenizer)} entries, its embedding {vocabulary} rows: "
             "the tokenizer belongs to another model"
         )
+    check_shapes(path, config)
     context = getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length
     return ModelFacts(name, int(context), vocabulary, _stop_ids(path, config, tokenizer), tokenizer)
+
+
+def check_shapes(path: Path, config: Any) -> None:
+    """Raise `UserError` where a local folder's weights have other shapes than its config says."""
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        return
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        wanted = {
+            name: list(weight.shape) for name, weight in AutoModelForCausalLM.from_config(config).named_parameters()
+        }
+    for file in files:
+        try:
+            with safe_open(file, "pt") as weights:
+                found = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+        except Exception as error:  # safetensors raises a class of its own for each kind of damage
+            raise UserError(f"--model {path}: {file.name} cannot be read ({error}); is it complete?") from None
+        for name, shape in found.items():
+            if name in wanted and list(shape) != wanted[name]:
+                raise UserError(
+                    f"--model {path}: a checkpoint of another shape: {name} is {list(shape)} in {file.name}, "
+                    f"{wanted[name]} by config.json"
+                )
 
 
 def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ step, over all micro-batches and ranks. A mean over each micro-batch would weigh
 others share their micro-batch, and change with accumulation and ranks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,13 +32,19 @@ TOKEN_LOSSES: dict[str, TokenLoss] = {"nll": nll, "dft": dft}
 
 
 def target_logprobs(
-    model: Any, tokens_BT: Tensor, positions_BT: Tensor, mask_BT: Tensor, *, chunk: int = 8192, neftune: float = 0.0
+    model: Any,
+    tokens_BT: Tensor,
+    positions_BT: Tensor,
+    mask_BT: Tensor,
+    *,
+    chunk: int = 8192,
+    neftune: tuple[float, Sequence[int]] | None = None,
 ) -> Tensor:
     """Log-probabilities [N] of the masked tokens, each predicted from the token before it, in FP32.
 
     Logits are made only where they are needed, `chunk` targets at a time, recomputed in the
-    backward pass when there is more than one chunk, so that [B, T, V] never exists. `neftune` is
-    the alpha of NEFTune's noise on the embeddings, 0 for none.
+    backward pass when there is more than one chunk, so that [B, T, V] never exists. `neftune`:
+    alpha of NEFTune's noise on the embeddings, and each row's seed for it.
     """
     from torch.utils.checkpoint import checkpoint
 
@@ -46,7 +52,7 @@ def target_logprobs(
     backbone = getattr(inner, inner.base_model_prefix)
     given: dict[str, Tensor] = {"input_ids": tokens_BT}
     if neftune:
-        given = {"inputs_embeds": noisy(inner.get_input_embeddings()(tokens_BT), positions_BT, neftune)}
+        given = {"inputs_embeds": noisy(inner.get_input_embeddings()(tokens_BT), positions_BT, *neftune)}
     hidden_BTD = backbone(**given, position_ids=positions_BT, use_cache=False).last_hidden_state
     wanted = mask_BT[:, 1:]
     hidden_ND, targets_N = hidden_BTD[:, :-1][wanted], tokens_BT[:, 1:][wanted]
@@ -57,15 +63,19 @@ def target_logprobs(
     return torch.cat([checkpoint(_gather_logprobs, head, h, t, use_reentrant=False) for h, t in pieces])
 
 
-def noisy(embedded_BTD: Tensor, positions_BT: Tensor, alpha: float) -> Tensor:
+def noisy(embedded_BTD: Tensor, positions_BT: Tensor, alpha: float, seeds_B: Sequence[int]) -> Tensor:
     """NEFTune: uniform noise in [-1, 1] scaled by alpha / sqrt(L D), L being each document's own
-    length (Jain et al. 2023, algorithm 1)."""
+    length (Jain et al. 2023, algorithm 1). A row's noise comes from its own seed, so that it does
+    not depend on who computes the row, or with which others."""
     starts_BT = positions_BT == 0
     document_BT = starts_BT.long().cumsum(1) - 1
     counts = torch.zeros_like(document_BT).scatter_add_(1, document_BT, torch.ones_like(document_BT))
     length_BT = counts.gather(1, document_BT)
     scale_BT1 = (alpha / (length_BT * embedded_BTD.shape[-1]).float().sqrt())[..., None]
-    return embedded_BTD + scale_BT1.to(embedded_BTD.dtype) * torch.empty_like(embedded_BTD).uniform_(-1, 1)
+    noise_BTD = torch.empty_like(embedded_BTD)
+    for row_TD, seed in zip(noise_BTD, seeds_B, strict=True):
+        row_TD.uniform_(-1, 1, generator=torch.Generator(embedded_BTD.device).manual_seed(seed))
+    return embedded_BTD + scale_BT1.to(embedded_BTD.dtype) * noise_BTD
 
 
 def sum_by_row(logprobs_N: Tensor, mask_BT: Tensor) -> Tensor:

@@ -253,6 +253,18 @@ def characters_per_token(core: Any, text: str) -> float:
     return len(text) / max(1, len(core.encode(text, add_special_tokens=False).ids))
 
 
+def english_and_code() -> dict[str, str]:
+    """Text of both kinds that every Python has with it: its language reference, and a module of its library."""
+    import argparse
+    import inspect
+    from pydoc_data.topics import topics
+
+    return {
+        "English": "\n".join(topics[name] for name in sorted(topics))[:200_000],
+        "code": inspect.getsource(argparse),
+    }
+
+
 def fingerprint(tokenizer: Any) -> str:
     """Hash of vocabulary and merges: equal for tokenizers that give the same ids."""
     import hashlib

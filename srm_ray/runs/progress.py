@@ -1,11 +1,32 @@
 """What a person sees while a run goes on: one line a step."""
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 
 def say(text: str) -> None:
     print(text, flush=True)
+
+
+@contextlib.contextmanager
+def heartbeat(what: str, every: float = 15.0) -> Iterator[None]:
+    """Say every so often that `what` still goes on, while the block runs."""
+    done, began = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(every):
+            say(f"{what}: {duration(time.monotonic() - began)} so far")
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def duration(seconds: float) -> str:

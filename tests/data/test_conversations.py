@@ -35,9 +35,20 @@ def test_question_answer_loses_its_calculator_marks(tmp_path: Path) -> None:
 
 def test_all_three_forms(tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    read = read_examples(write(tmp_path / "x.jsonl", {"messages": messages}, {"prompt": "a", "response": "b"}, GSM))
+    rows = {"messages": messages}, {"prompt": "a", "response": "b"}, GSM
+    read = list(read_examples(write(tmp_path / "x.jsonl", *rows)))
     assert [example.line for example in read] == [1, 2, 3]
     assert read[0].messages == read[1].messages
+
+
+def test_forms_of_the_recipes_datasets(tmp_path: Path) -> None:
+    hermes = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    orca = {"question": "a", "answer": "One and one is <<1+1=2>>2.\n\nSo 2."}
+    rows = [hermes, {"query": "a", "answer": "b"}, orca, {"question": "a", "answer": "72"}]
+    said = [example.messages for example in read_examples(write(tmp_path / "x.jsonl", *rows))]
+    assert said[0] == said[1] == ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
+    assert said[2][1]["content"] == "One and one is 2.\n\nSo 2."
+    assert said[3][1]["content"] == "<think>\n\n</think>\n\\boxed{72}"
 
 
 @pytest.mark.parametrize(
@@ -53,15 +64,15 @@ def test_all_three_forms(tmp_path: Path) -> None:
 )
 def test_wrong_lines_are_named(tmp_path: Path, bad: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_examples(write(tmp_path / "x.jsonl", {"prompt": "a", "response": "b"}, bad))
+        list(read_examples(write(tmp_path / "x.jsonl", {"prompt": "a", "response": "b"}, bad)))
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
-        read_examples(str(tmp_path / "none.jsonl"))
+        list(read_examples(str(tmp_path / "none.jsonl")))
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(UserError, match="holds no examples"):
-        read_examples(str(tmp_path / "empty.jsonl"))
+        list(read_examples(str(tmp_path / "empty.jsonl")))
 
 
 def example(text: str, source: str = "s", line: int = 1) -> Example:
@@ -84,7 +95,7 @@ def test_no_source_holds_more_than_its_cap(tokenizer: Any) -> None:
 
 
 def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any, tmp_path: Path) -> None:
-    pairs = read_pairs(write(tmp_path / "p.jsonl", {"prompt": "q", "chosen": "good", "rejected": "bad"}))
+    pairs = list(read_pairs(write(tmp_path / "p.jsonl", {"prompt": "q", "chosen": "good", "rejected": "bad"})))
     [(chosen, rejected)], _ = supervised.encode_pairs(tokenizer, pairs, max_prompt=64, max_completion=64)
     said = tokenizer.decode([token for token, on in zip(*chosen, strict=True) if on])
     assert said == "\n</think>\ngood<|im_end|>"
@@ -95,7 +106,8 @@ def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any, tmp_path: Path)
 def test_pairs_from_rollouts_set_right_against_wrong_of_one_prompt(tokenizer: Any, tmp_path: Path) -> None:
     def row(prompt: int, sample: int, tokens: list[int], correct: bool | None) -> dict[str, Any]:
         line = {"prompt_index": prompt, "draw": 0, "sample": sample, "token_ids": tokens, "correct": correct}
-        return line | ({"prompt_ids": [6, prompt]} if sample == 0 else {})
+        given = {"prompt": tokenizer.decode([6, prompt]), "prompt_ids": [6, prompt]}
+        return line | (given if sample == 0 else {})
 
     (tmp_path / "rollouts").mkdir()
     rows = [row(20, 0, [30, 7], True), row(20, 1, [31, 7], False), row(20, 2, [32, 7], True), row(20, 3, [33], False)]

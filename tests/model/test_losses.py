@@ -70,7 +70,7 @@ def test_nll_sums() -> None:
 def test_neftune_noise_is_scaled_by_each_documents_own_length() -> None:
     torch.manual_seed(0)
     positions = torch.tensor([[0, 1, 2, 3] * 25 + list(range(100))])
-    noise = noisy(torch.zeros(1, 200, 64), positions, 2.0)
+    noise = noisy(torch.zeros(1, 200, 64), positions, 2.0, [7])
     short, long = noise[0, :100].abs().max().item(), noise[0, 100:].abs().max().item()
     assert short == pytest.approx(2.0 / (4 * 64) ** 0.5, rel=0.01)
     assert long == pytest.approx(2.0 / (100 * 64) ** 0.5, rel=0.01)
@@ -89,3 +89,10 @@ def test_logprobs_are_those_of_the_whole_logits_and_do_not_depend_on_chunks() ->
     torch.testing.assert_close(whole, full[mask[:, 1:]], atol=1e-5, rtol=0)
     torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=0)
     torch.testing.assert_close(sum_by_row(whole, mask), (full * mask[:, 1:]).sum(1), atol=1e-4, rtol=0)
+
+
+def test_neftune_noise_of_a_row_does_not_depend_on_the_other_rows() -> None:
+    positions = torch.arange(16).expand(3, 16)
+    together = noisy(torch.zeros(3, 16, 8), positions, 2.0, [5, 6, 7])
+    assert torch.equal(noisy(torch.zeros(1, 16, 8), positions[:1], 2.0, [6])[0], together[1])
+    assert not torch.equal(together[0], together[1])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_nothing_left_after_filtering_says_why(capsys: pytest.CaptureFixture[str
 def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n')
-    refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "4096", "512")
+    refused(capsys, sft.main(["--model", model, "--data.path", str(path), "--data.row_length", "600"]), "600", "512")
 
 
 def test_schedule_longer_than_the_data() -> None:
@@ -77,10 +78,41 @@ def test_prefer_without_pairs(capsys: pytest.CaptureFixture[str], model: str, tm
 def test_pretrain_refuses_a_missing_tokenizer_and_an_unknown_size(
     capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
 ) -> None:
-    there = ["--data.path", str(tmp_path), "--run_dir", str(tmp_path / "r")]
+    (tmp_path / "x.txt").write_text("x")
+    there = ["--data.path", str(tmp_path / "x.txt"), "--run_dir", str(tmp_path / "r")]
     refused(capsys, pretrain.main(there), "--tokenizer is needed")
+    nowhere = ["--tokenizer", model, "--data.path", str(tmp_path / "nowhere")]
+    refused(capsys, pretrain.main(nowhere), "nowhere: no such file or folder")
     refused(capsys, pretrain.main([*there, "--tokenizer", str(tmp_path)]), "not a folder with a tokenizer")
     refused(capsys, pretrain.main([*there, "--tokenizer", model, "--size", "7b"]), "'7b'", "tiny, 500m")
+
+
+def test_a_checkpoint_of_another_shape(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"intermediate_size": 768}))
+    for stage_main in (sft.main, prefer.main):
+        status = stage_main(["--model", str(copy), "--data.path", "x.jsonl"])
+        refused(capsys, status, "checkpoint of another shape", "[256, 640]", "[256, 768] by config.json")
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:5000])
+    refused(capsys, sft.main(["--model", str(copy)]), "model.safetensors cannot be read", "is it complete?")
+
+
+def test_a_tokenizer_that_does_not_match(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+    from pydoc_data.topics import topics
+
+    other = tmp_path / "other"
+    tokenization.save(tokenization.wrap(tokenization.train(topics.values(), 512)), other)
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "x"}\n')
+    options = ["--model", model, "--tokenizer", str(other), "--data.path", str(path)]
+    refused(capsys, pretrain.main([*options, "--run_dir", str(tmp_path / "r")]), "is not the one that --model")
+    # A model folder whose tokenizer was swapped for a larger one.
+    swapped = tmp_path / "swapped"
+    shutil.copytree(model, swapped)
+    tokenization.save(tokenization.load(other), swapped)
+    refused(capsys, sft.main(["--model", str(swapped)]), "512 entries", "384 rows", "belongs to another model")
 
 
 def test_inspect_colours_exactly_the_assistants_tokens(capsys: pytest.CaptureFixture[str], model: str) -> None:
@@ -102,9 +134,11 @@ def test_tokenizer_command_on_gsm8k(capsys: pytest.CaptureFixture[str], tmp_path
     if not path.is_file():
         pytest.skip(f"REAL DATA MISSING: {path} (set SRM_SHARED_DATA)")
     options = ["--vocab_size", "1024", "--data.path", str(path), "--run_dir", str(tmp_path / "tok")]
-    assert tokenizer.main([*options, "--characters_per_token", "2"]) == 0
+    assert tokenizer.main([*options, "--characters_per_token", "1.2"]) == 0
     saved = tokenization.load(tmp_path / "tok" / "final")
     assert len(saved) == 1024
     assert tokenizer.main([*options, "--run_dir", str(tmp_path / "no"), "--characters_per_token", "9"]) == 1
-    assert "failed its verification and is not saved" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "failed its verification and is not saved" in said
+    assert "characters a token on English, at least 9" in said and "characters a token on code, at least 9" in said
     assert not (tmp_path / "no" / "final").exists()

@@ -32,6 +32,15 @@ def test_pretraining_recipes(name: str, batch: int, lr: float) -> None:
     assert [phase.until for phase in config.data.phases] == [0.3, 0.9, 1.0]
 
 
+@pytest.mark.parametrize("name", ["small-reasoning-model", "500m"])
+def test_sft_recipes_name_their_six_datasets(name: str) -> None:
+    config = parse(SftConfig, ["--config", f"sft/{name}"], stage="sft")
+    found = [entry.strip().lower() for entry in config.data.name.split(",")]
+    wanted = ["numinamath-cot", "openhermes-2.5", "codefeedback", "orca-math", "dolci-think-sft-7b", "gsm8k:main"]
+    assert len(found) == len(wanted)
+    assert all(part in entry for part, entry in zip(wanted, found, strict=True))
+
+
 def test_batch_that_does_not_divide_is_refused_with_both_values() -> None:
     with pytest.raises(UserError, match="got batch 10, micro_batch 4, workers 1"):
         parse(SftConfig, ["--optim.batch", "10"], stage="sft")

@@ -12,7 +12,7 @@ import pytest
 
 from actors import trainer
 from srm_ray.data import arithmetic
-from srm_ray.data.packing import pack, save_rows
+from srm_ray.data.packing import Rows, pack, save_rows
 from srm_ray.data.rendering import render_conversation
 from srm_ray.model import tokenization
 from srm_ray.model.folder import save_model, weights_fingerprint
@@ -91,6 +91,30 @@ def test_a_killed_worker_changes_nothing(cluster: None, base: trainer.TrainJob, 
     assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
 
 
+@pytest.mark.parametrize("stage", ["pretrain", "prefer"])
+def test_a_killed_worker_changes_nothing_in_other_stages(
+    cluster: None, base: trainer.TrainJob, tmp_path: Path, stage: str
+) -> None:
+    job = replace(base, name=stage, schedule=replace(base.schedule, steps=4))
+    if stage == "pretrain":
+        job = replace(job, shuffle=False, precision="autocast")
+    else:
+        save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
+        save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
+        job = replace(job, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
+    calm = run(job, tmp_path / "calm")
+    killed: list[int] = []
+
+    def kill_at_step_3(line: str) -> None:
+        if line.startswith(f"{stage} 3/4") and not killed:
+            killed.extend(kill_train_workers())
+
+    disturbed = run(job, tmp_path / "disturbed", progress=kill_at_step_3)
+    assert killed, "no worker was found to kill"
+    assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
+    assert weights_fingerprint(tmp_path / "calm" / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
+
+
 def bare_loop(job: trainer.TrainJob) -> list[tuple[float, float]]:
     """(loss, gradient norm) of each step by plain PyTorch on whole batches: no Ray, DeepSpeed or micro-batches."""
     import torch
@@ -134,18 +158,22 @@ def test_two_ranks_give_the_losses_of_one(cluster: None, base: trainer.TrainJob,
         assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=tolerance), name
 
 
-def test_preference_starts_at_ln_2_and_learns_the_pairs(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
+def arithmetic_pairs(model: str, count: int) -> Rows:
+    """Right answers against 0."""
     from srm_ray.data.conversations import Pair
     from srm_ray.data.supervised import encode_pairs, pair_rows
 
-    tokenizer = tokenization.load(base.model)
-    made = [arithmetic.problem(2, index) for index in range(8)]
+    made = [arithmetic.problem(2, index) for index in range(count)]
     pairs = [
         Pair(({"role": "user", "content": one.question},), f"\\boxed{{{one.answer}}}", "\\boxed{0}", "x", 1)
         for one in made
     ]
-    encoded, _ = encode_pairs(tokenizer, pairs, max_prompt=64, max_completion=64)
-    save_rows(pair_rows(encoded), tmp_path / "rows")
+    encoded, _ = encode_pairs(tokenization.load(model), pairs, max_prompt=64, max_completion=64)
+    return pair_rows(encoded)
+
+
+def test_preference_starts_at_ln_2_and_learns_the_pairs(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
+    save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
     job = replace(base, rows=str(tmp_path / "rows"), eval_rows="", loss="dpo", beta=0.5)
     lines = run(replace(job, schedule=replace(base.schedule, steps=4)), tmp_path / "dpo")
     assert lines[0]["train/loss"] == pytest.approx(0.6931, abs=1e-3)
