@@ -5,22 +5,27 @@
     Reader.score(ids, start) ----------> RolloutPool.generate with a `Scoring` request --> Scored
 
 A worker is the same as in GRPO but for `Scoring` requests, so everything that the pool does for its workers (placement,
-naming, recovery) holds here too.
+naming, recovery) holds here too. Engines start with the first request: an evaluation that is done needs none.
 """
 
+import asyncio
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from actors import placement
 from actors.rollout import EngineSpec, RolloutWorker, Sampling
 from actors.rollout_pool import RolloutPool
+from srm_ray.config.evaluate import EngineConfig
 from srm_ray.data.rendering import check_messages, render_prompt
 from srm_ray.evaluation.speaker import Decoding, Messages, NoRoom, Said, Scored
 from srm_ray.model.loading import ModelFacts
 from srm_ray.rl.types import Completion
+from srm_ray.runs.progress import duration, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +66,20 @@ class EvaluationWorker(RolloutWorker):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class PoolSpeaker:
     """A pool of rollout workers as `Speaker` and `Reader`. context: prompt + completion, tokens.
 
-    chat_template: False renders the messages as plain text, for base models.
+    ready: awaited before every request; gives the pool. chat_template: False renders the messages as plain text,
+    for base models.
     """
 
-    pool: RolloutPool
-    tokenizer: Any
-    context: int
-    chat_template: bool = True
+    def __init__(
+        self, ready: Callable[[], Awaitable[RolloutPool]], tokenizer: Any, context: int, chat_template: bool = True
+    ) -> None:
+        self.ready, self.tokenizer, self.context, self.chat_template = ready, tokenizer, context, chat_template
+
+    async def prepare(self) -> None:
+        await self.ready()
 
     async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
         ids = self.render(messages)
@@ -83,7 +91,8 @@ class PoolSpeaker:
         return said("", one)
 
     async def score(self, ids: Sequence[int], start: int) -> Scored:
-        (scored,) = await self.pool.generate(tuple(ids), (0,), Scoring(0.0, 1, start=start))
+        pool = await self.ready()
+        (scored,) = await pool.generate(tuple(ids), (0,), Scoring(0.0, 1, start=start))
         return cast(Scored, scored)
 
     def render(self, messages: Messages) -> tuple[int, ...]:
@@ -98,7 +107,8 @@ class PoolSpeaker:
         room = min(decoding.max_new_tokens, self.context - len(ids))
         if room < 1:
             raise NoRoom
-        return await self.pool.generate(ids, seeds, Sampling(decoding.temperature, room, decoding.top_p))
+        pool = await self.ready()
+        return await pool.generate(ids, seeds, Sampling(decoding.temperature, room, decoding.top_p))
 
 
 def said(prompt: str, one: Completion) -> Said:
@@ -107,40 +117,56 @@ def said(prompt: str, one: Completion) -> Said:
 
 
 class Engines:
-    """A model's engines. `async with Engines(...) as speaker` starts them and ends them whatever happens."""
+    """A model's engines. `async with Engines(...) as speaker`: started when first asked, ended whatever happens."""
 
-    def __init__(self, facts: ModelFacts, options: Any, *, workers: int, seed: int, chat_template: bool) -> None:
-        from actors import placement
+    def __init__(
+        self, facts: ModelFacts, options: EngineConfig, *, workers: int, seed: int, chat_template: bool
+    ) -> None:
+        self.facts, self.options, self.workers, self.seed = facts, options, workers, seed
+        self.context = options.max_model_len or facts.context
+        self.pool: RolloutPool | None = None
+        self.starting = asyncio.Lock()
+        self.speaker = PoolSpeaker(self.ready, facts.tokenizer, self.context, chat_template)
 
-        self.options = options
-        context = options.max_model_len or facts.context
-        cores = max(1, len(os.sched_getaffinity(0)) // workers)
-        bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
-        placement.require([bundle] * workers)
-        spec = EngineSpec(
-            model=facts.path,
-            stop_token_ids=facts.stop_token_ids,
-            max_model_len=context,
+    async def ready(self) -> RolloutPool:
+        async with self.starting:
+            if self.pool is None:
+                placement.connect()
+                say(f"starting {self.workers} engine(s) for {self.facts.path}")
+                began = time.perf_counter()
+                options = self.options
+                bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
+                placement.require([bundle] * self.workers)
+                pool = RolloutPool(self.workers, self.spec(), cpus=options.cpus, worker_class=EvaluationWorker)
+                try:
+                    await pool.start(options.start_timeout)
+                except BaseException:
+                    await pool.close()
+                    raise
+                self.pool = pool
+                say(f"engines ready after {duration(time.perf_counter() - began)}")
+        return self.pool
+
+    def spec(self) -> EngineSpec:
+        options = self.options
+        return EngineSpec(
+            model=self.facts.path,
+            stop_token_ids=self.facts.stop_token_ids,
+            max_model_len=self.context,
             max_num_seqs=options.max_num_seqs,
             dtype=options.dtype,
-            seed=seed,
-            threads=options.threads or cores,
+            seed=self.seed,
+            threads=options.threads or max(1, len(os.sched_getaffinity(0)) // self.workers),
             kv_cache_gb=options.kv_cache_gb,
             gpus=options.gpus,
             memory_fraction=options.memory_fraction,
             tensor_parallel=options.tensor_parallel,
             eager=options.eager,
         )
-        self.pool = RolloutPool(workers, spec, cpus=options.cpus, worker_class=EvaluationWorker)
-        self.speaker = PoolSpeaker(self.pool, facts.tokenizer, context, chat_template)
 
     async def __aenter__(self) -> PoolSpeaker:
-        try:
-            await self.pool.start(self.options.start_timeout)
-        except BaseException:
-            await self.pool.close()
-            raise
         return self.speaker
 
     async def __aexit__(self, *exception: object) -> None:
-        await self.pool.close()
+        if self.pool is not None:
+            await self.pool.close()

@@ -65,7 +65,7 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     from srm_ray.evaluation import suites
     from srm_ray.evaluation.grading import Graders
 
-    began = time.time()
+    began, joined = time.time(), cluster_joined()
     model = config.model or tiny_model(config)
     parent = find_parent(config, model)
     items = {one.name: suites.load(one, config.data.path, config.limit) for one in asked if one.kind != "harness"}
@@ -96,12 +96,18 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
             tax.save(folder.path)
     finally:
         graders.close()
-        if "ray" in sys.modules:
+        if not joined and cluster_joined():
             from actors import placement
 
             placement.disconnect()
     conclude(config, folder, results, tax, time.time() - began)
     return 0
+
+
+def cluster_joined() -> bool:
+    """Whether this process is in a Ray cluster."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
 
 
 def tiny_model(config: EvaluateConfig) -> str:
@@ -235,11 +241,8 @@ def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncC
         from srm_ray.evaluation.endpoint import Endpoint
 
         return Endpoint(config.endpoint, model, config.api_key)
-    from actors import placement
     from actors.evaluation import Engines
 
-    placement.connect()
-    say(f"starting {config.workers} engine(s) for {model}")
     return Engines(
         facts, config.engine, workers=config.workers, seed=config.seed, chat_template=config.prompt.chat_template
     )

@@ -62,6 +62,9 @@ class Endpoint:
         if known and self.model not in known:
             raise UserError(f"--model {self.model}: the endpoint serves {', '.join(map(str, known))}")
 
+    async def prepare(self) -> None:
+        """A server is there already."""
+
     async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
         return list(await asyncio.gather(*(self._one(messages, seed, decoding) for seed in seeds)))
 

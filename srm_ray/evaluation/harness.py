@@ -22,7 +22,7 @@ from srm_ray.evaluation import statistics
 from srm_ray.evaluation.progress import SuiteProgress
 from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.speaker import Decoding, Reader, Said, Speaker
-from srm_ray.evaluation.suites import Suite, digest
+from srm_ray.evaluation.suites import Suite, digest, local_file
 from srm_ray.runs.folder import cache_root, write_atomically
 from srm_ray.runs.intervals import wilson
 
@@ -85,8 +85,6 @@ def _run(
 ) -> SuiteResult:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     splitter = provide_sentence_splitter() if suite.name == "ifeval" else ""
-    from lm_eval.evaluator import evaluate
-
     from srm_ray.evaluation.harness_lm import Answered, EngineLM
 
     tasks = load(suite, path, options)
@@ -106,6 +104,17 @@ def _run(
         think_end=options.think_end,
         in_flight=options.in_flight,
     )
+    samples = judge(lm, tasks, options)
+    return conclude(suite, samples, lm, folder, settings(suite, path, tasks, options, splitter), options)
+
+
+def judge(lm: Any, tasks: dict[str, Any], options: Options) -> dict[str, Rows]:
+    """The harness's own record of every problem by task: what `lm` said, what the filters made of it, its metrics.
+
+    lm: any of the harness's models. Raises `RunError` where the harness has no results.
+    """
+    from lm_eval.evaluator import evaluate
+
     done = evaluate(
         lm,
         {"tasks": tasks, "groups": {}, "group_map": {}},
@@ -115,9 +124,9 @@ def _run(
         apply_chat_template=options.chat_template,
         fewshot_as_multiturn=options.chat_template,
     )
-    if done is None:
-        raise RunError(f"suite {suite.name}: the harness returned no results")
-    return conclude(suite, done["samples"], lm, folder, settings(suite, path, tasks, options, splitter), options)
+    if done is None or set(done["samples"]) != set(tasks):
+        raise RunError("lm-evaluation-harness returned no results for some of its tasks")
+    return done["samples"]
 
 
 def requests(tasks: dict[str, Any], limit: int) -> int:
@@ -217,9 +226,7 @@ def local_rows(suite: Suite, name: str, folder: Path, bbh: str) -> Rows:
         file = folder / f"{name.removeprefix(f'bbh_{bbh}_')}.json"
         rows = _read_json(file).get("examples", [])
     else:
-        file = folder / ("input_data.jsonl" if suite.name == "ifeval" else "test.jsonl")
-        if not file.is_file():
-            raise UserError(f"suite {suite.name}: {file} does not exist")
+        file = local_file(suite, str(folder.parent))
         rows = [row for _, row in json_lines(file)]
         if suite.name == "mmlu_stem":
             rows = [row for row in rows if row.get("type") == name.removeprefix("mmlu_")]

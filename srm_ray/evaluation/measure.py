@@ -58,6 +58,8 @@ class Measurement:
         """Answer what `folder`'s samples do not hold yet; the whole suite's result. A failure ends it."""
         file = SampleFile(folder / f"{suite.name}.jsonl", self.samples)
         todo = [item for item in items if item.index not in file.done]
+        if todo:
+            await speaker.prepare()
         progress = SuiteProgress(suite.name, position, len(items), len(items) - len(todo))
 
         async def one(item: Item) -> None:

@@ -49,6 +49,10 @@ class Scored:
 
 
 class Speaker(Protocol):
+    async def prepare(self) -> None:
+        """Start what takes time to start. Any request does so too."""
+        ...
+
     async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
         """One completion per seed. Raises `NoRoom`."""
         ...

@@ -1,6 +1,6 @@
 r"""The suites by name, and their problems from local files, from the hub, or from the built-in generator.
 
-    <data.path>/<suite>/test.jsonl, or the hub --rows--> Item(question, answer or tests)
+    <data.path>/<suite>/*.jsonl, or the hub --rows--> Item(question, answer or tests)
 
 Local rows and the hub's may name their fields differently; `_ROW` reads both. MATH-500's gold is what its worked
 solution boxes. MBPP is measured on its test split, tasks 11 to 510; SVAMP on all 1,000 problems.
@@ -117,12 +117,17 @@ def _item(suite: Suite, row: Row, where: str, index: int) -> Item:
 
 
 def _local_rows(suite: Suite, path: str) -> list[tuple[str, Row]]:
-    file = Path(path) / suite.name / "test.jsonl"
-    if not file.is_file():
-        raise UserError(
-            f"suite {suite.name}: {file} does not exist (--data.path names a folder with one folder a suite)"
-        )
+    file = local_file(suite, path)
     return [(f"{file}:{number}", row) for number, row in json_lines(file)]
+
+
+def local_file(suite: Suite, path: str) -> Path:
+    """`test.jsonl` in the suite's folder, or the name that its authors gave it. Raises `UserError`."""
+    folder = Path(path) / suite.name
+    for name in ("test.jsonl", f"{suite.name}.jsonl", "input_data.jsonl"):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"suite {suite.name}: {folder}/test.jsonl does not exist (--data.path wants one folder a suite)")
 
 
 def _hub_rows(suite: Suite) -> list[tuple[str, Row]]:
