@@ -14,7 +14,7 @@ async function setSteps(run) {
   steps = run.steps;
   if (!controls.step) buildToolbar();
   if (same && before !== undefined) return; // a menu that a person has open stays open
-  controls.step.replaceChildren(...steps.map((step) => el("option", { value: step }, `step ${step}`)));
+  controls.step.replaceChildren(...steps.map((step) => el("option", { value: step }, run.step_names?.[step] || `step ${step}`)));
   showEmbedded(run);
   const grew = steps.at(-1) !== before;
   if (view.step === null || !steps.includes(view.step) || (grew && view.follow)) view.step = steps.at(-1) ?? null;
@@ -216,7 +216,7 @@ function body(completion, group, tokens, vocabulary, all = false) {
   const isEmpty = (nodes) => nodes.every((node) => node.classList.contains("tag") || node.textContent.trim() === "");
   const section = (name, nodes) => el("div", { class: `part-text ${name}` }, el("span", { class: "part-name" }, name), el("div", { class: "text", dir: "auto" }, isEmpty(nodes) ? el("span", { class: "quiet" }, "none ") : null, nodes));
   const node = el("div", { class: "body" }, thinking ? section("thinking", thinking) : null, section("answer", answer));
-  if (tokens && !spelled) node.append(section("tokens", tokens.ids.slice(0, all ? Infinity : 400).map((id, i) => tokenNode(`${id} `, i, false))));
+  if (tokens?.ids.length && !spelled) node.append(section("tokens", tokens.ids.slice(0, all ? Infinity : 400).map((id, i) => tokenNode(`${id} `, i, false))));
   if (tokens && tokens.ids.length > MANY_TOKENS && !all) node.append(el("button", { onclick: () => node.replaceWith(body(completion, group, tokens, vocabulary, true)) }, `show all ${plural(tokens.ids.length, "token")}`));
   if (tokens) { node.addEventListener("mouseover", (event) => tokenTip(event, completion, tokens, vocabulary)); node.addEventListener("mouseleave", hideTip); }
   return node;
