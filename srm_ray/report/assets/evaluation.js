@@ -17,7 +17,7 @@ function scoresTable(suites) {
       rate(one.finished), rate(one.boxed), rate(one.truncated), isNumber(one.tokens_mean) ? one.tokens_mean.toFixed(0) : "–"],
     ...Object.entries(one.more).map(([name, share]) => ["", name.replace(",none", ""), percent(share.value), bounds(share), share.n.toLocaleString("en"), "", "", "", ""]),
   ]);
-  return el("table", { class: "scores" }, el("thead", {}, el("tr", {}, head.map((text) => el("th", {}, text)))),
+  return el("table", { class: "score-table" }, el("thead", {}, el("tr", {}, head.map((text) => el("th", {}, text)))),
     el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell))))));
 }
 
@@ -30,7 +30,7 @@ function taxFigure(tax) {
   const reach = Math.max(0.02, ...tax.suites.flatMap((one) => [Math.abs(one.low), Math.abs(one.high)])) * 1.05;
   const x = (delta) => 300 + (delta / reach) * 180;
   const height = 30 + tax.suites.length * 30;
-  const picture = svg("svg", { viewBox: `0 0 700 ${height}`, class: "intervals tax", role: "img", "aria-label": "change against the parent in points, with 95 % intervals" });
+  const picture = svg("svg", { viewBox: `0 0 860 ${height}`, class: "intervals tax", role: "img", "aria-label": "change against the parent in points, with 95 % intervals" });
   for (const tick of [-reach, -reach / 2, 0, reach / 2, reach]) {
     picture.append(svg("line", { class: tick === 0 ? "axis" : "grid", x1: x(tick), x2: x(tick), y1: 2, y2: height - 22 }));
     picture.append(svg("text", { class: "tick", x: x(tick), y: height - 7, "text-anchor": "middle" }, signed(100 * tick, 1)));
