@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -35,15 +35,31 @@ class Scoring(Sampling):
     start: int = 1
 
 
-class EvaluationWorker(RolloutWorker):
-    """A rollout worker that also answers `Scoring` requests, with one `Scored` in place of the completions."""
+@dataclass(frozen=True, slots=True)
+class ScoredTokens(Completion):
+    """The answer to a `Scoring` request: the prompt's tokens from `start` on, with their log-probabilities.
 
-    async def generate(self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling) -> list[Any]:
+    greedy: whether each of them is the likeliest in its place.
+    """
+
+    greedy: bool = False
+
+
+class EvaluationWorker(RolloutWorker):
+    """A rollout worker that also answers `Scoring` requests, with one `ScoredTokens`."""
+
+    async def generate(
+        self,
+        prompt_ids: tuple[int, ...],
+        seeds: tuple[int, ...],
+        sampling: Sampling,
+        begun: tuple[Completion, ...] = (),
+    ) -> list[Completion]:
         if isinstance(sampling, Scoring):
             return [await self._score(prompt_ids, sampling.start)]
-        return await super().generate(prompt_ids, seeds, sampling)
+        return await super().generate(prompt_ids, seeds, sampling, begun)
 
-    async def _score(self, ids: tuple[int, ...], start: int) -> Scored:
+    async def _score(self, ids: tuple[int, ...], start: int) -> ScoredTokens:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -61,8 +77,15 @@ class EvaluationWorker(RolloutWorker):
         if final is None or final.prompt_logprobs is None:
             raise RuntimeError(f"{self.name}: the engine returned no log-probabilities for request {request_id}")
         entries = [final.prompt_logprobs[place][ids[place]] for place in range(start, len(ids))]
-        return Scored(
-            float(np.sum([one.logprob for one in entries], dtype=np.float64)), all(one.rank == 1 for one in entries)
+        return ScoredTokens(
+            token_ids=np.asarray(ids[start:], np.int32),
+            logprobs=np.asarray([one.logprob for one in entries], np.float32),
+            versions=np.full(len(entries), self.version, np.int32),
+            finish_reason="stop",
+            seed=0,
+            text="",
+            worker=self.name,
+            greedy=all(one.rank == 1 for one in entries),
         )
 
 
@@ -93,7 +116,8 @@ class PoolSpeaker:
     async def score(self, ids: Sequence[int], start: int) -> Scored:
         pool = await self.ready()
         (scored,) = await pool.generate(tuple(ids), (0,), Scoring(0.0, 1, start=start))
-        return cast(Scored, scored)
+        assert isinstance(scored, ScoredTokens), "the pool's workers are EvaluationWorkers"
+        return Scored(float(scored.logprobs.sum(dtype=np.float64)), scored.greedy)
 
     def render(self, messages: Messages) -> tuple[int, ...]:
         if self.chat_template:
@@ -137,9 +161,15 @@ class Engines:
                 options = self.options
                 bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
                 placement.require([bundle] * self.workers)
-                pool = RolloutPool(self.workers, self.spec(), cpus=options.cpus, worker_class=EvaluationWorker)
+                pool = RolloutPool(
+                    (self.workers, self.workers),
+                    self.spec(),
+                    cpus=options.cpus,
+                    start_timeout=options.start_timeout,
+                    worker_class=EvaluationWorker,
+                )
                 try:
-                    await pool.start(options.start_timeout)
+                    await pool.start()
                 except BaseException:
                     await pool.close()
                     raise

@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     if any(suite.kind == "harness" for suite in asked):
         from srm_ray.evaluation import harness
 
+        os.environ.setdefault("TQDM_DISABLE", "1")  # its bars; read when tqdm is imported
         harness.check_installed()
     return asyncio.run(run(config, asked))
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from srm_ray.config.base import Section
+from srm_ray.config.base import Section, comma_separated
 
 
 class EvaluateData(Section):
@@ -113,7 +113,7 @@ class EvaluateConfig(Section):
     @field_validator("tasks", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return comma_separated(value)
 
     @model_validator(mode="after")
     def _fits(self):

@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.alarms import AlarmsConfig
-from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.base import Section, StageConfig, comma_separated
 from srm_ray.config.log import LogConfig
 
 
@@ -196,6 +196,29 @@ class EvalConfig(Section):
     every: int = Field(0, ge=0, description="steps between evaluations; 0: before and after the run only")
     problems: int = Field(1000, ge=0, description="held-out problems; 0: no evaluation")
     samples: int = Field(3, ge=0, description="completions shown at the end, with their grades")
+    suite: list[str] = Field(
+        [],
+        description="task suites measured greedily before, every `every` steps and after, e.g. gsm8k,arithmetic; "
+        "final/ is then the checkpoint with the highest mean of them",
+    )
+    suite_path: str = Field(
+        "", description="folder of the suites' local files, as evaluate's data.path; empty: the hub"
+    )
+    suite_limit: int = Field(200, ge=0, description="problems of each suite; 0: all")
+    guard: float | None = Field(
+        None, ge=0, le=1, description="a checkpoint that lost more than this share on any suite is not kept as best"
+    )
+
+    @field_validator("suite", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return comma_separated(value)
+
+    @model_validator(mode="after")
+    def _guards_something(self):
+        if self.guard is not None and not self.suite:
+            raise ValueError(f"eval.guard holds on the suites of eval.suite (got {self.guard} and none)")
+        return self
 
 
 class GRPOConfig(StageConfig):

@@ -25,6 +25,7 @@ from srm_ray.evaluation.speaker import Decoding, Reader, Said, Speaker
 from srm_ray.evaluation.suites import Suite, digest, local_file
 from srm_ray.runs.folder import cache_root, write_atomically
 from srm_ray.runs.intervals import wilson
+from srm_ray.runs.progress import say
 
 VERSION = "0.4.13"
 Rows = list[dict[str, Any]]
@@ -105,6 +106,8 @@ def _run(
         in_flight=options.in_flight,
     )
     samples = judge(lm, tasks, options)
+    if lm.cut_prompts:
+        say(f"  {suite.name}: {lm.cut_prompts} of {total} prompts are longer than the context and were cut on the left")
     return conclude(suite, samples, lm, folder, settings(suite, path, tasks, options, splitter), options)
 
 

@@ -56,9 +56,9 @@ def _lines(path: Path, rows: list[dict]) -> None:
 def _bbh(folder: Path) -> None:
     folder.mkdir()
     for name in BBH:
-        examples = [
-            {"input": f"Is 1{n} below 2{n}? ({name})\nOptions:\n(A) yes\n(B) no", "target": "(A)"} for n in (1, 2)
-        ]
+        ends = "List: pear fig" if name == "word_sorting" else "Options:\n(A) yes\n(B) no"
+        target = "fig pear" if name == "word_sorting" else "(A)"
+        examples = [{"input": f"Is 1{n} below 2{n}? ({name})\n{ends}", "target": target} for n in (1, 2)]
         (folder / f"{name}.json").write_text(json.dumps({"examples": examples}))
 
 
