@@ -5,7 +5,8 @@
 The same texts and numbers as the harness's own Hugging Face backend gives (0.4.13): prompts are encoded and cut on the
 left as there, text ends at the first stop string as if generation had stopped there, log-likelihoods are sums over the
 continuation's tokens. (Prompts longer than the context are cut there too; for log-likelihoods two tokens shorter, since
-an engine must have room for a token to sample.) Answers are appended to a file as they come, so that a killed evaluation goes on.
+an engine must have room for a token to sample.) Answers are appended to a file as they come, so that a killed
+evaluation goes on.
 """
 
 import asyncio
