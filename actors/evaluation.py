@@ -9,7 +9,6 @@ naming, recovery) holds here too. Engines start with the first request: an evalu
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from actors import placement
+from actors.engine import spec_of
 from actors.rollout import EngineSpec, RolloutWorker, Sampling
 from actors.rollout_pool import RolloutPool
-from srm_ray.config.evaluate import EngineConfig
+from srm_ray.config.engine import EngineConfig
 from srm_ray.data.rendering import check_messages, render_prompt
 from srm_ray.evaluation.speaker import Decoding, Messages, NoRoom, Said, Scored
 from srm_ray.model.loading import ModelFacts
@@ -178,20 +178,9 @@ class Engines:
         return self.pool
 
     def spec(self) -> EngineSpec:
-        options = self.options
-        return EngineSpec(
-            model=self.facts.path,
-            stop_token_ids=self.facts.stop_token_ids,
-            max_model_len=self.context,
-            max_num_seqs=options.max_num_seqs,
-            dtype=options.dtype,
-            seed=self.seed,
-            threads=options.threads or max(1, len(os.sched_getaffinity(0)) // self.workers),
-            kv_cache_gb=options.kv_cache_gb,
-            gpus=options.gpus,
-            memory_fraction=options.memory_fraction,
-            tensor_parallel=options.tensor_parallel,
-            eager=options.eager,
+        facts = self.facts
+        return spec_of(
+            self.options, facts.path, self.context, facts.stop_token_ids, seed=self.seed, workers=self.workers
         )
 
     async def __aenter__(self) -> PoolSpeaker:

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.base import Section, comma_separated
+from srm_ray.config.engine import EngineConfig
 
 
 class EvaluateData(Section):
@@ -44,22 +45,6 @@ class HarnessConfig(Section):
     think_end: str = Field(
         "</think>", description="what ends thinking: answers are read after it; empty: the whole completion is read"
     )
-
-
-class EngineConfig(Section):
-    """One vLLM engine for each of `workers`."""
-
-    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
-    max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="weights and compute")
-    kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
-    gpus: float = Field(0.0, ge=0, description="GPUs of one engine; below 1 the card is shared")
-    cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one engine")
-    threads: int = Field(0, ge=0, description="compute threads of one engine; 0: cores / workers")
-    memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
-    eager: bool = Field(False, description="skip CUDA graphs")
-    start_timeout: float = Field(600, gt=0, description="seconds an engine may take to start")
 
 
 class GradingConfig(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srm_ray.config.evaluate import EngineConfig
+from srm_ray.config.engine import EngineConfig
 from srm_ray.model.loading import open_model
 
 
