@@ -269,8 +269,8 @@ async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, fold
             prompt.chat_template,
             in_flight,
         )
-        reader, tokenizer = (speaker, facts.tokenizer) if facts else (None, None)
-        return await harness.run(suite, config.data.path, reader, speaker, tokenizer, samples, position, options)
+        subject = harness.Subject(speaker, speaker, facts.tokenizer) if facts else harness.Subject(speaker)
+        return await harness.run(suite, config.data.path, subject, samples, position, options)
     measurement = Measurement(
         job.graders,
         decoding,

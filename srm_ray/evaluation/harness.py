@@ -56,29 +56,26 @@ class Options:
     in_flight: int
 
 
-async def run(
-    suite: Suite,
-    path: str,
-    reader: Reader | None,
-    speaker: Speaker,
-    tokenizer: Any,
-    folder: Path,
-    position: str,
-    options: Options,
-) -> SuiteResult:
-    """One suite; `folder` is that of the samples. reader, tokenizer: None where a server answers."""
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is measured. reader, tokenizer: None where a server answers, which knows no tokens."""
+
+    speaker: Speaker
+    reader: Reader | None = None
+    tokenizer: Any = None
+
+
+async def run(suite: Suite, path: str, subject: Subject, folder: Path, position: str, options: Options) -> SuiteResult:
+    """One suite; `folder` is that of the samples. The harness runs in a thread of its own."""
     check_installed()
-    return await asyncio.to_thread(
-        _run, suite, path, reader, speaker, tokenizer, folder, position, options, asyncio.get_running_loop()
-    )
+    loop = asyncio.get_running_loop()
+    return await asyncio.to_thread(_run, suite, path, subject, folder, position, options, loop)
 
 
 def _run(
     suite: Suite,
     path: str,
-    reader: Reader | None,
-    speaker: Speaker,
-    tokenizer: Any,
+    subject: Subject,
     folder: Path,
     position: str,
     options: Options,
@@ -89,15 +86,15 @@ def _run(
     from srm_ray.evaluation.harness_lm import Answered, EngineLM
 
     tasks = load(suite, path, options)
-    if reader is None and any(task.OUTPUT_TYPE != "generate_until" for task in tasks.values()):
+    if subject.reader is None and any(task.OUTPUT_TYPE != "generate_until" for task in tasks.values()):
         raise UserError(f"suite {suite.name} needs log-likelihoods, which an endpoint does not give")
     total = requests(tasks, options.limit)
     answered = Answered(folder.parent / "requests" / f"{suite.name}.jsonl")
     progress = SuiteProgress(suite.name, position, total, 0, what="")
     lm = EngineLM(
-        reader,
-        speaker,
-        tokenizer,
+        subject.reader,
+        subject.speaker,
+        subject.tokenizer,
         loop,
         answered,
         progress.add,

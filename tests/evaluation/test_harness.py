@@ -32,21 +32,11 @@ def ours(asked, tmp_path, request):
     def run(name: str, options: harness.Options, path, folder=tmp_path):
         kept = {}
         judge = harness.judge
+        subject = harness.Subject(asked.speaker, asked.speaker, asked.facts.tokenizer)
         request.getfixturevalue("monkeypatch").setattr(
             harness, "judge", lambda *arguments: kept.setdefault("samples", judge(*arguments))
         )
-        result = asked.run(
-            harness.run(
-                SUITES[name],
-                str(path),
-                asked.speaker,
-                asked.speaker,
-                asked.facts.tokenizer,
-                folder / "samples",
-                "1/1",
-                options,
-            )
-        )
+        result = asked.run(harness.run(SUITES[name], str(path), subject, folder / "samples", "1/1", options))
         return result, kept["samples"]
 
     return run
@@ -83,33 +73,12 @@ def test_numbers_equal_those_of_the_hugging_face_backend(theirs, ours, local_sui
     assert result.score.value == sum(expected) / len(expected)
 
 
-def test_text_ends_where_generation_would_have_stopped(asked, tmp_path) -> None:
+@pytest.fixture
+def lm(asked, tmp_path):
+    """Our engines as the harness sees them."""
     from srm_ray.evaluation.harness_lm import Answered, EngineLM
 
-    tokenizer = asked.facts.tokenizer
-    lm = EngineLM(
-        asked.speaker,
-        asked.speaker,
-        tokenizer,
-        asked.events,
-        Answered(tmp_path / "requests.jsonl"),
-        lambda score, tokens: None,
-        seed=0,
-        think_end="</think>",
-        in_flight=4,
-    )
-    ids = tokenizer.encode("two Q: and</think> more", add_special_tokens=False)
-    # A model that writes a stop string in its thinking never gets to the end of the thinking.
-    assert lm._text(ids, ["Q:"]).rstrip() == "two Q:"
-    assert lm._text(ids, ["never"]) == tokenizer.decode(ids, skip_special_tokens=True)
-
-
-def test_rolling_log_likelihood_is_the_sum_over_all_tokens(asked, theirs, tmp_path) -> None:
-    from lm_eval.api.instance import Instance
-
-    from srm_ray.evaluation.harness_lm import Answered, EngineLM
-
-    lm = EngineLM(
+    return EngineLM(
         asked.speaker,
         asked.speaker,
         asked.facts.tokenizer,
@@ -117,9 +86,22 @@ def test_rolling_log_likelihood_is_the_sum_over_all_tokens(asked, theirs, tmp_pa
         Answered(tmp_path / "requests.jsonl"),
         lambda score, tokens: None,
         seed=0,
-        think_end="",
+        think_end="</think>",
         in_flight=4,
     )
+
+
+def test_text_ends_where_generation_would_have_stopped(asked, lm) -> None:
+    tokenizer = asked.facts.tokenizer
+    ids = tokenizer.encode("two Q: and</think> more", add_special_tokens=False)
+    # A model that writes a stop string in its thinking never gets to the end of the thinking.
+    assert lm._text(ids, ["Q:"]).rstrip() == "two Q:"
+    assert lm._text(ids, ["never"]) == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_rolling_log_likelihood_is_the_sum_over_all_tokens(asked, theirs, lm) -> None:
+    from lm_eval.api.instance import Instance
+
     texts = ["What is 81+55+87?", "a b c"]
     requests = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts]
 
