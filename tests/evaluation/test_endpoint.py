@@ -29,6 +29,9 @@ class Server(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, request, client_address) -> None:
+        """A client that ends in mid-answer is not an error."""
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"

@@ -76,6 +76,8 @@ def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
     ]
     page.evaluate("(async () => { openStep(2, false); await search(); })()")
     assert "svamp question 0" in page.text("#group .prompt")
+    assert page.text("#group .facts") == "svampproblem 0"
+    assert page.text("#status") == "evaluation · 2 suites"
     assert page.evaluate("document.title") == "r · srm_ray run"
 
 

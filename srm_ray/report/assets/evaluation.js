@@ -3,8 +3,10 @@
 function drawEvaluation(run) {
   const found = run.evaluation;
   byId("evaluation").hidden = !found;
-  for (const id of ["curves", "events"]) byId(id).hidden = Boolean(found);
+  for (const id of ["summary", "curves", "events"]) byId(id).hidden = Boolean(found);
   if (!found) return;
+  byId("status").className = "chip complete";
+  byId("status").textContent = `evaluation · ${plural(found.suites.length, "suite")}`;
   byId("scores").replaceChildren(el("p", { class: "quiet" }, found.model), scoresTable(found.suites));
   byId("tax").replaceChildren(...(found.tax ? taxFigure(found.tax) : []));
 }
