@@ -197,6 +197,7 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
             say(f"  {suite.name}: {found[suite.name].score}")
     results = Results(model, fingerprint, found)
     results.save(folder.path)
+    link_samples(folder, list(found))
     return results
 
 
@@ -299,7 +300,6 @@ def conclude(config: EvaluateConfig, folder: RunFolder, results: "Results", tax:
     """Tables, a few samples, the summary and the report."""
     from srm_ray.evaluation.tables import results_table, tax_table
 
-    link_samples(folder, list(results.suites))
     folder.write_summary(
         {
             "steps": 0,
