@@ -1,10 +1,10 @@
 """Everyone that a GRPO run employs: rollout, reward and learner actors, started together, ended together."""
 
 import asyncio
-import os
 from typing import Any
 
 from actors import placement
+from actors.engine import cores_each, spec_of
 from actors.learner import LearnerSpec
 from actors.learner_group import LearnerGroup
 from actors.pool import Events
@@ -158,28 +158,16 @@ def bundles(config: GRPOConfig) -> list[dict[str, float]]:
     )
 
 
-def cores_each(workers: int) -> int:
-    """Compute threads of each of `workers` processes that share this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
-
-
 def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tuple[int, ...]) -> EngineSpec:
-    options = config.rollout
-    return EngineSpec(
-        model=model,
-        stop_token_ids=stop_token_ids,
-        max_model_len=context,
-        max_num_seqs=options.max_num_seqs,
-        dtype=options.dtype,
+    return spec_of(
+        config.rollout,
+        model,
+        context,
+        stop_token_ids,
         seed=config.seed,
-        threads=options.threads or cores_each(bounds(options.workers)[0]),
-        kv_cache_gb=options.kv_cache_gb,
-        gpus=options.gpus,
-        memory_fraction=options.memory_fraction,
-        tensor_parallel=options.tensor_parallel,
-        eager=options.eager,
-        recompute_cache=options.cache_on_update == "recompute",
-        sleep=options.sleep,
+        workers=bounds(config.rollout.workers)[0],
+        recompute_cache=config.rollout.cache_on_update == "recompute",
+        sleep=config.rollout.sleep,
         transport=config.weights.transport,
     )
 

@@ -11,6 +11,7 @@ warm-up; completions whose grader could not decide are masked out.
 import asyncio
 import json
 import pickle
+import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -34,12 +35,17 @@ from srm_ray.runs.watch import Watch
 if TYPE_CHECKING:
     from actors.crew import Crew
     from srm_ray.data.prompts import PromptStream
+    from srm_ray.evaluation.grading import Graders
+    from srm_ray.evaluation.in_training import InTraining
+    from srm_ray.evaluation.suites import Item
     from srm_ray.model.loading import ModelFacts
     from srm_ray.rl.accuracy import Evaluation
     from srm_ray.rl.collection import Collected, InOrder, Queue
     from srm_ray.rl.recorded import Recorded
     from srm_ray.rl.streaming import Stream
     from srm_ray.rl.types import Group, Prompt
+
+BEST = "best"  # folder of the best checkpoint by eval.suite, within the run folder
 
 
 @dataclass
@@ -50,6 +56,7 @@ class State:
     keep_rate: float = 0.7
     seconds: float = 0.0
     before: dict[str, Any] | None = field(default=None)
+    suites: dict[str, Any] = field(default_factory=dict)
     queue: "Queue | None" = field(default=None)
 
 
@@ -62,6 +69,7 @@ async def train(
     state: State,
     log: MetricsLog,
     watch: Watch,
+    suites: "InTraining | None",
 ) -> None:
     """The loop. Leaves `state` at the last step done."""
     from srm_ray.rl.types import TrainBatch
@@ -84,7 +92,9 @@ async def train(
             metrics |= {"weights/version": state.step, **crew.describe()}
             metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
             if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
-                metrics |= await evaluate_now(crew, held_out, config, watch)
+                metrics |= await evaluate_now(crew, held_out, config, watch) if held_out else {}
+                if suites:
+                    metrics |= await watch.calls("evaluation", suites.look)(state.step, state.suites)
             metrics |= watch.judge(metrics)
             state.queue, state.keep_rate = source.queue(), source.keep_rate.value
             state.seconds += time.perf_counter() - began
@@ -272,6 +282,8 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     from actors.crew import Crew, reward_spec
 
     reward.check(reward_spec(config))
+    problems = load_suites(config)
+    graders = make_graders(config)
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(
         folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
@@ -292,12 +304,14 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         ) as crew:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
+            suites = suites_in_training(config, folder, crew, facts, context, problems, graders) if problems else None
             async with (
                 control.followed(steering, crew.scale, crew.staff),
                 Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
             ):
-                state, after = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch)
+                state, after = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch, suites)
     finally:
+        graders.close()
         log.close()
         placement.disconnect()
     finish(config, folder, state, after, time.time() - began)
@@ -313,6 +327,7 @@ async def train_to_the_end(
     held_out: "list[Prompt]",
     log: MetricsLog,
     watch: Watch,
+    suites: "InTraining | None",
 ) -> "tuple[State, Evaluation | None]":
     """Train, evaluate, export; when the learner dies, go on from the newest checkpoint with a new one."""
     before: dict[str, Any] | None = None
@@ -325,7 +340,11 @@ async def train_to_the_end(
                 state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
                 say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
             before = state.before
-            await train(config, folder, crew, stream, held_out, state, log, watch)
+            if suites:
+                await suites.start(state.suites)
+            await train(config, folder, crew, stream, held_out, state, log, watch, suites)
+            if suites:
+                await suites.look(state.step, state.suites)
             after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
             await export(config, folder, crew, facts, state)
             return state, after
@@ -373,14 +392,77 @@ def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:
 
 
 async def export(config: GRPOConfig, folder: RunFolder, crew: "Crew", facts: "ModelFacts", state: State) -> None:
-    """`final/`: a Hugging Face folder that any later stage takes as its model."""
+    """`final/`: a Hugging Face folder that any later stage takes as its model. The best checkpoint, where suites
+    were measured and one was kept, else the last step's."""
+    if best := state.suites.get("best"):
+        say(f"final/ is the checkpoint of step {best['step']}, the best of those measured")
+        shutil.copytree(folder.path / BEST, folder.final, dirs_exist_ok=True)
+        return
+    if state.suites:
+        say("no measured checkpoint kept within eval.guard of the start: final/ is the last step")
+    await export_to(folder.final, config, crew, facts, state.step)
+
+
+async def export_to(path: Path, config: GRPOConfig, crew: "Crew", facts: "ModelFacts", step: int) -> None:
     from srm_ray.runs.lineage import write_lineage
 
-    folder.final.mkdir(exist_ok=True)
-    await crew.learner.export(folder.final.absolute())
-    facts.tokenizer.save_pretrained(folder.final)
-    (folder.final / "generation_config.json").write_text(json.dumps({"eos_token_id": list(facts.stop_token_ids)}))
-    write_lineage(folder.final, stage="grpo", parent=facts.path, config=config, steps=state.step)
+    path.mkdir(exist_ok=True)
+    await crew.learner.export(path.absolute())
+    facts.tokenizer.save_pretrained(path)
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": list(facts.stop_token_ids)}))
+    write_lineage(path, stage="grpo", parent=facts.path, config=config, steps=step)
+
+
+# Suites measured in training
+
+
+def load_suites(config: GRPOConfig) -> "dict[str, list[Item]]":
+    from srm_ray.evaluation.in_training import load
+
+    return load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
+
+
+def make_graders(config: GRPOConfig) -> "Graders":
+    from srm_ray.evaluation.grading import Graders
+
+    options = config.reward
+    return Graders(processes=options.processes, timeout=options.timeout, allow_unsafe=options.allow_unsafe)
+
+
+def suites_in_training(
+    config: GRPOConfig,
+    folder: RunFolder,
+    crew: "Crew",
+    facts: "ModelFacts",
+    context: int,
+    problems: "dict[str, list[Item]]",
+    graders: "Graders",
+) -> "InTraining":
+    from actors.evaluation import PoolSpeaker
+    from srm_ray.config.evaluate import PromptConfig
+    from srm_ray.evaluation.in_training import InTraining
+
+    async def ready() -> Any:
+        return crew.rollouts
+
+    async def keep(step: int) -> None:
+        partial_folder = folder.path / f".{BEST}.partial"
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        await export_to(partial_folder, config, crew, facts, step)
+        shutil.rmtree(folder.path / BEST, ignore_errors=True)
+        partial_folder.rename(folder.path / BEST)
+
+    return InTraining(
+        problems,
+        PoolSpeaker(ready, facts.tokenizer, context),
+        keep,
+        guard=config.eval.guard,
+        seed=config.seed,
+        max_new_tokens=config.rollout.max_new_tokens,
+        instruction=PromptConfig().instruction,
+        system=config.data.system,
+        graders=graders,
+    )
 
 
 def summary_of(evaluation: "Evaluation") -> dict[str, Any]:
@@ -413,6 +495,7 @@ def finish(
             "accuracy_after": after["accuracy"] if after else None,
             "before": before,
             "after": after,
+            "suites": state.suites or None,
             "checkpoint": str(newest[1]) if newest else None,
             "final": str(folder.final),
             "restarts": folder.count_events("continued") + folder.count_events("restarted"),

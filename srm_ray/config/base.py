@@ -38,6 +38,11 @@ class StageConfig(Section):
     workers: int = Field(1, ge=1, description="processes (Ray actors) that do the stage's work")
 
 
+def comma_separated(value: object) -> object:
+    """`a,b` of a command line as the list that a config file has."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 def to_plain(config: BaseModel) -> dict[str, Any]:
     """The resolved config as plain YAML-able values."""
     return config.model_dump(mode="json")

@@ -2,10 +2,11 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.alarms import AlarmsConfig
-from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.base import Section, StageConfig, comma_separated
+from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
 
 
@@ -43,7 +44,7 @@ def bounds(workers: Workers) -> tuple[int, int]:
     return (workers.min, workers.max) if isinstance(workers, WorkerRange) else (workers, workers)
 
 
-class RolloutConfig(Section):
+class RolloutConfig(EngineConfig):
     """Rollout workers: one vLLM engine each."""
 
     workers: Workers = Field(
@@ -52,25 +53,12 @@ class RolloutConfig(Section):
     group_size: int = Field(8, ge=2, description="completions sampled for each prompt (G)")
     temperature: float = Field(1.0, gt=0, le=2, description="sampling temperature in training; top_p is 1")
     max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
-    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
-    max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="weights and compute of the engine"
-    )
-    kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
-    gpus: float = Field(0.0, ge=0, description="GPUs of one worker; below 1 the card is shared")
-    cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one worker")
-    threads: int = Field(0, ge=0, description="compute threads of one engine; 0: cores / workers")
-    memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
-    eager: bool = Field(False, description="skip CUDA graphs")
     cache_on_update: Literal["keep", "recompute"] = Field(
         "keep", description="KV cache of requests that go on across a weight update"
     )
     sleep: bool = Field(
         False, description="leave the GPU to the learner while it learns: weights to CPU memory, KV cache given up"
     )
-    start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
 
 
 class RewardWeights(Section):
@@ -203,6 +191,29 @@ class EvalConfig(Section):
     every: int = Field(0, ge=0, description="steps between evaluations; 0: before and after the run only")
     problems: int = Field(1000, ge=0, description="held-out problems; 0: no evaluation")
     samples: int = Field(3, ge=0, description="completions shown at the end, with their grades")
+    suite: list[str] = Field(
+        [],
+        description="task suites measured greedily before, every `every` steps and after, e.g. gsm8k,arithmetic; "
+        "final/ is then the checkpoint with the highest mean of them",
+    )
+    suite_path: str = Field(
+        "", description="folder of the suites' local files, as evaluate's data.path; empty: the hub"
+    )
+    suite_limit: int = Field(200, ge=0, description="problems of each suite; 0: all")
+    guard: float | None = Field(
+        None, ge=0, le=1, description="a checkpoint that lost more than this share on any suite is not kept as best"
+    )
+
+    @field_validator("suite", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return comma_separated(value)
+
+    @model_validator(mode="after")
+    def _guards_something(self):
+        if self.guard is not None and not self.suite:
+            raise ValueError(f"eval.guard holds on the suites of eval.suite (got {self.guard} and none)")
+        return self
 
 
 class GRPOConfig(StageConfig):

@@ -18,7 +18,7 @@ from srm_ray.report.plain import packed
 from srm_ray.runs.folder import RunFolder, write_atomically
 
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("dom.js", "data.js", "charts.js", "overview.js", "tokens.js", "rollouts.js", "page.js")
+SCRIPTS = ("dom.js", "data.js", "charts.js", "overview.js", "tokens.js", "rollouts.js", "evaluation.js", "page.js")
 EMBED_BYTES = 24_000_000  # compressed completions in one file; a browser opens 32 MB of base64 without effort
 
 

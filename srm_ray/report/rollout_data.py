@@ -96,7 +96,7 @@ def _group(lines: list[dict[str, Any]]) -> dict[str, Any]:
 def _completion(line: dict[str, Any]) -> dict[str, Any]:
     shown = {name: line.get(source) for name, source in COMPLETION_FIELDS}
     shown["seed"] = str(line.get("seed", ""))  # 64 bits: more than a number in a browser holds
-    shown["tokens"] = len(line.get("token_ids") or ())
+    shown["tokens"] = line.get("tokens", len(line.get("token_ids") or ()))
     shown["versions"] = line.get("versions") or []
     return shown
 

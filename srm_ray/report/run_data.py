@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from srm_ray.report import events
+from srm_ray.report import evaluation_data, events
 from srm_ray.runs import checkpoints
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder, flatten
@@ -30,6 +30,8 @@ def load(folder: RunFolder) -> dict[str, Any]:
         "config": config,
         "events": [event.to_plain() for event in events.find(lines, summary, folder.read_events())],
         "steps": rollout_steps(folder),
+        "step_names": evaluation_data.suite_names(folder),
+        "evaluation": evaluation_data.load(folder),
     }
 
 

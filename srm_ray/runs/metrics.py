@@ -52,6 +52,7 @@ NAMES = {
     "eval/accuracy": "greedy accuracy on held-out problems",
     "eval/accuracy_low": "lower end of its 95 % interval",
     "eval/accuracy_high": "upper end of its 95 % interval",
+    "suite/mean": "mean greedy score of the suites of eval.suite; suite/<name> is that of each",
 }
 COUNTERS = {"alarms": "alarms raised, by alarm"}
 

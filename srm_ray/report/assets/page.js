@@ -17,6 +17,7 @@ async function show(run) {
   if (!run.before && state.accuracy_before) run.before = { accuracy: state.accuracy_before };
   if (!run.after && state.accuracy_after) run.after = { accuracy: state.accuracy_after };
   drawOverview(run);
+  drawEvaluation(run);
   drawCharts(run);
   await setSteps(run);
 }

@@ -4,6 +4,7 @@ const ROW = 58; // height of a row of the list, in pixels
 const view = { step: null, scope: "step", verdict: "all", kept: "all", low: "", high: "", query: "", colour: "surprise", follow: live };
 const controls = {};
 let steps = [];
+let stepNames = {}; // of an evaluation, whose samples stand suite by suite
 let found = []; // {step, index, group, hits: which completions match}
 let chosen = 0;
 let searching = 0; // number of the search under way: an older one stops
@@ -12,9 +13,10 @@ async function setSteps(run) {
   const before = steps.at(-1);
   const same = String(steps) === String(run.steps);
   steps = run.steps;
+  stepNames = run.step_names || {};
   if (!controls.step) buildToolbar();
   if (same && before !== undefined) return; // a menu that a person has open stays open
-  controls.step.replaceChildren(...steps.map((step) => el("option", { value: step }, `step ${step}`)));
+  controls.step.replaceChildren(...steps.map((step) => el("option", { value: step }, stepNames[step] || `step ${step}`)));
   showEmbedded(run);
   const grew = steps.at(-1) !== before;
   if (view.step === null || !steps.includes(view.step) || (grew && view.follow)) view.step = steps.at(-1) ?? null;
@@ -174,7 +176,7 @@ async function drawGroup() {
 }
 
 function groupHead(group, step) {
-  const facts = [`step ${step}`, `prompt ${group.prompt_index}`, group.draw ? `draw ${group.draw}` : "", group.kept ? "trained on" : "not trained on"].filter(Boolean);
+  const facts = stepNames[step] ? [stepNames[step], `problem ${group.prompt_index}`] : [`step ${step}`, `prompt ${group.prompt_index}`, group.draw ? `draw ${group.draw}` : "", group.kept ? "trained on" : "not trained on"].filter(Boolean);
   return el("div", { class: "group-head" }, el("div", { class: "facts" }, facts.map((fact) => el("span", { class: "chip" }, fact))),
     el("pre", { class: "prompt" }, markQuery(group.prompt, view.query.trim().toLowerCase())),
     group.gold === null || group.gold === undefined ? null : el("p", { class: "gold" }, el("span", { class: "quiet" }, "gold answer "), el("b", { class: "mono" }, String(group.gold))));
@@ -216,7 +218,7 @@ function body(completion, group, tokens, vocabulary, all = false) {
   const isEmpty = (nodes) => nodes.every((node) => node.classList.contains("tag") || node.textContent.trim() === "");
   const section = (name, nodes) => el("div", { class: `part-text ${name}` }, el("span", { class: "part-name" }, name), el("div", { class: "text", dir: "auto" }, isEmpty(nodes) ? el("span", { class: "quiet" }, "none ") : null, nodes));
   const node = el("div", { class: "body" }, thinking ? section("thinking", thinking) : null, section("answer", answer));
-  if (tokens && !spelled) node.append(section("tokens", tokens.ids.slice(0, all ? Infinity : 400).map((id, i) => tokenNode(`${id} `, i, false))));
+  if (tokens?.ids.length && !spelled) node.append(section("tokens", tokens.ids.slice(0, all ? Infinity : 400).map((id, i) => tokenNode(`${id} `, i, false))));
   if (tokens && tokens.ids.length > MANY_TOKENS && !all) node.append(el("button", { onclick: () => node.replaceWith(body(completion, group, tokens, vocabulary, true)) }, `show all ${plural(tokens.ids.length, "token")}`));
   if (tokens) { node.addEventListener("mouseover", (event) => tokenTip(event, completion, tokens, vocabulary)); node.addEventListener("mouseleave", hideTip); }
   return node;

@@ -1,0 +1,25 @@
+"""Options of a vLLM engine, wherever one is started."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from srm_ray.config.base import Section
+
+
+class EngineConfig(Section):
+    """vLLM engines, one for each worker."""
+
+    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
+    max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="weights and compute of the engine"
+    )
+    kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
+    gpus: float = Field(0.0, ge=0, description="GPUs of one worker; below 1 the card is shared")
+    cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one worker")
+    threads: int = Field(0, ge=0, description="compute threads of one engine; 0: cores / workers")
+    memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
+    eager: bool = Field(False, description="skip CUDA graphs")
+    start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")

@@ -1,0 +1,103 @@
+"""Suites measured while a model trains, to choose the checkpoint that is kept.
+
+    every eval.every steps: Measurement.score of each suite -> judge -> best so far? -> keep (exports the weights)
+
+Best is the highest mean over the suites. With a guard, a checkpoint that has lost more than that on any suite since the
+start is not kept, however good its mean.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from srm_ray.errors import UserError
+from srm_ray.evaluation import suites
+from srm_ray.evaluation.grading import Graders
+from srm_ray.evaluation.measure import Measurement
+from srm_ray.evaluation.speaker import Decoding, Speaker
+from srm_ray.evaluation.suites import Item
+from srm_ray.runs.progress import say
+
+Record = dict[str, Any]  # {"start": {suite: score}, "best": {"step": n, "mean": x} or None}: goes into checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """best: higher than all before, and within the guard. lost: suites beyond the guard, with points lost (0..1)."""
+
+    mean: float
+    best: bool
+    lost: dict[str, float]
+
+
+def judge(record: Record, scores: Mapping[str, float], guard: float | None) -> Decision:
+    """Whether a checkpoint with these scores is to be kept. record: of the run so far; not changed."""
+    mean = sum(scores.values()) / len(scores)
+    lost = {name: record["start"][name] - score for name, score in scores.items()}
+    beyond = {name: loss for name, loss in lost.items() if guard is not None and loss > guard + 1e-9}
+    before = record.get("best")
+    return Decision(mean, not beyond and (before is None or mean > before["mean"]), beyond)
+
+
+def load(names: Sequence[str], path: str, limit: int) -> dict[str, list[Item]]:
+    """The problems of suites that can be measured in training. Raises `UserError`."""
+    chosen = suites.named(names, "--eval.suite")
+    for suite in chosen:
+        if suite.kind == "harness":
+            raise UserError(
+                f"--eval.suite: {suite.name} runs through lm-evaluation-harness, after training: "
+                "python -m srm_ray.evaluate"
+            )
+    return {suite.name: suites.load(suite, path, limit) for suite in chosen}
+
+
+class InTraining:
+    """items: problems by suite. keep: exports the weights of now as the best of a step. guard: None for none."""
+
+    def __init__(
+        self,
+        items: Mapping[str, list[Item]],
+        speaker: Speaker,
+        keep: Callable[[int], Awaitable[None]],
+        *,
+        guard: float | None,
+        seed: int,
+        max_new_tokens: int,
+        instruction: str,
+        system: str,
+        graders: Graders,
+    ) -> None:
+        self.items, self.speaker, self.keep, self.guard = items, speaker, keep, guard
+        self.measurement = Measurement(
+            graders, Decoding(max_new_tokens=max_new_tokens), seed=seed, system=system, instruction=instruction
+        )
+
+    async def scores(self) -> dict[str, float]:
+        found = {}
+        for name, items in self.items.items():
+            result = await self.measurement.score(suites.SUITES[name], items, self.speaker)
+            found[name] = result.score.value
+        return found
+
+    async def start(self, record: Record) -> None:
+        """Scores before training, once a run."""
+        if "start" not in record:
+            record["start"] = await self.scores()
+            record["best"] = None
+            say(f"suites before GRPO: {show(record['start'])}")
+
+    async def look(self, step: int, record: Record) -> dict[str, float]:
+        """Measure, keep what is best so far, and return the metrics of the step."""
+        scores = await self.scores()
+        decision = judge(record, scores, self.guard)
+        if decision.best:
+            await self.keep(step)
+            record["best"] = {"step": step, "mean": decision.mean}
+        lost = ", ".join(f"{name} lost {100 * loss:.1f} points" for name, loss in decision.lost.items())
+        verdict = "best so far" if decision.best else f"not kept: {lost} (eval.guard)" if lost else "not the best"
+        say(f"  suites {show(scores)}: {verdict}")
+        return {f"suite/{name}": score for name, score in scores.items()} | {"suite/mean": decision.mean}
+
+
+def show(scores: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {score:.1%}" for name, score in scores.items())

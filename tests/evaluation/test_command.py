@@ -1,0 +1,81 @@
+"""`python -m srm_ray.evaluate` on a checkpoint with real engines: deterministic, resumable, against its parent."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from srm_ray import evaluate
+from srm_ray.evaluation.results import read
+
+SMALL = ["--limit", "6", "--sampling.max_new_tokens", "12", "--engine.dtype", "float32", "--engine.cpus", "0.5"]
+SMALL += ["--engine.kv_cache_gb", "0.25", "--engine.max_num_seqs", "32", "--sampling.samples", "3"]
+SMALL += ["--sampling.temperature", "1"]
+
+
+@pytest.fixture(scope="module")
+def child(tiny_model, tmp_path_factory) -> Path:
+    """A model whose record names another as its parent (the same weights: the tax must be zero)."""
+    folder = tmp_path_factory.mktemp("child") / "final"
+    shutil.copytree(tiny_model, folder)
+    (folder / "lineage.json").write_text(json.dumps({"stage": "sft", "parent": str(tiny_model)}))
+    return folder
+
+
+def test_against_the_recorded_parent_then_again(ray_session, child, tiny_model, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    options = ["--model", str(child), "--run_dir", str(run), *SMALL]
+    assert evaluate.main([*options, "--against"]) == 0
+    out = capsys.readouterr().out
+    assert f"against {tiny_model}" in out
+    assert "real losses: none" in out
+    tax = json.loads((run / "tax.json").read_text())
+    assert [one["delta"] for one in tax["suites"]] == [0.0]
+    samples = (run / "samples" / "arithmetic.jsonl").read_text()
+    assert samples == (run / "against" / "samples" / "arithmetic.jsonl").read_text()  # another engine, the same seeds
+    assert len({json.loads(line)["completion"] for line in samples.splitlines()}) > 6
+    result = read(run)
+    assert set(result.suites["arithmetic"].more) >= {"pass@2", "pass@3"}
+    assert (run / "report.html").is_file()
+
+    assert evaluate.main([*options, "--against"]) == 0  # nothing is asked again, and no engine starts
+    assert "starting" not in capsys.readouterr().out
+    assert read(run) == result
+
+
+def test_other_weights_are_not_mixed_in(tiny_model, child, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.json").write_text(json.dumps({"model": "x", "fingerprint": "y"}))
+    assert evaluate.main(["--model", str(child), "--run_dir", str(run), *SMALL]) == 2
+    assert "holds an evaluation of other weights (x)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tasks", "gsm9k"], "unknown suite 'gsm9k'; did you mean gsm8k?"),
+        (["--tasks", "gsm8k", "--data.path", "/nowhere"], "/nowhere/gsm8k/test.jsonl does not exist"),
+        (["--against", "parent"], "names none; name the parent with --against PATH"),
+        (["--engine.max_model_len", "9999"], "engine.max_model_len 9999 is more than the"),
+        (["--model", "./nowhere"], "not a model folder"),
+        (["--endpoint", "localhost"], "endpoint must be a URL"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(
+    tiny_model, tmp_path: Path, capsys, options: list[str], message: str
+) -> None:
+    run = tmp_path / "run"
+    assert evaluate.main(["--model", str(tiny_model), "--run_dir", str(run), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    assert message in error
+    assert not (run / "results.json").exists()
+
+
+def test_names_of_run_folders(tmp_path: Path) -> None:
+    assert evaluate.slug("runs/grpo/final") == "grpo"
+    assert evaluate.slug("Qwen/Qwen2.5-0.5B") == "Qwen-Qwen2.5-0.5B"
+    assert evaluate.slug(str(tmp_path)) == tmp_path.name

@@ -1,0 +1,80 @@
+"""What counts as an answer, and how samples are described."""
+
+import pytest
+
+from srm_ray.evaluation.grading import Graders, bare, flexible
+from srm_ray.evaluation.speaker import Said
+from srm_ray.evaluation.suites import SUITES, Item
+
+ITEM = Item(0, "q", "1234")
+
+
+@pytest.fixture(scope="module")
+def graders():
+    made = Graders(processes=1, timeout=10)
+    yield made
+    made.close()
+
+
+def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, truncated: bool = False):
+    return graders.grade(SUITES[suite], item, [Said("<think>\n", text, 1, truncated, 0)])[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "correct", "reason"),
+    [
+        (r"a</think>\boxed{1{,}234}", True, "correct"),
+        ("a</think>That is 1,234 in all", True, "correct"),  # gsm8k takes the last number
+        (r"\boxed{1234}", False, "no_answer"),  # inside the thinking alone
+        (r"a</think>\boxed{1233}", False, "wrong"),
+    ],
+)
+def test_final_answers(graders, text: str, correct: bool, reason: str) -> None:
+    sample = grade(graders, text)
+    assert (sample.correct, sample.reason) == (correct, reason)
+
+
+def test_last_number_only_where_the_suite_allows_it(graders) -> None:
+    assert grade(graders, "a</think>That is 1234", suite="math500").reason == "no_answer"
+
+
+def test_truncated_is_never_correct_but_flexibly(graders) -> None:
+    sample = grade(graders, r"a</think>\boxed{1234} and", truncated=True)
+    assert (sample.correct, sample.reason, sample.finished, sample.boxed) == (False, "truncated", False, True)
+    flexibly = Graders(processes=1, timeout=10, extract="flexible")
+    try:
+        assert grade(flexibly, "so $1,234.", truncated=True).correct is True
+        assert grade(flexibly, r"a</think>\boxed{1234}", suite="svamp").correct is True
+    finally:
+        flexibly.close()
+
+
+def test_equal_answers_of_several_samples_are_one_class(graders) -> None:
+    item = Item(0, "q", r"\frac{1}{2}")
+    texts = [r"</think>\boxed{0.5}", r"</think>\boxed{2}", "cut", r"</think>\boxed{\frac{1}{2}}"]
+    samples = graders.grade(SUITES["math500"], item, [Said("<think>", text, 1, False, 0) for text in texts])
+    assert [sample.group for sample in samples] == [0, 1, None, 0]
+    assert [sample.correct for sample in samples] == [True, False, False, True]
+
+
+TEXTS = ["it is $1,234.56.", "4 and -7", "none", "#### 72", "price: $.50", "12,000,", "x = 3.", "1 2 30"]
+
+
+def test_flexible_extract_is_the_harnesss() -> None:
+    """Against the harness's own filter and metric of gsm8k."""
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'srm-ray[eval]'")
+    from lm_eval.api.metrics import exact_match_hf_evaluate
+    from lm_eval.filters.extraction import RegexFilter
+
+    take = RegexFilter(regex_pattern="(-?[$0-9.,]{2,})|(-?[0-9]+)", group_select=-1)
+    for text in TEXTS:
+        (found,) = take.apply([[text]], [{}])[0]
+        assert (flexible(text) or "[invalid]") == found, text
+        for gold in ("1234.56", "7", "72", ".50", "12000", "3", "30"):
+            theirs = exact_match_hf_evaluate(
+                predictions=[found],
+                references=[gold],
+                regexes_to_ignore=[",", r"\$", r"(?s).*#### ", r"\.$"],
+                ignore_case=True,
+            )["exact_match"]
+            assert float(bare(found) == bare(gold)) == theirs, (text, gold)

@@ -1,0 +1,89 @@
+"""Suites while a model trains: which checkpoint is kept."""
+
+import pytest
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.errors import UserError
+from srm_ray.evaluation import in_training
+from srm_ray.evaluation.grading import Graders
+from srm_ray.evaluation.in_training import InTraining, judge
+
+START = {"gsm8k": 0.5, "svamp": 0.4}
+
+
+def record(mean: float | None = None) -> dict:
+    return {"start": START, "best": None if mean is None else {"step": 1, "mean": mean}}
+
+
+@pytest.mark.parametrize(
+    ("scores", "before", "guard", "best"),
+    [
+        ({"gsm8k": 0.6, "svamp": 0.4}, None, None, True),
+        ({"gsm8k": 0.6, "svamp": 0.4}, 0.49, None, True),
+        ({"gsm8k": 0.6, "svamp": 0.4}, 0.5, None, False),  # as good as before is not better
+        ({"gsm8k": 0.9, "svamp": 0.3}, None, 0.05, False),  # the mean rose, one suite lost too much
+        ({"gsm8k": 0.9, "svamp": 0.35}, None, 0.05, True),  # exactly the guard is within it
+        ({"gsm8k": 0.9, "svamp": 0.3}, None, None, True),
+    ],
+)
+def test_best_is_the_highest_mean_within_the_guard(
+    scores: dict, before: float | None, guard: float | None, best: bool
+) -> None:
+    assert judge(record(before), scores, guard).best is best
+
+
+def test_what_was_lost_is_named() -> None:
+    decision = judge(record(), {"gsm8k": 0.9, "svamp": 0.1}, 0.05)
+    assert decision.lost == {"svamp": pytest.approx(0.3)}
+
+
+def test_a_model_is_measured_and_kept(asked) -> None:
+    kept = []
+
+    async def keep(step: int) -> None:
+        kept.append(step)
+
+    graders = Graders(processes=1, timeout=5)
+    try:
+        suites = InTraining(
+            in_training.load(["arithmetic"], "", 8),
+            asked.speaker,
+            keep,
+            guard=0.0,
+            seed=1,
+            max_new_tokens=16,
+            instruction="",
+            system="",
+            graders=graders,
+        )
+        state: dict = {}
+        asked.run(suites.start(state))
+        start = dict(state["start"])
+        asked.run(suites.start(state))  # once a run
+        assert state["start"] == start
+        metrics = asked.run(suites.look(2, state))
+        assert metrics == {"suite/arithmetic": start["arithmetic"], "suite/mean": start["arithmetic"]}  # greedy
+        assert (kept, state["best"]) == ([2], {"step": 2, "mean": start["arithmetic"]})
+        asked.run(suites.look(4, state))
+        assert kept == [2]
+        state["start"] = {"arithmetic": 1.0}
+        state["best"] = None
+        asked.run(suites.look(6, state))
+        assert kept == [2]
+    finally:
+        graders.close()
+
+
+def test_what_cannot_be_measured_in_training_is_refused() -> None:
+    with pytest.raises(UserError, match="bbh runs through lm-evaluation-harness, after training"):
+        in_training.load(["bbh"], "", 1)
+    with pytest.raises(UserError, match=r"--eval.suite: unknown suite 'gsm'; did you mean gsm8k\?"):
+        in_training.load(["gsm"], "", 1)
+
+
+def test_options() -> None:
+    config = parse(GRPOConfig, ["--eval.suite", "gsm8k,svamp", "--eval.guard", "0.02"], stage="grpo")
+    assert (config.eval.suite, config.eval.guard) == (["gsm8k", "svamp"], 0.02)
+    with pytest.raises(UserError, match=r"eval.guard holds on the suites of eval.suite \(got 0.02 and none\)"):
+        parse(GRPOConfig, ["--eval.guard", "0.02"], stage="grpo")
