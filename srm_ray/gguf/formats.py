@@ -8,7 +8,6 @@ Norms and biases stay F32 in every format.
 
 from dataclasses import dataclass
 
-from srm_ray.errors import UserError
 from srm_ray.gguf.architecture import Architecture, Tensor
 
 # Bytes of one block and its elements, of every type that a format uses (ggml's block structs).
@@ -46,15 +45,21 @@ FORMATS = {
 }
 
 
-def parse_formats(text: str) -> tuple[Format, ...]:
-    """"q8_0,Q4_K_M" or "all", each once, in the order given. Raises `UserError` naming the formats there are."""
-    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+def parse_formats(given: list[str]) -> list[str]:
+    """Names of `FORMATS`, each once, in the order given; "all" for all, "none" for none.
+
+    Raises ValueError naming the formats there are.
+    """
+    names = [str(name).strip().lower() for name in given if str(name).strip()]
+    if names == ["none"]:
+        return []
     if names == ["all"]:
-        names = list(FORMATS)
+        return list(FORMATS)
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        raise UserError(f"--format {text!r}: {', '.join(FORMATS)} or all, several with commas")
-    return tuple(FORMATS[name] for name in dict.fromkeys(names))
+        what = f"{unknown[0]!r} is none of them" if unknown else "none is named"
+        raise ValueError(f"the formats are {', '.join(FORMATS)}, all, none, several with commas; {what}")
+    return list(dict.fromkeys(names))
 
 
 def tensor_type(tensor: Tensor, form: Format, model: Architecture) -> str:

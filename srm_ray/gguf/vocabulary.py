@@ -142,4 +142,3 @@ def tokenizer_of(vocabulary: Vocabulary, *, context: int = 0) -> Any:
         **{name: vocabulary.tokens[index] for name, index in own.items() if index is not None},
         **({"model_max_length": context} if context else {}),
     )
-

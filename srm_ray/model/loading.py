@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.model.adapters import base_of, is_adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,19 @@ class ModelFacts:
 
 
 def open_model(name: str) -> ModelFacts:
-    """Facts of a Hugging Face folder or hub name; UserError where it is not a model or does not fit together."""
+    """Facts of a Hugging Face folder or hub name; UserError where it is not a model or does not fit together.
+
+    Of an adapter's folder: its own tokenizer, all else of the base model.
+    """
     path = Path(name)
     looks_local = path.exists() or name.startswith((".", "/", "~", "runs/"))
-    if looks_local and not (path / "config.json").is_file():
+    base = base_of(path) if is_adapter(path) else name
+    if looks_local and base == name and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(base)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -43,7 +48,7 @@ def open_model(name: str) -> ModelFacts:
             "the tokenizer belongs to another model"
         )
     context = getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length
-    return ModelFacts(name, int(context), vocabulary, _stop_ids(path, config, tokenizer), tokenizer)
+    return ModelFacts(name, int(context), vocabulary, _stop_ids(Path(base), config, tokenizer), tokenizer)
 
 
 def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
