@@ -19,8 +19,9 @@ from srm_ray.runs.progress import duration, say
 
 if TYPE_CHECKING:
     from srm_ray.gguf.architecture import Architecture
+    from srm_ray.inference.measure import Questions
     from srm_ray.model.loading import ModelFacts
-    from srm_ray.report.model_card import CardFacts
+    from srm_ray.report.evaluation_files import EvaluationFacts
     from srm_ray.report.quantisation_table import Row
 
 
@@ -68,7 +69,9 @@ def fingerprint(model: str) -> str:
 
 def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
     """Everything is made in a work folder, and moved when it is whole."""
-    from srm_ray.inference.serving import model_name
+    from srm_ray.inference.measure import make_questions
+    from srm_ray.inference.serving import model_name, serving_notes
+    from srm_ray.report.model_card import CardFacts, trace, write_card
     from srm_ray.report.quantisation_table import as_text
 
     began = time.time()
@@ -76,12 +79,27 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
     name = config.name or model_name(config.model)
     work = folder.path / ".partial"
     shutil.rmtree(work, ignore_errors=True)
+    # What can be wrong with the files given is found before the long work.
+    evaluation = find_results(config, folder)
+    questions = make_questions(config.measure, facts.tokenizer, facts.context) if config.measure.on else None
     try:
         model, rows = write_files(config, name, work)
-        rows, notes = measured(config, facts, work, rows)
-        card = card_facts(config, facts, name, folder, model, rows, notes)
-        from srm_ray.report.model_card import write_card
-
+        notes = ["not measured: measure.on is false"]
+        if questions:
+            rows, notes = measured(config, facts, work, rows, questions)
+        card = CardFacts(
+            name=name,
+            parameters=model.parameters,
+            architecture=model.name,
+            context=facts.context,
+            vocabulary=facts.vocabulary,
+            chain=trace(config.model),
+            rows=rows,
+            price_per_hour=config.price_per_hour,
+            notes=notes,
+            serving=serving_notes(str(work / "final"), name=name, portable=True),
+            evaluation=evaluation,
+        )
         write_atomically(work / "final" / "README.md", write_card(card))
         put_in_place(work, folder)
     finally:
@@ -102,7 +120,7 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
     say(as_text(rows, config.price_per_hour))
     for note in notes:
         say(f"  {note}")
-    say(f"\nserve it:\n{card.serving}\n")
+    say(f"\nserve it:\n{serving_notes(str(folder.final), name=name)}\n")
     say(
         f"exported in {duration(time.time() - began)}; model and card {folder.final}, GGUF files {folder.path / 'gguf'}"
     )
@@ -133,16 +151,15 @@ def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architect
     return model, rows
 
 
-def measured(config: ExportConfig, facts: "ModelFacts", work: Path, rows: "list[Row]") -> "tuple[list[Row], list[str]]":
+def measured(
+    config: ExportConfig, facts: "ModelFacts", work: Path, rows: "list[Row]", questions: "Questions"
+) -> "tuple[list[Row], list[str]]":
     """The rows with what was measured, and notes that say on what. Without llama.cpp, of a GGUF file its size alone."""
     from dataclasses import replace
 
     from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
     from srm_ray.inference import measure
 
-    if not config.measure.on:
-        return rows, ["not measured: measure.on is false"]
-    questions = measure.make_questions(config.measure, facts.tokenizer, facts.context)
     context = measure.context_for(questions, config.measure, facts.context)
     notes = [f"perplexity on {questions.about_text}"]
     notes += [f"accuracy on {questions.about_task}, with its 95 % interval"] if questions.problems else []
@@ -189,38 +206,16 @@ def machine(threads: int) -> str:
     return f"{model[1].strip() if model else 'this machine'}, {cores} thread{'s' if cores > 1 else ''}"
 
 
-def card_facts(
-    config: ExportConfig,
-    facts: "ModelFacts",
-    name: str,
-    folder: RunFolder,
-    model: "Architecture",
-    rows: "list[Row]",
-    notes: list[str],
-) -> "CardFacts":
-    from srm_ray.inference.serving import serving_notes
+def find_results(config: ExportConfig, folder: RunFolder) -> "EvaluationFacts | None":
+    """Those named, else those of these weights among the runs nearby."""
     from srm_ray.report.evaluation_files import find_evaluation, read_evaluation
-    from srm_ray.report.model_card import CardFacts, trace
 
-    given = Path(config.evaluation) if config.evaluation else None
-    if given is None:
-        roots = [runs_root(), folder.path.absolute().parent, Path(config.model).absolute().parent.parent]
-        given = find_evaluation(roots, model=Path(config.model), fingerprint=fingerprint(config.model))
-    # The weights that the command names are those of the export, where they will be in a moment.
-    serving = serving_notes(str(folder.path / ".partial" / "final"), name=name).replace("/.partial/final", "/final")
-    return CardFacts(
-        name=name,
-        parameters=model.parameters,
-        architecture=model.name,
-        context=facts.context,
-        vocabulary=facts.vocabulary,
-        chain=trace(config.model),
-        rows=rows,
-        price_per_hour=config.price_per_hour,
-        notes=notes,
-        serving=serving,
-        evaluation=read_evaluation(given) if given else None,
-    )
+    if config.evaluation:
+        return read_evaluation(Path(config.evaluation))
+    model = Path(config.model)
+    roots = [runs_root(), folder.path.absolute().parent, model.absolute().parent.parent]
+    found = find_evaluation(roots, model=model, fingerprint=fingerprint(config.model))
+    return read_evaluation(found) if found else None
 
 
 def put_in_place(work: Path, folder: RunFolder) -> None:

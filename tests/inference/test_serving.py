@@ -4,7 +4,6 @@ import os
 import shlex
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -34,14 +33,12 @@ def client(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     port = free_port()
     line = serving.serving_notes(str(trained_model), name="tiny", port=port).splitlines()[0]
     command = shlex.split(line)
-    assert command[0] == "vllm"
     log = tmp_path_factory.mktemp("serve") / "log"
     environment = os.environ | {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_CI_ENV": "1", "OMP_NUM_THREADS": "1"}
     with log.open("w") as output:
         server = subprocess.Popen(
-            [str(Path(sys.executable).parent / "vllm"), *command[1:]],
-            stdout=output, stderr=output, env=environment, cwd=log.parent, start_new_session=True,
-        )  # fmt: skip
+            command, stdout=output, stderr=output, env=environment, cwd=log.parent, start_new_session=True
+        )
     try:
         wait_until_ready(server, port, log)
         yield openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
@@ -105,7 +102,7 @@ def test_thinking_that_is_cut_is_not_an_answer(client) -> None:
 def test_the_chat_command_prints_it(trained_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert chat.main(["--model", str(trained_model), "--serve_command"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(f"vllm serve {trained_model} --served-model-name ")
+    assert f" {trained_model} --served-model-name " in shown.splitlines()[0]
     assert "--reasoning-parser deepseek_r1" in shown
 
 
