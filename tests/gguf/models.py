@@ -64,4 +64,11 @@ def save(model: Any, folder: Path) -> Path:
     return folder
 
 
+def encoded(tokenizer: Any, text: str) -> tuple[str, list[int]]:
+    """A text and its ids; in form NFC where the tokenizer would bring it there, as Qwen2's does and llama.cpp not."""
+    core = tokenizer.backend_tokenizer
+    text = text if core.normalizer is None else core.normalizer.normalize_str(text)
+    return text, core.encode(text, add_special_tokens=False).ids
+
+
 MAKERS = {"qwen3": qwen3, "qwen2": qwen2}

@@ -13,6 +13,7 @@ from srm_ray.gguf.formats import FORMATS, tensor_type, weight_bytes
 from srm_ray.gguf.writer import write_gguf
 from srm_ray.inference.engine import Sampling, open_engine
 from srm_ray.model import tokenization
+from tests.gguf.models import encoded
 
 if importlib.util.find_spec("llama_cpp") is None:
     pytest.skip("LLAMA.CPP IS NOT INSTALLED, PARITY IS NOT TESTED (make llamacpp)", allow_module_level=True)
@@ -44,18 +45,14 @@ def llama_ids(engine: LlamaCppEngine, text: str) -> list[int]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_token_ids(exact: LlamaCppEngine, random_model: Path, text: str) -> None:
-    wanted = tokenization.load(random_model).backend_tokenizer.encode(text, add_special_tokens=False).ids
+    text, wanted = encoded(tokenization.load(random_model), text)
     assert llama_ids(exact, text) == wanted
 
 
 def test_token_ids_of_every_block_of_unicode(exact: LlamaCppEngine, random_model: Path) -> None:
-    core = tokenization.load(random_model).backend_tokenizer
-    differ = [text for text in tokenization.round_trip_texts() if llama_ids(exact, text) != core.encode(text).ids]
-    assert len(differ) <= ALLOWED_BLOCKS, [hex(ord(text[0])) for text in differ]
-
-
-# Blocks of 4,096 characters in which llama.cpp's Unicode tables (15) and Hugging Face's differ.
-ALLOWED_BLOCKS = 0
+    tokenizer = tokenization.load(random_model)
+    for text, wanted in (encoded(tokenizer, text) for text in tokenization.round_trip_texts()):
+        assert llama_ids(exact, text) == wanted, hex(ord(text[0]))
 
 
 def test_control_tokens_in_a_message_are_text(exact: LlamaCppEngine) -> None:

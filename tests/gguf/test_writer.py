@@ -15,6 +15,7 @@ from srm_ray.gguf.formats import FORMATS, tensor_type, weight_bytes
 from srm_ray.gguf.vocabulary import CONTROL, NORMAL, UNUSED, USER_DEFINED, read_vocabulary, tokenizer_of, without_marks
 from srm_ray.gguf.writer import write_gguf
 from srm_ray.model import tokenization
+from tests.gguf.models import MAKERS, encoded
 
 # Largest difference, as a share of a block's largest value. Q8_0 and Q4_0 round to scale / 127 and / 8; the scale
 # itself is a half-precision number.
@@ -84,8 +85,7 @@ def test_token_types(random_model: Path, tmp_path: Path) -> None:
 def test_the_files_tokenizer_gives_the_same_ids(random_model: Path, tmp_path: Path) -> None:
     own = tokenization.load(random_model)
     read = tokenizer_of(read_vocabulary(write_gguf(random_model, tmp_path / "m.gguf", FORMATS["q4_0"])))
-    for text in tokenization.round_trip_texts():
-        ids = own.backend_tokenizer.encode(text).ids
+    for text, ids in (encoded(own, text) for text in tokenization.round_trip_texts()):
         assert read.backend_tokenizer.encode(text).ids == ids
         assert read.decode(ids, skip_special_tokens=True) == own.decode(ids, skip_special_tokens=True)
     assert read.chat_template == own.chat_template
@@ -139,9 +139,13 @@ def test_weights_that_are_missing_cut_or_of_another_shape(copy: Path, tmp_path: 
     refused(copy, out, "no weights")
 
 
-def test_tokenizers_that_llama_cpp_would_read_otherwise(copy: Path, tmp_path: Path) -> None:
+def test_tokenizers_that_llama_cpp_would_read_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    copy = MAKERS["qwen3"](tmp_path / "copy")
     out, path = tmp_path / "out" / "m.gguf", copy / "tokenizer.json"
     plain = json.loads(path.read_text())
+    path.write_text(json.dumps(plain | {"normalizer": {"type": "Lowercase"}}))
+    refused(copy, out, "changes text before it encodes")
     plain["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\p{L}+|\p{N}{1,3}"}
     path.write_text(json.dumps(plain))
     refused(copy, out, "would give other ids")
