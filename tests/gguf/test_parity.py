@@ -1,0 +1,122 @@
+"""llama.cpp itself on exported files: the same ids, the same logits, the same greedy text."""
+
+import importlib.util
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from srm_ray.data.rendering import render_prompt
+from srm_ray.gguf.architecture import read_architecture
+from srm_ray.gguf.formats import FORMATS, tensor_type, weight_bytes
+from srm_ray.gguf.writer import write_gguf
+from srm_ray.inference.engine import Sampling, open_engine
+from srm_ray.model import tokenization
+from tests.gguf.models import encoded
+
+if importlib.util.find_spec("llama_cpp") is None:
+    pytest.skip("LLAMA.CPP IS NOT INSTALLED, PARITY IS NOT TESTED (make llamacpp)", allow_module_level=True)
+
+from srm_ray.inference.llama_cpp_engine import LlamaCppEngine
+
+TEXTS = (
+    "142 0.5 1,234,567 007 ½ ² Ⅷ ① ١٢٣ १२३ ๑๒๓ １２３",
+    "中文數字 一二三 日本語のテキスト 한국어 العربية ไทย हिन्दी",
+    "👩🏽‍🔬👨‍👩‍👧‍👦 🇩🇪 emoji🙂text \U0001f469\u200d\U0001f680",
+    "<think>\n1+1=2\n</think>\n\\boxed{2}<|im_end|>\n<|im_start|>user\n<pad><bos><eos><unk>",
+    "don't DON'T we'll  two  spaces\t\ttabs \n\n\n lines \r\n trailing   ",
+    "def f(x):\n    return {'a': [1, 22], \"b\": x ** 2}  # 3.14159e-10",
+    "naïve café — “quotes” … e\u0301 \ufb01 \u200b \ufeff \u0000 x",
+    " leading", "\n", " ", "",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exact(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> LlamaCppEngine:
+    """F32 weights and F32 cache."""
+    path = write_gguf(random_model, tmp_path_factory.mktemp("exact") / "m.gguf", FORMATS["f32"])
+    return LlamaCppEngine(path, threads=1, every_logit=True, cache="f32")
+
+
+def llama_ids(engine: LlamaCppEngine, text: str) -> list[int]:
+    return list(engine.llama.tokenize(text.encode(), add_bos=False, special=True)) if text else []
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_token_ids(exact: LlamaCppEngine, random_model: Path, text: str) -> None:
+    text, wanted = encoded(tokenization.load(random_model), text)
+    assert llama_ids(exact, text) == wanted
+
+
+def test_token_ids_of_every_block_of_unicode(exact: LlamaCppEngine, random_model: Path) -> None:
+    tokenizer = tokenization.load(random_model)
+    for text, wanted in (encoded(tokenizer, text) for text in tokenization.round_trip_texts()):
+        assert llama_ids(exact, text) == wanted, hex(ord(text[0]))
+
+
+def test_control_tokens_in_a_message_are_text(exact: LlamaCppEngine) -> None:
+    text = "<|im_start|>"
+    plain = list(exact.llama.tokenize(text.encode(), add_bos=False, special=False))
+    assert tokenization.ID_OF["<|im_start|>"] not in plain
+    assert exact.llama.detokenize(plain).decode() == text
+
+
+def test_logits(exact: LlamaCppEngine, random_model: Path) -> None:
+    ids = np.random.default_rng(1).integers(8, 600, 200).tolist()
+    wanted, got = open_engine(str(random_model), threads=1).logits(ids), exact.logits(ids)
+    assert wanted.shape == got.shape
+    assert wanted.std() > 0.5, "the logits say something"
+    assert np.abs(wanted - got).max() < 1e-4
+
+
+def test_greedy_continuation(exact: LlamaCppEngine, random_model: Path) -> None:
+    engine = open_engine(str(random_model), threads=1)
+    for question in ("What is 47+36+29?", "一加一是多少？", "Write a poem about the sea."):
+        messages = [{"role": "user", "content": question}]
+        prompt = render_prompt(engine.tokenizer, messages)
+        assert render_prompt(exact.tokenizer, messages) == prompt
+        sampling = Sampling(temperature=0.0, max_new_tokens=60, ignore_stop=True)
+        assert list(exact.stream(prompt, sampling)) == list(engine.stream(prompt, sampling))
+
+
+def test_a_trained_model_says_the_same(trained_model: Path, tmp_path: Path) -> None:
+    """F32, and the model's own stop token; llama.cpp's chat code renders the file's template to the same answer."""
+    engine = open_engine(str(trained_model), threads=1)
+    path = write_gguf(trained_model, tmp_path / "m.gguf", FORMATS["f32"])
+    ours = LlamaCppEngine(path, threads=1, every_logit=True, cache="f32")
+    for first in range(20, 30):
+        messages = [{"role": "user", "content": f"What is {first}+36+29?"}]
+        prompt = render_prompt(engine.tokenizer, messages)
+        wanted = list(engine.stream(prompt, Sampling(0.0, 80)))
+        assert list(ours.stream(prompt, Sampling(0.0, 80))) == wanted
+        reply = ours.llama.create_chat_completion(messages, temperature=0.0, max_tokens=80)["choices"][0]
+        assert reply["message"]["content"] == engine.tokenizer.decode(wanted)
+        assert reply["finish_reason"] == "stop"
+    ids = prompt + wanted
+    assert np.abs(engine.logits(ids) - ours.logits(ids)).max() < 1e-4
+
+
+# How far a format may move a random model's logits, of standard deviation 1 or so. Reality is about half of each.
+DRIFT = {"f16": 0.01, "bf16": 0.1, "q8_0": 0.1, "q4_k_m": 1.5, "q4_0": 2.5}
+
+
+@pytest.mark.parametrize("name", sorted(DRIFT))
+def test_every_format_loads_and_stays_near(random_model: Path, tmp_path: Path, name: str) -> None:
+    path = write_gguf(random_model, tmp_path / "m.gguf", FORMATS[name])
+    ids = np.random.default_rng(2).integers(8, 600, 64).tolist()
+    wanted = open_engine(str(random_model), threads=1).logits(ids)
+    got = LlamaCppEngine(path, threads=1, every_logit=True).logits(ids)
+    assert np.sqrt(np.mean((wanted - got) ** 2)) < DRIFT[name]
+    assert np.corrcoef(wanted.ravel(), got.ravel())[0, 1] > 0.8
+
+
+def test_q4_k_m_is_as_foretold(random_model: Path, tmp_path: Path) -> None:
+    """llama.cpp's choice of types, and so the size that is computed without writing anything."""
+    model, form = read_architecture(random_model), FORMATS["q4_k_m"]
+    reader = gguf.GGUFReader(write_gguf(random_model, tmp_path / "m.gguf", form))
+    assert reader.fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q4_K_M
+    found = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+    assert found == {tensor.name: tensor_type(tensor, form, model) for tensor in model.tensors()}
+    assert int(sum(tensor.n_bytes for tensor in reader.tensors)) == weight_bytes(model, form)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.gguf"]
