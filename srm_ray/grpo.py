@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from srm_ray.model.loading import ModelFacts
     from srm_ray.rl.accuracy import Evaluation
     from srm_ray.rl.collection import Collected
-    from srm_ray.rl.types import Prompt
+    from srm_ray.rl.types import Group, Prompt
 
 
 @dataclass
@@ -42,6 +43,7 @@ class State:
     keep_rate: float = 0.7
     seconds: float = 0.0
     before: dict[str, Any] | None = field(default=None)
+    curriculum: dict[str, Any] = field(default_factory=dict)
 
 
 async def train(
@@ -78,6 +80,10 @@ async def train(
         pushed = time.perf_counter()
         metrics = {"step": state.step, **describe(collected), **learned, "weights/version": state.step}
         metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
+        metrics |= by_source(collected.judged) | stream.curriculum.describe()
+        for source, level in stream.curriculum.observe(collected.judged, collected.cursor).items():
+            say(f"  {source} goes up to level {level}")
+        state.curriculum = stream.curriculum.to_plain()
         if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
             metrics |= await evaluate_now(crew, held_out, config)
         state.cursor, state.keep_rate = collected.cursor, keep_rate.value
@@ -116,6 +122,16 @@ def describe(collected: "Collected") -> dict[str, float]:
         "time/reward": collected.seconds_reward,
         "throughput/rollout_tokens_per_s": tokens / collected.seconds_rollout,
     }
+
+
+def by_source(groups: "Sequence[Group]") -> dict[str, float]:
+    """`reward/accuracy/<source>` of each, where there are several."""
+    grades: dict[str, list[bool]] = {}
+    for group in groups:
+        grades.setdefault(group.prompt.source, []).extend(reward.correct is True for reward in group.rewards)
+    if len(grades) < 2:
+        return {}
+    return {f"reward/accuracy/{source}": sum(right) / len(right) for source, right in sorted(grades.items())}
 
 
 # Evaluation
@@ -199,7 +215,12 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     context = context_length(config, facts)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(
-        config.data, facts.tokenizer, seed=config.seed, limit=room, graded=not config.reward.function
+        config.data,
+        facts.tokenizer,
+        seed=config.seed,
+        limit=room,
+        graded=not config.reward.function,
+        curriculum=config.curriculum,
     )
     stream.check()  # a prompt that does not fit is the user's to hear of now, not after the workers have started
     held_out = (
@@ -223,6 +244,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
             state = await restore(folder, crew, log)
+            stream.curriculum.restore(state.curriculum)
             if state.before is None and held_out:
                 state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
                 say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
@@ -243,10 +265,11 @@ def open_base(config: GRPOConfig) -> "ModelFacts":
     if config.model:
         return open_model(config.model)
     from actors import placement
-    from actors.warm_start import make_base_model
+    from actors.warm_start import make_base_model, recipe_for
 
     placement.connect()
-    return open_model(str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say)))
+    made = make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say, recipe=recipe_for(config.data))
+    return open_model(str(made))
 
 
 def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:
@@ -279,6 +302,7 @@ def summary_of(evaluation: "Evaluation") -> dict[str, Any]:
         "thinking_characters": evaluation.thinking_length,
         "tokens": evaluation.length,
         "truncated": evaluation.truncated,
+        "by_source": {source: share.to_plain() for source, share in evaluation.by_source.items()},
     }
 
 
@@ -321,10 +345,26 @@ def finish(
             f"mean length of thinking    before {before['thinking_characters']:.1f}   "
             f"after {after['thinking_characters']:.1f} characters"
         )
+        show_sources(before["by_source"], after["by_source"])
         for group in evaluation.samples:
             show_sample(group)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")
     say(f"report {write_report(folder)}")
+
+
+def show_sources(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """A line for each source of held-out problems, where there are several."""
+    if len(after) < 2:
+        return
+    width = max(map(len, after))
+    say(f"\n{'source':<{width}}   before GRPO (95 %)               after GRPO (95 %)                gain")
+    for source, share in after.items():
+        earlier = before.get(source)
+        gain = f"{100 * (share['value'] - earlier['value']):+.1f}" if earlier else ""
+        apart = " *" if earlier and share["low"] > earlier["high"] else ""
+        was = show({"accuracy": earlier}) if earlier else "-"
+        say(f"{source:<{width}}   {was:<32} {show({'accuracy': share}):<32} {gain}{apart}")
+    say("* intervals do not touch")
 
 
 def show_sample(group: Any) -> None:

@@ -4,6 +4,8 @@ Names and units:
 
     reward/mean               mean reward of the completions sampled in this step, dropped groups included
     reward/accuracy           share that is correct; correctness only
+    reward/accuracy/<source>  the same by source of prompts, where there are several
+    curriculum/level/<source> level that the source is drawn at, from 0, where it has any
     reward/undecided          completions that a grader could not decide (masked out of the loss)
     groups/kept               groups trained on
     groups/dropped_uniform    groups drawn whose completions were all right or all wrong
