@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actors import trainer
+from actors import placement, trainer
 from srm_ray.config.grpo import DataConfig
 from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
 from srm_ray.model import shapes, tokenization
+from srm_ray.model.loading import ModelFacts, open_model
 from srm_ray.model.optimisation import Schedule
+from srm_ray.runs.folder import cache_root
 
 Progress = Callable[[str], None]
 DONE = "COMPLETE"
@@ -76,6 +78,15 @@ def make_base_model(
     shutil.rmtree(work)
     (folder / DONE).write_text("")
     return final
+
+
+def open_base(model: str, data: DataConfig, seed: int, progress: Progress) -> ModelFacts:
+    """The model to start from; with none named, the tiny base model that has seen some of `data`."""
+    if model:
+        return open_model(model)
+    placement.connect()
+    made = make_base_model(cache_root() / "tiny-base", seed=seed, progress=progress, recipe=recipe_for(data))
+    return open_model(str(made))
 
 
 def fingerprint(recipe: Recipe, seed: int) -> str:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.errors import UserError, command
+from srm_ray.errors import command
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
-from srm_ray.runs.folder import RunFolder, cache_root
+from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.progress import Progress, duration, say
 
@@ -208,11 +208,13 @@ def main(argv: list[str] | None = None) -> int:
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
     """Check model and data, start the workers, train, and sum up."""
+    from actors.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
+    from srm_ray.model.loading import context_of
 
     began = time.time()
-    facts = open_base(config)
-    context = context_length(config, facts)
+    facts = open_base(config.model, config.data, config.seed, say)
+    context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(
         config.data,
@@ -256,32 +258,6 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     log.close()
     finish(config, folder, state, after, time.time() - began)
     return 0
-
-
-def open_base(config: GRPOConfig) -> "ModelFacts":
-    """The model to start from; with none named, the tiny base model, made once and kept."""
-    from srm_ray.model.loading import open_model
-
-    if config.model:
-        return open_model(config.model)
-    from actors import placement
-    from actors.warm_start import make_base_model, recipe_for
-
-    placement.connect()
-    made = make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say, recipe=recipe_for(config.data))
-    return open_model(str(made))
-
-
-def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:
-    context = config.rollout.max_model_len or facts.context
-    if context > facts.context:
-        raise UserError(f"rollout.max_model_len {context} is more than the {facts.context} positions of {facts.path}")
-    if config.rollout.max_new_tokens >= context:
-        raise UserError(
-            f"the context of {facts.path} ({context} tokens) is too short for a prompt and "
-            f"rollout.max_new_tokens {config.rollout.max_new_tokens}"
-        )
-    return context
 
 
 async def export(config: GRPOConfig, folder: RunFolder, crew: "Crew", facts: "ModelFacts", state: State) -> None:

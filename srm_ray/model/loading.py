@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.grpo import RolloutConfig
 from srm_ray.errors import UserError
 
 
@@ -44,6 +45,19 @@ def open_model(name: str) -> ModelFacts:
         )
     context = getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length
     return ModelFacts(name, int(context), vocabulary, _stop_ids(path, config, tokenizer), tokenizer)
+
+
+def context_of(facts: ModelFacts, rollout: RolloutConfig) -> int:
+    """Prompt + completion in tokens, as asked for or as the model has it. Raises `UserError` where it does not fit."""
+    context = rollout.max_model_len or facts.context
+    if context > facts.context:
+        raise UserError(f"rollout.max_model_len {context} is more than the {facts.context} positions of {facts.path}")
+    if rollout.max_new_tokens >= context:
+        raise UserError(
+            f"the context of {facts.path} ({context} tokens) is too short for a prompt and "
+            f"rollout.max_new_tokens {rollout.max_new_tokens}"
+        )
+    return context
 
 
 def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
