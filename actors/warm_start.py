@@ -47,7 +47,7 @@ class Recipe:
 
 RECIPE = Recipe()
 # Twice the skills in not quite twice the steps.
-TWO_FAMILIES = Recipe(vocab_size=512, pretrain_steps=1600, sft_steps=1200, families=("arithmetic", chain_sums.NAME))
+TWO_FAMILIES = Recipe(pretrain_steps=1600, sft_steps=1200, families=("arithmetic", chain_sums.NAME))
 
 
 def recipe_for(data: DataConfig) -> Recipe:

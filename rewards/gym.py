@@ -8,7 +8,7 @@ which differs from process to process unless the hash seed is fixed (`processes.
 Scorers there, since several evaluate the answer as Python or as SymPy: their processes may read the Python
 installation and nothing else, write nothing, start nothing and open no connection (Landlock and seccomp;
 where these do not work: `sandbox_unavailable`). Besides, an answer that calls, looks up attributes or names
-`__x__` is refused unmarked by the gold answer doing so.
+`__x__` is refused where the gold answer does nothing of the kind.
 
 The package (`reasoning-gym`, Apache-2.0) is optional: the extra `gym`.
 """
@@ -38,6 +38,8 @@ PASS = 1 - 1e-9  # scores below it are partial credit, which is not correct
 CHUNK = 500  # problems of one seed: Reasoning Gym's own default size
 # What an expression needs to do more than compute.
 ACTIVE = re.compile(r"__|[A-Za-z_\])]\s*\.\s*[A-Za-z_]|\blambda\b|[A-Za-z_]\w*\s*\(")
+# Powers of powers and long numbers: what takes seconds to evaluate and is never an answer.
+ENORMOUS = re.compile(r"(?:\*\*|\^)[^+\-*/^,;\n]*(?:\*\*|\^)|(?:\*\*|\^)\s*\(?\s*\d{4,}|\d{100,}")
 FUNCTION = re.compile(r"\b(?:sin|cos|tan|sec|csc|cot|exp|log|ln|sqrt|Abs|asin|acos|atan|sinh|cosh|tanh|pi|e)\s*\(")
 
 
@@ -250,6 +252,8 @@ def graded(answer: str, family: str, options: str, seed: int, index: int) -> Ver
     gold = None if made["answer"] is None else str(made["answer"])
     if active(answer) and not (gold and active(gold)):
         return Verdict(False, "rejected_syntax")
+    if ENORMOUS.search(answer) and not (gold and ENORMOUS.search(gold)):
+        return Verdict(False, "too_long")
     data = data_set(family, options, seed)
     try:
         return judged(float(data.score_answer(answer, made)) >= PASS)

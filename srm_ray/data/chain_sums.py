@@ -47,7 +47,7 @@ class ChainSums:
             {"role": "assistant", "content": f"<think>\n{thought if thinks else ''}\n</think>\n{answer_text(answer)}"},
         ]
 
-    def tokenizer_texts(self, count: int = 1500) -> Iterator[str]:
+    def tokenizer_texts(self, count: int = 6000) -> Iterator[str]:
         for index in range(count):
             question, thought, answer = self.problem(index)
             yield f"user\n{question}\nassistant\n{thought}\n{answer_text(answer)}"
