@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from srm_ray.config.command_line import parse
@@ -22,8 +23,10 @@ from srm_ray.runs.progress import duration, say
 
 if TYPE_CHECKING:
     from actors.reward import RewardWorker
-    from srm_ray.data.prompts import TaskStream
+    from actors.sampler import Sampler
+    from srm_ray.data.prompts import PromptStream, TaskStream
     from srm_ray.data.tasks import Task
+    from srm_ray.distillation.endpoint import Endpoint
     from srm_ray.distillation.ledger import Answer, Ledger, Place
 
 PRODUCT = "sft.jsonl"
@@ -39,6 +42,39 @@ class Teacher(Protocol):
     async def answer(self, task: "Task", place: "Place") -> "Answer":
         """Raises `Failed` where there will be none now."""
         ...
+
+
+@dataclass(frozen=True)
+class Server:
+    """The model behind an endpoint."""
+
+    config: DistillConfig
+    endpoint: "Endpoint"
+
+    async def answer(self, task: "Task", place: "Place") -> "Answer":
+        from srm_ray.data.prompts import with_system
+        from srm_ray.rl.seeds import completion_seed
+
+        index, sample = place
+        messages = with_system(task.messages, self.config.data.system)
+        return await self.endpoint.answer(messages, completion_seed(self.config.seed, index, 0, sample))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A local model's rollout workers."""
+
+    sampler: "Sampler"
+    stream: "PromptStream"
+
+    async def answer(self, task: "Task", place: "Place") -> "Answer":
+        from srm_ray.distillation.ledger import Answer, whole
+
+        index, sample = place
+        prompt = self.stream.render(task, index)
+        made = (await self.sampler.sample(prompt, range(sample, sample + 1))).completions[0]
+        finish = "length" if made.truncated else "stop"
+        return Answer(whole(made.text, ""), finish, len(prompt.token_ids), len(made.token_ids))
 
 
 @command
@@ -82,6 +118,11 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     return finish(config, folder, tasks, count, ledger, failures, time.time() - began)
 
 
+def engine_room(config: DistillConfig) -> int:
+    """Completions under way that keep every engine full."""
+    return 2 * config.rollout.workers * config.rollout.max_num_seqs
+
+
 def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
     if tasks.size is None and not config.limit:
         raise UserError("these problems never end: give --limit, the number of prompts")
@@ -94,24 +135,15 @@ def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
 async def ask_endpoint(
     config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
 ) -> list[str]:
-    from srm_ray.data.prompts import with_system
     from srm_ray.distillation.endpoint import Endpoint
-    from srm_ray.rl.seeds import completion_seed
 
     rollout = config.rollout
     async with Endpoint(
         config.endpoint, temperature=rollout.temperature, max_new_tokens=rollout.max_new_tokens
     ) as server:
-
-        class Server:
-            async def answer(self, task: "Task", place: "Place") -> "Answer":
-                index, sample = place
-                messages = with_system(task.messages, config.data.system)
-                return await server.answer(messages, completion_seed(config.seed, index, 0, sample))
-
         say(f"asking {server.model} at {server.url}; run folder {folder.path}")
         folder.save_config(config)
-        return await ask(config, tasks, count, ledger, grader, Server(), config.endpoint.concurrency)
+        return await ask(config, tasks, count, ledger, grader, Server(config, server), config.endpoint.concurrency)
 
 
 async def ask_model(
@@ -120,7 +152,6 @@ async def ask_model(
     from actors import placement
     from actors.sampler import Sampler
     from srm_ray.data.prompts import PromptStream
-    from srm_ray.distillation.ledger import Answer, whole
     from srm_ray.model.loading import context_of, open_model
 
     facts = open_model(config.model)
@@ -131,21 +162,9 @@ async def ask_model(
     placement.connect()
     try:
         async with Sampler(config.sampling(), facts, context=context, graded=False) as sampler:
-
-            class Model:
-                async def answer(self, task: "Task", place: "Place") -> Answer:
-                    index, sample = place
-                    prompt = stream.render(task, index)
-                    group = await sampler.sample(prompt, range(sample, sample + 1))
-                    made = group.completions[0]
-                    finish = "length" if made.truncated else "stop"
-                    return Answer(whole(made.text, ""), finish, len(prompt.token_ids), len(made.token_ids))
-
             say(f"asking {config.model}; run folder {folder.path}")
             folder.save_config(config)
-            return await ask(
-                config, tasks, count, ledger, grader, Model(), 2 * config.rollout.workers * config.rollout.max_num_seqs
-            )
+            return await ask(config, tasks, count, ledger, grader, Model(sampler, stream), engine_room(config))
     finally:
         placement.disconnect()
 
@@ -269,13 +288,14 @@ def finish(
     """SFT data and summary; RunError, and neither of them, while completions are missing that the budget allows."""
     from srm_ray.runs.lineage import write_lineage
 
-    missing = count * config.samples - len(ledger.grades)
+    missing = sum((index, sample) not in ledger.grades for index in range(count) for sample in range(config.samples))
     if failures:
         raise RunError(
             f"{missing} of {count * config.samples} completions are missing, {len(failures)} requests failed, the last "
             f"one with: {failures[-1]}; {len(ledger.answers)} are saved: the same command asks for the others"
         )
-    rows = [row_of(config, tasks.task(place[0])[0], answer) for place, answer in ledger.accepted(config.per_prompt)]
+    accepted = ledger.accepted(count, config.samples, config.per_prompt)
+    rows = [row_of(config, tasks.task(place[0])[0], answer) for place, answer in accepted]
     folder.final.mkdir(exist_ok=True)
     teacher = config.model or f"{config.endpoint.model or 'the model'} at {config.endpoint.url}"
     write_lineage(folder.final, stage="distill", parent=teacher, config=config, steps=0)

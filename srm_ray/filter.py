@@ -24,6 +24,7 @@ from srm_ray.runs.journal import Journal
 from srm_ray.runs.progress import duration, say
 
 if TYPE_CHECKING:
+    from actors.sampler import Sampler
     from srm_ray.data.prompts import PromptStream
     from srm_ray.data.tasks import Task
     from srm_ray.model.loading import ModelFacts
@@ -89,38 +90,43 @@ async def measure(
     """How each problem went, by its index."""
     from actors.sampler import Sampler
 
+    async with Sampler(config, facts, context=context) as sampler:
+        return await rates_of(config, sampler, stream, count, journal)
+
+
+async def rates_of(
+    config: FilterConfig, sampler: "Sampler", stream: "PromptStream", count: int, journal: Journal
+) -> dict[int, dict[str, Any]]:
+    """Those on record, and those of the problems that are missing there."""
     rates = {line["index"]: line for line in journal.lines()}
     missing = [index for index in range(count) if index not in rates]
-    if not missing:
-        return rates
     if rates:
         say(f"{len(rates)} of {count} problems were tried before")
     began, done = time.perf_counter(), 0
     # Enough for the engines to be full, few enough for the graders to keep up.
-    room = asyncio.Semaphore(
-        max(1, 2 * config.rollout.workers * config.rollout.max_num_seqs // config.rollout.group_size)
-    )
+    sequences = 2 * config.rollout.workers * config.rollout.max_num_seqs
+    room = asyncio.Semaphore(max(1, sequences // config.rollout.group_size))
 
-    async with Sampler(config, facts, context=context) as sampler:
+    async def one(index: int) -> None:
+        nonlocal done
+        async with room:
+            group = await sampler.graded(stream[index])
+        rates[index] = rate_of(group)
+        journal.add(rates[index])
+        done += 1
+        if done % max(1, len(missing) // 20) == 0:
+            left = (time.perf_counter() - began) / done * (len(missing) - done)
+            say(f"{done} of {len(missing)} problems, {duration(left)} left")
 
-        async def one(index: int) -> None:
-            nonlocal done
-            async with room:
-                group = await sampler.graded(stream[index])
-            rates[index] = rate_of(group)
-            journal.add(rates[index])
-            done += 1
-            if done % max(1, len(missing) // 20) == 0:
-                left = (time.perf_counter() - began) / done * (len(missing) - done)
-                say(f"{done} of {len(missing)} problems, {duration(left)} left")
-
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for index in missing:
-                    tasks.create_task(one(index))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-    return rates
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for index in missing:
+                tasks.create_task(one(index))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        journal.close()
+    return {index: rates[index] for index in sorted(rates) if index < count}
 
 
 def rate_of(group: "Group") -> dict[str, Any]:

@@ -90,10 +90,10 @@ class Ledger:
         """Dollars."""
         return sum(price * tokens for price, tokens in zip(self.prices, self.tokens, strict=True)) / 1e6
 
-    def accepted(self, per_prompt: int) -> Iterator[tuple[Place, Answer]]:
-        """Right answers in order, each text of a prompt once, at most `per_prompt` of it (0: all)."""
+    def accepted(self, prompts: int, samples: int, per_prompt: int) -> Iterator[tuple[Place, Answer]]:
+        """Right answers to the first `prompts` in order, each text of a prompt once, at most `per_prompt` (0: all)."""
         kept: dict[int, set[str]] = {}
-        for place in sorted(self.answers):
+        for place in sorted(place for place in self.answers if place[0] < prompts and place[1] < samples):
             answer, texts = self.answers[place], kept.setdefault(place[0], set())
             if self.grades.get(place, (None, ""))[0] is not True or answer.text in texts:
                 continue
