@@ -22,7 +22,7 @@ from srm_ray.errors import command
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.metrics import MetricsLog
+from srm_ray.runs.metrics import MetricsLog, metric_name
 from srm_ray.runs.progress import Progress, duration, say
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from srm_ray.rl.accuracy import Evaluation
     from srm_ray.rl.collection import Collected
     from srm_ray.rl.types import Group, Prompt
+
+SOURCES_SHOWN = 20
 
 
 @dataclass
@@ -125,11 +127,12 @@ def describe(collected: "Collected") -> dict[str, float]:
 
 
 def by_source(groups: "Sequence[Group]") -> dict[str, float]:
-    """`reward/accuracy/<source>` of each, where there are several."""
+    """`reward/accuracy/<source>` of each, where there are several, and few enough to look at."""
     grades: dict[str, list[bool]] = {}
     for group in groups:
-        grades.setdefault(group.prompt.source, []).extend(reward.correct is True for reward in group.rewards)
-    if len(grades) < 2:
+        name = metric_name(group.prompt.source)
+        grades.setdefault(name, []).extend(reward.correct is True for reward in group.rewards)
+    if not 2 <= len(grades) <= SOURCES_SHOWN:
         return {}
     return {f"reward/accuracy/{source}": sum(right) / len(right) for source, right in sorted(grades.items())}
 
@@ -330,7 +333,7 @@ def finish(
 
 def show_sources(before: dict[str, Any], after: dict[str, Any]) -> None:
     """A line for each source of held-out problems, where there are several."""
-    if len(after) < 2:
+    if not 2 <= len(after) <= SOURCES_SHOWN:
         return
     width = max(map(len, after))
     say(f"\n{'source':<{width}}   before GRPO (95 %)               after GRPO (95 %)                gain")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from srm_ray.rl.types import Group
+from srm_ray.runs.metrics import metric_name
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Curriculum:
         return raised
 
     def describe(self) -> dict[str, float]:
-        return {f"curriculum/level/{name}": climb.level for name, climb in self.climbs.items()}
+        return {f"curriculum/level/{metric_name(name)}": climb.level for name, climb in self.climbs.items()}
 
     def to_plain(self) -> dict[str, Any]:
         return {

@@ -21,6 +21,7 @@ from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, share
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Prompt
 
+GENERATED_CHECKED = 32  # problems of a generator that are looked at before a run starts
 GRADERS = ("", "math", "code", "text", "gym")
 MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}  # task_id, both in
 
@@ -57,12 +58,11 @@ class TaskStream:
         return self._drawn[index]
 
     def samples(self) -> Iterator[Task]:
-        """Every task of a file; of a generator one of each level."""
+        """Every task of a file; of a generator some of each level."""
         for tasks in self.sources.values():
-            if tasks.size is None:
-                yield from (tasks.task(0, level) for level in range(max(1, tasks.levels)))
-            else:
-                yield from (tasks.task(position) for position in range(tasks.size))
+            positions = range(GENERATED_CHECKED if tasks.size is None else tasks.size)
+            for level in range(max(1, tasks.levels)):
+                yield from (tasks.task(position, level) for position in positions)
 
 
 class PromptStream:
@@ -100,7 +100,7 @@ class PromptStream:
         )
 
     def check(self) -> None:
-        """Render every prompt of a pass (of a generator: one of each level): none may raise while a run goes on."""
+        """Render every prompt of a pass (of a generator: some): none may raise while a run goes on."""
         for index, task in enumerate(self.tasks.samples()):
             self.render(task, index)
 

@@ -28,6 +28,7 @@ Names and units:
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,11 @@ class MetricsLog:
                     "srm_ray_" + name.replace("/", "_"), description=name, tag_keys=tuple(self._tags)
                 )
             self._gauges[name].set(value, tags=self._tags)
+
+
+def metric_name(text: str) -> str:
+    """`text` as part of a metric's name: Prometheus takes letters, digits and underscores."""
+    return re.sub(r"\W", "_", text, flags=re.ASCII) or "none"
 
 
 def read(path: Path) -> list[dict[str, Any]]:
