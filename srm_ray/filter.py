@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from actors.sampler import Sampler
     from srm_ray.data.prompts import PromptStream
     from srm_ray.data.tasks import Task
-    from srm_ray.model.loading import ModelFacts
     from srm_ray.rl.types import Group
 
 KEPT = "problems.jsonl"
@@ -42,16 +41,15 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume == "never":
         folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
-    folder.check_config(config)
-    if folder.read_summary():
-        say(f"{folder.path} is complete; --resume never starts it over, --run_dir starts another")
-        return 0
+    # Other bounds need no other samples.
+    folder.check_config(config, may_change=("keep.low", "keep.high", "keep.limit"))
     return asyncio.run(run(config, folder))
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
     from actors import placement, reward
     from actors.crew import reward_spec
+    from actors.sampler import Sampler
     from actors.warm_start import open_base
     from srm_ray.data.prompts import training_stream
     from srm_ray.model.loading import context_of
@@ -69,12 +67,17 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     )
     stream.check()
     count = problems_to_try(config, stream)
-    placement.connect()
-    try:
-        folder.save_config(config)
-        rates = await measure(config, facts, context, stream, count, Journal(folder.path / "rates.jsonl"))
-    finally:
-        placement.disconnect()
+    journal = Journal(folder.path / "rates.jsonl")
+    rates = {line["index"]: line for line in journal.lines() if line["index"] < count}
+    if len(rates) < count:
+        placement.connect()
+        try:
+            async with Sampler(config, facts, context=context) as sampler:
+                folder.save_config(config)
+                rates = await rates_of(config, sampler, stream, count, journal)
+        finally:
+            placement.disconnect()
+    folder.save_config(config)
     return finish(config, folder, stream, rates)
 
 
@@ -84,20 +87,10 @@ def problems_to_try(config: FilterConfig, stream: "PromptStream") -> int:
     return min(config.keep.limit or stream.size or 0, stream.size or sys.maxsize)
 
 
-async def measure(
-    config: FilterConfig, facts: "ModelFacts", context: int, stream: "PromptStream", count: int, journal: Journal
-) -> dict[int, dict[str, Any]]:
-    """How each problem went, by its index."""
-    from actors.sampler import Sampler
-
-    async with Sampler(config, facts, context=context) as sampler:
-        return await rates_of(config, sampler, stream, count, journal)
-
-
 async def rates_of(
     config: FilterConfig, sampler: "Sampler", stream: "PromptStream", count: int, journal: Journal
 ) -> dict[int, dict[str, Any]]:
-    """Those on record, and those of the problems that are missing there."""
+    """How each problem went, by its index: those on record, and those of the problems that are missing there."""
     rates = {line["index"]: line for line in journal.lines()}
     missing = [index for index in range(count) if index not in rates]
     if rates:
