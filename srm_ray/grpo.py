@@ -324,7 +324,7 @@ def finish(
             f"mean length of thinking    before {before['thinking_characters']:.1f}   "
             f"after {after['thinking_characters']:.1f} characters"
         )
-        show_sources(before["by_source"], after["by_source"])
+        show_sources(before.get("by_source", {}), after["by_source"])
         for group in evaluation.samples:
             show_sample(group)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")

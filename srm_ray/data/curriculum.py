@@ -76,9 +76,8 @@ class Curriculum:
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
-        """As `to_plain` gave it; sources that it does not name stay at their beginning."""
-        for name, saved in plain.items():
-            if name in self.climbs:
-                climb = self.climbs[name]
-                climb.schedule = [(int(first), int(level)) for first, level in saved["schedule"]]
-                climb.right, climb.seen = saved["right"], saved["seen"]
+        """As `to_plain` gave it; sources that it does not name go back to their beginning."""
+        for name, climb in self.climbs.items():
+            saved = plain.get(name, {"schedule": [(0, 0)], "right": 0, "seen": 0})
+            climb.schedule = [(int(first), int(level)) for first, level in saved["schedule"]]
+            climb.right, climb.seen = saved["right"], saved["seen"]

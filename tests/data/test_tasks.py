@@ -105,6 +105,8 @@ def test_a_prompt_depends_on_seed_index_and_schedule_alone() -> None:
     continued.curriculum.restore(json.loads(json.dumps(stream.curriculum.to_plain())))
     assert [question(continued, index) for index in range(40)] == after
     assert continued.curriculum.to_plain() == stream.curriculum.to_plain()
+    continued.curriculum.restore({})  # a run that starts over without a checkpoint
+    assert [question(continued, index) for index in range(40)] == before
 
 
 def test_held_out_problems_are_spread_over_the_levels() -> None:
