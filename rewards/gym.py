@@ -37,7 +37,7 @@ MAX_ANSWER = 20_000  # characters
 PASS = 1 - 1e-9  # scores below it are partial credit, which is not correct
 CHUNK = 500  # problems of one seed: Reasoning Gym's own default size
 # What an expression needs to do more than compute.
-ACTIVE = re.compile(r"__|[A-Za-z_\])]\s*\.\s*[A-Za-z_]|\blambda\b|\b[A-Za-z_]\w*\s*\(")
+ACTIVE = re.compile(r"__|(?:[^\W\d]|[\])])\s*\.\s*[^\W\d]|\blambda\b|\b[^\W\d]\w*\s*\(|[\])]\s*\(")
 # Powers of powers and long numbers: what takes seconds to evaluate and is never an answer.
 ENORMOUS = re.compile(r"(?:\*\*|\^)[^+\-*/^,;\n]*(?:\*\*|\^)|(?:\*\*|\^)\s*\(?\s*\d{4,}|\d{100,}")
 FUNCTION = re.compile(r"\b(?:sin|cos|tan|sec|csc|cot|exp|log|ln|sqrt|Abs|asin|acos|atan|sinh|cosh|tanh|pi|e)\s*\(")

@@ -121,7 +121,18 @@ def test_a_confined_process_can_only_compute(tmp_path: Path) -> None:
 def test_what_counts_as_more_than_computing() -> None:
     for harmless in ("1 + 2*(3 - 4)", "['1', '2.5']", "sin(x)**2 + exp(2*x)/3 + C", "[[0, 1], [2, 3]]", "A# B#", "1.5"):
         assert not active(harmless), harmless
-    for hostile in ("open('x')", "().real", "a.b", "__x__", "lambda: 1", "print (1)", "sin(open('x'))", "[].pop"):
+    for hostile in (
+        "open('x')",
+        "().real",
+        "a.b",
+        "__x__",
+        "lambda: 1",
+        "print (1)",
+        "sin(open('x'))",
+        "[].pop",
+        "(open)('x')",
+        "ｏｐｅｎ('x')",
+    ):
         assert active(hostile), hostile
 
 
