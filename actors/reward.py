@@ -3,8 +3,9 @@
     Group --> answers extracted, compared cheaply (event loop, microseconds)
                 |--> math pairs, each distinct one once --> processes (rewards.math)
           --> code                                      --> sandbox   (rewards.code)
+          --> Reasoning Gym's own scorers               --> processes (rewards.gym), confined
           --> the user's own function                   --> processes (rewards.user)
-          --> format, length (event loop)
+          --> text, format, length (event loop)
           <-- parts, weighted sum
 
 Math, code and the user's function have a queue each, with a bound on what is in flight: past it,
@@ -30,8 +31,10 @@ from typing import Any, TypeVar
 import rewards.code
 import rewards.extract
 import rewards.format
+import rewards.gym
 import rewards.length
 import rewards.math
+import rewards.text
 import rewards.user
 from rewards.code.sandbox import Limits
 from rewards.processes import Failure
@@ -41,6 +44,7 @@ from srm_ray.rl.types import Completion, Group, Prompt
 
 logger = logging.getLogger(__name__)
 PARTS = ("math", "code", "format", "length", "function")
+LIKE_MATH = ("text", "gym")  # correctness of an answer, too: paid with the weight of `math`
 KEPT_LATENCIES = 1000
 T = TypeVar("T")
 
@@ -160,7 +164,9 @@ class RewardWorker:
                 raise UserError(f"--reward {error}") from None
         self.math = rewards.math.Grader(spec.processes, spec.math_timeout)
         self.code = rewards.code.Grader(spec.processes, limits, spec.allow_unsafe)
-        self.lanes = {name: Lane(name, spec.processes, spec.in_flight) for name in ("math", "code", "function")}
+        self.gym = rewards.gym.Scorer(spec.processes, spec.math_timeout, spec.allow_unsafe)
+        lanes = ("math", "code", "gym", "function")
+        self.lanes = {name: Lane(name, spec.processes, spec.in_flight) for name in lanes}
         if "math" in spec.weights:
             self.lanes["math"].threads.submit(self.math.warm)
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -199,6 +205,8 @@ class RewardWorker:
         return Reward(0.0 if verdict.correct is None else value, verdict.correct, verdict.reason, seconds, parts)
 
     def weight(self, part: str) -> float:
+        if part in LIKE_MATH:
+            part = "math"
         return self.spec.weights.get(part, 1.0 if part == "function" else 0.0)
 
     async def grade(self, prompt: Prompt, completion: Completion) -> tuple[Judgement, dict[str, float]]:
@@ -231,14 +239,34 @@ class RewardWorker:
 
     async def correctness(self, prompt: Prompt, completion: Completion) -> Judgement:
         """Tests where the prompt has them, else its answer; a truncated completion is never correct."""
-        if prompt.tests is None and prompt.answer is None:
+        if prompt.tests is None and prompt.answer is None and prompt.gym is None:
             return Judgement("", Verdict(None, "bad_input"))
-        kind = "code" if prompt.tests is not None else "math"
+        kind = prompt.grader or ("code" if prompt.tests is not None else "math")
         if completion.truncated:
             return Judgement(kind, Verdict(False, "truncated"))
         text = rewards.extract.opened_thinking(prompt.text) + completion.text
-        grade: Callable[[Prompt, str], Awaitable[Verdict]] = self.grade_code if kind == "code" else self.grade_math
-        return Judgement(kind, await grade(prompt, text))
+        graders: dict[str, Callable[[Prompt, str], Awaitable[Verdict]]] = {
+            "math": self.grade_math,
+            "code": self.grade_code,
+            "text": self.grade_text,
+            "gym": self.grade_gym,
+        }
+        return Judgement(kind, await graders[kind](prompt, text))
+
+    async def grade_text(self, prompt: Prompt, text: str) -> Verdict:
+        if not isinstance(prompt.answer, str):
+            return Verdict(None, "bad_input")
+        reward = rewards.text.score(text, prompt.answer)
+        return Verdict(reward.correct, reward.reason)
+
+    async def grade_gym(self, prompt: Prompt, text: str) -> Verdict:
+        """A right answer is right also where Reasoning Gym gives another as an example."""
+        task, answer = prompt.gym, rewards.text.the_answer(text)
+        if task is None:
+            return Verdict(None, "bad_input")
+        if isinstance(answer, Verdict):
+            return answer
+        return await self.lanes["gym"].run((answer, task), lambda: self.gym.grade(answer, task))
 
     async def grade_math(self, prompt: Prompt, text: str) -> Verdict:
         gold = prompt.answer
@@ -290,12 +318,16 @@ class RewardWorker:
             "queued": {name: lane.depth for name, lane in self.lanes.items()},
             "sandbox": self.code.tier or "unavailable",
             "sandbox_why": dict(self.code.sandbox.why),
-            "replaced": self.math.own.replaced + self.math.fallback.replaced + self.code.sandbox.restarts,
+            "replaced": self.math.own.replaced
+            + self.math.fallback.replaced
+            + self.code.sandbox.restarts
+            + self.gym.pool.replaced,
         }
 
     def pids(self) -> list[int]:
         """Processes that grade (not their zygotes)."""
-        return [*self.math.pids(), *self.code.pids(), *(self.function.pool.pids() if self.function else [])]
+        own = self.function.pool.pids() if self.function else []
+        return [*self.math.pids(), *self.code.pids(), *self.gym.pids(), *own]
 
     def close(self) -> None:
         """End every process that the worker owns."""
@@ -303,6 +335,7 @@ class RewardWorker:
             lane.close()
         self.math.close()
         self.code.close()
+        self.gym.close()
         if self.function is not None:
             self.function.close()
 

@@ -1,4 +1,4 @@
-"""The tiny base model that the arithmetic demo of GRPO starts from, made on Ray Train and cached.
+"""The tiny base model that the demos of GRPO start from, made on Ray Train and cached.
 
     tokenizer -> pretraining on worked sums -> SFT, 40 % with reasoning and 60 % bare answers -> final/
 
@@ -10,16 +10,19 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actors import trainer
-from srm_ray.data import arithmetic
+from actors import placement, trainer
+from srm_ray.config.grpo import DataConfig
+from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
 from srm_ray.model import shapes, tokenization
+from srm_ray.model.loading import ModelFacts, open_model
 from srm_ray.model.optimisation import Schedule
+from srm_ray.runs.folder import cache_root
 
 Progress = Callable[[str], None]
 DONE = "COMPLETE"
@@ -39,9 +42,18 @@ class Recipe:
     sft_lr: float = 1.5e-3
     thinking_share: float = arithmetic.THINKING_SHARE
     version: int = 2
+    families: tuple[str, ...] = ("arithmetic",)
 
 
 RECIPE = Recipe()
+# Twice the skills in not quite twice the steps.
+TWO_FAMILIES = Recipe(pretrain_steps=1600, sft_steps=1200, families=("arithmetic", chain_sums.NAME))
+
+
+def recipe_for(data: DataConfig) -> Recipe:
+    """What a base model must have seen some of, so that GRPO on `data` finds it with partial skill."""
+    named = {source.name for source in data.mixture.values()} | {data.name}
+    return TWO_FAMILIES if chain_sums.NAME in named else RECIPE
 
 
 def make_base_model(
@@ -68,8 +80,20 @@ def make_base_model(
     return final
 
 
+def open_base(model: str, data: DataConfig, seed: int, progress: Progress) -> ModelFacts:
+    """The model to start from; with none named, the tiny base model that has seen some of `data`."""
+    if model:
+        return open_model(model)
+    placement.connect()
+    made = make_base_model(cache_root() / "tiny-base", seed=seed, progress=progress, recipe=recipe_for(data))
+    return open_model(str(made))
+
+
 def fingerprint(recipe: Recipe, seed: int) -> str:
-    plain = json.dumps({"recipe": asdict(recipe), "seed": seed}, sort_keys=True)
+    named = asdict(recipe)
+    if recipe.families == RECIPE.families:
+        del named["families"]  # models made before there were any stay what they are
+    plain = json.dumps({"recipe": named, "seed": seed}, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 
@@ -77,7 +101,7 @@ def fresh_model(folder: Path, recipe: Recipe, seed: int) -> Path:
     """A Hugging Face folder with the trained tokenizer and random weights."""
     from srm_ray.model.folder import save_model
 
-    core = tokenization.train(arithmetic.tokenizer_texts(seed), recipe.vocab_size)
+    core = tokenization.train(tokenizer_texts(recipe, seed), recipe.vocab_size)
     tokenization.save(tokenization.wrap(core, context=recipe.context), folder)
     model = shapes.build(shapes.shape("tiny", vocab_size=recipe.vocab_size), seed=seed)
     lineage = {"stage": "init", "parent": None, "seed": seed}
@@ -90,7 +114,7 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> trainer.
 
     tokenizer = tokenization.load(model)
     wanted = recipe.pretrain_steps * recipe.batch_rows
-    documents = (encode_continuation(tokenizer, *arithmetic.document(seed, index)) for index in itertools.count())
+    documents = (encode_continuation(tokenizer, *document) for document in documents_of(recipe, seed))
     rows = rows_of(documents, recipe, wanted)
     steps, lr = recipe.pretrain_steps, recipe.pretrain_lr
     return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
@@ -101,11 +125,33 @@ def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> 
 
     tokenizer = tokenization.load(start)
     wanted = recipe.sft_steps * recipe.batch_rows
-    conversations = (
-        arithmetic.conversation(seed, index, recipe.thinking_share) for index in itertools.count(1_000_000)
-    )
-    rows = rows_of((render_conversation(tokenizer, messages) for messages in conversations), recipe, wanted)
+    conversations = (render_conversation(tokenizer, messages) for messages in conversations_of(recipe, seed))
+    rows = rows_of(conversations, recipe, wanted)
     return job("sft", work, work / "pretrained", final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
+
+
+def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
+    yield from arithmetic.tokenizer_texts(seed)
+    if chain_sums.NAME in recipe.families:
+        yield from chain_sums.ChainSums(seed).tokenizer_texts()
+
+
+def documents_of(recipe: Recipe, seed: int) -> Iterator[tuple[str, str]]:
+    """Pretraining documents of the families in turn."""
+    chains = chain_sums.ChainSums(seed) if chain_sums.NAME in recipe.families else None
+    for index in itertools.count():
+        yield arithmetic.document(seed, index)
+        if chains:
+            yield chains.document(index)
+
+
+def conversations_of(recipe: Recipe, seed: int) -> Iterator[arithmetic.Messages]:
+    """Supervised examples of the families in turn, others than the documents."""
+    chains = chain_sums.ChainSums(seed) if chain_sums.NAME in recipe.families else None
+    for index in itertools.count(1_000_000):
+        yield arithmetic.conversation(seed, index, recipe.thinking_share)
+        if chains:
+            yield chains.conversation(index, recipe.thinking_share)
 
 
 def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:

@@ -14,7 +14,7 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig, bounds
-from srm_ray.errors import LearnerLost, UserError, command
+from srm_ray.errors import LearnerLost, command
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
-from srm_ray.runs.folder import RunFolder, cache_root, find_run
-from srm_ray.runs.metrics import MetricsLog
+from srm_ray.runs.folder import RunFolder, find_run
+from srm_ray.runs.metrics import MetricsLog, metric_name
 from srm_ray.runs.progress import Progress, duration, say
 from srm_ray.runs.trackers import open_trackers
 from srm_ray.runs.watch import Watch
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from srm_ray.rl.types import Group, Prompt
 
 BEST = "best"  # folder of the best checkpoint by eval.suite, within the run folder
+SOURCES_SHOWN = 20
 
 
 @dataclass
@@ -57,6 +58,7 @@ class State:
     seconds: float = 0.0
     before: dict[str, Any] | None = field(default=None)
     suites: dict[str, Any] = field(default_factory=dict)
+    curriculum: dict[str, Any] = field(default_factory=dict)
     queue: "Queue | None" = field(default=None)
 
 
@@ -91,6 +93,10 @@ async def train(
             metrics = {"step": state.step, **describe(collected, batch.version), **learned.metrics, **source.describe()}
             metrics |= {"weights/version": state.step, **crew.describe()}
             metrics |= {"time/sync": pushed - pushing, "time/step": pushed - began}
+            metrics |= by_source(collected.judged) | stream.curriculum.describe()
+            for name, level in stream.curriculum.observe(collected.judged, source.queue().cursor).items():
+                say(f"  {name} goes up to level {level}")
+            state.curriculum = stream.curriculum.to_plain()
             if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
                 metrics |= await evaluate_now(crew, held_out, config, watch) if held_out else {}
                 if suites:
@@ -174,6 +180,17 @@ def describe(collected: "Collected", version: int) -> dict[str, float]:
         "time/reward": collected.seconds_reward,
         "throughput/rollout_tokens_per_s": tokens / max(1e-9, collected.seconds_sampling),
     }
+
+
+def by_source(groups: "Sequence[Group]") -> dict[str, float]:
+    """`reward/accuracy/<source>` of each, where there are several, and few enough to look at."""
+    grades: dict[str, list[bool]] = {}
+    for group in groups:
+        name = metric_name(group.prompt.source)
+        grades.setdefault(name, []).extend(reward.correct is True for reward in group.rewards)
+    if not 2 <= len(grades) <= SOURCES_SHOWN:
+        return {}
+    return {f"reward/accuracy/{source}": sum(right) / len(right) for source, right in sorted(grades.items())}
 
 
 # Evaluation
@@ -262,14 +279,21 @@ def main(argv: list[str] | None = None) -> int:
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
     """Check model and data, start the workers, train, and sum up."""
+    from actors.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
+    from srm_ray.model.loading import context_of
 
     began = time.time()
-    facts = open_base(config)
-    context = context_length(config, facts)
+    facts = open_base(config.model, config.data, config.seed, say)
+    context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(
-        config.data, facts.tokenizer, seed=config.seed, limit=room, graded=not config.reward.function
+        config.data,
+        facts.tokenizer,
+        seed=config.seed,
+        limit=room,
+        graded=not config.reward.function,
+        curriculum=config.curriculum,
     )
     stream.check()  # a prompt that does not fit is the user's to hear of now, not after the workers have started
     held_out = (
@@ -335,6 +359,7 @@ async def train_to_the_end(
         try:
             state = await restore(folder, crew, log)
             folder.record_event("started", step=state.step, model=lasting(facts.path), learner=crew.learner.numerics)
+            stream.curriculum.restore(state.curriculum)
             state.before = state.before or before
             if state.before is None and held_out:
                 state.before = summary_of(await evaluate(crew, held_out, config.eval.samples))
@@ -361,34 +386,9 @@ def tell(folder: RunFolder, event: str, **facts: Any) -> None:
     say(f"  {event}: {shown}")
 
 
-def open_base(config: GRPOConfig) -> "ModelFacts":
-    """The model to start from; with none named, the tiny base model, made once and kept."""
-    from srm_ray.model.loading import open_model
-
-    if config.model:
-        return open_model(config.model)
-    from actors import placement
-    from actors.warm_start import make_base_model
-
-    placement.connect()
-    return open_model(str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say)))
-
-
 def lasting(model: str) -> str:
     """The model by a name that holds in any working directory: a hub name, or an absolute path."""
     return str(Path(model).absolute()) if Path(model).exists() else model
-
-
-def context_length(config: GRPOConfig, facts: "ModelFacts") -> int:
-    context = config.rollout.max_model_len or facts.context
-    if context > facts.context:
-        raise UserError(f"rollout.max_model_len {context} is more than the {facts.context} positions of {facts.path}")
-    if config.rollout.max_new_tokens >= context:
-        raise UserError(
-            f"the context of {facts.path} ({context} tokens) is too short for a prompt and "
-            f"rollout.max_new_tokens {config.rollout.max_new_tokens}"
-        )
-    return context
 
 
 async def export(config: GRPOConfig, folder: RunFolder, crew: "Crew", facts: "ModelFacts", state: State) -> None:
@@ -472,6 +472,7 @@ def summary_of(evaluation: "Evaluation") -> dict[str, Any]:
         "thinking_characters": evaluation.thinking_length,
         "tokens": evaluation.length,
         "truncated": evaluation.truncated,
+        "by_source": {source: share.to_plain() for source, share in evaluation.by_source.items()},
     }
 
 
@@ -515,10 +516,26 @@ def finish(
             f"mean length of thinking    before {before['thinking_characters']:.1f}   "
             f"after {after['thinking_characters']:.1f} characters"
         )
+        show_sources(before.get("by_source", {}), after["by_source"])
         for group in evaluation.samples:
             show_sample(group)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")
     say(f"report {write_report(folder)}")
+
+
+def show_sources(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """A line for each source of held-out problems, where there are several."""
+    if not 2 <= len(after) <= SOURCES_SHOWN:
+        return
+    width = max(map(len, after))
+    say(f"\n{'source':<{width}}   before GRPO (95 %)               after GRPO (95 %)                gain")
+    for source, share in after.items():
+        earlier = before.get(source)
+        gain = f"{100 * (share['value'] - earlier['value']):+.1f}" if earlier else ""
+        apart = " *" if earlier and share["low"] > earlier["high"] else ""
+        was = show({"accuracy": earlier}) if earlier else "-"
+        say(f"{source:<{width}}   {was:<32} {show({'accuracy': share}):<32} {gain}{apart}")
+    say("* intervals do not touch")
 
 
 def show_sample(group: Any) -> None:

@@ -1,7 +1,8 @@
 """Options of `python -m srm_ray.grpo`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.alarms import AlarmsConfig
@@ -9,18 +10,88 @@ from srm_ray.config.base import Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
 
+GYM = "reasoning_gym/"  # names of Reasoning Gym's families begin so
 
-class DataConfig(Section):
-    """Where prompts come from: the built-in generator, a JSONL file, or a dataset of the hub."""
 
-    path: str = Field("", description="JSONL file with `prompt` or `messages`, and `answer` or `tests`")
-    name: str = Field("", description="`datasets` name, e.g. openai/gsm8k (its question/answer form is understood)")
+def _scalar(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+class SourceConfig(Section):
+    """One source of problems."""
+
+    path: str = Field("", description="JSONL file with `prompt` or `messages`, and `answer` or `tests`; or MBPP's own")
+    name: str = Field(
+        "",
+        description="`datasets` name, e.g. openai/gsm8k (its question/answer form is understood, MBPP's too), "
+        "or reasoning_gym/<family>",
+    )
     subset: str = Field("main", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
     eval_path: str = Field("", description="JSONL file of held-out problems; empty: the generator's held-out split")
-    eval_split: str = Field("test", description="held-out split of the `datasets` name")
+    eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")
     generator: str = Field("arithmetic", description="built-in generator, used when neither path nor name is given")
+    options: dict[str, Any] = Field(
+        {},
+        description="settings of a generator or a Reasoning Gym family, e.g. {min_terms: 2}; arithmetic: terms, digits",
+    )
+    levels: list[dict[str, Any]] = Field(
+        [], description="rising difficulty: the options that each level changes; the curriculum moves through them"
+    )
+
+    @field_validator("options", "levels", mode="before")
+    @classmethod
+    def _values_as_yaml(cls, value: Any) -> Any:
+        """On the command line `--data.options.min_terms 2` gives text."""
+        if isinstance(value, list):
+            return [cls._values_as_yaml(one) for one in value]
+        if isinstance(value, dict):
+            return {name: _scalar(one) if isinstance(one, str) else one for name, one in value.items()}
+        return value
+
+    @property
+    def generated(self) -> bool:
+        return not self.path and (not self.name or self.name.startswith(GYM))
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        if self.path and self.name:
+            raise ValueError(f"data.path and data.name exclude each other (got {self.path!r} and {self.name!r})")
+        if (self.options or self.levels) and not self.generated:
+            raise ValueError(f"options and levels belong to generated problems (got {self.path or self.name!r})")
+        return self
+
+
+class MixtureSource(SourceConfig):
+    """One source among several."""
+
+    weight: float = Field(1.0, gt=0, description="share of the prompts, beside the other sources' weights")
+
+
+class DataConfig(SourceConfig):
+    """Where prompts come from: a built-in generator, a JSONL file, a dataset of the hub, Reasoning Gym, several."""
+
     system: str = Field("", description="system message put before every prompt; empty: none")
+    mixture: dict[str, MixtureSource] = Field(
+        {}, description="several sources by name, each with a weight and the options above; in place of them"
+    )
+
+    @model_validator(mode="after")
+    def _mixture_or_one(self):
+        if self.mixture and (self.path or self.name or self.options or self.levels):
+            given = next(key for key in ("path", "name", "options", "levels") if getattr(self, key))
+            raise ValueError(f"data.mixture and data.{given} exclude each other (got {getattr(self, given)!r})")
+        return self
+
+
+class CurriculumConfig(Section):
+    """Difficulty that rises with accuracy, for sources with `levels`."""
+
+    raise_at: float = Field(0.8, gt=0, le=1, description="accuracy of sampled completions at which a source moves on")
+    window: int = Field(256, ge=1, description="completions of a level, at least, over which accuracy is taken")
 
 
 class WorkerRange(Section):
@@ -231,6 +302,7 @@ class GRPOConfig(StageConfig):
     )
     replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     loss: LossConfig = LossConfig()
@@ -244,10 +316,6 @@ class GRPOConfig(StageConfig):
 
     @model_validator(mode="after")
     def _fits(self):
-        if self.data.path and self.data.name:
-            raise ValueError(
-                f"data.path and data.name exclude each other (got {self.data.path!r} and {self.data.name!r})"
-            )
         if self.rollout.sleep and not self.rollout.gpus:
             raise ValueError(f"rollout.sleep true frees a GPU's memory (got rollout.gpus {self.rollout.gpus:g})")
         if self.rollout.sleep and self.max_staleness:

@@ -1,4 +1,4 @@
-r"""Generated arithmetic: sums of three two-digit numbers, with worked reasoning.
+r"""Generated arithmetic: sums, of three two-digit numbers unless asked otherwise, with worked reasoning.
 
     problem(seed, index) -> Problem(question, answer, reasoning)
 
@@ -7,16 +7,17 @@ hash decides whether a problem is held out: one problem in sixteen is never gene
 whatever the seed, so that held-out accuracy is accuracy on unseen problems.
 """
 
-import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from srm_ray.data import splits
+
 Split = Literal["train", "held_out"]
 Messages = list[dict[str, str]]
 
-LOWEST, LIMIT = 10, 100
+TERMS, DIGITS = 3, 2
 HELD_OUT_ONE_IN = 16
 THINKING_SHARE = 0.4
 
@@ -25,7 +26,7 @@ THINKING_SHARE = 0.4
 class Problem:
     """One sum. operands: e.g. (47, 36, 29); question: its text; answer: "112"; reasoning: column by column."""
 
-    operands: tuple[int, int, int]
+    operands: tuple[int, ...]
     question: str
     answer: str
     reasoning: str
@@ -34,40 +35,49 @@ class Problem:
 def held_out(operands: tuple[int, ...]) -> bool:
     """Whether a problem is kept from training: by the hash of its sorted operands, so that no
     reordering of a held-out sum is trained on either."""
-    digest = hashlib.blake2b(repr(tuple(sorted(operands))).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) % HELD_OUT_ONE_IN == 0
+    return splits.held_out(repr(tuple(sorted(operands))), HELD_OUT_ONE_IN)
 
 
-def problem(seed: int, index: int, split: Split = "train") -> Problem:
-    """Problem number `index` of the endless stream of `seed`; no problem is in both splits."""
+def problem(seed: int, index: int, split: Split = "train", *, terms: int = TERMS, digits: int = DIGITS) -> Problem:
+    """Problem number `index` of the endless stream of `seed`; no problem is in both splits.
+
+    terms: numbers in the sum; digits: of each of them.
+    """
     draw = random.Random(f"arithmetic/{split}/{seed}/{index}")
+    lowest, limit = 10 ** (digits - 1), 10**digits
     while True:
-        operands = (draw.randrange(LOWEST, LIMIT), draw.randrange(LOWEST, LIMIT), draw.randrange(LOWEST, LIMIT))
+        operands = tuple(draw.randrange(lowest, limit) for _ in range(terms))
         if held_out(operands) == (split == "held_out"):
             return Problem(operands, question(operands), str(sum(operands)), reasoning(operands))
 
 
-def problems(seed: int, count: int, split: Split = "train") -> list[Problem]:
-    """The first `count` distinct problems of a stream, in order."""
+def problems(
+    seed: int, count: int, split: Split = "train", *, terms: int = TERMS, digits: int = DIGITS
+) -> list[Problem]:
+    """The first `count` distinct problems of a stream, in order; fewer where that many do not turn up."""
     found: dict[tuple[int, ...], Problem] = {}
     index = 0
-    while len(found) < count:
-        candidate = problem(seed, index, split)
+    while len(found) < count and index < 20 * count + 1000:
+        candidate = problem(seed, index, split, terms=terms, digits=digits)
         found.setdefault(candidate.operands, candidate)
         index += 1
     return list(found.values())
 
 
-def question(operands: tuple[int, int, int]) -> str:
+def question(operands: tuple[int, ...]) -> str:
     return f"What is {'+'.join(map(str, operands))}?"
 
 
-def reasoning(operands: tuple[int, int, int]) -> str:
-    """The ones, then the tens with what the ones carry: 47+36+29 is `7+6+9=22, 4+3+2+2=11`."""
-    ones = [number % 10 for number in operands]
-    carry = sum(ones) // 10
-    tens = [*(number // 10 for number in operands), carry]
-    return f"{'+'.join(map(str, ones))}={sum(ones)}, {'+'.join(map(str, tens))}={sum(tens)}"
+def reasoning(operands: tuple[int, ...]) -> str:
+    """Column by column from the ones, each with what the one before carries: 47+36+29 is
+    `7+6+9=22, 4+3+2+2=11`."""
+    columns = max(len(str(number)) for number in operands)
+    steps, carry = [], 0
+    for place in range(columns):
+        column = [number // 10**place % 10 for number in operands] + ([carry] if place else [])
+        steps.append(f"{'+'.join(map(str, column))}={sum(column)}")
+        carry = sum(column) // 10
+    return ", ".join(steps)
 
 
 def answer_text(answer: str) -> str:

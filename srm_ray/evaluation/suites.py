@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from rewards import extract
 from srm_ray.data import arithmetic
-from srm_ray.data.prompts import HELD_OUT_SEED, final_answer
+from srm_ray.data.prompts import final_answer
 from srm_ray.data.reading import rows as rows_of
+from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
 
 Row = dict[str, Any]

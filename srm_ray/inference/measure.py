@@ -14,8 +14,9 @@ from typing import Any
 from srm_ray.config.export import MeasureConfig
 from srm_ray.config.grpo import DataConfig
 from srm_ray.data import arithmetic
-from srm_ray.data.prompts import HELD_OUT_SEED, held_out_prompts
+from srm_ray.data.prompts import held_out_prompts
 from srm_ray.data.rendering import assistant, encode_document, render_conversation
+from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
 from srm_ray.inference.engine import Engine, Sampling
 from srm_ray.rl.types import Prompt

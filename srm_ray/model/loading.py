@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.grpo import RolloutConfig
 from srm_ray.errors import UserError
 from srm_ray.model.adapters import is_adapter, merged_folder
 
@@ -47,7 +48,7 @@ def open_model(name: str) -> ModelFacts:
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(base)
+        config = AutoConfig.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -88,6 +89,19 @@ def check_shapes(path: Path, config: Any) -> None:
                     f"--model {path}: a checkpoint of another shape: {name} is {list(shape)} in {file.name}, "
                     f"{wanted[name]} by config.json"
                 )
+
+
+def context_of(facts: ModelFacts, rollout: RolloutConfig) -> int:
+    """Prompt + completion in tokens, as asked for or as the model has it. Raises `UserError` where it does not fit."""
+    context = rollout.max_model_len or facts.context
+    if context > facts.context:
+        raise UserError(f"rollout.max_model_len {context} is more than the {facts.context} positions of {facts.path}")
+    if rollout.max_new_tokens >= context:
+        raise UserError(
+            f"the context of {facts.path} ({context} tokens) is too short for a prompt and "
+            f"rollout.max_new_tokens {rollout.max_new_tokens}"
+        )
+    return context
 
 
 def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """How a model does at generated sums that no training ever sees: one greedy completion each."""
 
-from srm_ray.data.prompts import HELD_OUT_SEED
+from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.runs.intervals import Share, wilson
 
 NEW_TOKENS = 96

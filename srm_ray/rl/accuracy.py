@@ -1,7 +1,8 @@
 """Greedy accuracy on held-out problems, and what the completions look like."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from srm_ray.rl.types import Completion, Group
 from srm_ray.runs.intervals import Share, wilson
@@ -14,7 +15,7 @@ class Evaluation:
     """accuracy: with its 95 % interval. thinks: share of completions with any thinking.
 
     thinking_length: mean characters of thinking, over all completions. length: mean tokens.
-    samples: a few scored groups, for showing.
+    samples: a few scored groups, for showing. by_source: accuracy on each source's problems.
     """
 
     accuracy: Share
@@ -23,6 +24,7 @@ class Evaluation:
     length: float
     truncated: float
     samples: tuple[Group, ...]
+    by_source: dict[str, Share] = field(default_factory=dict)
 
 
 def thinking(completion: Completion) -> str:
@@ -37,10 +39,29 @@ def summarise(groups: Sequence[Group], *, samples: int) -> Evaluation:
     thoughts = [thinking(completion) for completion in completions]
     n = len(groups)
     return Evaluation(
-        accuracy=wilson(sum(group.rewards[0].correct is True for group in groups), n),
+        accuracy=accuracy(groups),
         thinks=wilson(sum(bool(thought) for thought in thoughts), n),
         thinking_length=sum(map(len, thoughts)) / max(1, n),
         length=sum(len(completion.token_ids) for completion in completions) / max(1, n),
         truncated=sum(completion.truncated for completion in completions) / max(1, n),
-        samples=tuple(groups[:samples]),
+        samples=shown(groups, samples),
+        by_source={source: accuracy(of_source) for source, of_source in sources(groups).items()},
     )
+
+
+def accuracy(groups: Sequence[Group]) -> Share:
+    return wilson(sum(group.rewards[0].correct is True for group in groups), len(groups))
+
+
+def sources(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    """Groups by the source of their prompts, in the order of first appearance."""
+    found: dict[str, list[Group]] = {}
+    for group in groups:
+        found.setdefault(group.prompt.source, []).append(group)
+    return found
+
+
+def shown(groups: Sequence[Group], count: int) -> tuple[Group, ...]:
+    """The first groups of each source in turn."""
+    by_turn = itertools.chain.from_iterable(itertools.zip_longest(*sources(groups).values()))
+    return tuple(itertools.islice((group for group in by_turn if group is not None), count))

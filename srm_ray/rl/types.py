@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rewards.gym import GymTask
 from rewards.verdict import Reward
 
 
@@ -23,6 +24,9 @@ class Prompt:
     tests: tests for the code grader (see rewards.code), or None.
     entry_point: function that code tests call, or None.
     source: which dataset it came from. Example: "gsm8k".
+    grader: "math", "code", "text" or "gym"; "": code where there are tests, else math.
+    gym: the Reasoning Gym task, for its own scorer, or None.
+    level: the difficulty that it was drawn at; 0 where its source has none. Example: 2.
     """
 
     index: int
@@ -32,6 +36,9 @@ class Prompt:
     tests: Any = None
     entry_point: str | None = None
     source: str = ""
+    grader: str = ""
+    gym: GymTask | None = None
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)

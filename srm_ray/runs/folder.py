@@ -21,7 +21,8 @@ from srm_ray.errors import UserError
 # Options that may change between a run and its continuation: they say how far, where and how often,
 # not what is computed.
 MAY_CHANGE = {
-    "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log"
+    "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
+    "recovery",
 }  # fmt: skip
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from actors.reward import RewardSpec, RewardWorker, check
+from rewards.gym import Gym
 from rewards.verdict import REASONS, Reward
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Completion, Group, Prompt
 from tests.process_tree import children_of, gone
+from tests.rewards.gym_data import needs_gym, task
 from tests.rewards.hostile_answers import HOSTILE
 
 CHAT = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -376,3 +378,25 @@ def test_a_spec_that_cannot_work_is_refused(fields: dict[str, Any], message: str
 
 def test_it_says_who_it_is(worker: RewardWorker) -> None:
     assert repr(worker) == "RewardWorker(reward-3)" and worker.ping()["worker"] == "reward-3"
+
+
+def test_answers_that_are_text(worker: RewardWorker) -> None:
+    rewards = score(worker, group([boxed("ainomma"), boxed("ammonia")], answer="ainomma", grader="text"))[0]
+    assert [(r.correct, r.reason, round(r.value, 6)) for r in rewards] == [
+        (True, "correct", 1.1),
+        (False, "wrong", 0.1),
+    ]
+    assert rewards[0].parts == {"text": 1.0, "format": 1.0}
+
+
+@needs_gym
+def test_answers_that_only_reasoning_gym_can_tell(worker: RewardWorker) -> None:
+    one = task("number_sorting")
+    maker = Gym()
+    gold = maker.make(one).answer
+    maker.close()
+    texts = [boxed(str(gold)), boxed("['1']"), boxed("__import__('os').abort()"), "none", boxed("1") + boxed("2")]
+    rewards = score(worker, group(texts, answer=gold, grader="gym", gym=one))[0]
+    assert [r.reason for r in rewards] == ["correct", "wrong", "rejected_syntax", "no_answer", "several_answers"]
+    assert rewards[0].parts == {"gym": 1.0, "format": 1.0}
+    assert worker.stats()["kinds"]["gym"] >= 5

@@ -13,7 +13,9 @@ STEPS = 7
 
 @pytest.fixture(scope="module")
 def command(tiny_model, tmp_path_factory):
-    return small_run(tiny_model, tmp_path_factory.mktemp("data") / "prompts.jsonl", steps=str(STEPS))
+    """A small deterministic run, less its run folder. Its problems grow longer on the way."""
+    rising = {"data.levels": "[{terms: 2}, {terms: 3}, {terms: 4}]", "curriculum.raise_at": "0.4"}
+    return small_run(tiny_model, steps=str(STEPS), **rising, **{"curriculum.window": "64"})
 
 
 def steps_of(folder):
@@ -35,6 +37,7 @@ def test_killed_at_three_points_a_run_ends_as_if_undisturbed(command, tmp_path):
     expected = steps_of(whole)
     assert [line["step"] for line in expected] == list(range(1, STEPS + 1))
     assert all(line["policy/grad_norm"] > 0 for line in expected)
+    assert [line["curriculum/level/arithmetic"] for line in expected][-1] > 0
 
     # In mid-step, two steps after no checkpoint but the first.
     run = Run(command, broken)

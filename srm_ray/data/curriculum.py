@@ -1,0 +1,83 @@
+"""Difficulty that rises with accuracy: which level of a source each prompt index is drawn at.
+
+    judged groups -> share right at a source's current level -> a window's worth at raise_at? -> next level
+                                                                for every index from the cursor on
+
+What a prompt index is drawn at depends on the schedule alone, a list of (first index, level), which is saved
+with the run: an index that is drawn again, or by a continued run, gives the same prompt.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from srm_ray.rl.types import Group
+from srm_ray.runs.metrics import metric_name
+
+
+@dataclass
+class Climb:
+    """One source's way up. schedule: (first prompt index, level), rising. right, seen: of the current window."""
+
+    top: int
+    schedule: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    right: int = 0
+    seen: int = 0
+
+    @property
+    def level(self) -> int:
+        return self.schedule[-1][1]
+
+    def at(self, index: int) -> int:
+        return next(level for first, level in reversed(self.schedule) if first <= index)
+
+
+class Curriculum:
+    """levels: number of levels of each source that has any."""
+
+    def __init__(self, levels: dict[str, int], *, raise_at: float, window: int):
+        self.raise_at, self.window = raise_at, window
+        self.climbs = {name: Climb(count - 1) for name, count in levels.items() if count}
+
+    def level(self, source: str, index: int) -> int:
+        """The level that prompt `index` is drawn at; 0 for a source without levels."""
+        return self.climbs[source].at(index) if source in self.climbs else 0
+
+    def observe(self, groups: Iterable[Group], cursor: int) -> dict[str, int]:
+        """Count the grades of a step; levels that this raised, by source, hold from prompt index `cursor` on.
+
+        Completions that no grader could decide do not count, nor do groups of a level already passed.
+        """
+        for group in groups:
+            climb = self.climbs.get(group.prompt.source)
+            if climb is None or group.prompt.level != climb.level:
+                continue
+            decided = [reward.correct for reward in group.rewards if reward.correct is not None]
+            climb.seen += len(decided)
+            climb.right += sum(decided)
+        raised = {}
+        for name, climb in self.climbs.items():
+            if climb.seen < self.window:
+                continue
+            passed = climb.right >= self.raise_at * climb.seen
+            climb.right = climb.seen = 0
+            if passed and climb.level < climb.top:
+                climb.schedule.append((cursor, climb.level + 1))
+                raised[name] = climb.level
+        return raised
+
+    def describe(self) -> dict[str, float]:
+        return {f"curriculum/level/{metric_name(name)}": climb.level for name, climb in self.climbs.items()}
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            name: {"schedule": [list(entry) for entry in climb.schedule], "right": climb.right, "seen": climb.seen}
+            for name, climb in self.climbs.items()
+        }
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """As `to_plain` gave it; sources that it does not name go back to their beginning."""
+        for name, climb in self.climbs.items():
+            saved = plain.get(name, {"schedule": [(0, 0)], "right": 0, "seen": 0})
+            climb.schedule = [(int(first), int(level)) for first, level in saved["schedule"]]
+            climb.right, climb.seen = saved["right"], saved["seen"]

@@ -1,0 +1,340 @@
+"""Knowledge from a stronger model: its completions, kept when the graders accept them, as data for SFT.
+
+    problems -> teacher (an OpenAI-compatible server, or a local model's rollout workers)
+             -> answers.jsonl (paid for once) -> graders -> right ones -> final/sft.jsonl (`messages`)
+
+A killed run, or one whose requests failed, asks only for what is missing when it is given again. `final/` appears
+when every answer is there and graded (or the budget is spent).
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.distill import DistillConfig
+from srm_ray.config.grpo import bounds
+from srm_ray.errors import RunError, UserError, command
+from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
+from srm_ray.runs.folder import RunFolder, write_atomically
+from srm_ray.runs.progress import duration, say
+
+if TYPE_CHECKING:
+    from actors.reward import RewardWorker
+    from actors.sampler import Sampler
+    from srm_ray.data.prompts import PromptStream, TaskStream
+    from srm_ray.data.tasks import Task
+    from srm_ray.distillation.endpoint import Endpoint
+    from srm_ray.distillation.ledger import Answer, Ledger, Place
+
+PRODUCT = "sft.jsonl"
+# How much is asked, and how it is asked for, may change when a run is continued; what is asked may not.
+MAY_CHANGE = OF_EVERY_STAGE | frozenset(
+    ["samples", "limit", "budget", "per_prompt", "keep_system"]
+    + [f"endpoint.{name}" for name in ("key", "concurrency", "timeout", "attempts", "backoff")]
+)
+GIVE_UP = 10  # requests that fail one after the other, each after all of its attempts
+
+
+class Teacher(Protocol):
+    async def answer(self, task: "Task", place: "Place") -> "Answer":
+        """Raises `Failed` where there will be none now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Server:
+    """The model behind an endpoint."""
+
+    config: DistillConfig
+    endpoint: "Endpoint"
+
+    async def answer(self, task: "Task", place: "Place") -> "Answer":
+        from srm_ray.data.prompts import with_system
+        from srm_ray.rl.seeds import completion_seed
+
+        index, sample = place
+        messages = with_system(task.messages, self.config.data.system)
+        return await self.endpoint.answer(messages, completion_seed(self.config.seed, index, 0, sample))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A local model's rollout workers."""
+
+    sampler: "Sampler"
+    stream: "PromptStream"
+
+    async def answer(self, task: "Task", place: "Place") -> "Answer":
+        from srm_ray.distillation.ledger import Answer, whole
+
+        index, sample = place
+        prompt = self.stream.render(task, index)
+        made = (await self.sampler.sample(prompt, range(sample, sample + 1))).completions[0]
+        finish = "length" if made.truncated else "stop"
+        return Answer(whole(made.text, ""), finish, len(prompt.token_ids), len(made.token_ids))
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    config = parse(DistillConfig, arguments, stage="distill", about=__doc__)
+    folder = RunFolder(config.run_dir, stage="distill")
+    folder.create()
+    if config.resume == "never":
+        folder.clear()
+        for name in ("answers.jsonl", "grades.jsonl"):
+            (folder.path / name).unlink(missing_ok=True)
+    folder.check_config(config, may_change=MAY_CHANGE)
+    return asyncio.run(run(config, folder))
+
+
+async def run(config: DistillConfig, folder: RunFolder) -> int:
+    from actors.crew import reward_spec
+    from actors.reward import RewardWorker, check
+    from srm_ray.data.prompts import training_tasks
+    from srm_ray.distillation.ledger import Ledger
+
+    began = time.time()
+    spec = reward_spec(config.sampling())
+    check(spec)
+    tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
+    count = prompts_to_ask(config, tasks)
+    done = folder.read_summary()
+    if done and done["wanted"] == count * config.samples and not done["missing"]:
+        say(f"{folder.path} is complete; --resume never starts it over, --run_dir starts another")
+        return 0
+    ledger = Ledger(folder.path, (config.endpoint.price_in, config.endpoint.price_out))
+    grader = RewardWorker(spec)
+    try:
+        failures = await (ask_endpoint if config.endpoint.url else ask_model)(
+            config, folder, tasks, count, ledger, grader
+        )
+    finally:
+        ledger.close()
+        grader.close()
+    return finish(config, folder, tasks, count, ledger, failures, time.time() - began)
+
+
+def engine_room(config: DistillConfig) -> int:
+    """Completions under way that keep every engine full."""
+    return 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
+
+
+def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
+    if tasks.size is None and not config.limit:
+        raise UserError("these problems never end: give --limit, the number of prompts")
+    return min(config.limit or tasks.size or 0, tasks.size or sys.maxsize)
+
+
+# Teachers
+
+
+async def ask_endpoint(
+    config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
+) -> list[str]:
+    from srm_ray.distillation.endpoint import Endpoint
+
+    rollout = config.rollout
+    async with Endpoint(
+        config.endpoint, temperature=rollout.temperature, max_new_tokens=rollout.max_new_tokens
+    ) as server:
+        say(f"asking {server.model} at {server.url}; run folder {folder.path}")
+        folder.save_config(config)
+        return await ask(config, tasks, count, ledger, grader, Server(config, server), config.endpoint.concurrency)
+
+
+async def ask_model(
+    config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
+) -> list[str]:
+    from actors import placement
+    from actors.sampler import Sampler
+    from srm_ray.data.prompts import PromptStream
+    from srm_ray.model.loading import context_of, open_model
+
+    facts = open_model(config.model)
+    context = context_of(facts, config.rollout)
+    room = context - config.rollout.max_new_tokens
+    stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, limit=room)
+    stream.check()
+    placement.connect()
+    try:
+        async with Sampler(config.sampling(), facts, context=context, graded=False) as sampler:
+            say(f"asking {config.model}; run folder {folder.path}")
+            folder.save_config(config)
+            return await ask(config, tasks, count, ledger, grader, Model(sampler, stream), engine_room(config))
+    finally:
+        placement.disconnect()
+
+
+# Asking and grading
+
+
+async def ask(
+    config: DistillConfig,
+    tasks: "TaskStream",
+    count: int,
+    ledger: "Ledger",
+    grader: "RewardWorker",
+    teacher: Teacher,
+    concurrency: int,
+) -> list[str]:
+    """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
+    from srm_ray.distillation.endpoint import Failed
+
+    places = [(index, sample) for index in range(count) for sample in range(config.samples)]
+    for index in ledger.digests:
+        if index < count:
+            ledger.same_prompt(index, digest_of(tasks.task(index)[0]))
+    waiting = iter([place for place in places if place not in ledger.answers or place not in ledger.grades])
+    had = sum(place in ledger.answers for place in places)
+    if had:
+        say(f"{had} of {len(places)} completions are here already, ${ledger.cost:.4f} spent on them")
+    failures: list[str] = []
+    in_a_row, progress = 0, Counter(len(places) - had)
+
+    async def worker() -> None:
+        nonlocal in_a_row
+        for place in waiting:
+            task, _ = tasks.task(place[0])
+            if place not in ledger.answers:
+                if (config.budget and ledger.cost >= config.budget) or in_a_row >= GIVE_UP:
+                    return
+                try:
+                    answer = await teacher.answer(task, place)
+                except Failed as error:
+                    failures.append(str(error))
+                    in_a_row += 1
+                    continue
+                in_a_row = 0
+                ledger.add(place, digest_of(task), answer)
+                progress.step(ledger)
+            await grade(task, place, ledger, grader)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(places))):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return failures
+
+
+async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardWorker") -> None:
+    import numpy as np
+
+    from rewards.verdict import Reward
+    from srm_ray.distillation.ledger import REFUSED
+    from srm_ray.rl.types import Completion, Prompt
+
+    answer = ledger.answers[place]
+    if answer.finish == REFUSED:
+        ledger.grade(place, Reward(0.0, False, REFUSED))
+        return
+    prompt = Prompt(
+        place[0],
+        (),
+        "",
+        answer=task.answer,
+        tests=task.tests,
+        entry_point=task.entry_point,
+        source=task.source,
+        grader=task.grader,
+        gym=task.gym,
+    )
+    none = np.zeros(0, np.int32)
+    made = Completion(none, none.astype(np.float32), none, answer.finish, 0, answer.text, "teacher")
+    ledger.grade(place, await grader.reward(prompt, made))
+
+
+def digest_of(task: "Task") -> int:
+    """Of what is asked and what is right: an answer on record belongs to both."""
+    from srm_ray.data.splits import digest
+
+    return digest(json.dumps([task.messages, task.answer, task.tests], default=str))
+
+
+class Counter:
+    """Says how far it is, twenty times in all."""
+
+    def __init__(self, wanted: int):
+        self.wanted, self.done, self.began = wanted, 0, time.perf_counter()
+
+    def step(self, ledger: "Ledger") -> None:
+        self.done += 1
+        if self.done % max(1, self.wanted // 20) == 0:
+            left = (time.perf_counter() - self.began) / self.done * (self.wanted - self.done)
+            right = sum(correct is True for correct, _ in ledger.grades.values())
+            say(
+                f"{self.done} of {self.wanted} completions, {right} of {len(ledger.grades)} graded are right, "
+                f"${ledger.cost:.4f}, {duration(left)} left"
+            )
+
+
+# The product
+
+
+def finish(
+    config: DistillConfig,
+    folder: RunFolder,
+    tasks: "TaskStream",
+    count: int,
+    ledger: "Ledger",
+    failures: Sequence[str],
+    seconds: float,
+) -> int:
+    """SFT data and summary; RunError, and neither of them, while completions are missing that the budget allows."""
+    from srm_ray.runs.lineage import write_lineage
+
+    missing = sum((index, sample) not in ledger.grades for index in range(count) for sample in range(config.samples))
+    if failures:
+        raise RunError(
+            f"{missing} of {count * config.samples} completions are missing, {len(failures)} requests failed, the last "
+            f"one with: {failures[-1]}; {len(ledger.answers)} are saved: the same command asks for the others"
+        )
+    accepted = ledger.accepted(count, config.samples, config.per_prompt)
+    rows = [row_of(config, tasks.task(place[0])[0], answer) for place, answer in accepted]
+    folder.final.mkdir(exist_ok=True)
+    teacher = config.model or f"{config.endpoint.model or 'the model'} at {config.endpoint.url}"
+    write_lineage(folder.final, stage="distill", parent=teacher, config=config, steps=0)
+    write_atomically(folder.final / PRODUCT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    summary = ledger.summary()
+    kept = {
+        "prompts": count,
+        "wanted": count * config.samples,
+        "kept": len(rows),
+        "missing": missing,
+        "wall_seconds": seconds,
+    }
+    folder.write_summary({**kept, **summary, "final": str(folder.final / PRODUCT)})
+    say_summary(summary, kept)
+    say(f"SFT data {folder.final / PRODUCT} (python -m srm_ray.sft --data.path reads it)")
+    return 0
+
+
+def say_summary(summary: dict[str, Any], kept: dict[str, Any]) -> None:
+    share = summary["acceptance"]
+    say("")
+    say(f"prompts       {kept['prompts']}, completions {summary['answers']}")
+    say(f"accepted      {summary['right']} ({share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}])")
+    say(f"kept          {kept['kept']} (each text once)")
+    say(f"grades        {', '.join(f'{reason} {number}' for reason, number in summary['reasons'].items())}")
+    say(f"tokens        {summary['tokens_in']:,} in, {summary['tokens_out']:,} out")
+    say(f"cost          ${summary['cost_dollars']:.4f}")
+    if kept["missing"]:
+        say(f"not asked     {kept['missing']}: the budget is spent")
+
+
+def row_of(config: DistillConfig, task: "Task", answer: "Answer") -> dict[str, Any]:
+    from srm_ray.data.prompts import with_system
+
+    messages = with_system(task.messages, config.data.system if config.keep_system else "")
+    return {"messages": [*messages, {"role": "assistant", "content": answer.text}], "source": task.source}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Keep the problems that a model solves sometimes: those of which GRPO learns.
+
+    problems -> the training sampler, G completions each -> graders -> right low..high times of G?
+             -> final/problems.jsonl
+
+Takes every option and config of `srm_ray.grpo`. The pass rate is that of training: same temperature, same graders,
+same seeds. A continued run asks only for the problems that are missing. What it keeps is read back with --data.path.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.filter import FilterConfig
+from srm_ray.config.grpo import bounds
+from srm_ray.errors import UserError, command
+from srm_ray.runs.folder import MAY_CHANGE, RunFolder, write_atomically
+from srm_ray.runs.journal import Journal
+from srm_ray.runs.progress import duration, say
+
+if TYPE_CHECKING:
+    from actors.sampler import Sampler
+    from srm_ray.data.prompts import PromptStream
+    from srm_ray.data.tasks import Task
+    from srm_ray.rl.types import Group
+
+KEPT = "problems.jsonl"
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    config = parse(FilterConfig, arguments, stage="filter", default="grpo/tiny", about=__doc__)
+    folder = RunFolder(config.run_dir, stage="filter")
+    folder.create()
+    if config.resume == "never":
+        folder.clear()
+        Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
+    # Other bounds need no other samples.
+    folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
+    return asyncio.run(run(config, folder))
+
+
+async def run(config: FilterConfig, folder: RunFolder) -> int:
+    from actors import placement, reward
+    from actors.crew import reward_spec
+    from actors.sampler import Sampler
+    from actors.warm_start import open_base
+    from srm_ray.data.prompts import training_stream
+    from srm_ray.model.loading import context_of
+
+    reward.check(reward_spec(config))
+    facts = open_base(config.model, config.data, config.seed, say)
+    context = context_of(facts, config.rollout)
+    stream = training_stream(
+        config.data,
+        facts.tokenizer,
+        seed=config.seed,
+        limit=context - config.rollout.max_new_tokens,
+        graded=not config.reward.function,
+        curriculum=config.curriculum,
+    )
+    stream.check()
+    count = problems_to_try(config, stream)
+    journal = Journal(folder.path / "rates.jsonl")
+    rates = {line["index"]: line for line in journal.lines() if line["index"] < count}
+    if len(rates) < count:
+        placement.connect()
+        try:
+            async with Sampler(config, facts, context=context) as sampler:
+                folder.save_config(config)
+                rates = await rates_of(config, sampler, stream, count, journal)
+        finally:
+            placement.disconnect()
+    folder.save_config(config)
+    return finish(config, folder, stream, rates)
+
+
+def problems_to_try(config: FilterConfig, stream: "PromptStream") -> int:
+    if stream.size is None and not config.keep.limit:
+        raise UserError("these problems never end: give --keep.limit, the number to try")
+    return min(config.keep.limit or stream.size or 0, stream.size or sys.maxsize)
+
+
+async def rates_of(
+    config: FilterConfig, sampler: "Sampler", stream: "PromptStream", count: int, journal: Journal
+) -> dict[int, dict[str, Any]]:
+    """How each problem went, by its index: those on record, and those of the problems that are missing there."""
+    rates = {line["index"]: line for line in journal.lines()}
+    missing = [index for index in range(count) if index not in rates]
+    if rates:
+        say(f"{len(rates)} of {count} problems were tried before")
+    began, done = time.perf_counter(), 0
+    # Enough for the engines to be full, few enough for the graders to keep up.
+    sequences = 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
+    room = asyncio.Semaphore(max(1, sequences // config.rollout.group_size))
+
+    async def one(index: int) -> None:
+        nonlocal done
+        async with room:
+            group = await sampler.graded(stream[index])
+        rates[index] = rate_of(group)
+        journal.add(rates[index])
+        done += 1
+        if done % max(1, len(missing) // 20) == 0:
+            left = (time.perf_counter() - began) / done * (len(missing) - done)
+            say(f"{done} of {len(missing)} problems, {duration(left)} left")
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for index in missing:
+                tasks.create_task(one(index))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        journal.close()
+    return {index: rates[index] for index in sorted(rates) if index < count}
+
+
+def rate_of(group: "Group") -> dict[str, Any]:
+    return {
+        "index": group.prompt.index,
+        "source": group.prompt.source,
+        "right": sum(reward.correct is True for reward in group.rewards),
+        "undecided": sum(reward.correct is None for reward in group.rewards),
+        "of": len(group.rewards),
+        "tokens": sum(len(completion.token_ids) for completion in group.completions),
+    }
+
+
+def verdict(rate: dict[str, Any], config: FilterConfig) -> str:
+    """ "kept", or why not."""
+    if rate["undecided"]:
+        return "undecided"
+    if rate["right"] < config.keep.low:
+        return "too hard"
+    return "too easy" if rate["right"] > config.keep.high else "kept"
+
+
+def finish(config: FilterConfig, folder: RunFolder, stream: "PromptStream", rates: dict[int, dict[str, Any]]) -> int:
+    rows, counts = [], Counter({"kept": 0, "too hard": 0, "too easy": 0, "undecided": 0})
+    sources: dict[str, Counter[str]] = {}
+    for index, rate in sorted(rates.items()):
+        said = verdict(rate, config)
+        counts[said] += 1
+        sources.setdefault(rate["source"], Counter())[said] += 1
+        if said == "kept":
+            task, _ = stream.tasks.task(index)
+            rows.append(row_of(task) | {"pass_rate": rate["right"] / rate["of"]})
+    folder.final.mkdir(exist_ok=True)
+    write_atomically(folder.final / KEPT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    folder.write_summary(
+        {
+            "problems": len(rates),
+            **{name.replace(" ", "_"): number for name, number in counts.items()},
+            "by_source": {source: dict(found) for source, found in sources.items()},
+            "tokens": sum(rate["tokens"] for rate in rates.values()),
+            "final": str(folder.final / KEPT),
+        }
+    )
+    say(", ".join(f"{number} {name}" for name, number in counts.items()) + f" of {len(rates)}")
+    say(f"kept problems {folder.final / KEPT} (--data.path reads them)")
+    return 0
+
+
+def row_of(task: "Task") -> dict[str, Any]:
+    """A line that `data.path` reads as the same problem."""
+    plain = asdict(task)
+    del plain["where"]
+    return {name: value for name, value in plain.items() if value not in (None, "")}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
