@@ -87,12 +87,13 @@ class Crew:
         return await self.rollouts.push(update, self.config.weights.push_timeout)
 
 
+def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
+    """Resources of one actor."""
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+
+
 def bundles(config: GRPOConfig) -> list[dict[str, float]]:
     """Resources of each actor that a run starts with."""
-
-    def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
-        return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-
     rollout, learner, reward = config.rollout, config.learner, config.reward
     return (
         [bundle(rollout.cpus, rollout.gpus)] * rollout.workers

@@ -3,10 +3,12 @@
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from srm_ray.errors import UserError
 
 WAIT = 30.0
+_sessions = 0  # blocks of `session` that are open
 
 
 def connect() -> None:
@@ -31,6 +33,26 @@ def connect() -> None:
         ray.init(address="local", **options)
 
 
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """One connection for all commands that the block calls: what they disconnect stays connected until it ends.
+
+    A connection that was there before is left as it was.
+    """
+    import ray
+
+    global _sessions
+    found = ray.is_initialized()
+    connect()
+    _sessions += 1
+    try:
+        yield
+    finally:
+        _sessions -= 1
+        if not found:
+            disconnect()
+
+
 def disconnect() -> None:
     """Leave the cluster; one that this process started ends with all of its processes.
 
@@ -39,6 +61,8 @@ def disconnect() -> None:
     import psutil
     import ray
 
+    if _sessions:
+        return
     started = psutil.Process().children(recursive=True)
     ray.shutdown()
     _, left = psutil.wait_procs(started, timeout=5)

@@ -90,7 +90,7 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> trainer.
 
     tokenizer = tokenization.load(model)
     wanted = recipe.pretrain_steps * recipe.batch_rows
-    documents = (encode_continuation(tokenizer, *arithmetic.document(seed, index)) for index in itertools.count())
+    documents = (encode_continuation(tokenizer, *parts) for parts in arithmetic.documents(seed))
     rows = rows_of(documents, recipe, wanted)
     steps, lr = recipe.pretrain_steps, recipe.pretrain_lr
     return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
@@ -101,9 +101,7 @@ def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> 
 
     tokenizer = tokenization.load(start)
     wanted = recipe.sft_steps * recipe.batch_rows
-    conversations = (
-        arithmetic.conversation(seed, index, recipe.thinking_share) for index in itertools.count(1_000_000)
-    )
+    conversations = arithmetic.conversations(seed, recipe.thinking_share)
     rows = rows_of((render_conversation(tokenizer, messages) for messages in conversations), recipe, wanted)
     return job("sft", work, work / "pretrained", final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
 
