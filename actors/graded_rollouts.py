@@ -1,6 +1,6 @@
 """Completions of one model, graded and written as a GRPO run writes its own: sampling without learning.
 
-    prompts -> rollout workers (vLLM, G completions each) -> reward workers -> rollouts/step_000001.jsonl
+prompts -> rollout workers (vLLM, G completions each) -> reward workers -> rollouts/step_000001.jsonl
 """
 
 import asyncio
@@ -29,9 +29,7 @@ async def write_graded_rollouts(
     prompts, completions, correct, tokens (sampled), groups_with_signal (right and wrong completions).
     """
     rollout, reward = config.rollout, config.reward
-    placement.require(
-        [bundle(rollout.cpus, rollout.gpus)] * rollout.workers + [bundle(reward.cpus)] * reward.workers
-    )
+    placement.require([bundle(rollout.cpus, rollout.gpus)] * rollout.workers + [bundle(reward.cpus)] * reward.workers)
     pool = RolloutPool(
         rollout.workers, engine_spec(config, facts.path, context, facts.stop_token_ids), cpus=rollout.cpus
     )

@@ -90,7 +90,7 @@ class Speedrun:
         from srm_ray.data import generated
 
         options = self.config.text
-        amounts = generated.Amounts(options.documents, options.examples, options.problems, options.numerals)
+        amounts = generated.Amounts(options.documents, options.examples, options.numerals)
         folder = self.root / "text"
 
         def work() -> int:
@@ -154,9 +154,7 @@ class Speedrun:
                 options.data, facts.tokenizer, seed=options.seed, limit=context - options.rollout.max_new_tokens
             )
             prompts = [stream[SAMPLES_FROM + place] for place in range(count)]
-            counts = asyncio.run(
-                write_graded_rollouts(options, facts, prompts, folder.rollouts, context=context)
-            )
+            counts = asyncio.run(write_graded_rollouts(options, facts, prompts, folder.rollouts, context=context))
             folder.write_summary(counts)
             say(
                 f"{counts['correct'] / counts['completions']:.1%} of {counts['completions']} completions are right; "

@@ -18,7 +18,6 @@ class TextConfig(Section):
     documents: int = Field(25_000, ge=100, description="generated documents for pretraining")
     examples: int = Field(10_000, ge=100, description="generated conversations for SFT")
     numerals: float = Field(0.15, ge=0, lt=1, description="share of both that is numerals; the rest is sums, 0 to 1")
-    problems: int = Field(500, ge=10, description="held-out problems of each generated suite")
 
 
 class SamplesConfig(Section):
@@ -34,6 +33,7 @@ class MachineConfig(Section):
     tflops: float = Field(0.3, gt=0, description="peak of matrix products in the training precision, TFLOP/s")
     utilisation: float = Field(1.0, gt=0, le=1, description="share of the peak that training reaches, 0 to 1")
     decode_tokens_per_s: float = Field(6_000, gt=0, description="tokens that its engines sample a second, all together")
+    text_mb_per_s: float = Field(0.3, gt=0, description="text that filters and tokeniser take, MB a second")
     memory_gib: float = Field(16, gt=0, description="memory for models, GiB (of one GPU, or of the machine)")
     start_seconds: float = Field(30, ge=0, description="seconds that the workers of one stage take to start")
     price_per_hour: float = Field(0.0, ge=0, description="price of the machine, dollars an hour")

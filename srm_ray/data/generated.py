@@ -3,7 +3,8 @@
     sums, numerals -> tokenizer.jsonl   documents to learn merges from
                    -> pretrain.jsonl    documents
                    -> sft.jsonl         conversations
-                   -> held_out/<suite>.jsonl   prompt and answer of problems that are in none of the others
+
+None of them holds a problem of the held-out splits, which the suites `arithmetic` and `numerals` ask.
 """
 
 import itertools
@@ -15,22 +16,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from srm_ray.data import arithmetic, numerals
-from srm_ray.data.prompts import HELD_OUT_SEED
 
 T = TypeVar("T")
-SUITES = ("sums", "numerals")
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """documents, examples: of pretraining and SFT. numerals: share of both that is numerals, 0 to 1.
-
-    problems: held-out problems of each suite, at most.
-    """
+    """documents, examples: of pretraining and SFT. numerals: share of both that is numerals, 0 to 1."""
 
     documents: int
     examples: int
-    problems: int
     numerals: float
 
 
@@ -43,21 +38,13 @@ def write(folder: Path, amounts: Amounts, *, seed: int) -> dict[str, int]:
     return {
         "tokenizer.jsonl": write_lines(folder / "tokenizer.jsonl", texts),
         "pretrain.jsonl": write_lines(
-            folder / "pretrain.jsonl", ({"text": "".join(parts)} for parts in itertools.islice(documents, amounts.documents))
+            folder / "pretrain.jsonl",
+            ({"text": "".join(parts)} for parts in itertools.islice(documents, amounts.documents)),
         ),
         "sft.jsonl": write_lines(
             folder / "sft.jsonl", ({"messages": one} for one in itertools.islice(conversations, amounts.examples))
         ),
-        **{f"held_out/{suite}.jsonl": write_held_out(folder, suite, amounts.problems) for suite in SUITES},
     }
-
-
-def write_held_out(folder: Path, suite: str, count: int) -> int:
-    problems: Iterable[Any] = (
-        arithmetic.problems(HELD_OUT_SEED, count, "held_out") if suite == "sums" else numerals.held_out_problems(count)
-    )
-    rows = ({"prompt": one.question, "answer": one.answer} for one in problems)
-    return write_lines(folder / "held_out" / f"{suite}.jsonl", rows)
 
 
 def mixed(first: Iterator[T], second: Iterator[T], share: float, key: str) -> Iterator[T]:

@@ -66,7 +66,9 @@ def run_stage(name: str, folder: Path, inputs: dict[str, str], work: Callable[[]
         say(f"\n== {name}: done already, in {duration(before.seconds)}")
         return before
     if before and before.inputs != inputs:
-        changed = sorted(key for key in before.inputs.keys() | inputs.keys() if before.inputs.get(key) != inputs.get(key))
+        changed = sorted(
+            key for key in before.inputs.keys() | inputs.keys() if before.inputs.get(key) != inputs.get(key)
+        )
         say(f"\n== {name}: {', '.join(changed)} changed since it was made, so it is made again")
         shutil.rmtree(folder)
         before = None
