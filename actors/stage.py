@@ -16,6 +16,8 @@ from srm_ray.model.optimisation import Schedule
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.progress import duration, say
 
+LINES = 100  # progress lines of a run, about: metrics.jsonl has every step
+
 
 def open_run(config: TrainStage, stage: str) -> RunFolder | None:
     """The run folder, ready to be continued; None when the run is complete already."""
@@ -85,6 +87,7 @@ def job_of(
         eval_every=config.eval.every,
         best=config.eval.best,
         checkpoint_every=config.checkpoint.every,
+        say_every=max(1, steps // LINES),
         keep=config.checkpoint.keep,
         betas=(optim.beta1, optim.beta2),
         eps=optim.eps,

@@ -1,6 +1,7 @@
 """From text to a reasoning model and its report card, in one command, on one config.
 
-text (generated, or a folder of yours) -> tokenizer -> pretrain -> sft -> samples -> prefer -> grpo -> report card
+text (generated, or a folder of yours) -> tokenizer -> pretrain -> sft -> samples -> prefer -> grpo -> export
+                                                  each model evaluated, with its capability tax -> report card
 
 Each stage is its own command with its own run folder, <run_dir>/<stage>, and <run_dir>/configs/<stage>.yaml
 is what it was called with. Give the command again and stages that are done are skipped, a killed one
@@ -58,9 +59,14 @@ class Speedrun:
                 text = self.text()
                 tokenizer = self.tokenizer(text)
                 base = self.pretrain(text, tokenizer)
+                self.evaluate("pretrain", base)
                 tuned = self.sft(text, base)
+                self.evaluate("sft", tuned, against="pretrain")
                 preferred = self.prefer(tuned, self.samples(tuned))
-                self.grpo(preferred)
+                self.evaluate("prefer", preferred, against="sft")
+                final = self.grpo(preferred)
+                self.evaluate("grpo", final, against="prefer")
+                self.export(final)
         except chain.StageEnded as ended:
             print(
                 f"speedrun stopped in {ended.name}, whose message is above; what is done is kept, and the same "
@@ -180,6 +186,17 @@ class Speedrun:
 
         return self.stage("grpo", self.config.grpo, {"model": str(model)}, {"model": model}, grpo.main)
 
+    def evaluate(self, of: str, model: Path, *, against: str = "") -> None:
+        """Measure what a stage left, and what it changed against what the stage before left."""
+        from srm_ray import evaluate
+
+        parent = self.root / "evaluate" / against
+        fill = {"model": str(model), **({"against": str(parent)} if against else {})}
+        self.stage(f"evaluate/{of}", self.config.evaluate, fill, {"model": model}, evaluate.main)
+
+    def export(self, model: Path) -> None:
+        """Quantised files of the last model, and what each costs in size and skill."""
+
     def stage(self, name: str, section: BaseModel, fill: dict[str, Any], products: dict[str, Path], main: Main) -> Path:
         """Run a stage's command on its section of the config, `fill` laid over it; returns its product's folder.
 
@@ -192,7 +209,7 @@ class Speedrun:
         inputs |= {key: chain.product_fingerprint(path) for key, path in products.items()} | data_inputs(config)
 
         def work() -> int:
-            file.parent.mkdir(exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             save(config, file)
             return main(["--config", str(file)])
 
@@ -202,6 +219,17 @@ class Speedrun:
     # The end
 
     def report(self) -> int:
+        """The card: summary.json, the terminal, report.html."""
+        from srm_ray.report import card, card_page
+        from srm_ray.runs.folder import write_atomically
+
+        made = card.collect(self.root, self.config)
+        write_atomically(self.folder.report, card_page.page(made))
+        self.folder.write_summary(made.to_plain())
+        say(f"\n{self.folder.path.name}: report card\n")
+        for line in card.lines(made):
+            say(line)
+        say(f"\nmodel {self.root / 'grpo' / 'final'}\nreport {self.folder.report}")
         return 0
 
 

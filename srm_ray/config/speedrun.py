@@ -4,11 +4,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.base import Section
+from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.stages import PreferConfig, PretrainConfig, SftConfig, TokenizerConfig
 
-STAGES = ("tokenizer", "pretrain", "sft", "prefer", "grpo")
+STAGES = ("tokenizer", "pretrain", "sft", "prefer", "grpo", "evaluate")
 
 
 class TextConfig(Section):
@@ -56,6 +57,7 @@ class SpeedrunConfig(Section):
     samples: SamplesConfig = SamplesConfig()
     prefer: PreferConfig = Field(PreferConfig(), description="as python -m srm_ray.prefer")
     grpo: GRPOConfig = Field(GRPOConfig(), description="as python -m srm_ray.grpo")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="as python -m srm_ray.evaluate, of every model")
 
     @model_validator(mode="after")
     def _stages_belong_to_the_run(self) -> "SpeedrunConfig":
@@ -63,10 +65,10 @@ class SpeedrunConfig(Section):
         for name in STAGES:
             section = getattr(self, name)
             for key in ("run_dir", "seed", "resume"):
-                own, default = getattr(section, key), StageConfig.model_fields[key].default
+                own, default = getattr(section, key), type(section).model_fields[key].default
                 if own not in (default, getattr(self, key)):
                     raise ValueError(f"{name}.{key} is the same for all stages: give --{key} (got {own!r})")
-        for name in ("sft", "prefer", "grpo"):
+        for name in ("sft", "prefer", "grpo", "evaluate"):
             if getattr(self, name).model:
                 raise ValueError(
                     f"{name}.model is what the stage before it leaves (got {getattr(self, name).model!r}); "

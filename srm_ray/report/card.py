@@ -6,11 +6,14 @@
                                                                                 report.html (card_page)
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.speedrun import SpeedrunConfig
+from srm_ray.evaluation import results, tax
 from srm_ray.runs import chain
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder
@@ -18,6 +21,7 @@ from srm_ray.runs.intervals import Share
 from srm_ray.runs.progress import duration
 
 STAGES = ("text", "tokenizer", "pretrain", "sft", "samples", "prefer", "grpo")
+MODELS = ("pretrain", "sft", "prefer", "grpo")  # stages that leave a model, in order: each is measured
 CURVES = ("train/loss", "reward/accuracy")
 CURVE_POINTS = 200
 
@@ -88,6 +92,30 @@ class Card:
 
 
 # Reading
+
+
+def collect(root: Path, config: SpeedrunConfig) -> Card:
+    """The card of a finished run in `root`."""
+    rows = [stage_row(name, root / name) for name in STAGES if (root / name).is_dir()]
+    accuracy: dict[str, dict[str, Share]] = {}
+    deltas: list[Delta] = []
+    for name in MODELS:
+        folder = root / "evaluate" / name
+        accuracy[name] = {suite: one.score for suite, one in results.read(folder).suites.items()}
+        if (folder / tax.FILE).is_file():
+            deltas += read_deltas(folder / tax.FILE, name)
+    measured = [stage_row(f"evaluate/{name}", root / "evaluate" / name) for name in MODELS]
+    rows.append(StageRow("evaluate", sum(row.seconds for row in measured), max(row.tries for row in measured)))
+    machine = config.machine
+    return Card(root.name, machine.name, machine.price_per_hour, config.seed, tuple(rows), accuracy, tuple(deltas), ())
+
+
+def read_deltas(path: Path, stage: str) -> list[Delta]:
+    before = MODELS[MODELS.index(stage) - 1]
+    return [
+        Delta(stage, before, *(one[key] for key in ("suite", "delta", "low", "high", "verdict")))
+        for one in json.loads(path.read_text())["suites"]
+    ]
 
 
 def stage_row(name: str, folder: Path) -> StageRow:

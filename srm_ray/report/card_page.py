@@ -120,7 +120,7 @@ def wide(drawn: str) -> str:
 
 
 def figure(title: str, unit: str, body: str, *, height: int = HEIGHT, keys: str = "") -> str:
-    caption = f'<figcaption><h3>{html.escape(title)}</h3><span class="unit">{html.escape(unit)}</span></figcaption>'
+    caption = f'<figcaption><b>{html.escape(title)}</b><span class="unit">{html.escape(unit)}</span></figcaption>'
     label = html.escape(f"{title}, {unit}")
     drawing = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{body}</svg>'
     return f'<figure class="chart">{caption}<div class="keys">{keys}</div>{drawing}</figure>'
