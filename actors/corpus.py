@@ -1,15 +1,17 @@
 """The data pipeline on Ray Data: documents to packed rows of tokens.
 
-    read -> screen (filters, contamination) -> tokenise     in parallel, order kept
-         -> drop duplicates -> spill token files             one pass in the driver, in order
-         -> mix by shares of tokens -> pack -> rows           from the token files
+    read -> screen (filters, contamination) -> tokenise     on all workers, order kept
+         -> spill tokens, digests, signatures to disk        one pass in the driver, in order
+         -> leave out duplicates -> mix by shares of tokens -> shuffle -> pack -> rows on disk
 
-Everything that looks at more than one document happens in order in one place, so the rows do not
-depend on the number of workers. Texts stream through; what stays in memory is hashes of documents
-and their lengths.
+Whatever looks at more than one document happens in one place and in the documents' order, so the
+rows do not depend on the number of workers. Documents stream through; what stays in memory is a
+length, a digest and a few numbers for each of them.
 """
 
 import json
+import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,25 +21,29 @@ from typing import Any
 import numpy as np
 
 from srm_ray.config.stages import CorpusConfig, FilterConfig, Source
-from srm_ray.data import screening
-from srm_ray.data.mixture import plan, stretches
-from srm_ray.data.packing import Rows, concatenate, pack, save_rows
-from srm_ray.data.texts import document_text, files_of
+from srm_ray.data import mixture, reading, screening
+from srm_ray.data.packing import RowWriter, packed
+from srm_ray.data.spill import Fingerprints, Spill
+from srm_ray.data.texts import document_text, files_of, has_rows
 from srm_ray.errors import UserError
 from srm_ray.runs.progress import say
 
 BATCH = 256
+EVERY = 5.0  # seconds between progress lines
+FAILED = "!"  # begins a reason that ends the build
 
 
 @dataclass
 class CorpusReport:
-    """What became of the documents, by source."""
+    """What became of the documents, by source. tokens: of the kept ones; mixed: of these, used."""
 
     read: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     mixed: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
+    rows: int = 0
+    held_out: int = 0
 
     def lines(self) -> Iterator[str]:
         for source in self.read:
@@ -48,36 +54,38 @@ class CorpusReport:
             )
 
     def to_plain(self) -> dict[str, Any]:
-        return {name: dict(getattr(self, name)) for name in ("read", "kept", "tokens", "mixed")} | {
-            "dropped": {source: dict(reasons) for source, reasons in self.dropped.items()}
-        }
+        counts = {name: dict(getattr(self, name)) for name in ("read", "kept", "tokens", "mixed")}
+        dropped = {source: dict(reasons) for source, reasons in self.dropped.items()}
+        return {**counts, "dropped": dropped, "rows": self.rows, "held_out": self.held_out}
 
 
-def build_corpus(config: CorpusConfig, tokenizer: str, destination: Path, *, seed: int) -> CorpusReport:
-    """Write the rows of a corpus to `destination`. Ray must be initialised.
+def build_corpus(
+    config: CorpusConfig, tokenizer: str, destination: Path, *, seed: int, held_out: float = 0.0
+) -> CorpusReport:
+    """Write the rows of a corpus to `<destination>/rows`, and every 1/`held_out`-th row to `<destination>/eval`.
+    Ray must be initialised.
 
-    Raises `UserError` for data that cannot be read, a contaminated document (by name), a source that
-    runs out, or nothing left.
+    Raises `UserError` for data that cannot be read (with file and line), a contaminated document (by
+    name), a source that runs out, or nothing left.
     """
     sources = dict(config.sources) or {"data": Source(path=config.path)}
     guard = screening.Guard.of(evaluation_prompts(config.evaluation))
     report = CorpusReport()
-    seen = screening.Seen(near=config.filters.near, exact=config.filters.exact)
-    spills: dict[str, Spill] = {}
+    work = destination / "tokens"
+    marks = Fingerprints(work / "fingerprints")
+    spills = {}
     for name, source in sources.items():
-        report.dropped[name] = Counter()
-        spills[name] = Spill(destination / "tokens" / name)
-        for batch in screened(read_source(name, source), name, source.column, config.filters, guard, tokenizer):
-            take_batch(batch, name, seen, spills[name], report)
-        spills[name].close()
-        say(f"{name}: {report.kept[name]} of {report.read[name]} documents kept, {report.tokens[name]} tokens")
-    order = document_order(config, spills)
-    if not order:
+        dataset = screened(read_source(name, source), config, source.column, guard, tokenizer)
+        spills[name] = Spill(work / name)
+        spill(dataset, name, spills[name], marks, report)
+    marks.close()
+    drop_duplicates(spills, marks, config.filters, report)
+    for name, held in spills.items():
+        report.kept[name], report.tokens[name] = len(held.kept_lengths), held.total
+    if not sum(report.tokens.values()):
         raise UserError("no documents are left after filtering: " + "; ".join(report.lines()))
-    for name, index, _ in order:
-        report.mixed[name] += spills[name].lengths[index]
-    rows = pack_documents(order, spills, config.row_length, len(config.phases) or 1, seed)
-    save_rows(rows, destination / "rows")
+    write_rows(planned(config, spills), spills, config.row_length, destination, seed, held_out, report)
+    shutil.rmtree(work)
     (destination / "report.json").write_text(json.dumps(report.to_plain(), indent=2) + "\n")
     return report
 
@@ -86,7 +94,7 @@ def build_corpus(config: CorpusConfig, tokenizer: str, destination: Path, *, see
 
 
 def read_source(name: str, source: Source) -> Any:
-    """A Ray dataset of rows with `text` and `origin` (file or dataset name), in the files' order."""
+    """A Ray dataset of a source's rows, in order: {path, offset, content} of text and JSONL files, else its fields."""
     import ray
 
     context = ray.data.DataContext.get_current()
@@ -94,72 +102,73 @@ def read_source(name: str, source: Source) -> Any:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     if source.name:
-        return read_hub_source(source)
-    files = files_of(source.path, f"data.sources.{name}")
-    kinds = {file.suffix for file in files}
-    if len(kinds) != 1:
-        raise UserError(f"data.sources.{name}: one kind of file is expected, got {', '.join(sorted(kinds))}")
-    paths = [str(file) for file in files]
-    kind = kinds.pop()
-    if kind == ".parquet":
-        return ray.data.read_parquet(paths, include_paths=True)
-    if kind in (".jsonl", ".json"):
-        return ray.data.read_text(paths, include_paths=True, drop_empty_lines=True).map_batches(
-            parse_lines, batch_size=BATCH
+        # Streamed: Ray would hold the whole table of one that is not.
+        option = f"data.sources.{name}.name"
+        dataset = ray.data.from_huggingface(
+            reading.hub_dataset(source.name, source.subset, source.split, option=option, streaming=True)
         )
-    return ray.data.read_binary_files(paths, include_paths=True).map_batches(decode_files, batch_size=16)
+    else:
+        dataset = read_files(files_of(source.path, f"data.sources.{name}" if name != "data" else "--data.path"), name)
+    return dataset.limit(source.limit) if source.limit else dataset
 
 
-def read_hub_source(source: Source) -> Any:
-    import datasets
+def read_files(files: list[Path], name: str) -> Any:
     import ray
 
-    try:
-        rows = datasets.load_dataset(source.name, source.subset or None, split=source.split)
-    except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
-        raise UserError(f"dataset {source.name}: cannot be loaded ({type(error).__name__}: {error})") from None
-    return ray.data.from_huggingface(rows)
+    parquet = [str(file) for file in files if file.suffix == ".parquet"]
+    if parquet and len(parquet) < len(files):
+        raise UserError(f"source {name!r} mixes Parquet with other files: make each kind a source of its own")
+    if parquet:
+        return ray.data.read_parquet(parquet, include_paths=True)
+    items = [{"path": piece.path, "start": piece.start, "end": piece.end} for piece in reading.pieces(files)]
+    if not items:
+        raise UserError(f"source {name!r}: its files are empty")
+    # One block a piece, so that as many are read at once as there are workers, and no more are held.
+    return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(read_pieces, batch_size=1)
 
 
-def parse_lines(batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
-    """JSONL lines to texts; a line that is not an object is kept as a mark that `screen` reports."""
-    texts, origins = [], []
-    for line, path in zip(batch["text"], batch["path"], strict=True):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            row = None
-        texts.append(json.dumps(row) if isinstance(row, dict) else f"{BROKEN}{line[:80]}")
-        origins.append(str(path))
-    return {"json": texts, "path": origins}
+def read_pieces(batch: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
+    """The lines of JSONL pieces, the texts of others, `BATCH` at a time."""
+    for path, start, end in zip(batch["path"], batch["start"], batch["end"], strict=True):
+        piece = reading.Piece(str(path), int(start), int(end))
+        found = reading.lines(piece) if has_rows(Path(piece.path)) else reading.texts(piece)
+        held: list[tuple[int, Any]] = []
+        for offset, content in found:
+            held.append((offset, content.decode("utf-8", errors="replace") if isinstance(content, bytes) else content))
+            if len(held) == BATCH:
+                yield as_batch(piece.path, held)
+                held = []
+        if held:
+            yield as_batch(piece.path, held)
 
 
-def decode_files(batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
+def as_batch(path: str, held: list[tuple[int, Any]]) -> dict[str, list[Any]]:
     return {
-        "text": [bytes(content).decode("utf-8", errors="replace") for content in batch["bytes"]],
-        "path": [str(path) for path in batch["path"]],
+        "path": [path] * len(held),
+        "offset": [offset for offset, _ in held],
+        "content": [content for _, content in held],
     }
 
 
-BROKEN = "\0not an object: "
-
-
-# Screening and tokenising, in parallel
+# Screening and tokenising, on all workers
 
 
 def screened(
-    dataset: Any, name: str, column: str, filters: FilterConfig, guard: screening.Guard, tokenizer: str
-) -> Iterator[Any]:
-    """Batches of {reason, ids, digest, signature, origin}, in the order of the documents."""
+    dataset: Any, config: CorpusConfig, column: str, guard: screening.Guard, tokenizer: str
+) -> Iterator[dict[str, Any]]:
+    """Batches of {reason, ids, digest, signature, path, offset, start}, in the order of the documents."""
     import ray
 
-    options = {"filters": filters, "guard": ray.put(guard), "tokenizer": tokenizer, "name": name, "column": column}
-    return dataset.map_batches(screen, batch_size=BATCH, fn_kwargs=options).iter_batches(batch_size=BATCH)
+    options = {"filters": config.filters, "guard": ray.put(guard), "tokenizer": tokenizer, "column": column}
+    limit = {"concurrency": config.workers} if config.workers else {}
+    return dataset.map_batches(screen, batch_size=BATCH, fn_kwargs=options, **limit).iter_batches(
+        batch_size=BATCH, prefetch_batches=1
+    )
 
 
 def screen(
-    batch: dict[str, Any], *, filters: FilterConfig, guard: Any, tokenizer: str, name: str, column: str
-) -> dict[str, Any]:
+    batch: dict[str, Any], *, filters: FilterConfig, guard: Any, tokenizer: str, column: str
+) -> dict[str, list[Any]]:
     """Screen and tokenise a batch of documents; dropped ones carry the reason and no tokens."""
     import ray
 
@@ -169,7 +178,8 @@ def screen(
     encoder = cached_tokenizer(tokenizer)
     columns = {key: list(value) for key, value in batch.items()}
     count = len(next(iter(columns.values())))
-    out: dict[str, list[Any]] = {"reason": [], "ids": [], "digest": [], "signature": [], "origin": []}
+    names = ("reason", "ids", "digest", "signature", "path", "offset", "start")
+    out: dict[str, list[Any]] = {name: [] for name in names}
     for place in range(count):
         row = {key: values[place] for key, values in columns.items()}
         text, reason = text_and_reason(row, column, filters)
@@ -180,21 +190,34 @@ def screen(
         out["ids"].append(np.array(encode_document(encoder, text) if kept else [], np.int32).tobytes())
         out["digest"].append(screening.digest(text))
         out["signature"].append(screening.minhash(text).tobytes() if kept and filters.near else b"")
-        out["origin"].append(f"{row.get('path', name)}: {text[:60]!r}")
+        out["path"].append(str(row.get("path", "")))
+        out["offset"].append(int(row.get("offset", -1)))
+        out["start"].append(text[:60])
     return out
 
 
 def text_and_reason(row: dict[str, Any], column: str, filters: FilterConfig) -> tuple[str, str]:
-    if "json" in row:
-        if row["json"].startswith(BROKEN):
-            return row["json"], "broken line"
-        row = json.loads(row["json"])
+    """A document's text, and why it is dropped ("" where it is kept); a reason that begins with `FAILED`
+    ends the build."""
     try:
-        text = document_text(row, column, "")
-    except UserError:
-        return "", "no text field"
+        if "content" in row and "offset" in row:
+            if not has_rows(Path(str(row["path"]))):
+                text = row["content"]
+            elif not row["content"].strip():
+                return "", "empty line"
+            else:
+                text = document_text(reading.parse(row["content"], ""), column, "")
+        else:
+            text = document_text(plain_row(row), column, "")
+    except UserError as error:
+        return "", FAILED + str(error).removeprefix(": ")
     limits = filters.model_dump(include={"min_characters", "max_characters", "min_words", "max_non_ascii"})
     return text, screening.reason_to_drop(text, **limits)
+
+
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of Parquet or the hub as JSON would have it: Ray hands lists over as arrays."""
+    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in row.items()}
 
 
 _tokenizers: dict[str, Any] = {}
@@ -211,83 +234,134 @@ def cached_tokenizer(folder: str) -> Any:
 # One pass in order
 
 
-class Spill:
-    """Token ids of a source's documents on disk, one after the other."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path.with_suffix(".int32")
-        self.lengths: list[int] = []
-        self._file = self.path.open("wb")
-
-    def add(self, ids: bytes) -> None:
-        self._file.write(ids)
-        self.lengths.append(len(ids) // 4)
-
-    def close(self) -> None:
-        self._file.close()
-        self.starts = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
-        self.tokens = np.memmap(self.path, np.int32, "r") if self.lengths else np.zeros(0, np.int32)
-
-    def document(self, index: int) -> np.ndarray:
-        return self.tokens[self.starts[index] : self.starts[index + 1]]
-
-
-def take_batch(batch: dict[str, Any], name: str, seen: screening.Seen, spill: Spill, report: CorpusReport) -> None:
-    """Drop duplicates, keep the rest. Raises `UserError` for a contaminated document."""
-    for reason, ids, digest, signature, origin in zip(
-        batch["reason"], batch["ids"], batch["digest"], batch["signature"], batch["origin"], strict=True
-    ):
-        report.read[name] += 1
-        if reason == "contaminated":
-            raise UserError(
-                f"source {name!r} shares a {screening.NGRAM}-gram with an evaluation prompt, document {origin}: "
-                "take it out, or do not evaluate on that set"
-            )
-        why = reason or seen.duplicate(bytes(digest), np.frombuffer(signature, np.uint32) if signature else None)
-        if why:
-            report.dropped[name][why] += 1
-            continue
-        spill.add(bytes(ids))
-        report.kept[name] += 1
-        report.tokens[name] += len(ids) // 4
+def spill(batches: Iterator[dict[str, Any]], name: str, held: Spill, marks: Fingerprints, report: CorpusReport) -> None:
+    """Write a source's screened documents to disk."""
+    report.dropped[name] = Counter()
+    tokens, began = 0, time.monotonic()
+    said = began
+    for batch in batches:
+        for place, reason in enumerate(batch["reason"]):
+            check(str(reason), name, batch, place, report.read[name] + place + 1)
+            if reason:
+                report.dropped[name][reason] += 1
+                continue
+            ids = bytes(batch["ids"][place])
+            held.add(ids)
+            marks.add(bytes(batch["digest"][place]), bytes(batch["signature"][place]))
+            tokens += len(ids) // 4
+        report.read[name] += len(batch["reason"])
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            rate = report.read[name] / (said - began)
+            say(f"{name}: {report.read[name]:,} documents read, {tokens:,} tokens, {rate:,.0f} documents/s")
+    held.close()
+    dropped = report.dropped[name]
+    # Lines without content are not documents.
+    report.read[name] -= dropped.pop("empty line", 0)
 
 
-def document_order(config: CorpusConfig, spills: dict[str, Spill]) -> list[tuple[str, int, int]]:
-    """(source, document, phase) of every document used."""
-    lengths = {name: spill.lengths for name, spill in spills.items()}
-    if config.phases:
-        phases = [(phase.until, phase.shares) for phase in config.phases]
-        return plan(lengths, stretches(config.tokens, phases))
-    everything = [(name, index, 0) for name, spill in spills.items() for index in range(len(spill.lengths))]
-    if not config.tokens:
-        return everything
-    used, kept = 0, []
-    for name, index, phase in everything:
-        if used >= config.tokens:
-            break
-        kept.append((name, index, phase))
-        used += lengths[name][index]
-    return kept
-
-
-def pack_documents(
-    order: list[tuple[str, int, int]], spills: dict[str, Spill], length: int, phases: int, seed: int
-) -> Rows:
-    """Rows of each phase in turn, their documents shuffled by the seed within the phase. A document
-    longer than a row is continued in the next ones, each piece a sequence of its own."""
-    parts = []
-    for phase in range(phases):
-        mine = [(name, index) for name, index, number in order if number == phase]
-        shuffled = [mine[place] for place in np.random.default_rng([seed, phase]).permutation(len(mine))]
-        pieces = (
-            document[start : start + length]
-            for name, index in shuffled
-            for document in [spills[name].document(index)]
-            for start in range(0, len(document), length)
+def check(reason: str, source: str, batch: dict[str, Any], place: int, number: int) -> None:
+    """Raise `UserError`, naming the document, for one that must not be and one that cannot be read."""
+    if reason != "contaminated" and not reason.startswith(FAILED):
+        return
+    path, offset = str(batch["path"][place]), int(batch["offset"][place])
+    where = f"{path}:{reading.line_number(path, offset)}" if offset >= 0 else f"{path or source}: row {number}"
+    if reason == "contaminated":
+        raise UserError(
+            f"{where}: the document {batch['start'][place]!r} of source {source!r} shares a {screening.NGRAM}-gram "
+            "with an evaluation prompt: take it out, or do not evaluate on that set"
         )
-        parts.append(pack(((piece, [True] * len(piece)) for piece in pieces), length))
-    return concatenate(parts)
+    raise UserError(f"{where}: {reason.removeprefix(FAILED)}")
+
+
+def drop_duplicates(spills: dict[str, Spill], marks: Fingerprints, filters: FilterConfig, report: CorpusReport) -> None:
+    """Keep the first of each set of duplicates, over all sources in their order."""
+    sizes = [len(held.lengths) for held in spills.values()]
+    if not sum(sizes):
+        return
+    kept = np.ones(sum(sizes), bool)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    found = {}
+    if filters.exact:
+        found["exact duplicate"] = screening.exact_duplicates(marks.digests)
+    if filters.near:
+        found["near duplicate"] = screening.near_duplicates(marks.signatures, filters.near)
+    for reason, repeated in found.items():
+        for index, name in enumerate(spills):
+            count = int((repeated & kept & (owner == index)).sum())
+            if count:
+                report.dropped[name][reason] = count
+        kept &= ~repeated
+    for index, held in enumerate(spills.values()):
+        held.keep(kept[owner == index])
+
+
+# Mixing and packing
+
+
+def planned(config: CorpusConfig, spills: dict[str, Spill]) -> list[dict[str, mixture.Stretch]]:
+    """For each phase, the stretch of each source's tokens."""
+    totals = {name: held.total for name, held in spills.items()}
+    if config.phases:
+        return mixture.plan(totals, config.tokens, [(phase.until, phase.shares) for phase in config.phases])
+    left = config.tokens or sum(totals.values())
+    if left > sum(totals.values()):
+        raise UserError(f"data.tokens {left} is more than the sources hold after filtering: {sum(totals.values())}")
+    stretches = {}
+    for name, total in totals.items():
+        stretches[name] = (0, min(total, left))
+        left -= stretches[name][1]
+    return [stretches]
+
+
+def write_rows(
+    phases: list[dict[str, mixture.Stretch]],
+    spills: dict[str, Spill],
+    length: int,
+    destination: Path,
+    seed: int,
+    held_out: float,
+    report: CorpusReport,
+) -> None:
+    """Pack each phase in turn, its documents shuffled by the seed. A document longer than a row is
+    continued in others, each piece a sequence of its own."""
+    train = RowWriter(destination / "rows", length)
+    held = RowWriter(destination / "eval", length) if held_out else train
+    said = time.monotonic()
+    for number, stretches in enumerate(phases):
+        for name, (start, end) in stretches.items():
+            report.mixed[name] += end - start
+        for group in packed(sequences(stretches, spills, length, np.random.default_rng([seed, number])), length):
+            takes = held_out and is_held_out(report.rows + report.held_out, held_out)
+            (held if takes else train).add(group)
+            if takes:
+                report.held_out += 1
+            else:
+                report.rows += 1
+            if time.monotonic() - said > EVERY:
+                said = time.monotonic()
+                say(f"packing: {report.rows + report.held_out:,} rows of {length} tokens written")
+    train.close()
+    if held_out:
+        held.close()
+
+
+def is_held_out(row: int, share: float) -> bool:
+    """The first row, then evenly every 1/share-th."""
+    return int(row * share) > int((row - 1) * share) if row else True
+
+
+def sequences(
+    stretches: dict[str, mixture.Stretch], spills: dict[str, Spill], length: int, draw: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    names = list(stretches)
+    pieces = [mixture.cut(spills[name].kept_lengths, stretches[name], length) for name in names]
+    owner = np.repeat(np.arange(len(names), dtype=np.int32), [len(starts) for starts, _ in pieces])
+    starts = np.concatenate([starts for starts, _ in pieces])
+    sizes = np.concatenate([sizes for _, sizes in pieces])
+    for place in draw.permutation(len(owner)):
+        ids = spills[names[owner[place]]].tokens(int(starts[place]), int(sizes[place]))
+        yield ids, np.ones(len(ids), bool)
 
 
 # Evaluation sets
@@ -307,9 +381,11 @@ PROMPT_FIELDS = ("question", "problem", "prompt", "Body", "Question", "text", "i
 
 
 def file_prompts(file: Path) -> Iterator[str]:
-    content = file.read_text(encoding="utf-8")
-    rows = json.loads(content).get("examples", []) if file.suffix == ".json" else map(json.loads, content.splitlines())
-    for row in rows:
+    if file.suffix == ".json":
+        found: Any = json.loads(file.read_text(encoding="utf-8")).get("examples", [])
+    else:
+        found = (row for _, row in reading.rows(file, "data.evaluation"))
+    for row in found:
         parts = [str(row[name]) for name in PROMPT_FIELDS if isinstance(row.get(name), str)]
         if parts:
             yield " ".join(parts)

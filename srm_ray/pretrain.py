@@ -5,7 +5,7 @@ sources -> Ray Data (filter, deduplicate, guard, tokenise, mix, pack) -> rows ->
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import LoraConfig, PretrainConfig
@@ -41,8 +41,7 @@ def dry_run(config: PretrainConfig) -> int:
 
 def run(config: PretrainConfig) -> int:
     from actors import placement, stage
-    from srm_ray.data import supervised
-    from srm_ray.data.packing import open_rows, rows_fingerprint, save_rows
+    from srm_ray.data.packing import open_rows
     from srm_ray.model.loading import open_model
     from srm_ray.runs.progress import say
 
@@ -58,23 +57,18 @@ def run(config: PretrainConfig) -> int:
         raise UserError(f"data.row_length {config.data.row_length} is more than the model's context: {facts.context}")
     fingerprint = build_rows(config, start, work)
     rows = open_rows(work / "rows")
-    if config.eval.share:
-        kept, held_out = supervised.hold_out(range(len(rows)), config.eval.share)
-        save_rows(rows.take(held_out), work / "eval")
-        rows = rows.take(kept)
-        save_rows(rows, work / "train")
     say(f"{len(rows)} rows of {config.data.row_length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
     job = stage.job_of(
         config,
         folder,
         stage="pretrain",
         model=start,
-        rows=work / ("train" if config.eval.share else "rows"),
+        rows=work / "rows",
         steps=stage.steps_of(config, len(rows), 1.0, what="rows"),
         eval_rows=str((work / "eval").absolute()) if config.eval.share else "",
         shuffle=not config.data.phases,
     )
-    return stage.train(config, folder, job, data={**fingerprint, "train": rows_fingerprint(rows)})
+    return stage.train(config, folder, job, data=fingerprint)
 
 
 def check_context(config: PretrainConfig) -> None:
@@ -109,7 +103,7 @@ def fresh_model(config: PretrainConfig, folder: "RunFolder") -> Path:
     return start
 
 
-def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, str]:
+def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, Any]:
     """Build the corpus into `work`, unless an earlier try of this run has; its fingerprint."""
     import json
 
@@ -121,10 +115,10 @@ def build_rows(config: PretrainConfig, tokenizer: str, work: Path) -> dict[str, 
     done = work / "corpus.json"
     if done.is_file():
         return json.loads(done.read_text())
-    report = build_corpus(config.data, tokenizer, work, seed=config.seed)
+    report = build_corpus(config.data, tokenizer, work, seed=config.seed, held_out=config.eval.share)
     for line in report.lines():
         say(line)
-    fingerprint = {"corpus": rows_fingerprint(open_rows(work / "rows"))}
+    fingerprint = {"rows": rows_fingerprint(open_rows(work / "rows")), **report.to_plain()}
     write_atomically(done, json.dumps(fingerprint) + "\n")
     return fingerprint
 

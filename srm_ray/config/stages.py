@@ -115,6 +115,7 @@ class Source(Section):
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
     column: str = Field("", description="field that holds the text")
+    limit: int = Field(0, ge=0, description="documents read at most; 0: all")
 
 
 class Phase(Section):
@@ -153,6 +154,7 @@ class CorpusConfig(Section):
     filters: FilterConfig = Field(FilterConfig(), description="what is dropped")
     evaluation: list[str] = Field([], description="evaluation files; a 13-gram shared with a prompt fails the build")
     row_length: int = Field(2048, ge=8, description="tokens in a packed row")
+    workers: int = Field(0, ge=0, description="processes that filter and tokenise; 0: one for each CPU of the cluster")
 
     @model_validator(mode="after")
     def _phases_fit(self) -> "CorpusConfig":

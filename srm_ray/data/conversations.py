@@ -8,13 +8,13 @@ r"""Supervised examples and preference pairs from JSONL or a `datasets` name, ea
 Wrong input raises `UserError` with file and line.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from srm_ray.data import reading
 from srm_ray.errors import UserError
 
 T = TypeVar("T")
@@ -43,56 +43,31 @@ class Pair:
 
 
 def read_examples(paths: str, *, style: str = "boxed") -> list[Example]:
-    """Examples of JSONL files named by commas, in order. style: see `question_answer`."""
-    return [
-        example
-        for path in split_names(paths)
-        for example in read_jsonl(Path(path), lambda r, p, n: to_example(r, p, n, style))
-    ]
+    """Examples of JSONL or Parquet files named by commas, in order. style: see `question_answer`."""
+    return read_files(paths, lambda row, source, line: to_example(row, source, line, style))
 
 
 def read_pairs(paths: str) -> list[Pair]:
-    return [pair for path in split_names(paths) for pair in read_jsonl(Path(path), to_pair)]
+    return read_files(paths, to_pair)
 
 
-def split_names(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def read_jsonl(path: Path, convert: Callable[[Mapping[str, Any], str, int], T]) -> list[T]:
-    """Convert every line of a JSONL file. Raises `UserError` with the line number."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"--data.path {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"--data.path {path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+def read_files(paths: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> list[T]:
+    """Convert every row of the files. Raises `UserError` with the line number."""
     converted = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}:{number}: an object is expected, got {type(row).__name__}")
-        converted.append(convert(row, str(path), number))
-    if not converted:
-        raise UserError(f"--data.path {path}: the file holds no examples")
+    for path in reading.names(paths):
+        found = [convert(row, path, number) for number, row in reading.rows(Path(path))]
+        if not found:
+            raise UserError(f"--data.path {path}: the file holds no examples")
+        converted += found
     return converted
 
 
 def read_hub(names: str, subset: str, split: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
-    """Convert the rows of `datasets` named by commas. Raises `UserError` when one cannot be loaded."""
-    import datasets
-
-    for name in split_names(names):
-        try:
-            rows = datasets.load_dataset(name, subset or None, split=split)
-        except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
-            raise UserError(f"--data.name {name}: cannot be loaded ({type(error).__name__}: {error})") from None
-        for number, row in enumerate(rows, 1):
+    """Convert the rows of `datasets` named by commas; `name:subset:split` where one differs from the others."""
+    for entry in reading.names(names):
+        name, _, rest = entry.partition(":")
+        own_subset, _, own_split = rest.partition(":")
+        for number, row in reading.hub_rows(name, own_subset or subset, own_split or split):
             yield convert(row, name, number)
 
 

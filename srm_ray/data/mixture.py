@@ -1,46 +1,69 @@
-"""Documents of several sources to one sequence with the shares of tokens that a curriculum asks for."""
+"""The shares of tokens that a curriculum asks for, as stretches of each source.
 
-from collections import Counter
+    tokens each source holds, phases -> plan -> for each phase, tokens a to b of each source
+    documents of a source            -> cut  -> the pieces of documents in tokens a to b
+
+A source's tokens are used once each and in order, so shares hold exactly, to the token: where a
+stretch ends inside a document, the next phase goes on with the rest of it.
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import numpy as np
 
 from srm_ray.errors import UserError
 
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A phase in tokens. tokens: how many. shares: of them, by source."""
-
-    tokens: int
-    shares: Mapping[str, float]
+Stretch = tuple[int, int]
 
 
-def stretches(total: int, phases: Sequence[tuple[float, Mapping[str, float]]]) -> list[Stretch]:
-    """Phases given as (end as a share of all tokens, shares) to numbers of tokens."""
-    ends = [0, *(round(total * until) for until, _ in phases)]
-    return [Stretch(ends[n + 1] - ends[n], shares) for n, (_, shares) in enumerate(phases)]
+def plan(
+    held: Mapping[str, int], total: int, phases: Sequence[tuple[float, Mapping[str, float]]]
+) -> list[dict[str, Stretch]]:
+    """For each phase, the tokens [start, end) of each source.
 
-
-def plan(lengths: Mapping[str, Sequence[int]], phases: Sequence[Stretch]) -> list[tuple[str, int, int]]:
-    """The order of documents: (source, index, phase). lengths: tokens of each document, by source.
-
-    The next document always comes from the source that is furthest behind its share of the phase,
-    so that shares hold all along, to within one document. A source's documents are used once each
-    and in order. Raises `UserError` naming the source that runs out.
+    held: tokens that each source holds. total: tokens wanted. phases: (end as a share of `total`,
+    shares by source). Raises `UserError` naming the source that runs out.
     """
-    used: Counter[str] = Counter()
-    order: list[tuple[str, int, int]] = []
-    for number, phase in enumerate(phases):
-        taken: Counter[str] = Counter()
-        while sum(taken.values()) < phase.tokens:
-            source = max(phase.shares, key=lambda name: phase.shares[name] * (sum(taken.values()) + 1) - taken[name])
-            index = used[source]
-            if index >= len(lengths[source]):
-                raise UserError(
-                    f"data.tokens asks for more of source {source!r} than it holds after filtering: "
-                    f"{sum(lengths[source])} tokens; lower data.tokens or its shares"
-                )
-            order.append((source, index, number))
-            used[source] += 1
-            taken[source] += lengths[source][index]
-    return order
+    ends = [0, *(round(total * until) for until, _ in phases)]
+    used = dict.fromkeys(held, 0)
+    planned = []
+    for number, (_, shares) in enumerate(phases):
+        stretches = {}
+        for name, tokens in apportion(ends[number + 1] - ends[number], shares).items():
+            stretches[name] = (used[name], used[name] + tokens)
+            used[name] += tokens
+        planned.append(stretches)
+    for name, tokens in used.items():
+        if tokens > held[name]:
+            raise UserError(
+                f"data.tokens {total} takes {tokens} tokens of source {name!r}, which holds {held[name]} after "
+                "filtering; lower data.tokens or its shares, or raise its limit"
+            )
+    return planned
+
+
+def apportion(tokens: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Whole numbers in the proportion of `shares` that sum to `tokens` (largest remainders)."""
+    exact = {name: tokens * share for name, share in shares.items()}
+    whole = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: (whole[name] - exact[name], name))
+    for name in by_remainder[: tokens - sum(whole.values())]:
+        whole[name] += 1
+    return whole
+
+
+def cut(lengths: np.ndarray, stretch: Stretch, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """(starts, lengths) of the pieces in tokens [start, end) of documents laid one after the other.
+
+    lengths: tokens of each document. No piece spans two documents or has more than `longest` tokens.
+    """
+    start, end = stretch
+    ends = np.cumsum(lengths, dtype=np.int64)
+    first, last = np.searchsorted(ends, [start, end], side="right")
+    begins = np.maximum((ends - lengths)[first : last + 1], start)
+    finishes = np.minimum(ends[first : last + 1], end)
+    sizes = finishes - begins
+    counts = np.maximum(0, -(-sizes // longest))
+    place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.repeat(begins, counts) + place * longest
+    return starts, np.minimum(longest, np.repeat(finishes, counts) - starts)

@@ -8,6 +8,7 @@ that carries no loss. The unit of reading is the row: step n of a run reads the 
 (seed, n) name, so resuming needs a counter and nothing else.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,12 +53,17 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
 
 
 def pack(sequences: Iterable[Sequence_], length: int, *, open_rows: int = 32) -> Rows:
-    """First-fit packing into rows of `length` tokens, in order, keeping `open_rows` rows open.
+    """Rows of `length` tokens, see `packed`."""
+    return to_rows(list(packed(sequences, length, open_rows=open_rows)), length)
+
+
+def packed(sequences: Iterable[Sequence_], length: int, *, open_rows: int = 32) -> Iterator[list[Sequence_]]:
+    """First-fit packing into rows of `length` tokens, in order, keeping `open_rows` rows open; the
+    sequences of each row as it is finished.
 
     Raises ValueError for a sequence longer than a row: what to do with it (drop and count, or
     split) is the caller's to say.
     """
-    finished: list[list[Sequence_]] = []
     rows: list[list[Sequence_]] = []
     room: list[int] = []
     for ids, mask in sequences:
@@ -74,9 +80,9 @@ def pack(sequences: Iterable[Sequence_], length: int, *, open_rows: int = 32) ->
             room.append(length - size)
         if len(rows) > open_rows:
             fullest = min(range(len(room)), key=room.__getitem__)
-            finished.append(rows.pop(fullest))
+            yield rows.pop(fullest)
             room.pop(fullest)
-    return to_rows([*finished, *rows], length)
+    yield from rows
 
 
 def to_rows(groups: Sequence[Sequence[Sequence_]], length: int) -> Rows:
@@ -117,11 +123,54 @@ def save_rows(rows: Rows, folder: Path) -> None:
         np.save(folder / f"{name}.npy", getattr(rows, name))
 
 
+class RowWriter:
+    """Writes the files of `save_rows` row by row, so that rows need not fit into memory.
+
+    Whole when closed: the number of rows is put into the files' headers last.
+    """
+
+    def __init__(self, folder: Path, length: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.length, self.count = length, 0
+        self._held: list[list[Sequence_]] = []
+        self._files = {name: (folder / f"{name}.npy").open("wb") for name in FIELDS}
+        self._header()
+
+    def add(self, group: list[Sequence_]) -> None:
+        """Append the row of these sequences."""
+        self._held.append(group)
+        if len(self._held) == 256:
+            self._write()
+
+    def close(self) -> None:
+        self._write()
+        for file in self._files.values():
+            file.seek(0)
+        self._header()
+        for file in self._files.values():
+            file.close()
+
+    def _write(self) -> None:
+        rows = to_rows(self._held, self.length)
+        for name, file in self._files.items():
+            file.write(getattr(rows, name).tobytes())
+        self.count += len(rows)
+        self._held = []
+
+    def _header(self) -> None:
+        # NumPy pads the header for the first axis to grow, so that the last one written fits the first one's place.
+        for name, file in self._files.items():
+            descr = np.lib.format.dtype_to_descr(np.dtype(bool if name == "mask" else np.int32))
+            facts = {"descr": descr, "fortran_order": False, "shape": (self.count, self.length)}
+            np.lib.format.write_array_header_1_0(file, facts)
+
+
 def open_rows(folder: Path) -> Rows:
     """The rows of `save_rows`, memory-mapped."""
     return Rows(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in FIELDS))
 
 
+@functools.lru_cache(maxsize=2)
 def row_order(rows: int, epoch: int, seed: int) -> np.ndarray:
     """The order in which an epoch reads its rows: a permutation fixed by (seed, epoch)."""
     digest = hashlib.blake2b(f"rows/{seed}/{epoch}".encode(), digest_size=8).digest()
@@ -142,5 +191,6 @@ def rows_fingerprint(rows: Rows) -> str:
     """Hash of the rows' content: equal for equal training data."""
     digest = hashlib.sha256()
     for name in FIELDS:
-        digest.update(np.ascontiguousarray(getattr(rows, name)).tobytes())
+        for start in range(0, len(rows), 4096):
+            digest.update(np.ascontiguousarray(getattr(rows, name)[start : start + 4096]).tobytes())
     return digest.hexdigest()[:16]

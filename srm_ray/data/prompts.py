@@ -4,15 +4,14 @@ A built-in generator is endless. A file or a dataset is read in an order shuffle
 (seed, pass), so a cursor (the next index) is all that a checkpoint needs.
 """
 
-import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from srm_ray.config.grpo import DataConfig
-from srm_ray.data import arithmetic
+from srm_ray.data import arithmetic, reading
 from srm_ray.data.rendering import render_prompt
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Prompt
@@ -124,44 +123,20 @@ def read_jsonl(path: Path, *, graded: bool = True) -> list[Task]:
     """Tasks of a JSONL file; every problem is a UserError with the file's name and line number."""
     if not path.is_file():
         raise UserError(f"data file {path} does not exist")
-    tasks = [_row_task(row, f"{path}:{number}", path.stem, graded) for number, row in _json_lines(path)]
+    tasks = [_row_task(row, f"{path}:{number}", path.stem, graded) for number, row in reading.rows(path)]
     if not tasks:
         raise UserError(f"data file {path} is empty")
     return tasks
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UserError(f"{path}:{number}: not JSON: {error.msg}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
-
-
 def _read_dataset(name: str, subset: str, split: str, graded: bool) -> list[Task]:
-    try:
-        import datasets
-
-        rows = datasets.load_dataset(name, subset or None, split=split)
-    except Exception as error:  # the hub's client raises many kinds; each is the user's to know
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"dataset {name} ({subset}, {split}) cannot be loaded: {reason}; give a file with --data.path"
-        ) from None
+    rows = reading.hub_rows(name, subset, split)
     source = name.split("/")[-1]
-    return [_row_task(row, f"{name}:{number}", source, graded) for number, row in enumerate(rows, 1)]
+    return [_row_task(row, f"{name}:{number}", source, graded) for number, row in rows]
 
 
 def _row_task(row: Any, where: str, source: str, graded: bool) -> Task:
     """One row: `prompt` or `messages` or GSM8K's `question`, with `answer` or `tests`."""
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
     messages = _row_messages(row, where)
     answer, tests = row.get("answer"), row.get("tests")
     if graded and answer is None and tests is None:

@@ -10,7 +10,7 @@ of Jaccard similarity s share at least one of b bands of r rows with probability
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -87,34 +87,40 @@ MULTIPLIERS = _draw.integers(0, 1 << 63, HASHES, np.uint64) * np.uint64(2) + np.
 OFFSETS = _draw.integers(0, 1 << 63, HASHES, np.uint64)
 
 
-@dataclass
-class Seen:
-    """Documents met so far, to tell whether the next one repeats one of them. Order decides which stays."""
+def exact_duplicates(digests: np.ndarray) -> np.ndarray:
+    """True [N] for every document whose digest an earlier one has."""
+    _, first = np.unique(digests, return_index=True)
+    repeated = np.ones(len(digests), bool)
+    repeated[first] = False
+    return repeated
 
-    near: float
-    exact: bool = True
-    digests: set[bytes] = field(default_factory=set)
-    signatures: list[np.ndarray] = field(default_factory=list)
-    buckets: dict[tuple[int, bytes], list[int]] = field(default_factory=dict)
 
-    def duplicate(self, digest: bytes, signature: np.ndarray | None) -> str:
-        """ "exact duplicate", "near duplicate", or "" and the document is remembered."""
-        if self.exact and digest in self.digests:
-            return "exact duplicate"
-        if self.near and signature is not None and self._near(signature):
-            return "near duplicate"
-        self.digests.add(digest)
-        return ""
+def near_duplicates(signatures: np.ndarray, threshold: float) -> np.ndarray:
+    """True [N] for every document with an earlier one of at least this (estimated) Jaccard similarity.
 
-    def _near(self, signature: np.ndarray) -> bool:
-        bands = [(band, signature[band * BAND_ROWS : (band + 1) * BAND_ROWS].tobytes()) for band in range(BANDS)]
-        candidates = {index for band in bands for index in self.buckets.get(band, ())}
-        if any((self.signatures[index] == signature).mean() >= self.near for index in candidates):
-            return True
-        for band in bands:
-            self.buckets.setdefault(band, []).append(len(self.signatures))
-        self.signatures.append(signature)
-        return False
+    signatures: [N, 128], may be mapped from disk: one band is in memory at a time. Of the documents
+    that share a band, each is compared with the first and with the one before it.
+    """
+    pairs = [_sharing(np.ascontiguousarray(signatures[:, band * BAND_ROWS :][:, :BAND_ROWS])) for band in range(BANDS)]
+    repeated = np.zeros(len(signatures), bool)
+    candidates = np.unique(np.concatenate(pairs), axis=0)
+    for start in range(0, len(candidates), 65_536):
+        earlier, later = candidates[start : start + 65_536].T
+        alike = (signatures[earlier] == signatures[later]).mean(1) >= threshold
+        repeated[later[alike]] = True
+    return repeated
+
+
+def _sharing(band: np.ndarray) -> np.ndarray:
+    """Pairs [P, 2] (earlier, later) of documents whose rows of a band are equal."""
+    keys = band.view(f"V{band.shape[1] * band.itemsize}").ravel()
+    order = np.argsort(keys, kind="stable")
+    same = keys[order[1:]] == keys[order[:-1]]
+    later = order[1:][same]
+    before = order[:-1][same]
+    starts = np.maximum.accumulate(np.where(np.concatenate([[True], ~same]), np.arange(len(order)), 0))
+    first = order[starts[1:][same]]
+    return np.concatenate([np.stack([before, later], 1), np.stack([first, later], 1)]).reshape(-1, 2)
 
 
 def digest(text: str) -> bytes:

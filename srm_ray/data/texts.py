@@ -1,10 +1,10 @@
 """Documents as plain text, from files in order or from a `datasets` name, one at a time."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from srm_ray.data import reading
 from srm_ray.errors import UserError
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".json", ".parquet", ".py")
@@ -25,49 +25,27 @@ def files_of(path: str, option: str = "--data.path") -> list[Path]:
 
 def path_texts(paths: str, column: str = "") -> Iterator[str]:
     """Texts of files and folders named by commas."""
-    for path in (part.strip() for part in paths.split(",") if part.strip()):
+    for path in reading.names(paths):
         for file in files_of(path):
             yield from file_texts(file, column)
 
 
 def file_texts(file: Path, column: str) -> Iterator[str]:
-    if file.suffix == ".jsonl":
-        yield from jsonl_texts(file, column)
-    elif file.suffix == ".parquet":
-        import pyarrow.parquet
-
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
-            for row in batch.to_pylist():
-                yield document_text(row, column, str(file))
-    else:
-        # In pieces: one long text would make one long list of words.
-        with file.open(encoding="utf-8", errors="replace", newline="") as stream:
-            while lines := stream.readlines(1 << 20):
-                yield "".join(lines)
-
-
-def jsonl_texts(file: Path, column: str) -> Iterator[str]:
-    with file.open(encoding="utf-8", errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{file}:{number}: not JSON ({error.msg} at column {error.colno})") from None
-            if not isinstance(row, dict):
-                raise UserError(f"{file}:{number}: an object is expected, got {type(row).__name__}")
+    if has_rows(file):
+        for number, row in reading.rows(file):
             yield document_text(row, column, f"{file}:{number}")
+    else:
+        for piece in reading.pieces([file]):
+            yield from (text for _, text in reading.texts(piece))
+
+
+def has_rows(file: Path) -> bool:
+    """Whether a file holds rows with fields rather than text."""
+    return file.suffix in (".jsonl", ".json", ".parquet")
 
 
 def hub_texts(name: str, subset: str, split: str, column: str) -> Iterator[str]:
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(name, subset or None, split=split, streaming=True)
-    except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
-        raise UserError(f"--data.name {name}: cannot be loaded ({type(error).__name__}: {error})") from None
-    for number, row in enumerate(rows, 1):
+    for number, row in reading.hub_rows(name, subset, split, streaming=True):
         yield document_text(row, column, f"{name}:{number}")
 
 

@@ -1,10 +1,12 @@
 """LoRA and QLoRA: adapters on a base model, and merging them back into plain weights (Hu et al. 2021,
 Dettmers et al. 2023; PEFT and bitsandbytes do the work).
 
-    load_policy(folder, adapter) -> the model to train
-    merge(adapter folder)        -> plain Hugging Face weights
+    load_policy(folder, adapter)  -> the model to train
+    merge(adapter folder, folder) -> plain Hugging Face weights
+    merged_folder(adapter folder) -> the same beside the adapter, made when it is missing or older
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +34,10 @@ def is_adapter(folder: str | Path) -> bool:
 
 
 def load_policy(folder: str, adapter: Adapter | None = None, *, attention: str = "sdpa", liger: bool = False) -> Any:
-    """The causal LM of a folder or hub name in FP32, with a fresh adapter where one is asked for.
-
-    A folder that holds an adapter is loaded onto its base and merged.
-    """
+    """The causal LM of a folder or hub name in FP32, with a fresh adapter where one is asked for."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    if is_adapter(folder):
-        return merged(folder)
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention}
     if adapter and adapter.nf4:
         options["quantization_config"] = nf4_config()
@@ -105,20 +102,48 @@ def trainable(model: Any) -> int:
 def merged(folder: str | Path) -> Any:
     """The base model with the adapter of `folder` added into its weights, in FP32."""
     import torch
-    from peft import AutoPeftModelForCausalLM
+    from peft import AutoPeftModelForCausalLM, PeftConfig
+    from transformers.utils import logging
 
-    adapted = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    logging.disable_progress_bar()
+    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    try:
+        adapted = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    except OSError as error:
+        raise UserError(f"{folder} is an adapter on {base}, which cannot be opened: {error}") from None
     return adapted.merge_and_unload()
 
 
 def merge(folder: Path, destination: Path) -> Path:
     """Write the plain Hugging Face folder of an adapter's folder."""
-    from srm_ray.model.folder import save_model
+    from srm_ray.model.folder import save_model, weights_fingerprint
     from srm_ray.runs.lineage import read_lineage
 
     if not is_adapter(folder):
         raise UserError(f"{folder} holds no adapter (no adapter_config.json)")
     model = merged(folder)
-    lineage = {**read_lineage(folder), "merged_from": str(folder)}
-    save_model(model, dict(model.named_parameters()), destination, tokenizer_from=folder, lineage=lineage)
+    lineage = {
+        **read_lineage(folder),
+        "merged_from": str(folder.absolute()),
+        "adapter_weights": weights_fingerprint(folder),
+    }
+    partial = destination.with_name(f".{destination.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        save_model(model, dict(model.named_parameters()), partial, tokenizer_from=folder, lineage=lineage)
+        shutil.rmtree(destination, ignore_errors=True)
+        partial.rename(destination)
+    except OSError as error:
+        raise UserError(f"the merged weights cannot be written to {destination}: {error.strerror}") from None
     return destination
+
+
+def merged_folder(folder: Path) -> Path:
+    """`<adapter folder>/merged`: plain weights for whoever takes a model, made once for these adapter weights."""
+    from srm_ray.model.folder import weights_fingerprint
+    from srm_ray.runs.lineage import read_lineage
+
+    destination = folder / "merged"
+    if read_lineage(destination).get("adapter_weights") == weights_fingerprint(folder):
+        return destination
+    return merge(folder, destination)

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.model.adapters import is_adapter, merged_folder
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """context: positions the model was made for. vocabulary: rows of its embedding.
+    """path: folder or hub name of plain weights; of an adapter, where it lies merged into its base.
+
+    context: positions the model was made for. vocabulary: rows of its embedding.
 
     stop_token_ids: tokens that end a completion.
     """
@@ -23,8 +26,14 @@ class ModelFacts:
 
 
 def open_model(name: str) -> ModelFacts:
-    """Facts of a Hugging Face folder or hub name; UserError where it is not a model or does not fit together."""
+    """Facts of a Hugging Face folder, an adapter's folder or a hub name.
+
+    An adapter is merged into its base first. Raises `UserError` where it is not a model or does not fit together.
+    """
     path = Path(name)
+    if is_adapter(path):
+        path = merged_folder(path)
+        name = str(path)
     looks_local = path.exists() or name.startswith((".", "/", "~", "runs/"))
     if looks_local and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
