@@ -124,13 +124,13 @@ def read_jsonl(path: Path, *, graded: bool = True) -> list[Task]:
     """Tasks of a JSONL file; every problem is a UserError with the file's name and line number."""
     if not path.is_file():
         raise UserError(f"data file {path} does not exist")
-    tasks = [_row_task(row, f"{path}:{number}", path.stem, graded) for number, row in _json_lines(path)]
+    tasks = [_row_task(row, f"{path}:{number}", path.stem, graded) for number, row in json_lines(path)]
     if not tasks:
         raise UserError(f"data file {path} is empty")
     return tasks
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
