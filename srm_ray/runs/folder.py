@@ -7,6 +7,7 @@ summary.json  report.html
 import json
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,17 @@ class RunFolder:
         for part in (self.config, self.metrics, self.events, self.summary, self.report):
             part.unlink(missing_ok=True)
 
-    def check_config(self, config: BaseModel) -> None:
-        """Raise `UserError` where `config` differs from the saved one in what the run computes."""
+    def check_config(self, config: BaseModel, may_change: Collection[str] = MAY_CHANGE) -> None:
+        """Raise `UserError` where `config` differs from the saved one in what the run computes.
+
+        may_change: options, or whole sections, that may differ.
+        """
         if not self.config.is_file():
             return
         saved = flatten(yaml.safe_load(self.config.read_text()) or {})
         asked = flatten(to_plain(config))
         for key in sorted(saved.keys() | asked.keys()):
-            if saved.get(key) != asked.get(key) and not _may_change(key):
+            if saved.get(key) != asked.get(key) and not _may_change(key, may_change):
                 raise UserError(
                     f"{self.path} was run with {key} {saved.get(key)!r}, this command has {asked.get(key)!r}: "
                     "give another --run_dir, or --resume never to start it over"
@@ -102,9 +106,9 @@ class RunFolder:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
 
-def _may_change(key: str) -> bool:
+def _may_change(key: str, allowed: Collection[str]) -> bool:
     parts = key.split(".")
-    return any(".".join(parts[:end]) in MAY_CHANGE for end in range(1, len(parts) + 1))
+    return any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

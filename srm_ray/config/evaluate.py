@@ -1,0 +1,132 @@
+"""Options of `python -m srm_ray.evaluate`."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from srm_ray.config.base import Section
+
+
+class EvaluateData(Section):
+    """Where the suites' problems come from."""
+
+    path: str = Field("", description="folder with one folder a suite (gsm8k/test.jsonl, ...); empty: the hub")
+
+
+class SamplingConfig(Section):
+    """How completions are sampled."""
+
+    samples: int = Field(1, ge=1, description="completions of each problem; above 1 also pass@k and maj@k")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: greedy")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling; 1: off")
+    max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens (less where the context ends)")
+
+
+class PromptConfig(Section):
+    """What is put around a problem."""
+
+    system: str = Field("", description="system message put before every problem; empty: none")
+    instruction: str = Field(
+        r"Please reason step by step, and put your final answer within \boxed{}.",
+        description="line put after the problems of math suites (not of the built-in arithmetic); empty: none",
+    )
+    chat_template: bool = Field(
+        True, description="render with the tokenizer's chat template; false: plain text, for base models"
+    )
+
+
+class HarnessConfig(Section):
+    """Suites that run through lm-evaluation-harness."""
+
+    bbh: Literal["zeroshot", "cot_zeroshot", "fewshot", "cot_fewshot"] = Field(
+        "cot_zeroshot", description="which of the harness's forms of BIG-Bench-Hard"
+    )
+    think_end: str = Field(
+        "</think>", description="what ends thinking: answers are read after it; empty: the whole completion is read"
+    )
+
+
+class EngineConfig(Section):
+    """One vLLM engine for each of `workers`."""
+
+    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
+    max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="weights and compute")
+    kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
+    gpus: float = Field(0.0, ge=0, description="GPUs of one engine; below 1 the card is shared")
+    cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one engine")
+    threads: int = Field(0, ge=0, description="compute threads of one engine; 0: cores / workers")
+    memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
+    eager: bool = Field(False, description="skip CUDA graphs")
+    start_timeout: float = Field(600, gt=0, description="seconds an engine may take to start")
+
+
+class GradingConfig(Section):
+    """Graders: processes that are ended when they take too long, and the code sandbox."""
+
+    processes: int = Field(2, ge=1, description="answers graded at once")
+    timeout: float = Field(10.0, gt=0, description="seconds that grading one completion may take")
+    extract: Literal["final", "flexible"] = Field(
+        "final",
+        description="answers of gsm8k: final: what is boxed or announced after the thinking, else the last number; "
+        "flexible: the last number of the whole completion, as the harness's flexible-extract",
+    )
+    allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
+
+
+class ReferenceConfig(Section):
+    """Published numbers, printed beside the measured ones."""
+
+    name: str = Field("", description="whose numbers these are")
+    scores: dict[str, float] = Field({}, description="score by suite, in percent")
+
+
+class EvaluateConfig(Section):
+    """Everything that `python -m srm_ray.evaluate` can be told."""
+
+    model: str = Field(
+        "", description="a Hugging Face folder, e.g. runs/x/final, or a hub name; with endpoint: the name it serves"
+    )
+    tasks: list[str] = Field(["arithmetic"], description="suites, e.g. gsm8k,math500 (see below)")
+    limit: int = Field(0, ge=0, description="problems of each suite (of each subtask of bbh and mmlu_stem); 0: all")
+    against: str = Field(
+        "", description="compare with: `parent` (the checkpoint's record names it), a model, or a finished evaluation"
+    )
+    endpoint: str = Field("", description="URL of an OpenAI-compatible server to evaluate in place of a checkpoint")
+    api_key: str = Field("OPENAI_API_KEY", description="environment variable that holds the endpoint's key, if any")
+    run_dir: str = Field("", description="folder of this run; empty: runs/evaluate-<model>")
+    seed: int = Field(3407, ge=0, description="every completion's seed comes from it")
+    resume: str = Field(
+        "auto", pattern="^(auto|never)$", description="auto: keep what is already answered; never: start over"
+    )
+    workers: int = Field(1, ge=1, description="vLLM engines, each an actor of its own")
+    shown: int = Field(2, ge=0, description="completions of each suite printed at the end, with their grades")
+    data: EvaluateData = EvaluateData()
+    sampling: SamplingConfig = SamplingConfig()
+    prompt: PromptConfig = PromptConfig()
+    harness: HarnessConfig = HarnessConfig()
+    engine: EngineConfig = EngineConfig()
+    grading: GradingConfig = GradingConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits(self):
+        sampling = self.sampling
+        if not self.tasks:
+            raise ValueError("tasks names no suite")
+        if sampling.samples > 1 and sampling.temperature == 0:
+            raise ValueError(
+                "greedy samples are all the same: sampling.samples above 1 needs sampling.temperature above 0 "
+                f"(got {sampling.samples} and {sampling.temperature:g})"
+            )
+        if self.endpoint and not self.model:
+            raise ValueError("endpoint needs model, the name that the server knows it by (got none)")
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            raise ValueError(f"endpoint must be a URL like http://localhost:8000/v1 (got {self.endpoint!r})")
+        return self

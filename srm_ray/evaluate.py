@@ -1,0 +1,341 @@
+"""Measure a model on task suites, and what it lost against its parent.
+
+    suites (local files, hub, generator) -> engines (vLLM on Ray), or an endpoint -> graders, or lm-evaluation-harness
+        -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
+
+Suites: arithmetic (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through lm-evaluation-harness: bbh,
+ifeval, mmlu_stem, arc_challenge. With neither model nor config: the tiny model on the built-in arithmetic.
+
+    python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,math500 --against parent
+    python -m srm_ray.evaluate --endpoint http://localhost:8000/v1 --model NAME --tasks gsm8k
+"""
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.evaluate import EvaluateConfig
+from srm_ray.errors import UserError, command
+from srm_ray.report.page import write_report
+from srm_ray.runs.folder import RunFolder, cache_root, runs_root
+from srm_ray.runs.progress import duration, say
+
+if TYPE_CHECKING:
+    from srm_ray.evaluation.grading import Graders
+    from srm_ray.evaluation.results import Results
+    from srm_ray.evaluation.suites import Item, Suite
+    from srm_ray.evaluation.tax import Tax
+
+PARENT = "parent"
+# Of a finished or interrupted evaluation these may change: they say what more to measure, or where.
+MAY_CHANGE = {"tasks", "limit", "against", "run_dir", "resume", "workers", "shown", "engine", "reference", "api_key"}
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    arguments = bare_against(sys.argv[1:] if argv is None else argv)
+    config = parse(EvaluateConfig, arguments, stage="evaluate", default="evaluate/tiny", about=__doc__)
+    from srm_ray.evaluation import suites
+
+    asked = suites.named(config.tasks)
+    if any(suite.kind == "harness" for suite in asked):
+        from srm_ray.evaluation import harness
+
+        harness.check_installed()
+    return asyncio.run(run(config, asked))
+
+
+def bare_against(arguments: list[str]) -> list[str]:
+    """`--against` without a value asks for the recorded parent."""
+    found = list(arguments)
+    for place, word in enumerate(arguments):
+        if word == "--against" and (place + 1 == len(arguments) or arguments[place + 1].startswith("--")):
+            found[place] = f"--against={PARENT}"
+    return found
+
+
+async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
+    """Load the problems, find the parent, measure, compare, and say what came out."""
+    from srm_ray.evaluation import suites
+    from srm_ray.evaluation.grading import Graders
+
+    began = time.time()
+    model = config.model or tiny_model(config)
+    parent = find_parent(config, model)
+    items = {one.name: suites.load(one, config.data.path, config.limit) for one in asked if one.kind != "harness"}
+    folder = RunFolder(config.run_dir or runs_root() / f"evaluate-{slug(model)}", stage="evaluate")
+    grading = config.grading
+    graders = Graders(
+        processes=grading.processes,
+        timeout=grading.timeout,
+        extract=grading.extract,
+        allow_unsafe=grading.allow_unsafe,
+    )
+    job = Job(config, asked, items, graders)
+    tax: Tax | None = None
+    try:
+        job.check()
+        results = await measure(job, model, folder, config.endpoint)
+        if isinstance(parent, str):
+            say(f"\nthe same of {parent}, to compare with")
+            theirs: Results | None = await measure(
+                job, parent, RunFolder(folder.path / "against", stage="evaluate"), ""
+            )
+        else:
+            theirs = parent
+        if theirs is not None:
+            from srm_ray.evaluation.tax import compare
+
+            tax = compare(results, theirs, seed=config.seed)
+            tax.save(folder.path)
+    finally:
+        graders.close()
+        if "ray" in sys.modules:
+            from actors import placement
+
+            placement.disconnect()
+    conclude(config, folder, results, tax, time.time() - began)
+    return 0
+
+
+def tiny_model(config: EvaluateConfig) -> str:
+    """The tiny base model, made once and kept."""
+    from actors import placement
+    from actors.warm_start import make_base_model
+
+    placement.connect()
+    return str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say))
+
+
+def find_parent(config: EvaluateConfig, model: str) -> "str | Results | None":
+    """What to compare with: a model to measure, results that there are, or None. Raises `UserError`."""
+    if not config.against:
+        return None
+    from srm_ray.evaluation import results
+    from srm_ray.runs.lineage import read_lineage
+
+    if config.against != PARENT:
+        if (Path(config.against) / results.FILE).is_file():
+            return results.read(Path(config.against))
+        return config.against
+    if config.endpoint:
+        raise UserError("--against parent: an endpoint records no parent; name a model or a finished evaluation")
+    lineage = read_lineage(Path(model))
+    if not lineage.get("parent"):
+        where = "its lineage.json names none" if lineage else f"{model} has no lineage.json"
+        raise UserError(f"--against parent: {where}; name the parent with --against PATH")
+    recorded = str(lineage["parent"])
+    if recorded.startswith(("/", ".", "runs/")) and not Path(recorded).exists():
+        raise UserError(f"--against parent: the recorded parent {recorded} is not there; name it with --against PATH")
+    return recorded
+
+
+def slug(model: str) -> str:
+    """A name for a run folder: `runs/x/final` is x, `Qwen/Qwen2.5-0.5B` is Qwen-Qwen2.5-0.5B."""
+    parts = [part for part in Path(model).parts if part not in ("/", ".", "..", "runs", "final")]
+    return "-".join(parts[-2:] if not Path(model).is_dir() else parts[-1:]) or "model"
+
+
+# Measuring one model
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured, of any model."""
+
+    config: EvaluateConfig
+    suites: "list[Suite]"
+    items: "dict[str, list[Item]]"
+    graders: "Graders"
+
+    def check(self) -> None:
+        """Fail early where code would have to run without a sandbox."""
+        if any(suite.kind == "code" for suite in self.suites):
+            tier = self.graders.tier()
+            if not tier:
+                raise UserError(
+                    "no sandbox works here, so humaneval and mbpp cannot be graded: install bubblewrap, "
+                    "or accept the risk with --grading.allow_unsafe"
+                )
+            say(f"code runs in sandbox tier {tier}")
+
+
+async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Results":
+    """Every suite of one model; what its folder already holds is not asked again."""
+    from srm_ray.evaluation.results import Results
+    from srm_ray.model.folder import weights_fingerprint
+
+    config = job.config
+    facts, fingerprint = None, ""
+    if not endpoint:
+        from srm_ray.model.loading import open_model
+
+        facts = open_model(model)
+        fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
+        check_context(config, facts)
+        if config.prompt.chat_template and not facts.tokenizer.chat_template:
+            raise UserError(f"{model} has no chat template: --prompt.chat_template false asks in plain text")
+    prepare_folder(folder, config, model, fingerprint)
+    async with speaker_of(config, model, facts) as speaker:
+        folder.save_config(config.model_copy(update={"model": model}))
+        found = {}
+        for number, suite in enumerate(job.suites, 1):
+            found[suite.name] = await measure_suite(job, suite, speaker, facts, folder, f"{number}/{len(job.suites)}")
+            say(f"  {suite.name}: {found[suite.name].score}")
+    results = Results(model, fingerprint, found)
+    results.save(folder.path)
+    return results
+
+
+def check_context(config: EvaluateConfig, facts: Any) -> None:
+    if config.engine.max_model_len > facts.context:
+        raise UserError(
+            f"engine.max_model_len {config.engine.max_model_len} is more than the {facts.context} positions "
+            f"of {facts.path}"
+        )
+
+
+def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> None:
+    """Refuse to go on with another model's samples, or with samples of other settings."""
+    import json
+    import shutil
+
+    from srm_ray.runs.folder import write_atomically
+
+    folder.create()
+    if config.resume == "never":
+        folder.clear()
+        for part in ("samples", "requests", "against"):
+            shutil.rmtree(folder.path / part, ignore_errors=True)
+        for name in ("results.json", "tax.json", "model.json"):
+            (folder.path / name).unlink(missing_ok=True)
+    folder.check_config(config, MAY_CHANGE | {"model"})
+    record = folder.path / "model.json"
+    now = {"model": model, "fingerprint": fingerprint}
+    before = json.loads(record.read_text()) if record.is_file() else now
+    if before["fingerprint"] != fingerprint or (not fingerprint and before["model"] != model):
+        raise UserError(
+            f"{folder.path} holds an evaluation of other weights ({before['model']}): "
+            "give another --run_dir, or --resume never to start it over"
+        )
+    for name in ("results.json", "tax.json"):  # what is there speaks of what was measured before
+        (folder.path / name).unlink(missing_ok=True)
+    write_atomically(record, json.dumps(now) + "\n")
+
+
+def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncContextManager[Any]:
+    """Engines on Ray, or the endpoint."""
+    if facts is None:
+        from srm_ray.evaluation.endpoint import Endpoint
+
+        return Endpoint(config.endpoint, model, config.api_key)
+    from actors import placement
+    from actors.evaluation import Engines
+
+    placement.connect()
+    say(f"starting {config.workers} engine(s) for {model}")
+    return Engines(
+        facts, config.engine, workers=config.workers, seed=config.seed, chat_template=config.prompt.chat_template
+    )
+
+
+async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, folder: RunFolder, position: str) -> Any:
+    from srm_ray.evaluation import harness
+    from srm_ray.evaluation.measure import Measurement, settings_of
+    from srm_ray.evaluation.speaker import Decoding
+
+    config, sampling, prompt = job.config, job.config.sampling, job.config.prompt
+    decoding = Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
+    in_flight = 2 * config.engine.max_num_seqs * config.workers
+    samples = folder.path / "samples"
+    if suite.kind == "harness":
+        options = harness.Options(
+            decoding,
+            config.seed,
+            config.limit,
+            config.harness.bbh,
+            config.harness.think_end,
+            prompt.system,
+            prompt.chat_template,
+            in_flight,
+        )
+        reader, tokenizer = (speaker, facts.tokenizer) if facts else (None, None)
+        return await harness.run(suite, config.data.path, reader, speaker, tokenizer, samples, position, options)
+    measurement = Measurement(
+        job.graders,
+        decoding,
+        seed=config.seed,
+        samples=sampling.samples,
+        system=prompt.system,
+        instruction=prompt.instruction,
+        in_flight=in_flight,
+    )
+    items = job.items[suite.name]
+    settings = settings_of(
+        suite,
+        items,
+        seed=config.seed,
+        extract=config.grading.extract if suite.name == "gsm8k" else "final",
+        sampling=sampling.model_dump(),
+        prompt=prompt.model_dump(),
+    )
+    return await measurement.run(suite, items, speaker, samples, position, settings)
+
+
+# What came out
+
+
+def conclude(config: EvaluateConfig, folder: RunFolder, results: "Results", tax: "Tax | None", seconds: float) -> None:
+    """Tables, a few samples, the summary and the report."""
+    from srm_ray.evaluation.tables import results_table, tax_table
+
+    link_samples(folder, list(results.suites))
+    folder.write_summary(
+        {
+            "steps": 0,
+            "wall_seconds": seconds,
+            "model": results.model,
+            "scores": {name: one.score.to_plain() for name, one in results.suites.items()},
+            "real_losses": tax.losses if tax else None,
+        }
+    )
+    for name in results.suites:
+        show_samples(folder, name, config.shown)
+    reference = config.reference
+    say(f"\n{results.model}")
+    say("\n".join(results_table(results, reference.scores, reference.name)))
+    if tax:
+        say(f"\nagainst {tax.parent} (delta in points, paired bootstrap)")
+        say("\n".join(tax_table(tax)))
+        say(f"real losses: {', '.join(tax.losses) or 'none'}")
+    say(f"\n{duration(seconds)}; samples and results in {folder.path}")
+    say(f"report {write_report(folder)}")
+
+
+def link_samples(folder: RunFolder, names: list[str]) -> None:
+    """Show the samples to the report's viewer as the rollouts of step 1, 2, ..., one a suite."""
+    import shutil
+
+    shutil.rmtree(folder.rollouts, ignore_errors=True)
+    folder.rollouts.mkdir()
+    for number, name in enumerate(names, 1):
+        os.symlink(Path("..") / "samples" / f"{name}.jsonl", folder.rollouts / f"step_{number:06d}.jsonl")
+
+
+def show_samples(folder: RunFolder, name: str, count: int) -> None:
+    from srm_ray.evaluation.samples import read
+
+    for line in read(folder.path / "samples" / f"{name}.jsonl")[:count]:
+        say(f"\n--- {name} {line['prompt_index']}, gold {line['gold']}")
+        say(line["prompt"] + line["completion"])
+        say(f"--- graded: {line['reason']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

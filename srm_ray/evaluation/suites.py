@@ -1,0 +1,199 @@
+r"""The suites by name, and their problems from local files, from the hub, or from the built-in generator.
+
+    <data.path>/<suite>/test.jsonl, or the hub --rows--> Item(question, answer or tests)
+
+Local rows and the hub's may name their fields differently; `_ROW` reads both. MATH-500's gold is what its worked
+solution boxes. MBPP is measured on its test split, tasks 11 to 510; SVAMP on all 1,000 problems.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rewards import extract
+from srm_ray.data import arithmetic, reading
+from srm_ray.data.prompts import HELD_OUT_SEED, final_answer
+from srm_ray.errors import UserError
+
+Row = dict[str, Any]
+ARITHMETIC_PROBLEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One problem. answer: gold, for the math grader; tests (with entry_point): for the code grader.
+
+    prelude: code that tests may use beside the candidate's (HumanEval's prompt defines helpers).
+    """
+
+    index: int
+    question: str
+    answer: str | None = None
+    tests: Any = None
+    entry_point: str | None = None
+    prelude: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """kind: whose grader. hub: (name, subset, split). last_number: an answer that is not announced may be the last
+    number. metric: what the headline number is. instructed: prompts get `prompt.instruction`."""
+
+    name: str
+    kind: Literal["math", "code", "harness"]
+    hub: tuple[str, str, str] = ("", "", "")
+    last_number: bool = False
+    metric: str = "pass@1"
+    instructed: bool = True
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("arithmetic", "math", instructed=False),
+        Suite("gsm8k", "math", ("openai/gsm8k", "main", "test"), last_number=True),
+        Suite("math500", "math", ("HuggingFaceH4/MATH-500", "", "test")),
+        Suite("aime24", "math", ("HuggingFaceH4/aime_2024", "", "train")),
+        Suite("svamp", "math", ("ChilleD/SVAMP", "", "train+test"), last_number=True),
+        Suite("humaneval", "code", ("openai/openai_humaneval", "", "test"), instructed=False),
+        Suite("mbpp", "code", ("google-research-datasets/mbpp", "full", "test"), instructed=False),
+        Suite("bbh", "harness", metric="exact_match,flexible-extract"),
+        Suite("ifeval", "harness", metric="prompt_level_strict_acc,none"),
+        Suite("mmlu_stem", "harness", metric="acc,none"),
+        Suite("arc_challenge", "harness", metric="acc_norm,none"),
+    )
+}
+
+
+def named(names: Sequence[str], option: str = "--tasks") -> list[Suite]:
+    """The suites of these names, each once. Raises `UserError` for an unknown one, naming the nearest."""
+    for name in names:
+        if name not in SUITES:
+            near = difflib.get_close_matches(name, SUITES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"{option}: unknown suite {name!r}{hint} (suites: {', '.join(SUITES)})")
+    return [SUITES[name] for name in dict.fromkeys(names)]
+
+
+def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
+    """The suite's first `limit` problems (0: all), from `path` or the hub. Raises `UserError`."""
+    if suite.name == "arithmetic":
+        made = arithmetic.problems(HELD_OUT_SEED, limit or ARITHMETIC_PROBLEMS, "held_out")
+        return [Item(index, problem.question, problem.answer) for index, problem in enumerate(made)]
+    items: list[Item] = []
+    for where, row in _local_rows(suite, path) if path else _hub_rows(suite):
+        if suite.name == "mbpp" and not 11 <= int(row.get("task_id", 11)) <= 510:
+            continue
+        items.append(_item(suite, row, where, len(items)))
+        if len(items) == limit:
+            break
+    if not items:
+        raise UserError(f"suite {suite.name}: no problems in {path or suite.hub[0]}")
+    return items
+
+
+def digest(items: Sequence[Any]) -> str:
+    """Fingerprint of the problems, so that two evaluations are known to be of the same ones."""
+    text = json.dumps([asdict(item) if isinstance(item, Item) else item for item in items], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _item(suite: Suite, row: Row, where: str, index: int) -> Item:
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
+    try:
+        return _ROW[suite.name](row, index)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where}: not a row of {suite.name} ({type(error).__name__}: {error}; found {', '.join(row)})"
+        ) from None
+
+
+# Rows
+
+
+def _local_rows(suite: Suite, path: str) -> list[tuple[str, Row]]:
+    file = Path(path) / suite.name / "test.jsonl"
+    if not file.is_file():
+        raise UserError(
+            f"suite {suite.name}: {file} does not exist (--data.path names a folder with one folder a suite)"
+        )
+    return [(f"{file}:{number}", row) for number, row in reading.rows(file)]
+
+
+def _hub_rows(suite: Suite) -> list[tuple[str, Row]]:
+    name, subset, split = suite.hub
+    return [(f"{name}:{number}", dict(row)) for number, row in enumerate(hub_rows(name, subset, split), 1)]
+
+
+def hub_rows(name: str, subset: str, split: str) -> Any:
+    """Rows of a dataset of the hub. Raises `UserError` where it cannot be loaded."""
+    try:
+        import datasets
+
+        return datasets.load_dataset(name, subset or None, split=split)
+    except Exception as error:  # the hub's client raises many kinds; each is the user's to know
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"dataset {name} cannot be loaded: {reason}; give local files with --data.path") from None
+
+
+def _gsm8k(row: Row, index: int) -> Item:
+    return Item(index, _text(row["question"]), final_answer(row["answer"]))
+
+
+def _math500(row: Row, index: int) -> Item:
+    if "problem" in row:
+        return Item(index, _text(row["problem"]), _text(row["answer"]))
+    return Item(index, _text(row["question"]), extract.boxed(row["answer"])[-1])
+
+
+def _aime24(row: Row, index: int) -> Item:
+    return Item(index, _text(row["problem"]), str(int(row["answer"])))
+
+
+def _svamp(row: Row, index: int) -> Item:
+    body = row["Body"].strip()
+    return Item(index, f"{body if body.endswith(('.', '?')) else body + '.'} {row['Question'].strip()}", _number(row))
+
+
+def _number(row: Row) -> str:
+    value = float(row["Answer"])
+    return str(int(value)) if value.is_integer() else str(value)
+
+
+def _humaneval(row: Row, index: int) -> Item:
+    question = (
+        "Complete this Python function. Answer with the whole function in one ```python block.\n\n"
+        f"```python\n{row['prompt'].rstrip()}\n```"
+    )
+    return Item(index, question, None, _text(row["test"]), _text(row["entry_point"]), row["prompt"])
+
+
+def _mbpp(row: Row, index: int) -> Item:
+    tests = [*([row["test_setup_code"]] if row.get("test_setup_code") else []), *row["test_list"]]
+    shown = "\n".join(row["test_list"])
+    question = (
+        f"{row['text'].strip()}\nAnswer with the function in one ```python block. It must pass these tests:\n\n"
+        f"```python\n{shown}\n```"
+    )
+    return Item(index, question, None, tests)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"text is expected, got {value!r}")
+    return value.strip()
+
+
+_ROW: dict[str, Callable[[Row, int], Item]] = {
+    "gsm8k": _gsm8k,
+    "math500": _math500,
+    "aime24": _aime24,
+    "svamp": _svamp,
+    "humaneval": _humaneval,
+    "mbpp": _mbpp,
+}

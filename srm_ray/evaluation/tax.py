@@ -1,0 +1,85 @@
+"""The capability tax: what a model gained and lost against its parent, suite by suite.
+
+    Results of the model, of the parent --same settings, same problems--> Delta a suite
+
+The interval of a delta is a paired bootstrap over problems: both models answered the same ones, so what is hard for
+both does not widen it. A loss is real where the whole 95 % interval lies below zero.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from srm_ray.errors import UserError
+from srm_ray.evaluation.results import Results, SuiteResult
+from srm_ray.evaluation.statistics import bootstrap
+from srm_ray.runs.folder import flatten, write_atomically
+from srm_ray.runs.intervals import Share
+
+FILE = "tax.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One suite: parent and model as shares, delta = model - parent with its 95 % interval, in 0..1."""
+
+    suite: str
+    metric: str
+    parent: Share
+    model: Share
+    delta: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """ "loss" or "gain" where the interval leaves zero out, else ""."""
+        return "loss" if self.high < 0 else "gain" if self.low > 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """model, parent: names or folders."""
+
+    model: str
+    parent: str
+    deltas: list[Delta]
+
+    @property
+    def losses(self) -> list[str]:
+        return [delta.suite for delta in self.deltas if delta.verdict == "loss"]
+
+    def save(self, folder: Path) -> None:
+        suites = [asdict(delta) | {"verdict": delta.verdict} for delta in self.deltas]
+        plain = {"model": self.model, "parent": self.parent, "suites": suites, "real_losses": self.losses}
+        write_atomically(folder / FILE, json.dumps(plain, indent=1) + "\n")
+
+
+def compare(model: Results, parent: Results, *, seed: int) -> Tax:
+    """Raises `UserError` where a suite is missing on one side or was measured with other settings."""
+    missing = [name for name in model.suites if name not in parent.suites]
+    if missing:
+        raise UserError(f"{parent.model} was not measured on {', '.join(missing)}: nothing to compare with")
+    return Tax(
+        model.model, parent.model, [difference(one, parent.suites[name], seed) for name, one in model.suites.items()]
+    )
+
+
+def difference(model: SuiteResult, parent: SuiteResult, seed: int) -> Delta:
+    check_same_settings(model, parent)
+    pairs = [new - old for new, old in zip(model.values, parent.values, strict=True)]
+    low, high = bootstrap(pairs, seed=seed)
+    return Delta(model.suite, model.metric, parent.score, model.score, sum(pairs) / len(pairs), low, high)
+
+
+def check_same_settings(model: SuiteResult, parent: SuiteResult) -> None:
+    """Raises `UserError` naming the first setting that differs, with both values."""
+    ours: dict[str, Any] = flatten({"metric": model.metric} | model.settings)
+    theirs: dict[str, Any] = flatten({"metric": parent.metric} | parent.settings)
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            raise UserError(
+                f"suite {model.suite} cannot be compared: {key} is {ours.get(key)!r} here and {theirs.get(key)!r} "
+                "there; evaluate both with the same settings"
+            )
