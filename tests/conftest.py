@@ -26,3 +26,12 @@ def ray_session():
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def trained_model(tiny_model, tmp_path_factory) -> Path:
+    """The tiny model after some seconds of plain SFT: it thinks, closes its thinking and boxes an answer, seldom the
+    right one. For tests of what is done with a model that speaks, without Ray or DeepSpeed."""
+    from tests.quick_sft import speak
+
+    return speak(tiny_model, tmp_path_factory.mktemp("trained"))

@@ -24,13 +24,18 @@ Message = Mapping[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def render_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    r"""Ids of `messages` and the generation prompt (`<|im_start|>assistant\n<think>\n`)."""
+def render_prompt(tokenizer: Any, messages: Sequence[Message], *, thinking: bool = True) -> list[int]:
+    r"""Ids of `messages` and the generation prompt (`<|im_start|>assistant\n<think>\n`).
+
+    thinking: False ends the thinking before it begins. A template of another model is asked not to
+    think (`enable_thinking`, which Qwen3's knows).
+    """
     check_messages(messages)
     if not has_own_template(tokenizer):
-        return list(_apply(tokenizer, messages, add_generation_prompt=True))
+        return list(_apply(tokenizer, messages, add_generation_prompt=True, enable_thinking=thinking))
     ids, _ = _render_own(tokenizer, messages)
-    return ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
+    opening = ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
+    return opening if thinking else [*opening, *_no_thinking(tokenizer)]
 
 
 def render_conversation(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
@@ -133,6 +138,11 @@ def split_thinking(message: Message) -> tuple[str, str]:
     return thought.strip(), content.strip()
 
 
+def _no_thinking(tokenizer: Any) -> list[int]:
+    newline = _plain(tokenizer, "\n")
+    return [*newline, tokenization.ID_OF[END_THINK], *newline]
+
+
 def _plain(tokenizer: Any, text: str) -> list[int]:
     """Ids of `text` with control tokens in it taken as text (think tags keep their ids)."""
     core = tokenizer.backend_tokenizer
@@ -169,10 +179,10 @@ def _render_foreign(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[i
     return ids, mask
 
 
-def _apply(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool) -> list[int]:
+def _apply(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool, **variables: Any) -> list[int]:
     if not tokenizer.chat_template:
         raise UserError("this tokenizer has no chat template")
     plain = [dict(message) for message in messages]
     return tokenizer.apply_chat_template(
-        plain, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=False
+        plain, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=False, **variables
     )

@@ -6,6 +6,7 @@ Dettmers et al. 2023; PEFT and bitsandbytes do the work).
     merged_folder(adapter folder) -> the same beside the adapter, made when it is missing or older
 """
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class Adapter:
 
 def is_adapter(folder: str | Path) -> bool:
     return (Path(folder) / "adapter_config.json").is_file()
+
+
+def base_of(folder: str | Path) -> str:
+    """Folder or hub name of the model that an adapter's folder was trained on."""
+    return json.loads((Path(folder) / "adapter_config.json").read_text())["base_model_name_or_path"]
 
 
 def load_policy(folder: str, adapter: Adapter | None = None, *, attention: str = "sdpa", liger: bool = False) -> Any:

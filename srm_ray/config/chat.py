@@ -1,0 +1,20 @@
+"""Options of `python -m srm_ray.chat`."""
+
+from pydantic import Field
+
+from srm_ray.config.base import Section
+
+
+class ChatConfig(Section):
+    """A conversation in the terminal."""
+
+    model: str = Field(
+        "", description="whom to talk to: a Hugging Face folder, an adapter's folder, a hub name, or a .gguf file"
+    )
+    temperature: float = Field(0.1, ge=0, le=2, description="sampling temperature; 0: greedy")
+    max_new_tokens: int = Field(1024, ge=1, description="limit of an answer, thinking included, tokens")
+    system: str = Field("", description="system message put before the conversation; empty: none")
+    think: bool = Field(True, description="false: the model answers without thinking first")
+    seed: int = Field(3407, ge=0, description="seed of the sampler")
+    threads: int = Field(0, ge=0, description="compute threads; 0: all cores")
+    serve_command: bool = Field(False, description="print the vLLM command that serves the model, then stop")

@@ -1,0 +1,238 @@
+"""A trained model to what others can use: a plain Hugging Face folder, GGUF files, a model card.
+
+folder or adapter -> final/ (merged) -> gguf/<name>-<FORMAT>.gguf -> measured -> README.md, summary.json
+
+Ends with a table of size, perplexity, task accuracy and speed of every format, and with the command that serves it.
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.command_line import parse
+from srm_ray.config.export import ExportConfig
+from srm_ray.errors import UserError, command
+from srm_ray.runs.folder import RunFolder, runs_root, write_atomically
+from srm_ray.runs.progress import duration, say
+
+if TYPE_CHECKING:
+    from srm_ray.gguf.architecture import Architecture
+    from srm_ray.model.loading import ModelFacts
+    from srm_ray.report.model_card import CardFacts
+    from srm_ray.report.quantisation_table import Row
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    config = parse(ExportConfig, sys.argv[1:] if argv is None else argv, stage="export", about=__doc__)
+    if not config.model:
+        raise UserError("--model is needed: a Hugging Face folder or an adapter's folder, e.g. runs/grpo/final")
+    if Path(config.model).suffix == ".gguf":
+        raise UserError(f"--model {config.model}: a Hugging Face folder is exported; a .gguf file is what comes out")
+    from srm_ray.gguf.formats import FORMATS
+    from srm_ray.gguf.quantiser import require_llama_cpp
+    from srm_ray.model.loading import open_model
+
+    for name in config.format:
+        if FORMATS[name].by_llama_cpp:
+            require_llama_cpp(f"--format {name}")
+    facts = open_model(config.model)
+    folder = RunFolder(config.run_dir, stage="export")
+    if is_complete(config, folder):
+        say(f"{folder.path} is complete; --resume never starts it over")
+        return 0
+    return export(config, facts, folder)
+
+
+def is_complete(config: ExportConfig, folder: RunFolder) -> bool:
+    """Whether this export was made already. Raises `UserError` where another was."""
+    if config.resume == "never":
+        return False
+    folder.check_config(config)
+    known = folder.read_summary()
+    if known and known["fingerprint"] != fingerprint(config.model):
+        raise UserError(
+            f"{folder.path} holds an export of other weights than {config.model} has now: "
+            "give another --run_dir, or --resume never"
+        )
+    return known is not None and all((folder.path / row["file"]).exists() for row in known["formats"])
+
+
+def fingerprint(model: str) -> str:
+    from srm_ray.model.folder import weights_fingerprint
+
+    return weights_fingerprint(model) if Path(model).is_dir() else ""
+
+
+def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
+    """Everything is made in a work folder, and moved when it is whole."""
+    from srm_ray.inference.serving import model_name
+    from srm_ray.report.quantisation_table import as_text
+
+    began = time.time()
+    folder.create()
+    name = config.name or model_name(config.model)
+    work = folder.path / ".partial"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        model, rows = write_files(config, name, work)
+        rows, notes = measured(config, facts, work, rows)
+        card = card_facts(config, facts, name, folder, model, rows, notes)
+        from srm_ray.report.model_card import write_card
+
+        write_atomically(work / "final" / "README.md", write_card(card))
+        put_in_place(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    folder.save_config(config)
+    folder.write_summary(
+        {
+            "steps": 1,
+            "wall_seconds": time.time() - began,
+            "name": name,
+            "parameters": model.parameters,
+            "fingerprint": fingerprint(config.model),
+            "price_per_hour": config.price_per_hour,
+            "formats": [row.to_plain(config.price_per_hour) for row in rows],
+            "notes": notes,
+        }
+    )
+    say(as_text(rows, config.price_per_hour))
+    for note in notes:
+        say(f"  {note}")
+    say(f"\nserve it:\n{card.serving}\n")
+    say(
+        f"exported in {duration(time.time() - began)}; model and card {folder.final}, GGUF files {folder.path / 'gguf'}"
+    )
+    return 0
+
+
+def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architecture, list[Row]]":
+    """`work/final` and `work/gguf`."""
+    from srm_ray.config.base import to_plain
+    from srm_ray.gguf.architecture import read_architecture
+    from srm_ray.gguf.formats import FORMATS
+    from srm_ray.gguf.writer import write_gguf
+    from srm_ray.model.folder import write_lineage
+    from srm_ray.model.plain_weights import write_plain
+    from srm_ray.report.quantisation_table import Row
+
+    final = write_plain(config.model, work / "final")
+    lineage = {"stage": "export", "parent": config.model, "config": to_plain(config)}
+    write_lineage(final, {**lineage, "data": {"weights": fingerprint(config.model)}})
+    model = read_architecture(final)
+    size = sum(path.stat().st_size for path in final.glob("*.safetensors"))
+    rows = [Row("Hugging Face", "final", size, model.parameters)]
+    for form in (FORMATS[chosen] for chosen in config.format):
+        began = time.time()
+        path = write_gguf(final, work / "gguf" / f"{name}-{form.label}.gguf", form, name=name)
+        rows.append(Row(form.label, f"gguf/{path.name}", path.stat().st_size, model.parameters))
+        say(f"{path.name}: {path.stat().st_size / 1e6:,.1f} MB in {duration(time.time() - began)}")
+    return model, rows
+
+
+def measured(config: ExportConfig, facts: "ModelFacts", work: Path, rows: "list[Row]") -> "tuple[list[Row], list[str]]":
+    """The rows with what was measured, and notes that say on what. Without llama.cpp, of a GGUF file its size alone."""
+    from dataclasses import replace
+
+    from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
+    from srm_ray.inference import measure
+
+    if not config.measure.on:
+        return rows, ["not measured: measure.on is false"]
+    questions = measure.make_questions(config.measure, facts.tokenizer, facts.context)
+    context = measure.context_for(questions, config.measure, facts.context)
+    notes = [f"perplexity on {questions.about_text}"]
+    notes += [f"accuracy on {questions.about_task}, with its 95 % interval"] if questions.problems else []
+    notes.append(f"tokens/s of one sequence on {machine(config.measure.threads)}")
+    if len(rows) > 1 and not has_llama_cpp():
+        notes.append(f"GGUF files were NOT measured: llama.cpp is not installed ({INSTALL})")
+    found = []
+    for row in rows:
+        if row.file != "final" and not has_llama_cpp():
+            found.append(row)
+            continue
+        say(f"measuring {row.label} ...")
+        engine = open_for_measuring(work / row.file, config, context)
+        numbers = measure.measure(engine, questions, config.measure, seed=config.seed)
+        by = "transformers" if row.file == "final" else "llama.cpp"
+        found.append(
+            replace(
+                row, engine=by, perplexity=numbers.perplexity, accuracy=numbers.accuracy,
+                tokens_per_second=numbers.tokens_per_second,
+            )
+        )  # fmt: skip
+    return found, notes
+
+
+def open_for_measuring(path: Path, config: ExportConfig, context: int) -> Any:
+    """A GGUF file with the logits of every position, or the Hugging Face folder."""
+    from srm_ray.inference.engine import open_engine
+
+    if path.suffix != ".gguf":
+        return open_engine(str(path), threads=config.measure.threads)
+    from srm_ray.inference.llama_cpp_engine import LlamaCppEngine
+
+    return LlamaCppEngine(path, threads=config.measure.threads, context=context, every_logit=True)
+
+
+def machine(threads: int) -> str:
+    """Processor and threads, as they are written beside a measurement."""
+    import os
+    import re
+
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
+    cores = threads or len(os.sched_getaffinity(0))
+    return f"{model[1].strip() if model else 'this machine'}, {cores} thread{'s' if cores > 1 else ''}"
+
+
+def card_facts(
+    config: ExportConfig,
+    facts: "ModelFacts",
+    name: str,
+    folder: RunFolder,
+    model: "Architecture",
+    rows: "list[Row]",
+    notes: list[str],
+) -> "CardFacts":
+    from srm_ray.inference.serving import serving_notes
+    from srm_ray.report.evaluation_files import find_evaluation, read_evaluation
+    from srm_ray.report.model_card import CardFacts, trace
+
+    given = Path(config.evaluation) if config.evaluation else None
+    if given is None:
+        roots = [runs_root(), folder.path.absolute().parent, Path(config.model).absolute().parent.parent]
+        given = find_evaluation(roots, model=Path(config.model), fingerprint=fingerprint(config.model))
+    # The weights that the command names are those of the export, where they will be in a moment.
+    serving = serving_notes(str(folder.path / ".partial" / "final"), name=name).replace("/.partial/final", "/final")
+    return CardFacts(
+        name=name,
+        parameters=model.parameters,
+        architecture=model.name,
+        context=facts.context,
+        vocabulary=facts.vocabulary,
+        chain=trace(config.model),
+        rows=rows,
+        price_per_hour=config.price_per_hour,
+        notes=notes,
+        serving=serving,
+        evaluation=read_evaluation(given) if given else None,
+    )
+
+
+def put_in_place(work: Path, folder: RunFolder) -> None:
+    """Each of `final` and `gguf` appears whole; the summary, written after, says that all of it is there."""
+    folder.summary.unlink(missing_ok=True)
+    for part in ("gguf", "final"):
+        target = folder.path / part
+        if target.exists():
+            shutil.rmtree(target)
+        if (work / part).exists():
+            (work / part).replace(target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The tokenizer inside a GGUF file, both ways.
+
+tokenizer -> vocabulary_of -> Vocabulary -> (written by srm_ray.gguf.writer)
+GGUF file -> read_vocabulary -> Vocabulary -> tokenizer_of -> the same ids again
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from srm_ray.errors import UserError
+from srm_ray.model import tokenization
+
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # llama.cpp's token types
+MODEL, PRE = "gpt2", "qwen2"  # byte-level BPE; its pre-tokenizer
+GENERATION_MARK = re.compile(r"\{%-\s*(?:end)?generation\s*-%\}|\{%\s*(?:end)?generation\s*%\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """tokens: by id; ordinary ones in byte-level characters, special ones as they are. types: llama.cpp's, by id.
+
+    merges: "left right", in order. eos, bos, pad, unk: ids, None where there is none.
+    template: the chat template, without generation marks.
+    """
+
+    tokens: tuple[str, ...]
+    types: tuple[int, ...]
+    merges: tuple[str, ...]
+    eos: int | None
+    bos: int | None
+    pad: int | None
+    unk: int | None
+    template: str
+
+
+def vocabulary_of(tokenizer: Any, size: int) -> Vocabulary:
+    """Of a fast Hugging Face tokenizer; `size` is the embedding's rows, unused ids included.
+
+    Raises `UserError` where llama.cpp would give other ids: not byte-level BPE, another pre-tokenizer.
+    """
+    core = json.loads(tokenizer.backend_tokenizer.to_str())
+    _check_kind(core)
+    tokens = [f"[PAD{index}]" for index in range(size)]
+    types = [UNUSED] * size
+    for token, index in core["model"]["vocab"].items():
+        tokens[index], types[index] = token, NORMAL
+    for added in core["added_tokens"]:
+        in_text = not added["special"] or added["content"] in tokenization.TEXT_SPECIALS
+        tokens[added["id"]], types[added["id"]] = added["content"], USER_DEFINED if in_text else CONTROL
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in core["model"]["merges"]]
+    return Vocabulary(
+        tokens=tuple(tokens),
+        types=tuple(types),
+        merges=tuple(merges),
+        eos=tokenizer.eos_token_id,
+        bos=tokenizer.bos_token_id,
+        pad=tokenizer.pad_token_id,
+        unk=tokenizer.unk_token_id,
+        template=without_marks(tokenizer.chat_template or ""),
+    )
+
+
+def without_marks(template: str) -> str:
+    """The template with `{% generation %}` marks, which llama.cpp's Jinja does not know, made comments
+    that trim the same white space: what is rendered does not change."""
+    return GENERATION_MARK.sub(lambda mark: "{#- -#}" if "-" in mark[0] else "{# #}", template)
+
+
+def _check_kind(core: dict[str, Any]) -> None:
+    if core["model"]["type"] != "BPE" or core["model"].get("byte_fallback"):
+        raise UserError("the tokenizer is not byte-level BPE: it is not exported to GGUF")
+    text = json.dumps(core["pre_tokenizer"])
+    if json.dumps(tokenization.QWEN2_REGEX)[1:-1] not in text:
+        raise UserError(
+            "the tokenizer's pre-tokenizer is not the one that llama.cpp calls qwen2: in llama.cpp it would give other "
+            "ids, so it is not exported to GGUF"
+        )
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Of a GGUF file. Raises `UserError` where it is not one, or holds another kind of tokenizer."""
+    fields = open_gguf(path).fields
+
+    def value(key: str, default: Any = None) -> Any:
+        field = fields.get(f"tokenizer.{key}")
+        return default if field is None else field.contents()
+
+    kind = (value("ggml.model"), value("ggml.pre"))
+    if kind != (MODEL, PRE):
+        raise UserError(f"{path}: its tokenizer is {kind[0]}/{kind[1]}, {MODEL}/{PRE} is expected")
+    ids = {name: value(f"ggml.{key}_token_id") for name, key in IDS.items()}
+    return Vocabulary(
+        tokens=tuple(value("ggml.tokens")),
+        types=tuple(value("ggml.token_type")),
+        merges=tuple(value("ggml.merges")),
+        template=value("chat_template", ""),
+        **ids,
+    )
+
+
+IDS = {"eos": "eos", "bos": "bos", "pad": "padding", "unk": "unknown"}
+
+
+def open_gguf(path: Path) -> Any:
+    """`gguf.GGUFReader` of a file. Raises `UserError` where it is none."""
+    import gguf
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return gguf.GGUFReader(path)
+    except (ValueError, IndexError, KeyError) as error:
+        raise UserError(f"{path}: not a whole GGUF file ({error})") from None
+
+
+def tokenizer_of(vocabulary: Vocabulary, *, context: int = 0) -> Any:
+    """The Hugging Face tokenizer that gives a file's ids."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    named = list(zip(vocabulary.tokens, vocabulary.types, strict=True))
+    known = {token: index for index, (token, kind) in enumerate(named) if kind != UNUSED}
+    merges = [(left, right) for left, right in (merge.split(" ") for merge in vocabulary.merges)]
+    core = Tokenizer(models.BPE(vocab=known, merges=merges))
+    core.pre_tokenizer = tokenization.pre_tokenizer()
+    core.decoder = decoders.ByteLevel()
+    for token, kind in named:
+        if kind in (CONTROL, USER_DEFINED):
+            core.add_tokens([AddedToken(token, special=kind == CONTROL, normalized=False)])
+    own = {"eos_token": vocabulary.eos, "bos_token": vocabulary.bos, "pad_token": vocabulary.pad}
+    own["unk_token"] = vocabulary.unk
+    template = vocabulary.template
+    if template == without_marks(tokenization.CHAT_TEMPLATE):
+        template = tokenization.CHAT_TEMPLATE
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        chat_template=template or None,
+        clean_up_tokenization_spaces=False,
+        **{name: vocabulary.tokens[index] for name, index in own.items() if index is not None},
+        **({"model_max_length": context} if context else {}),
+    )

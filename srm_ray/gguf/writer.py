@@ -1,0 +1,165 @@
+"""A Hugging Face folder to one GGUF file.
+
+folder: config.json -> Architecture; tokenizer -> Vocabulary; *.safetensors -> tensors, one at a time
+        -> <destination>, renamed from a partial file when whole
+
+A tensor is in memory at a time, so a 3B model needs little more than its largest matrix.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from srm_ray.errors import UserError
+from srm_ray.gguf.architecture import Architecture, Tensor, read_architecture
+from srm_ray.gguf.formats import FORMATS, Format, tensor_type
+from srm_ray.gguf.vocabulary import MODEL, PRE, Vocabulary, vocabulary_of
+
+
+def write_gguf(folder: Path, destination: Path, form: Format, *, name: str = "") -> Path:
+    """Write `folder`'s model in one format. Raises `UserError` where it cannot be one; leaves nothing partial."""
+    from srm_ray.gguf.quantiser import quantise
+
+    model = read_architecture(folder)
+    vocabulary = read_tokenizer(folder, model)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with partial_file(destination) as partial:
+        if form.by_llama_cpp:
+            with partial_file(destination.with_suffix(".f32"), keep=False) as full:
+                write_tensors(folder, full, FORMATS["f32"], model, vocabulary, name)
+                quantise(full, partial, form)
+        else:
+            write_tensors(folder, partial, form, model, vocabulary, name)
+    return destination
+
+
+@contextlib.contextmanager
+def partial_file(destination: Path, *, keep: bool = True) -> Iterator[Path]:
+    """A path to write to, which becomes `destination` when the block ends well, and is removed otherwise."""
+    partial = destination.with_name(f".{destination.name}.partial")
+    try:
+        yield partial
+        if keep:
+            partial.replace(destination)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tokenizer(folder: Path, model: Architecture) -> Vocabulary:
+    from srm_ray.model import tokenization
+
+    tokenizer = tokenization.load(folder)
+    if len(tokenizer) > model.vocabulary:
+        raise UserError(
+            f"{folder}: its tokenizer has {len(tokenizer)} entries, its embedding {model.vocabulary} rows: "
+            "the tokenizer belongs to another model"
+        )
+    return vocabulary_of(tokenizer, model.vocabulary)
+
+
+def write_tensors(
+    folder: Path, path: Path, form: Format, model: Architecture, vocabulary: Vocabulary, name: str
+) -> None:
+    import gguf
+    import numpy as np
+
+    weights = Weights(folder, model)
+    writer = gguf.GGUFWriter(path, model.name)
+    add_model(writer, model, form, name)
+    add_vocabulary(writer, vocabulary)
+    for tensor in model.tensors():
+        kind = gguf.GGMLQuantizationType[tensor_type(tensor, form, model)]
+        stored = gguf.quant_shape_to_byte_shape(tensor.shape, kind) if is_packed(kind) else tensor.shape
+        dtype = np.dtype(np.uint8 if is_packed(kind) else NUMPY[kind.name])
+        size = int(np.prod(stored)) * dtype.itemsize
+        writer.add_tensor_info(tensor.name, stored, dtype, size, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for tensor in model.tensors():
+        kind = gguf.GGMLQuantizationType[tensor_type(tensor, form, model)]
+        writer.write_tensor_data(gguf.quants.quantize(weights.read(tensor), kind))
+    writer.close()
+
+
+NUMPY = {"F32": "float32", "F16": "float16"}
+
+
+def is_packed(kind: Any) -> bool:
+    """Whether numpy holds a type as plain bytes."""
+    return kind.name not in NUMPY
+
+
+def add_model(writer: Any, model: Architecture, form: Format, name: str) -> None:
+    writer.add_name(name or "model")
+    writer.add_file_type(form.file_type)
+    writer.add_quantization_version(2)
+    writer.add_block_count(model.layers)
+    writer.add_context_length(model.context)
+    writer.add_embedding_length(model.d_model)
+    writer.add_feed_forward_length(model.ffn)
+    writer.add_head_count(model.q_heads)
+    writer.add_head_count_kv(model.kv_heads)
+    writer.add_key_length(model.head_dim)
+    writer.add_value_length(model.head_dim)
+    writer.add_rope_freq_base(model.rope_base)
+    writer.add_layer_norm_rms_eps(model.norm_eps)
+    writer.add_vocab_size(model.vocabulary)
+
+
+def add_vocabulary(writer: Any, vocabulary: Vocabulary) -> None:
+    writer.add_tokenizer_model(MODEL)
+    writer.add_tokenizer_pre(PRE)
+    writer.add_token_list(list(vocabulary.tokens))
+    writer.add_token_types(list(vocabulary.types))
+    writer.add_token_merges(list(vocabulary.merges))
+    for index, add in (
+        (vocabulary.eos, writer.add_eos_token_id),
+        (vocabulary.bos, writer.add_bos_token_id),
+        (vocabulary.pad, writer.add_pad_token_id),
+        (vocabulary.unk, writer.add_unk_token_id),
+    ):
+        if index is not None:
+            add(index)
+    writer.add_add_bos_token(False)
+    if vocabulary.template:
+        writer.add_chat_template(vocabulary.template)
+
+
+class Weights:
+    """The tensors of a folder's safetensors files, read when asked for, checked against the architecture."""
+
+    def __init__(self, folder: Path, model: Architecture) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self._holder: dict[str, Any] = {}
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise UserError(f"{folder}: no weights (no *.safetensors in it)")
+        for path in files:
+            try:
+                opened = safe_open(path, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+            self._holder |= dict.fromkeys(opened.keys(), opened)
+        self._check(folder, model)
+
+    def _check(self, folder: Path, model: Architecture) -> None:
+        wanted = {tensor.source: tensor.shape for tensor in model.tensors()}
+        extra = set(self._holder) - set(wanted) - ({"lm_head.weight"} if model.tied else set())
+        extra = {name for name in extra if not name.endswith("rotary_emb.inv_freq")}
+        for name, shape in wanted.items():
+            if name not in self._holder:
+                raise UserError(f"{folder}: the weight {name} is missing")
+            found = tuple(self._holder[name].get_slice(name).get_shape())
+            if found != shape:
+                raise UserError(f"{folder}: {name} has shape {found}, its config.json says {shape}")
+        if extra:
+            raise UserError(f"{folder}: {sorted(extra)[0]} has no place in a {model.name} model")
+
+    def read(self, tensor: Tensor) -> Any:
+        """float32 [rows, columns] or [columns], as numpy."""
+        import numpy as np
+
+        return np.ascontiguousarray(self._holder[tensor.source].get_tensor(tensor.source).float().numpy())

@@ -1,0 +1,61 @@
+"""One model on this machine, one conversation at a time: for chat and for measuring exports.
+
+    open_engine(path) -> Engine: a Hugging Face folder or an adapter (transformers), a .gguf file (llama.cpp)
+    engine.stream(prompt ids) -> token ids as they are sampled
+
+For throughput there is vLLM (srm_ray.inference.serving prints its command).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from srm_ray.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """temperature 0 is greedy. max_new_tokens: limit of one answer, tokens. ignore_stop: for measuring speed."""
+
+    temperature: float
+    max_new_tokens: int
+    seed: int = 3407
+    ignore_stop: bool = False
+
+
+class Engine(Protocol):
+    """tokenizer: Hugging Face's. context: prompt and answer together, tokens. stop_ids: what ends an answer."""
+
+    tokenizer: Any
+    context: int
+    stop_ids: tuple[int, ...]
+    about: str
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
+        """Ids one by one, without the stop token; ends at the limit or at the end of the context."""
+        ...
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        """float32 [T, V]: what follows each of `ids`."""
+        ...
+
+
+def open_engine(model: str, *, threads: int = 0) -> Engine:
+    """threads: 0 for all cores that this process may use. Raises `UserError` where `model` is nothing to talk to."""
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        from srm_ray.inference.llama_cpp_engine import LlamaCppEngine
+
+        return LlamaCppEngine(path, threads=threads)
+    if path.is_dir() and not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise UserError(f"--model {model}: no model in it (no config.json, no adapter_config.json){_near(path)}")
+    from srm_ray.inference.transformers_engine import TransformersEngine
+
+    return TransformersEngine(str(path) if path.exists() else model, threads=threads)
+
+
+def _near(path: Path) -> str:
+    """Where the model is, when the folder of its run was given."""
+    found = [path / "final"] if (path / "final").is_dir() else sorted((path / "gguf").glob("*.gguf"))
+    return f"; did you mean {found[0]}?" if found else ""

@@ -1,0 +1,77 @@
+"""Serving is vLLM's own OpenAI server: the command for a model, and how a client talks to it.
+
+The reasoning parser follows the tokenizer: with this project's template the prompt ends inside
+`<think>`, so an answer begins with thinking whose opening tag the server never sees sampled. That is
+what `deepseek_r1` expects: text before `</think>` becomes `reasoning`, text after it `content`.
+"""
+
+import shlex
+from pathlib import Path
+
+from srm_ray.errors import UserError
+from srm_ray.model.adapters import is_adapter
+from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.model.tokenization import END_THINK, THINK
+
+PORT = 8000
+CPU_CACHE_BYTES = 1 << 30
+
+
+def serve_command(model: str, *, name: str = "", port: int = PORT) -> list[str]:
+    """Words of the command. name: what clients call the model; empty: its folder's name.
+
+    Raises `UserError` where vLLM cannot serve it as it is.
+    """
+    if Path(model).suffix == ".gguf":
+        raise UserError(f"--model {model}: vLLM serves Hugging Face folders; give the one that lies beside the GGUF")
+    if is_adapter(model):
+        raise UserError(f"--model {model} is an adapter: merge it first: python -m srm_ray.sft merge {model} FOLDER")
+    facts = open_model(model)
+    path = str(Path(model).absolute()) if Path(model).exists() else model
+    words = ["vllm", "serve", path, "--served-model-name", name or model_name(model), "--port", str(port)]
+    words += ["--max-model-len", str(facts.context)]
+    if parser := reasoning_parser(facts):
+        words += ["--reasoning-parser", parser]
+    return words + _cpu_options(facts)
+
+
+def serving_notes(model: str, *, name: str = "", port: int = PORT) -> str:
+    """The command, and a client's first request, as text to show."""
+    words = serve_command(model, name=name, port=port)
+    called = words[words.index("--served-model-name") + 1]
+    return f"""{shlex.join(words)}
+
+from openai import OpenAI
+client = OpenAI(base_url="http://localhost:{port}/v1", api_key="none")
+reply = client.chat.completions.create(model="{called}", messages=[{{"role": "user", "content": "What is 47+36+29?"}}])
+print(reply.choices[0].message.reasoning)  # the thinking
+print(reply.choices[0].message.content)    # the answer"""
+
+
+def model_name(model: str) -> str:
+    """`runs/grpo/final` is called grpo; a hub name or another folder by its last part."""
+    parts = [part for part in Path(model).absolute().parts if part not in ("final", "/")]
+    return parts[-1] if parts else "model"
+
+
+def reasoning_parser(facts: ModelFacts) -> str:
+    """vLLM's parser that tells this model's thinking from its answer; "" where it has no think tags."""
+    known = facts.tokenizer.get_vocab()
+    if THINK not in known or END_THINK not in known:
+        return ""
+    opened = f"{THINK}\\n" in (facts.tokenizer.chat_template or "").rpartition("add_generation_prompt")[2]
+    return "deepseek_r1" if opened else "qwen3"
+
+
+def _cpu_options(facts: ModelFacts) -> list[str]:
+    """Without a GPU: no compiling, a small cache, and whole prompts at once, since a request that carries
+    a seed ends vLLM's CPU engine where prompts are split."""
+    import torch
+
+    if torch.cuda.is_available():
+        return []
+    batched = str(max(4096, facts.context))
+    return [
+        *("--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)),
+        *("--no-enable-chunked-prefill", "--max-num-batched-tokens", batched),
+    ]

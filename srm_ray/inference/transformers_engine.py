@@ -1,0 +1,57 @@
+"""A Hugging Face folder, a hub name or an adapter, through transformers with a key-value cache."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from srm_ray.errors import UserError
+from srm_ray.inference.engine import Sampling
+from srm_ray.model import adapters
+from srm_ray.model.loading import open_model
+from srm_ray.model.sampling import choose
+
+
+class TransformersEngine:
+    """FP32 on a CPU, BF16 on a GPU. An adapter is merged into its base as it is loaded."""
+
+    def __init__(self, model: str, *, threads: int = 0) -> None:
+        import torch
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        if threads:
+            torch.set_num_threads(threads)
+        self.facts = open_model(model)
+        self.tokenizer, self.context = self.facts.tokenizer, self.facts.context
+        self.stop_ids = self.facts.stop_token_ids
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            loaded = adapters.load_policy(model)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"--model {model}: its weights cannot be loaded: {reason}") from None
+        self.model = loaded.to(self.device, torch.bfloat16 if self.device == "cuda" else torch.float32).eval()
+        self.about = f"{model} ({sum(w.numel() for w in self.model.parameters()) / 1e6:,.1f}M, {self.device})"
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
+        import torch
+
+        generator = torch.Generator(self.device).manual_seed(sampling.seed)
+        tokens_1T = torch.tensor([list(prompt_ids)], device=self.device)
+        room = min(sampling.max_new_tokens, self.context - len(prompt_ids))
+        cache: Any = None
+        for _ in range(room):
+            with torch.inference_mode():
+                out = self.model(input_ids=tokens_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                tokens_1T = choose(out.logits[:, -1].float(), sampling.temperature, generator)[:, None]
+            cache = out.past_key_values
+            token = int(tokens_1T[0, 0])
+            if token in self.stop_ids and not sampling.ignore_stop:
+                return
+            yield token
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            out = self.model(input_ids=torch.tensor([list(ids)], device=self.device), use_cache=False)
+        return out.logits[0].float().cpu().numpy()

@@ -1,0 +1,108 @@
+"""What `python -m srm_ray.evaluate` left behind, as far as a model card needs it, read leniently.
+
+results.json: {"model", "fingerprint", "suites": {name: {"metric", "score": {value, low, high, n}, ...}}}
+tax.json:     {"model", "parent", "suites": [{"suite", "parent": {value, ...}, "model": {value, ...}, "delta", "low",
+              "high", "verdict": "loss" | "gain" | ""}]}
+
+All numbers are shares, 0..1. A field that is missing is left out of the card; a file that is not JSON is an error.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srm_ray.errors import UserError
+
+RESULTS, TAX = "results.json", "tax.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationFacts:
+    """scores, tax: lines of text tables, without header; empty where there are none. parent: whom tax compares with."""
+
+    folder: str
+    scores: list[list[str]] = field(default_factory=list)
+    tax: list[list[str]] = field(default_factory=list)
+    parent: str = ""
+
+
+SCORES_HEADER = ["suite", "metric", "score", "95 % interval", "n"]
+TAX_HEADER = ["suite", "parent", "this model", "delta", "95 % interval", ""]
+
+
+def read_evaluation(path: Path) -> EvaluationFacts:
+    """Of an evaluation's folder, or of one of its two files. Raises `UserError` where neither is there."""
+    folder = path if path.is_dir() else path.parent
+    results, tax = read_json(folder / RESULTS), read_json(folder / TAX)
+    if not results and not tax:
+        raise UserError(f"--evaluation {path}: no {RESULTS} and no {TAX} in it")
+    return EvaluationFacts(
+        str(folder),
+        [score_line(name, suite) for name, suite in named(results.get("suites"))],
+        [tax_line(name, suite) for name, suite in named(tax.get("suites"))],
+        str(tax.get("parent", "")),
+    )
+
+
+def find_evaluation(roots: Iterable[Path], *, model: Path, fingerprint: str) -> Path | None:
+    """The newest evaluation of these weights among the folders of `roots`."""
+    found = []
+    for root in dict.fromkeys(root.absolute() for root in roots):
+        for path in root.glob(f"*/{RESULTS}"):
+            try:
+                known = json.loads(path.read_text())
+            except (OSError, ValueError):  # another run's business, perhaps being written
+                continue
+            same = bool(fingerprint) and known.get("fingerprint") == fingerprint
+            if same or Path(str(known.get("model", ""))).absolute() == model.absolute():
+                found.append(path)
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return newest.parent if newest else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """{} where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    return value if isinstance(value, dict) else {}
+
+
+def named(suites: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """Suites by name, whether they are a mapping or a list whose entries carry their name."""
+    if isinstance(suites, Mapping):
+        return [(str(name), suite) for name, suite in suites.items() if isinstance(suite, Mapping)]
+    listed = suites if isinstance(suites, list) else []
+    return [(str(suite.get("suite", "?")), suite) for suite in listed if isinstance(suite, Mapping)]
+
+
+def score_line(name: str, suite: Mapping[str, Any]) -> list[str]:
+    score = suite.get("score")
+    count = str(score.get("n", "")) if isinstance(score, Mapping) else ""
+    return [name, str(suite.get("metric", "")), percent(score), between(score), count]
+
+
+def tax_line(name: str, suite: Mapping[str, Any]) -> list[str]:
+    mark = {"loss": "**loss**", "gain": "gain"}.get(str(suite.get("verdict", "")), "within noise")
+    delta = suite.get("delta")
+    shown = f"{100 * delta:+.1f}" if isinstance(delta, int | float) else "–"
+    return [name, percent(suite.get("parent")), percent(suite.get("model")), shown, between(suite, signed=True), mark]
+
+
+def percent(share: Any) -> str:
+    value = share.get("value") if isinstance(share, Mapping) else share
+    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "–"
+
+
+def between(share: Any, *, signed: bool = False) -> str:
+    known = [share.get("low"), share.get("high")] if isinstance(share, Mapping) else []
+    ends = [end for end in known if isinstance(end, int | float)]
+    if len(ends) < 2:
+        return "–"
+    sign = "+" if signed else ""
+    return f"[{', '.join(f'{100 * end:{sign}.1f}' for end in ends)}]"
