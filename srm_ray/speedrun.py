@@ -196,6 +196,15 @@ class Speedrun:
 
     def export(self, model: Path) -> None:
         """Quantised files of the last model, and what each costs in size and skill."""
+        from srm_ray import export
+
+        fill = {
+            "model": str(model),
+            "name": self.config.export.name or self.root.name,
+            "evaluation": str(self.root / "evaluate" / "grpo"),
+            "price_per_hour": self.config.machine.price_per_hour,
+        }
+        self.stage("export", self.config.export, fill, {"model": model}, export.main)
 
     def stage(self, name: str, section: BaseModel, fill: dict[str, Any], products: dict[str, Path], main: Main) -> Path:
         """Run a stage's command on its section of the config, `fill` laid over it; returns its product's folder.
@@ -250,9 +259,10 @@ def data_inputs(config: Any) -> dict[str, str]:
     """Fingerprint of the files that a stage's data section names; a hub's data are known by their name alone."""
     from srm_ray.data.texts import files_of
 
-    paths = [config.data.path, getattr(config.data, "eval_path", "")]
-    if isinstance(config.data, CorpusConfig):
-        paths += [source.path for source in config.data.sources.values()]
+    data = getattr(config, "data", None)
+    paths = [getattr(data, "path", ""), getattr(data, "eval_path", "")]
+    if isinstance(data, CorpusConfig):
+        paths += [source.path for source in data.sources.values()]
     names = [part.strip() for path in paths for part in path.split(",") if part.strip()]
     return {"data": chain.files_fingerprint(file for name in names for file in files_of(name))} if names else {}
 

@@ -6,10 +6,11 @@ from pydantic import Field, model_validator
 
 from srm_ray.config.base import Section
 from srm_ray.config.evaluate import EvaluateConfig
+from srm_ray.config.export import ExportConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.stages import PreferConfig, PretrainConfig, SftConfig, TokenizerConfig
 
-STAGES = ("tokenizer", "pretrain", "sft", "prefer", "grpo", "evaluate")
+STAGES = ("tokenizer", "pretrain", "sft", "prefer", "grpo", "evaluate", "export")
 
 
 class TextConfig(Section):
@@ -58,6 +59,7 @@ class SpeedrunConfig(Section):
     prefer: PreferConfig = Field(PreferConfig(), description="as python -m srm_ray.prefer")
     grpo: GRPOConfig = Field(GRPOConfig(), description="as python -m srm_ray.grpo")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="as python -m srm_ray.evaluate, of every model")
+    export: ExportConfig = Field(ExportConfig(), description="as python -m srm_ray.export, of the last model")
 
     @model_validator(mode="after")
     def _stages_belong_to_the_run(self) -> "SpeedrunConfig":
@@ -68,7 +70,7 @@ class SpeedrunConfig(Section):
                 own, default = getattr(section, key), type(section).model_fields[key].default
                 if own not in (default, getattr(self, key)):
                     raise ValueError(f"{name}.{key} is the same for all stages: give --{key} (got {own!r})")
-        for name in ("sft", "prefer", "grpo", "evaluate"):
+        for name in ("sft", "prefer", "grpo", "evaluate", "export"):
             if getattr(self, name).model:
                 raise ValueError(
                     f"{name}.model is what the stage before it leaves (got {getattr(self, name).model!r}); "

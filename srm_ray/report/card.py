@@ -14,6 +14,7 @@ from typing import Any
 
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.evaluation import results, tax
+from srm_ray.report.quantisation_table import Row, cells, header
 from srm_ray.runs import chain
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder
@@ -59,7 +60,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """accuracy: stage -> suite -> share. sizes: rows of export's table, as it names them."""
+    """accuracy: stage -> suite -> share. sizes: rows of export's table."""
 
     name: str
     machine: str
@@ -68,7 +69,7 @@ class Card:
     stages: tuple[StageRow, ...]
     accuracy: dict[str, dict[str, Share]]
     deltas: tuple[Delta, ...]
-    sizes: tuple[dict[str, Any], ...]
+    sizes: tuple[Row, ...]
 
     @property
     def seconds(self) -> float:
@@ -106,8 +107,25 @@ def collect(root: Path, config: SpeedrunConfig) -> Card:
             deltas += read_deltas(folder / tax.FILE, name)
     measured = [stage_row(f"evaluate/{name}", root / "evaluate" / name) for name in MODELS]
     rows.append(StageRow("evaluate", sum(row.seconds for row in measured), max(row.tries for row in measured)))
+    rows.append(stage_row("export", root / "export"))
+    formats = (RunFolder(root / "export", stage="export").read_summary() or {})["formats"]
     machine = config.machine
-    return Card(root.name, machine.name, machine.price_per_hour, config.seed, tuple(rows), accuracy, tuple(deltas), ())
+    return Card(
+        root.name,
+        machine.name,
+        machine.price_per_hour,
+        config.seed,
+        tuple(rows),
+        accuracy,
+        tuple(deltas),
+        tuple(map(size_row, formats)),
+    )
+
+
+def size_row(plain: dict[str, Any]) -> Row:
+    accuracy = plain["accuracy"]
+    known = {name: plain[name] for name in Row.__slots__}
+    return Row(**known | {"accuracy": Share(**accuracy) if accuracy else None})
 
 
 def read_deltas(path: Path, stage: str) -> list[Delta]:
@@ -195,16 +213,7 @@ def delta_cells(card: Card) -> list[list[str]]:
 
 
 def size_cells(card: Card) -> list[list[str]]:
-    names = list({name: None for row in card.sizes for name in row})
-    return [names, *([shown(row.get(name)) for name in names] for row in card.sizes)]
-
-
-def shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "" if value is None else str(value)
+    return [header(card.price_per_hour), *(cells(row, card.price_per_hour) for row in card.sizes)]
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from srm_ray.report import card as cards
 from srm_ray.report import card_page
 from srm_ray.report.card import Card, Delta, StageRow
+from srm_ray.report.quantisation_table import Row
 from srm_ray.runs import chain
 from srm_ray.runs.intervals import wilson
 from tests.report import browser
@@ -31,13 +32,22 @@ def card() -> Card:
         Delta("grpo", "pretrain", "arithmetic", 0.95, 0.93, 0.97, "gain"),
         Delta("grpo", "pretrain", "numerals", -0.04, -0.06, -0.02, "loss"),
     )
-    sizes = ({"format": "Q8_0", "MB": 3.1},)
+    sizes = (Row("Q8_0", "gguf/x-Q8_0.gguf", 3_100_000, 2_900_000, "llama.cpp", 1.5, wilson(95, 100), 800.0),)
     return Card("<script>x</script>", "two cores", 0.5, 7, stages, accuracy, deltas, sizes)
 
 
 def test_terminal_table_holds_every_number(card: Card) -> None:
     text = "\n".join(cards.lines(card))
-    for part in ("2.500 -> 0.500", "50% -> 98% right", "1,500,000", "96.0% [93.9%, 97.4%]", "-4.0", "LOSS", "Q8_0"):
+    for part in (
+        "2.500 -> 0.500",
+        "50% -> 98% right",
+        "1,500,000",
+        "96.0% [93.9%, 97.4%]",
+        "-4.0",
+        "LOSS",
+        "Q8_0",
+        "800",
+    ):
         assert part in text
     assert "6m00s in all on two cores, 2.40 M tokens, $0.05 at $0.5 an hour" in text
     assert len({len(line) for line in text.splitlines() if line.startswith("---")}) == 3

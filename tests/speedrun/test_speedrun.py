@@ -33,9 +33,12 @@ evaluate:
   shown: 0
   sampling: {max_new_tokens: 32}
   engine: {max_model_len: 128, dtype: float32, kv_cache_gb: 0.25, cpus: 0.5}
+export:
+  format: [q8_0]
+  measure: {"on": false}
 """
-STAGES = 11  # those of the card, each of four evaluations by itself
-ORDER = ["text", "tokenizer", "pretrain", "sft", "samples", "prefer", "grpo", "evaluate"]
+STAGES = 12  # those of the card, each of four evaluations by itself
+ORDER = ["text", "tokenizer", "pretrain", "sft", "samples", "prefer", "grpo", "evaluate", "export"]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,8 @@ def check_card(root: Path, said: str) -> None:
     assert by_name["pretrain"]["last"] < by_name["pretrain"]["first"]
     assert by_name["prefer"]["first"] == pytest.approx(0.6931, abs=1e-3)
     assert summary["wall_seconds"] == pytest.approx(sum(stage["seconds"] for stage in summary["stages"]))
+    assert [row["label"] for row in summary["sizes"]] == ["Hugging Face", "Q8_0"]
+    assert (root / "export" / summary["sizes"][1]["file"]).stat().st_size == summary["sizes"][1]["bytes"]
     assert "report card" in said and "change from the stage before" in said
     assert "<svg" in (root / "report.html").read_text()
 
