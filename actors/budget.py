@@ -12,16 +12,30 @@ from typing import Any
 
 from actors.plan import GIB, count, training_memory
 from srm_ray.config.base import Section
-from srm_ray.config.grpo import GRPOConfig
+from srm_ray.config.evaluate import EngineConfig
+from srm_ray.config.grpo import GRPOConfig, RolloutConfig
 from srm_ray.config.speedrun import MachineConfig, SpeedrunConfig
 from srm_ray.config.stages import LoraConfig, TrainStage
-from srm_ray.report.card import table
+from srm_ray.report.card import MODELS, table
 from srm_ray.runs.progress import duration, say
 
 CHARACTERS_A_TOKEN = 4  # of real text; generated sums have 1.2
 DOCUMENT_TOKENS, EXAMPLE_TOKENS = 43, 35  # of generated text: means over 10,000 of each
 KEEP_RATE = 0.7  # groups with signal, of those drawn: the loop's own first guess
-EVALUATED = ("pretrain", "sft", "prefer", "grpo")
+PROBLEMS = {  # of the suites, where evaluate.limit does not say
+    "arithmetic": 1000,
+    "numerals": 650,
+    "gsm8k": 1319,
+    "math500": 500,
+    "aime24": 30,
+    "svamp": 1000,
+    "humaneval": 164,
+    "mbpp": 500,
+    "bbh": 6511,
+    "ifeval": 541,
+    "mmlu_stem": 3018,
+    "arc_challenge": 1172,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,7 @@ class Budget:
 
     def estimates(self) -> list[Estimate]:
         tokenizer, pretrain, sft = self.tokenizer(), self.pretrain(), self.sft()
-        return [tokenizer, pretrain, sft, self.samples(), self.prefer(), self.grpo()]
+        return [tokenizer, pretrain, sft, self.samples(), self.prefer(), self.grpo(), self.evaluate()]
 
     # Stages
 
@@ -75,7 +89,7 @@ class Budget:
     def samples(self) -> Estimate:
         grpo, prompts = self.config.grpo, self.config.samples.prompts
         sampled = prompts * grpo.rollout.group_size * grpo.rollout.max_new_tokens
-        return Estimate("samples", 0, sampled, self.sampling(sampled), self.engine_memory(grpo))
+        return Estimate("samples", 0, sampled, self.sampling(sampled), self.engine_memory(grpo.rollout))
 
     def prefer(self) -> Estimate:
         config, grpo = self.config.prefer, self.config.grpo
@@ -91,8 +105,17 @@ class Budget:
         trained = completions * config.rollout.max_new_tokens
         sampled = trained / KEEP_RATE
         seconds = self.sampling(sampled) + self.flops(trained, config.learner.activation_checkpointing)
-        memory = self.engine_memory(config) + self.learner_memory(config)
+        memory = self.engine_memory(config.rollout) + self.learner_memory(config)
         return Estimate("grpo", trained, sampled, seconds, memory, "engine and learner together")
+
+    def evaluate(self) -> Estimate:
+        """All models of the run, each with engines of its own."""
+        config = self.config.evaluate
+        problems = sum(min(config.limit or PROBLEMS[name], PROBLEMS[name]) for name in config.tasks)
+        sampled = problems * config.sampling.samples * config.sampling.max_new_tokens
+        seconds = len(MODELS) * self.sampling(sampled)
+        memory = self.engine_memory(config.engine)
+        return Estimate("evaluate", 0, len(MODELS) * sampled, seconds, memory, f"{len(MODELS)} models")
 
     # Parts
 
@@ -121,9 +144,9 @@ class Budget:
     def sampling(self, tokens: float) -> float:
         return tokens / self.machine.decode_tokens_per_s + self.machine.start_seconds
 
-    def engine_memory(self, config: GRPOConfig) -> float:
+    def engine_memory(self, rollout: RolloutConfig | EngineConfig) -> float:
         """Weights and KV cache of one engine, GiB: on a GPU no more than it is given."""
-        rollout, model = config.rollout, self.model_config
+        model = self.model_config
         width = 4 if rollout.dtype == "float32" else 2
         weights = self.parameters * width / GIB
         if not rollout.gpus:
@@ -190,5 +213,5 @@ def dollars(seconds: float, machine: MachineConfig) -> float:
 def assumptions(machine: Section) -> str:
     """Every number that the plan took on trust."""
     told = ", ".join(f"{name} {value:g}" for name, value in machine if isinstance(value, float | int))
-    limits = f"completions at their limit, {KEEP_RATE:.0%} of groups kept"
+    limits = f"completions at their limit, {KEEP_RATE:.0%} of groups kept, export not reckoned"
     return f"reckoned with {told} (--machine.NAME changes one); {limits}"

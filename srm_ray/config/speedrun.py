@@ -70,6 +70,11 @@ class SpeedrunConfig(Section):
                 own, default = getattr(section, key), type(section).model_fields[key].default
                 if own not in (default, getattr(self, key)):
                     raise ValueError(f"{name}.{key} is the same for all stages: give --{key} (got {own!r})")
+        for name in ("pretrain", "sft", "prefer"):
+            if getattr(self, name).dry_run:
+                raise ValueError(f"{name}.dry_run plans one stage: give --dry_run for all (got True)")
+        if self.sft.inspect:
+            raise ValueError(f"sft.inspect trains nothing: python -m srm_ray.sft has it (got {self.sft.inspect})")
         for name in ("sft", "prefer", "grpo", "evaluate", "export"):
             if getattr(self, name).model:
                 raise ValueError(

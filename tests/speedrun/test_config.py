@@ -45,6 +45,8 @@ def test_what_the_run_says_for_all_is_not_said_by_a_stage() -> None:
         config("--grpo.seed", "1")
     with pytest.raises(UserError, match=r"prefer\.model is what the stage before it leaves"):
         config("--prefer.model", "x")
+    with pytest.raises(UserError, match=r"sft\.dry_run plans one stage"):
+        config("--sft.dry_run")
 
 
 def test_the_plan_of_the_large_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from srm_ray import speedrun
+from srm_ray.data.arithmetic import in_words
 from srm_ray.runs.lineage import read_lineage
 
 # A model of 20 steps is never right, so its completions are paid for their length's parity instead.
@@ -47,7 +48,11 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "mini.yaml").write_text(MINIATURE)
     rows = ({"prompt": f"What is {n} + {n + 1}?"} for n in range(50))
     (folder / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    data = ["--grpo.data.path", str(folder / "prompts.jsonl")]
+    (folder / "texts").mkdir()
+    for name, start in (("one.txt", 0), ("two.txt", 400)):
+        written = (f"{number} is written {in_words(number)}.\n" for number in range(start, start + 400))
+        (folder / "texts" / name).write_text("".join(written))
+    data = ["--grpo.data.path", str(folder / "prompts.jsonl"), "--text.path", str(folder / "texts")]
     return ["--config", str(folder / "mini.yaml"), "--run_dir", str(folder / "run"), *data]
 
 
@@ -60,6 +65,7 @@ def test_from_text_to_report_card_and_again(
     first = capfd.readouterr().out
     check_card(root, first)
     check_lineage(root)
+    check_own_text(root)
 
     written = {path: path.stat().st_mtime_ns for path in root.rglob("model.safetensors")}
     assert speedrun.main(arguments) == 0
@@ -90,6 +96,13 @@ def check_card(root: Path, said: str) -> None:
     assert (root / "export" / summary["sizes"][1]["file"]).stat().st_size == summary["sizes"][1]["bytes"]
     assert "report card" in said and "change from the stage before" in said
     assert "<svg" in (root / "report.html").read_text()
+
+
+def check_own_text(root: Path) -> None:
+    """Pretraining read the user's files beside the generated ones."""
+    report = json.loads((root / "pretrain" / "data" / "report.json").read_text())
+    assert report["kept"]["generated"] > 400
+    assert report["kept"]["own"] >= 1
 
 
 def check_lineage(root: Path) -> None:
