@@ -1,15 +1,18 @@
-# `make demo` and `make test` each set up what they need (.venv, from requirements/*.txt).
+# `make demo`, `make speedrun` and `make test` each set up what they need (.venv, from requirements/*.txt).
 # EXTRA=gpu takes the CUDA build of vLLM and PyTorch; PYTHON chooses the interpreter.
 EXTRA ?= cpu
 PYTHON ?= python3
 
-.PHONY: setup demo test lint lock llamacpp clean
+.PHONY: setup demo speedrun test lint lock llamacpp clean
 
 setup:
 	@PYTHON=$(PYTHON) requirements/setup.sh $(EXTRA)
 
 demo: setup
 	@.venv/bin/python -m srm_ray.grpo
+
+speedrun: setup
+	@.venv/bin/python -m srm_ray.speedrun
 
 test: setup
 	@requirements/system.sh

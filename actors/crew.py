@@ -144,12 +144,13 @@ class Crew:
         }
 
 
+def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
+    """Resources of one actor."""
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+
+
 def bundles(config: GRPOConfig) -> list[dict[str, float]]:
     """Resources of each actor that a run starts with."""
-
-    def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
-        return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-
     rollout, learner, reward = config.rollout, config.learner, config.reward
     return (
         [bundle(rollout.cpus, rollout.gpus)] * bounds(rollout.workers)[0]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from srm_ray.errors import UserError
 
 WAIT = 30.0
+_sessions = 0  # blocks of `session` that are open
 
 
 def connect() -> None:
@@ -46,15 +47,21 @@ def join() -> None:
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """Connected while the block runs; a connection that was there before stays."""
+    """One connection for all commands that the block calls: what they disconnect stays connected until it ends.
+
+    A connection that was there before is left as it was.
+    """
     import ray
 
-    joined = ray.is_initialized()
+    global _sessions
+    found = ray.is_initialized()
     connect()
+    _sessions += 1
     try:
         yield
     finally:
-        if not joined:
+        _sessions -= 1
+        if not found:
             disconnect()
 
 
@@ -66,6 +73,8 @@ def disconnect() -> None:
     import psutil
     import ray
 
+    if _sessions:
+        return
     started = psutil.Process().children(recursive=True)
     ray.shutdown()
     _, left = psutil.wait_procs(started, timeout=5)

@@ -70,12 +70,12 @@ def show_plan(config: TrainStage, model: str, row_length: int, lora: LoraConfig,
     return show_plan_of(config, AutoConfig.from_pretrained(model), row_length, lora, rows_per_unit)
 
 
-def show_plan_of(
+def training_memory(
     config: TrainStage, model_config: Any, row_length: int, lora: LoraConfig, rows_per_unit: int = 1
-) -> int:
+) -> tuple[int, int, Memory]:
+    """(parameters, trained ones, bytes on each worker) of a training stage."""
     parameters, trained = count(model_config, lora)
     optim = config.optim
-    tokens = optim.micro_batch * rows_per_unit * row_length
     need = memory(
         parameters,
         trained,
@@ -83,7 +83,7 @@ def show_plan_of(
         zero_stage=optim.zero_stage,
         nf4=lora.quantise == "nf4",
         adam_bits=optim.adam_bits,
-        tokens=tokens,
+        tokens=optim.micro_batch * rows_per_unit * row_length,
         hidden=model_config.hidden_size,
         layers=model_config.num_hidden_layers,
         ffn=model_config.intermediate_size,
@@ -91,6 +91,14 @@ def show_plan_of(
         checkpointed=optim.activation_checkpointing,
         reduced=optim.precision != "fp32",
     )
+    return parameters, trained, need
+
+
+def show_plan_of(
+    config: TrainStage, model_config: Any, row_length: int, lora: LoraConfig, rows_per_unit: int = 1
+) -> int:
+    parameters, trained, need = training_memory(config, model_config, row_length, lora, rows_per_unit)
+    optim = config.optim
     say(f"parameters     {parameters:,} ({trained:,} trained)")
     say(f"placement      {config.workers} Ray Train worker(s), ZeRO stage {optim.zero_stage}")
     say(

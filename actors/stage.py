@@ -22,6 +22,7 @@ from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.progress import duration, say
 
 Judge = Callable[[str], Share]
+LINES = 100  # progress lines of a run, about: metrics.jsonl has every step
 
 
 def open_run(config: TrainStage, stage: str) -> RunFolder | None:
@@ -124,6 +125,7 @@ def job_of(
         eval_every=config.eval.every,
         best=config.eval.best,
         checkpoint_every=config.checkpoint.every,
+        say_every=max(1, steps // LINES),
         keep=config.checkpoint.keep,
         betas=(optim.beta1, optim.beta2),
         eps=optim.eps,

@@ -7,6 +7,7 @@ hash decides whether a problem is held out: one problem in sixteen is never gene
 whatever the seed, so that held-out accuracy is accuracy on unseen problems.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ Messages = list[dict[str, str]]
 TERMS, DIGITS = 3, 2
 HELD_OUT_ONE_IN = 16
 THINKING_SHARE = 0.4
+SUPERVISED_FROM = 1_000_000  # supervised examples are other problems of the stream than pretraining's
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,16 @@ def document(seed: int, index: int) -> tuple[str, str]:
     return example.question, f" {example.reasoning} {answer_text(example.answer)}"
 
 
+def documents(seed: int) -> Iterator[tuple[str, str]]:
+    """The endless pretraining text of `seed`, in the two parts of `document`."""
+    return (document(seed, index) for index in itertools.count())
+
+
+def conversations(seed: int, thinking_share: float = THINKING_SHARE) -> Iterator[Messages]:
+    """The endless supervised examples of `seed`."""
+    return (conversation(seed, index, thinking_share) for index in itertools.count(SUPERVISED_FROM))
+
+
 def tokenizer_texts(seed: int, count: int = 3000) -> Iterator[str]:
     """Text that a small tokenizer can be trained on: the problems, and sums written out in words
     (digits stand alone in the tokenizer, so digits by themselves leave nothing to merge)."""
@@ -126,10 +138,13 @@ TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy",
 
 
 def in_words(number: int) -> str:
-    """English for 0 to 999, e.g. `one hundred and twelve`."""
+    """English for 0 to 9999, e.g. `one hundred and twelve`, `two thousand and five`, `two thousand one hundred`."""
     if number < 20:
         return ONES[number]
     if number < 100:
         return TENS[number // 10] + (f"-{ONES[number % 10]}" if number % 10 else "")
     rest = f" and {in_words(number % 100)}" if number % 100 else ""
-    return f"{ONES[number // 100]} hundred{rest}"
+    if number < 1000:
+        return f"{ONES[number // 100]} hundred{rest}"
+    below = f" {in_words(number % 1000)}" if number % 1000 >= 100 else rest
+    return f"{in_words(number // 1000)} thousand{below}"
