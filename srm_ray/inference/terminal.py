@@ -24,8 +24,7 @@ class Terminal:
         self.source, self.target = source, target
         self.colours = target.isatty() and "NO_COLOR" not in os.environ
         self.interactive = source.isatty()
-        self._answering = False
-        self._stopped = False
+        self._answering = self._reading = self._stopped = False
         self._space = ""  # white space at the end of what is shown: printed when words follow
         self._before: Any = None
 
@@ -39,16 +38,20 @@ class Terminal:
         signal.signal(signal.SIGINT, self._before)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """The first Ctrl-C lets the token under way finish, so that the cache stays whole; the second does not wait."""
+        """The first Ctrl-C lets the token under way finish, so that the cache stays whole; the second does not wait.
+
+        Between answer and prompt it has nothing to stop: one that comes a moment late must not end the program.
+        """
         if self._answering and not self._stopped:
             self._stopped = True
-            return
-        raise KeyboardInterrupt
+        elif self._answering or self._reading:
+            raise KeyboardInterrupt
 
     def read_line(self) -> str | None:
         """The next line, None at the end of input."""
         while True:
             try:
+                self._reading = True
                 if self.interactive:
                     return input(PROMPT)
                 line = self.source.readline()
@@ -61,6 +64,8 @@ class Terminal:
                     return None
                 self._write("\n")
                 self.notice("(/quit or Ctrl-D ends the conversation)")
+            finally:
+                self._reading = False
 
     def notice(self, text: str) -> None:
         """What is not part of the conversation: to stderr, unless both are the terminal."""

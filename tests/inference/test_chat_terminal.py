@@ -105,16 +105,16 @@ def test_a_conversation(session, trained_model: Path) -> None:
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(session, tiny_model: Path) -> None:
-    """A random model never ends by itself: greedy, its answer is as long as the context."""
-    talk = session("--model", str(tiny_model), "--temperature", "0", "--max_new_tokens", "100000")
-    for _ in range(2):
+    """A random model at temperature 2 draws from all 384 tokens alike, so its answers go on for long."""
+    talk = session("--model", str(tiny_model), "--temperature", "2", "--max_new_tokens", "100000")
+    stopped = 0
+    for _ in range(4):
         talk.type("Go on.\n")
-        talk.until(DIM)
-        talk.type("\x03")
-        stopped = talk.until("> ")
-        assert "(stopped)" in stopped and "(cut" not in stopped
-        talk.shown = ""
-        talk.ask("/reset")
+        talk.until(DIM)  # thinking has begun
+        talk.type("\x03")  # may come after an answer that happened to be short; that must do no harm
+        stopped += "(stopped)" in talk.until("\n> ")
+        assert "forgotten" in talk.ask("/reset")
+    assert stopped >= 2
     talk.type("half a line\x03")
     assert "Ctrl-D ends" in talk.until("\n> ")
     assert "temperature is 1" in talk.ask("/temperature 1"), "the line was dropped"
