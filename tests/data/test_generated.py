@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from srm_ray.data import arithmetic, generated, numerals
-from srm_ray.data.prompts import HELD_OUT_SEED
+from srm_ray.data.tasks import HELD_OUT_SEED
 
 AMOUNTS = generated.Amounts(documents=3000, examples=2000, numerals=0.2)
 
