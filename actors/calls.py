@@ -35,7 +35,8 @@ def cause(error: BaseException) -> str:
     """What happened in the actor: the last line of a Ray error."""
     inner = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
-    return lines[-1] if lines else type(inner).__name__
+    # Of a process that died Ray tells everything that might have been; the first sentence is what is known.
+    return lines[-1].partition(" Worker exit type:")[0] if lines else type(inner).__name__
 
 
 async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:

@@ -21,7 +21,8 @@ from srm_ray.rl.types import Group, Prompt
 class Crew:
     """The loop's workers. `async with Crew(...) as crew` starts them and ends them whatever happens.
 
-    model: Hugging Face folder or hub name. context: prompt + completion, tokens.
+    model: Hugging Face folder or hub name. context: prompt + completion, tokens. events: hears who died, joined or
+    left. spec and classes: another engine than vLLM's, for measurements.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Crew:
         context: int,
         stop_token_ids: tuple[int, ...],
         events: Events = lambda event, **facts: None,
+        spec: Any = None,
         **classes: Any,
     ):
         self.config = config
@@ -40,7 +42,7 @@ class Crew:
         self.events = events
         self.rollouts = RolloutPool(
             bounds(rollout.workers),
-            engine_spec(config, model, context, stop_token_ids),
+            spec or engine_spec(config, model, context, stop_token_ids),
             cpus=rollout.cpus,
             start_timeout=rollout.start_timeout,
             push_timeout=config.weights.push_timeout,

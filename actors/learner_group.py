@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
@@ -23,6 +24,9 @@ from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
+
+
+T = TypeVar("T")
 
 
 class LearnerGroup:
@@ -44,7 +48,8 @@ class LearnerGroup:
     ):
         self.count, self.spec = count, spec
         self.max_new_tokens, self.mismatch_limit, self.fresh_only = max_new_tokens, mismatch_limit, fresh_only
-        self.budget = Budget("learner", recovery or RecoveryConfig())
+        recovery = recovery or RecoveryConfig()
+        self.budget, self.ping_every = Budget("learner", recovery), recovery.ping_every
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
         self._spawn()
@@ -164,6 +169,24 @@ class LearnerGroup:
     async def check(self) -> None:
         """Raises LearnerLost where a rank does not answer."""
         await self._all("ping")
+
+    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """`work`, which waits for others than the learner; LearnerLost, and the work cancelled, when a rank dies."""
+        working, watching = asyncio.ensure_future(work), asyncio.ensure_future(self._watch())
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                watching.result()
+            return await working
+        finally:
+            working.cancel()
+            watching.cancel()
+            await asyncio.gather(working, watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.ping_every)
+            await self.check()
 
     @property
     def numerics(self) -> dict[str, Any]:

@@ -51,6 +51,10 @@ class Sampling:
     ignore_eos: bool = False
 
 
+class WeightsGoneError(RuntimeError):
+    """The learner that published the weights is no more, and the weights with it."""
+
+
 class RolloutWorker:
     """An engine and the weights it holds. `start` before anything else."""
 
@@ -181,6 +185,8 @@ class RolloutWorker:
         busy = self.in_flight > 0
         self._set_state("loading weights")
         path = update.path if update.node == self.node else self._fetch(update)
+        if not os.path.exists(path):
+            raise WeightsGoneError(f"weights of version {update.version} are gone with the learner that published them")
         if busy:
             await self.engine.pause_generation(mode="keep", clear_cache=False)
         try:

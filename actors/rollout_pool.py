@@ -14,7 +14,7 @@ import ray
 from actors.calls import cause, named, wait
 from actors.naming import identity
 from actors.pool import Events, Member, Pool
-from actors.rollout import EngineSpec, RolloutWorker, Sampling
+from actors.rollout import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Completion
@@ -27,7 +27,7 @@ class RolloutPool:
     """Rollout actors. A group goes to the worker with the fewest tokens outstanding.
 
     keep_partial: what a leaving worker had sampled of a completion is kept and continued by another one; the
-    deterministic mode samples it anew. locate: publishes the current weights for nodes that lack them.
+    deterministic mode samples it anew. spawn: makes the actor of a worker, where it is not one of `worker_class`.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class RolloutPool:
         events: Events = lambda event, **facts: None,
         keep_partial: bool = False,
         worker_class: Callable[..., Any] = RolloutWorker,
+        spawn: Callable[[int, str], Any] | None = None,
     ):
         self.spec, self.keep_partial = spec, keep_partial
         self.start_timeout, self.push_timeout = start_timeout, push_timeout
@@ -49,7 +50,7 @@ class RolloutPool:
         options = {"num_cpus": cpus, "num_gpus": spec.gpus, "max_concurrency": 4096}
         self.pool = Pool(
             "rollout",
-            spawn=lambda number, name: remote.options(**options, **identity(name)).remote(number, spec),
+            spawn=spawn or (lambda number, name: remote.options(**options, **identity(name)).remote(number, spec)),
             prepare=self._prepare,
             recovery=recovery or RecoveryConfig(),
             bounds=bounds,
@@ -80,18 +81,33 @@ class RolloutPool:
         """Start the engine and load the weights of now."""
         facts = await named(member.actor.start.remote(), who=member.name, what="start", timeout=self.start_timeout)
         member.facts = facts
-        while not self._within_reach(member):
+        while not await self._up_to_date(member):
             await asyncio.sleep(0.2)
-        async with self._loading:
-            if self.current is not None:
-                await self._load(member, self.current, self.push_timeout)
-            member.state = "serving"
         return facts
 
-    def _within_reach(self, member: Member) -> bool:
-        """The first worker on a node has to wait for the next push, which will be published to that node."""
-        update = self.current
-        return update is None or update.data is not None or update.node == member.facts.get("node")
+    async def _up_to_date(self, member: Member) -> bool:
+        """Load the weights of now; False where the worker has to wait for the next push to get them."""
+        async with self._loading:
+            update = self.current
+            if update is None:
+                member.state = "serving"
+                return True
+            if update is member.facts.get("missed") or not _within_reach(update, member):
+                return False
+            try:
+                await named(
+                    member.actor.load_weights.remote(update),
+                    who=member.name,
+                    what=f"load weights of version {update.version}",
+                    timeout=self.push_timeout,
+                )
+            except RunError as error:
+                if not isinstance(getattr(error.__cause__, "cause", None), WeightsGoneError):
+                    raise
+                member.facts["missed"] = update  # the learner died: its successor will push
+                return False
+            member.state = "serving"
+            return True
 
     # Sampling
 
@@ -160,10 +176,6 @@ class RolloutPool:
         """The published weights are gone with their learner: who joins now waits for the next push."""
         self.current = None
 
-    async def _load(self, member: Member, update: WeightUpdate, timeout: float) -> None:
-        what = f"load weights of version {update.version}"
-        await named(member.actor.load_weights.remote(update), who=member.name, what=what, timeout=timeout)
-
     def nodes(self) -> set[str]:
         """Nodes of the workers that serve, and of those that are about to."""
         return {member.facts["node"] for member in self.members if member.facts.get("node")}
@@ -171,3 +183,8 @@ class RolloutPool:
     async def ping(self) -> list[dict[str, Any]]:
         calls = [named(m.actor.ping.remote(), who=m.name, what="answer", timeout=30) for m in self.pool.serving()]
         return list(await asyncio.gather(*calls))
+
+
+def _within_reach(update: WeightUpdate, member: Member) -> bool:
+    """The first worker on a node has to wait for a push that is published to that node."""
+    return update.data is not None or update.node == member.facts.get("node")

@@ -72,7 +72,7 @@ async def train(
     try:
         while state.step < config.steps:
             began = time.perf_counter()
-            collected = await source.take()
+            collected = await crew.learner.unless_lost(source.take())
             batch = TrainBatch(collected.groups, state.step)
             learned = await learn(batch, learning_rate(config, state.step))
             state.step += 1
@@ -176,7 +176,11 @@ async def evaluate(
     from srm_ray.rl.accuracy import summarise
 
     answer = answer or crew.answer
-    return summarise(await asyncio.gather(*(answer(prompt) for prompt in held_out)), samples=samples)
+
+    async def all_of_them() -> "list[Group]":
+        return list(await asyncio.gather(*(answer(prompt) for prompt in held_out)))
+
+    return summarise(await crew.learner.unless_lost(all_of_them()), samples=samples)
 
 
 async def evaluate_now(crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig, watch: Watch) -> dict[str, float]:
@@ -292,9 +296,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
                 control.followed(steering, crew.scale, crew.staff),
                 Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
             ):
-                state = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch)
-            after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
-            await export(config, folder, crew, facts, state)
+                state, after = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch)
     finally:
         log.close()
         placement.disconnect()
@@ -311,8 +313,8 @@ async def train_to_the_end(
     held_out: "list[Prompt]",
     log: MetricsLog,
     watch: Watch,
-) -> State:
-    """Train; when the learner dies, go on from the newest checkpoint with a new one."""
+) -> "tuple[State, Evaluation | None]":
+    """Train, evaluate, export; when the learner dies, go on from the newest checkpoint with a new one."""
     before: dict[str, Any] | None = None
     while True:
         try:
@@ -324,7 +326,9 @@ async def train_to_the_end(
                 say(f"held-out greedy accuracy before GRPO: {show(state.before)}")
             before = state.before
             await train(config, folder, crew, stream, held_out, state, log, watch)
-            return state
+            after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
+            await export(config, folder, crew, facts, state)
+            return state, after
         except LearnerLost as lost:
             await crew.restart_learner(lost)
 

@@ -4,6 +4,8 @@ rollout   tokens/s of a rollout worker            / vllm.LLM.generate, same prom
 learner   completion tokens/s of a learner rank   / a bare PyTorch loop, same batch, no padding
 push      seconds of a weight push, idle worker   / a memory copy of the same bytes
 step      seconds of a step of the loop           / the sum of its parts
+overlap   asynchronous rollouts: step time         / the larger of sampling and learning (scripted engine)
+fleet     driver time and memory a completion with 256 rollout workers (scripted engines)
 rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
 """
 
@@ -14,7 +16,7 @@ import sys
 
 from srm_ray.errors import UserError, command
 
-PARTS = ("rollout", "learner", "push", "step", "rewards")
+PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "rewards")
 
 
 @command
@@ -31,10 +33,14 @@ def main(argv: list[str] | None = None) -> int:
     wanted = [options.only] if options.only else list(PARTS)
     results: dict[str, object] = {"machine": machine()}
     print(results["machine"], flush=True)
-    if set(wanted) - {"rewards"}:
+    if set(wanted) - {"rewards", "fleet"}:
         from srm_ray.bench import loop
 
-        results |= loop.measure([part for part in wanted if part != "rewards"], options.model)
+        results |= loop.measure([part for part in wanted if part not in ("rewards", "fleet")], options.model)
+    if "fleet" in wanted:
+        from srm_ray.bench import fleet
+
+        results["fleet"] = fleet.main()
     if "rewards" in wanted:
         from srm_ray.bench import rewards
 

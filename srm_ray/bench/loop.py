@@ -54,7 +54,11 @@ def measure(parts: list[str], model: str) -> dict[str, Any]:
         return results
 
     try:
-        results = asyncio.run(run()) if set(parts) - {"step"} else {}
+        results = asyncio.run(run()) if set(parts) - {"step", "overlap"} else {}
+        if "overlap" in parts:
+            from srm_ray.bench import overlap
+
+            results["overlap"] = overlap.main(config, facts.path)
     finally:
         placement.disconnect()
     if "step" in parts:

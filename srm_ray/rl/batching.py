@@ -113,8 +113,8 @@ def micro_batches(
 
     Returns [rank][micro-batch]. Longest bundle first to the lightest bin (LPT), so that ranks finish
     together; ranks run the same number of micro-batches, since ZeRO's collectives need it. Bins may
-    exceed `budget` by one bundle at most. proof_version: tokens sampled under it prove that the weights
-    arrived; None: every token does.
+    exceed `budget` by one bundle at most. proof_version: completions sampled wholly under it prove that the
+    weights arrived (later tokens of others were sampled on keys and values of older weights); None: all do.
     """
     pieces = bundles(groups, filter_overlong=filter_overlong, budget=budget)
     total = sum(piece.cost for piece in pieces)
@@ -165,7 +165,7 @@ def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBa
             start += len(ids)
     buckets, offset_of_row = _attention_buckets(rows)
     lengths = [len(row.completion.token_ids) for row in ordered]
-    versions_C = np.concatenate([row.completion.versions for row in ordered])
+    proofs = [proof_version is None or bool((r.completion.versions == proof_version).all()) for r in ordered]
     return PackedBatch(
         tokens_T=np.concatenate(tokens),
         positions_T=np.concatenate(positions),
@@ -177,7 +177,7 @@ def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBa
         advantages_C=np.repeat(np.asarray([r.advantage for r in ordered], np.float32), lengths),
         rollout_logprobs_C=np.concatenate([r.completion.logprobs for r in ordered]).astype(np.float32),
         mask_C=np.repeat(np.asarray([r.counts for r in ordered], np.float32), lengths),
-        proof_C=np.asarray((versions_C == proof_version) | (proof_version is None), np.float32),
+        proof_C=np.repeat(np.asarray(proofs, np.float32), lengths),
         order_S=np.asarray([r.order for r in ordered]),
         workers_S=tuple(r.completion.worker for r in ordered),
     )

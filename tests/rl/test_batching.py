@@ -1,5 +1,7 @@
 """Packed micro-batches hold every completion once, with the right context, in as few tokens as promised."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,26 @@ def test_same_groups_same_batches():
 def test_who_counts_in_the_loss(index, filter_overlong, counts):
     group = random_group(np.random.default_rng(0), 0, 5, (3, 3, 3), correct=(True, None, False), truncated=(2,))
     assert counts_in_loss(group, index, filter_overlong=filter_overlong) is counts
+
+
+def test_only_completions_wholly_of_the_version_prove_the_weights():
+    """After a push in mid-generation the later tokens stand on keys and values of the older weights."""
+    groups = [
+        replace(group, completions=tuple(with_versions(c, n) for n, c in enumerate(group.completions)))
+        for group in uneven_groups()
+    ]
+    members = [(group, i) for group in groups for i in range(len(group.completions))]
+    for batch in flat(micro_batches(groups, budget=100, ranks=1, proof_version=4)):
+        for sequence, order in enumerate(batch.order_S):
+            group, i = members[order]
+            proves = set(group.completions[i].versions.tolist()) == {4}
+            assert set(batch.proof_C[batch.sequence_C == sequence].tolist()) == {float(proves)}
+    for batch in flat(micro_batches(groups, budget=100, ranks=1)):
+        assert (batch.proof_C == 1).all()
+
+
+def with_versions(completion, number):
+    """All of version 4, all of version 3, or half of each."""
+    length = len(completion.token_ids)
+    split = {0: 0, 1: length}.get(number % 3, length // 2)
+    return replace(completion, versions=np.repeat(np.array([3, 4], np.int32), [split, length - split]))

@@ -1,0 +1,100 @@
+"""Where the driver would stop scaling: its real stream and pools over hundreds of scripted rollout workers.
+
+Scripted workers cost nothing, so that what is measured is the driver: processor time and memory for each
+completion that passes through it, with every request in flight that real engines would have.
+"""
+
+import asyncio
+import resource
+import time
+from typing import Any
+
+import psutil
+
+from srm_ray.bench.overlap import prompt, score
+from srm_ray.rl.collection import KeepRate, Queue
+from srm_ray.rl.streaming import Stream
+
+WORKERS, IN_FLIGHT, GROUP_SIZE, HOSTS = 256, 64, 8, 4
+BATCH = 512  # groups of a step
+STEPS = 12
+SECONDS = 8.0  # that the longest completion takes
+
+
+async def measure(workers: int = WORKERS) -> dict[str, Any]:
+    import ray
+
+    from actors.rollout import Sampling
+    from actors.rollout_pool import RolloutPool
+    from actors.scripted_engine import Script, ScriptedHost, Seat
+
+    script: Any = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
+    hosts = [ray.remote(ScriptedHost).options(num_cpus=0, max_concurrency=100_000).remote(script) for _ in range(HOSTS)]
+    pool = RolloutPool(
+        (workers, workers), script, cpus=0, spawn=lambda number, name: Seat(hosts[number % HOSTS], number)
+    )
+    sampling = Sampling(1.0, 96)
+
+    async def sample(prompt: Any, draw: int) -> Any:
+        from srm_ray.rl.seeds import completion_seed
+        from srm_ray.rl.types import Group
+
+        seeds = tuple(completion_seed(0, prompt.index, draw, i) for i in range(GROUP_SIZE))
+        return Group(prompt, await pool.generate(prompt.token_ids, seeds, sampling), draw)
+
+    await pool.start()
+    stream = Stream(
+        Queue(), version=0, want=BATCH, limit=100 * BATCH, max_staleness=8, group_size=GROUP_SIZE,
+        capacity=lambda: pool.capacity, prompt=prompt, sample=sample, score=score, keep_rate=KeepRate(1.0),
+    )  # fmt: skip
+    try:
+        found = await steps(stream, pool)
+    finally:
+        await stream.close()
+        for host in hosts:
+            ray.kill(host)
+    print(
+        f"fleet     {workers} scripted workers, {found['in_flight']:,} requests in flight: driver "
+        f"{1000 * found['seconds']:.3f} ms of processor time a completion "
+        f"({found['completions_per_s']:,.0f} completions/s), memory {found['memory'] / 2**20:.0f} MiB, "
+        f"grown by {found['growth'] / 2**20:.1f} MiB over the last {STEPS // 2} steps"
+    )
+    return {"workers": workers, **found}
+
+
+async def steps(stream: Stream, pool: Any) -> dict[str, float]:
+    """Take batches as a learner that needs no time would. The first half of the steps warms up."""
+    process = psutil.Process()
+    done, most = 0, 0
+    for step in range(STEPS):
+        if step == STEPS // 2:
+            used, began, memory = cpu(), time.perf_counter(), process.memory_info().rss
+        collected = await stream.take()
+        if step >= STEPS // 2:
+            done += GROUP_SIZE * len(collected.judged)
+            most = max(most, GROUP_SIZE * len(stream.flying))
+        stream.advance(step + 1)
+    wall = time.perf_counter() - began
+    now = process.memory_info().rss
+    return {
+        "seconds": (cpu() - used) / done,
+        "completions_per_s": done / wall,
+        "in_flight": most,
+        "memory": now,
+        "growth": now - memory,
+    }
+
+
+def cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> list[dict[str, Any]]:
+    from actors import placement
+
+    placement.connect()
+    try:
+        return [asyncio.run(measure(workers)) for workers in (WORKERS // 4, WORKERS)]
+    finally:
+        placement.disconnect()

@@ -1,0 +1,125 @@
+"""An asynchronous run whose parts are killed at random ends with the steps asked for, and its record repeats it."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from srm_ray.runs.metrics import read
+from tests.loop.command_run import PATIENCE, Run, small_run
+
+STEPS = 20
+EVERY = 8.0  # seconds between two deaths
+
+
+@pytest.fixture(scope="module")
+def command(tiny_model, tmp_path_factory):
+    data = tmp_path_factory.mktemp("data") / "prompts.jsonl"
+    options = {"max_staleness": "1", "checkpoint.every": "1", "recovery.restarts": "100", "recovery.backoff": "0"}
+    return small_run(tiny_model, data, steps=str(STEPS), **options)
+
+
+def victims(run):
+    """Processes of each part of the run, by what they are."""
+    found = {}
+    for pid, _ in run.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(pid))
+            title, parent = " ".join(process.cmdline()), process.parent()
+            owner = " ".join(parent.cmdline()) if parent else ""
+            if title.startswith("ray::rollout-"):
+                found.setdefault("rollout actor", []).append(process)
+            elif owner.startswith("ray::rollout-") and "EngineCore" in title:
+                found.setdefault("engine", []).append(process)
+            elif title.startswith(("ray::reward-", "ray::RewardWorker")):
+                found.setdefault("reward actor", []).append(process)
+            elif owner.startswith(("ray::reward-", "ray::RewardWorker")):
+                found.setdefault("grading process", []).append(process)
+            elif title.startswith("ray::learner-"):
+                found.setdefault("learner rank", []).append(process)
+    return found
+
+
+def strike(run, draw, struck):
+    there = victims(run)
+    if not there:
+        return
+    kind = draw.choice(sorted(there))
+    with contextlib.suppress(psutil.NoSuchProcess):
+        draw.choice(there[kind]).send_signal(signal.SIGKILL)
+        struck.append(kind)
+
+
+@pytest.mark.timeout(1200)
+def test_random_deaths_every_few_seconds(command, tmp_path):
+    folder, draw, struck = tmp_path / "run", random.Random(7), []
+    run = Run(command, folder)
+    run.until(lambda: (folder / "metrics.jsonl").is_file() and read(folder / "metrics.jsonl"))
+    deadline = time.monotonic() + 3 * PATIENCE
+    while run.process.poll() is None:
+        assert time.monotonic() < deadline, run.text()[-3000:]
+        if len(struck) < 12:
+            strike(run, draw, struck)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.process.wait(EVERY)
+    assert run.process.returncode == 0, f"after {struck}: {run.text()[-3000:]}"
+    run.expect_nothing_left()
+    assert len(set(struck)) >= 3, struck
+
+    steps = read(folder / "metrics.jsonl")
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    trained = [(line["prompt_index"], line["sample"]) for line in completions(folder) if line["kept"]]
+    assert len(set(trained)) == len(trained) == STEPS * 4 * 8, "each group is trained on once"
+    assert all(line["staleness/max"] <= 1 for line in steps)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    restarted = {event["role"] for event in events if event["event"] == "restarted"}
+    expected = {"rollout actor": "rollout", "engine": "rollout", "reward actor": "reward", "learner rank": "learner"}
+    assert restarted == {expected[kind] for kind in struck if kind in expected}
+
+    repeated = tmp_path / "repeated"
+    again = Run([*command, "--replay", str(folder)], repeated)
+    again.finish()
+    names = (
+        "policy/loss",
+        "policy/grad_norm",
+        "policy/entropy",
+        "reward/mean",
+        "staleness/mean",
+        "groups/dropped_stale",
+    )
+    for one, other in zip(steps, read(repeated / "metrics.jsonl"), strict=True):
+        assert {name: one[name] for name in names} == {name: other[name] for name in names}
+    assert weights_of(repeated) == weights_of(folder)
+
+
+def completions(folder):
+    for path in sorted((folder / "rollouts").glob("*.jsonl")):
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+def weights_of(folder):
+    return (folder / "final" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.timeout(600)
+def test_an_asynchronous_run_continues_without_losing_or_repeating_a_group(command, tmp_path):
+    folder = tmp_path / "killed"
+    run = Run(command, folder)
+    run.until(lambda: (folder / "metrics.jsonl").is_file() and len(read(folder / "metrics.jsonl")) >= 5)
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.kill()
+    Run(command, folder).finish()
+    assert [line["step"] for line in read(folder / "metrics.jsonl")] == list(range(1, STEPS + 1))
+    keys = [(line["prompt_index"], line["draw"], line["sample"]) for line in completions(folder)]
+    assert len(set(keys)) == len(keys)
+    trained = [(line["prompt_index"], line["sample"]) for line in completions(folder) if line["kept"]]
+    assert len(set(trained)) == len(trained) == STEPS * 4 * 8
+    first = max(index for index, _, _ in keys)
+    missing = set(range(first + 1)) - {index for index, _, _ in keys}
+    assert len(missing) <= 16, "only those under way at the end"
