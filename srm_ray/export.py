@@ -81,10 +81,10 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
     shutil.rmtree(work, ignore_errors=True)
     # What can be wrong with the files given is found before the long work.
     evaluation = find_results(config, folder)
-    questions = make_questions(config.measure, facts.tokenizer, facts.context) if config.measure.on else None
+    questions = make_questions(config.measure, facts.tokenizer, facts.context) if config.measure.enabled else None
     try:
         model, rows = write_files(config, name, work)
-        notes = ["not measured: measure.on is false"]
+        notes = ["not measured: measure.enabled is false"]
         if questions:
             rows, notes = measured(config, facts, work, rows, questions)
         card = CardFacts(

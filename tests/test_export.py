@@ -119,7 +119,7 @@ def test_a_complete_export_is_left_alone(exported: Path, trained_run: Path, caps
 
 def test_other_weights_under_the_same_name_are_not_mixed_in(trained_run: Path, tmp_path: Path, capsys) -> None:
     model = Path(shutil.copytree(trained_run / "final", tmp_path / "model"))
-    options = ["--model", str(model), "--run_dir", str(tmp_path / "out"), "--measure.on", "false"]
+    options = ["--model", str(model), "--run_dir", str(tmp_path / "out"), "--measure.enabled", "false"]
     assert export.main(options) == 0
     from safetensors.torch import load_file, save_file
 
@@ -144,7 +144,7 @@ def test_an_adapter_is_merged(trained_model: Path, tmp_path: Path) -> None:
     assert export.main(["--model", str(tmp_path / "broken"), "--run_dir", str(tmp_path / "none")]) == 2
     spoken_to = open_engine(str(tmp_path / "adapter"), threads=1)
     options = ["--model", str(tmp_path / "adapter"), "--run_dir", str(tmp_path / "out"), "--format", "f32"]
-    assert export.main([*options, "--measure.on", "false"]) == 0
+    assert export.main([*options, "--measure.enabled", "false"]) == 0
     assert not adapters.is_adapter(tmp_path / "out" / "final")
     merged = adapters.load_policy(str(tmp_path / "out" / "final")).eval()
     tokens = torch.arange(8, 72)[None]
@@ -162,7 +162,7 @@ def test_weights_in_bf16_stay_bf16(trained_model: Path, tmp_path: Path) -> None:
     lineage = {"stage": "sft"}
     save_model(model, dict(model.named_parameters()), tmp_path / "m", tokenizer_from=trained_model, lineage=lineage)
     options = ["--model", str(tmp_path / "m"), "--run_dir", str(tmp_path / "out"), "--format", "bf16,q8_0"]
-    assert export.main([*options, "--measure.on", "false"]) == 0
+    assert export.main([*options, "--measure.enabled", "false"]) == 0
     assert weights_fingerprint(tmp_path / "out" / "final") == weights_fingerprint(tmp_path / "m")
     rows = json.loads((tmp_path / "out" / "summary.json").read_text())["formats"]
     assert rows[0]["bytes"] == pytest.approx(rows[1]["bytes"], rel=0.02)
@@ -199,7 +199,7 @@ def test_wrong_files(refused: Refused, trained_model: Path, tmp_path: Path) -> N
     model = ["--model", str(trained_model)]
     assert "no such file" in refused(*model, "--measure.text", str(tmp_path / "none.txt"))
     assert "does not exist" in refused(*model, "--measure.path", str(tmp_path / "none.jsonl"))
-    assert "no results.json" in refused(*model, "--measure.on", "false", "--evaluation", str(tmp_path))
+    assert "no results.json" in refused(*model, "--measure.enabled", "false", "--evaluation", str(tmp_path))
     other = Path(shutil.copytree(trained_model, tmp_path / "other"))
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"use_sliding_window": True, "sliding_window": 8}))

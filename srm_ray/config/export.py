@@ -8,7 +8,7 @@ from srm_ray.config.base import Section
 class MeasureConfig(Section):
     """The table of quantisations: what each loses and how fast it is. Needs llama.cpp (`make llamacpp`)."""
 
-    on: bool = Field(True, description="false: sizes only")
+    enabled: bool = Field(True, description="false: sizes only")
     text: str = Field("", description="held-out text for perplexity: a file or folder; empty: held-out generated sums")
     tokens: int = Field(4096, ge=64, description="tokens of text that perplexity is taken over, at most")
     path: str = Field("", description="JSONL of held-out problems with answers; empty: held-out generated sums")

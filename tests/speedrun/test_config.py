@@ -34,7 +34,7 @@ def test_options_of_a_stage_are_checked_as_its_own_command_checks_them() -> None
     assert config("--grpo.learner.lr", "1e-4").grpo.learner.lr == 1e-4
     with pytest.raises(UserError, match=r"did you mean grpo\.learner\.lr"):
         config("--grpo.learner.lrr", "1")
-    with pytest.raises(UserError, match="batch 10, micro_batch 8"):
+    with pytest.raises(UserError, match="batch 10, micro_batch 4"):
         config("--sft.optim.batch", "10")
 
 

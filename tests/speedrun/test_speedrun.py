@@ -36,7 +36,7 @@ evaluate:
   engine: {max_model_len: 128, dtype: float32, kv_cache_gb: 0.25, cpus: 0.5}
 export:
   format: [q8_0]
-  measure: {"on": false}
+  measure: {enabled: false}
 """
 STAGES = 12  # those of the card, each of four evaluations by itself
 ORDER = ["text", "tokenizer", "pretrain", "sft", "samples", "prefer", "grpo", "evaluate", "export"]
