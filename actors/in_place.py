@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from srm_ray.weights.flat import TensorSpec, few_threads, view
+from srm_ray.weights.flat import TensorSpec, view
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _agrees(target: Target, buffer: Any, dtype: torch.dtype) -> bool:
 
 def load(plan: list[Target], buffer: Any, dtype: torch.dtype) -> None:
     """Every parameter of the model from `buffer`, in place."""
-    with torch.no_grad(), few_threads(len(buffer)):
+    with torch.no_grad():
         for target in plan:
             if target.packed:
                 _pack(target, buffer, dtype)

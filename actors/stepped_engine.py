@@ -3,8 +3,8 @@
     event loop --requests, calls--> inbox --> [ take what came | step | hand over what finished ] --> futures
 
 AsyncLLM keeps its engine in a process of its own and sends it every request, and gets every token of every
-step back, through a socket. Where the engine computes on the same few cores that does this work, it costs a
-tenth of the throughput; here nothing is sent. Between two steps nothing is in flight, so that a call made
+step back, through a socket. Where the engine computes on the same few cores, that work takes its time from it;
+here nothing is sent. Between two steps nothing is in flight, so that a call made
 there (new weights, a pause) finds the engine at rest. With GPUs, where the processor has nothing better to
 do, workers use AsyncLLM.
 """

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,6 @@ def measure(parts: list[str], model: str, dtype: str = "") -> dict[str, Any]:
     return results
 
 
-def median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
 def prompt_ids(index: int) -> tuple[int, ...]:
     draw = random.Random(f"prompt/{index}")
     return tuple(draw.randrange(20, 300) for _ in range(24))
@@ -109,10 +106,12 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
             process.stdin.close()
     # The first round warms both up.
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
-    result["ratio"] = median([mine / other for mine, other in zip(ours[1:], bare[1:], strict=True)])
+    ratios = sorted(mine / other for mine, other in zip(ours[1:], bare[1:], strict=True))
+    result["ratio"] = median(ratios)
     print(
         f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM "
-        f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}"
+        f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}, "
+        f"median of {len(ratios)} pairs of rounds, {ratios[0]:.2f} to {ratios[-1]:.2f}"
     )
     return {**result, "rounds": ours, "bare_rounds": bare}
 

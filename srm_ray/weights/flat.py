@@ -79,7 +79,7 @@ def write(buffer: Any, specs: tuple[TensorSpec, ...], parameters: Iterable[tuple
 
 @contextmanager
 def few_threads(nbytes: int) -> Iterator[None]:
-    """One compute thread for bytes that one moves in a few milliseconds: to wake others takes longer than they save."""
+    """One compute thread for what one copies in a few milliseconds: to wake others takes longer than they save."""
     import torch
 
     threads = torch.get_num_threads()

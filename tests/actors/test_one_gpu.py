@@ -23,7 +23,7 @@ def test_engine_sleeps_and_reads_the_learners_memory(recipe, monkeypatch):
     args = engine_args(engine_spec(build(GRPOConfig, recipe), "model", 1280, (2,)))
     assert args.enable_sleep_mode
     assert args.weight_transfer_config.backend == "ipc"
-    assert args.gpu_memory_utilization == 0.5
+    assert args.gpu_memory_utilization == 0.45
 
 
 def test_a_worker_of_its_own_card_stays_awake_and_pulls(monkeypatch):
