@@ -102,11 +102,11 @@ def read_source(name: str, source: Source) -> Any:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     if source.name:
-        # Streamed: Ray would hold the whole table of one that is not.
+        from actors.hub_rows import HubRows
+
         option = f"data.sources.{name}.name"
-        dataset = ray.data.from_huggingface(
-            reading.hub_dataset(source.name, source.subset, source.split, option=option, streaming=True)
-        )
+        found = reading.hub_dataset(source.name, source.subset, source.split, option=option, streaming=True)
+        dataset = ray.data.read_datasource(HubRows(found))
     else:
         dataset = read_files(files_of(source.path, f"data.sources.{name}" if name != "data" else "--data.path"), name)
     return dataset.limit(source.limit) if source.limit else dataset

@@ -1,8 +1,8 @@
 """Options of the stages before GRPO: `python -m srm_ray.{tokenizer,pretrain,sft,prefer}`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from srm_ray.config.base import Section, StageConfig
 
@@ -44,7 +44,9 @@ class OptimConfig(Section):
     eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
     weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on matrices only")
     clip: float = Field(1.0, gt=0, description="limit of the gradient's norm")
-    adam_bits: Literal[32, 8] = Field(32, description="8: bitsandbytes' 8-bit AdamW (needs bitsandbytes)")
+    adam_bits: Annotated[Literal[32, 8], BeforeValidator(int)] = Field(
+        32, description="8: bitsandbytes' 8-bit AdamW (needs bitsandbytes)"
+    )
     batch: int = Field(32, ge=1, description="rows (packed sequences), or pairs, in an optimizer step over all workers")
     micro_batch: int = Field(4, ge=1, description="rows, or pairs, in one forward pass of one worker")
     precision: Literal["auto", "autocast", "bf16", "fp32"] = Field(

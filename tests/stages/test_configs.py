@@ -54,3 +54,9 @@ def test_quantised_base_needs_adapters() -> None:
 def test_unknown_key_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"did you mean optim\.lr"):
         parse(SftConfig, ["--optim.lrr", "1"], stage="sft")
+
+
+def test_numbers_of_a_choice_are_read_from_the_command_line() -> None:
+    assert parse(SftConfig, ["--optim.adam_bits", "8"], stage="sft").optim.adam_bits == 8
+    with pytest.raises(UserError, match=r"optim\.adam_bits: Input should be 32 or 8"):
+        parse(SftConfig, ["--optim.adam_bits", "16"], stage="sft")
