@@ -22,10 +22,10 @@ def require_llama_cpp(what: str) -> None:
 
 
 def load_llama_cpp() -> Any:
-    """The `llama_cpp` module, told to report errors alone."""
+    """The `llama_cpp` module, told to be quiet: what goes wrong is raised, and it reports every fallback of a type."""
     import llama_cpp
 
-    logging.getLogger("llama-cpp-python").setLevel(logging.ERROR)
+    logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL + 1)
     return llama_cpp
 
 
