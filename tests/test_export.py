@@ -12,6 +12,7 @@ import yaml
 
 from srm_ray import export
 from srm_ray.gguf.vocabulary import open_gguf
+from srm_ray.inference.engine import open_engine
 from srm_ray.model import adapters
 from srm_ray.model.folder import save_model, weights_fingerprint
 from srm_ray.report.cost import dollars, per_thousand_tokens
@@ -138,6 +139,10 @@ def test_an_adapter_is_merged(trained_model: Path, tmp_path: Path) -> None:
                 weight.normal_(0, 0.05)
     trained = {name: weight for name, weight in adapted.named_parameters() if weight.requires_grad}
     save_model(adapted, trained, tmp_path / "adapter", tokenizer_from=trained_model, lineage={"stage": "sft"})
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "adapter_config.json").write_text("{}")
+    assert export.main(["--model", str(tmp_path / "broken"), "--run_dir", str(tmp_path / "none")]) == 2
+    spoken_to = open_engine(str(tmp_path / "adapter"), threads=1)
     options = ["--model", str(tmp_path / "adapter"), "--run_dir", str(tmp_path / "out"), "--format", "f32"]
     assert export.main([*options, "--measure.enabled", "false"]) == 0
     assert not adapters.is_adapter(tmp_path / "out" / "final")
@@ -145,6 +150,7 @@ def test_an_adapter_is_merged(trained_model: Path, tmp_path: Path) -> None:
     tokens = torch.arange(8, 72)[None]
     with torch.no_grad():
         assert (merged(tokens).logits - adapted.eval()(tokens).logits).abs().max() < 1e-3
+    assert abs(spoken_to.logits(tokens[0].tolist()) - merged(tokens).logits[0].detach().numpy()).max() < 1e-3
     stored = open_gguf(tmp_path / "out" / "gguf" / "adapter-F32.gguf").tensors
     found = next(tensor for tensor in stored if tensor.name == "blk.0.attn_q.weight")
     wanted = merged.model.layers[0].self_attn.q_proj.weight.detach().numpy()

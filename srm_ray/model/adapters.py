@@ -35,7 +35,11 @@ def is_adapter(folder: str | Path) -> bool:
 
 def base_of(folder: str | Path) -> str:
     """Folder or hub name of the model that an adapter's folder was trained on."""
-    return json.loads((Path(folder) / "adapter_config.json").read_text())["base_model_name_or_path"]
+    path = Path(folder) / "adapter_config.json"
+    try:
+        return str(json.loads(path.read_text())["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: names no base model (base_model_name_or_path)") from None
 
 
 def load_policy(folder: str, adapter: Adapter | None = None, *, attention: str = "sdpa", liger: bool = False) -> Any:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 from actors.reward import RewardSpec, RewardWorker, check
 from rewards.gym import Gym
 from rewards.verdict import REASONS, Reward
+from srm_ray.data.prompts import read_jsonl
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Completion, Group, Prompt
 from tests.process_tree import children_of, gone
 from tests.rewards.gym_data import needs_gym, task
 from tests.rewards.hostile_answers import HOSTILE
+from tests.rewards.shared_data import FOLDER, rows
 
 CHAT = "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\n"
 SQUARE = [{"fn": "f", "args": [7], "expected": 49}]
@@ -395,8 +398,20 @@ def test_answers_that_only_reasoning_gym_can_tell(worker: RewardWorker) -> None:
     maker = Gym()
     gold = maker.make(one).answer
     maker.close()
-    texts = [boxed(str(gold)), boxed("['1']"), boxed("__import__('os').abort()"), "none", boxed("1") + boxed("2")]
+    texts = [boxed(str(gold)), boxed("['1']"), boxed("__import__('os').abort()"), "none", boxed("1") + r" \boxed{2}"]
     rewards = score(worker, group(texts, answer=gold, grader="gym", gym=one))[0]
     assert [r.reason for r in rewards] == ["correct", "wrong", "rejected_syntax", "no_answer", "several_answers"]
     assert rewards[0].parts == {"gym": 1.0, "format": 1.0}
     assert worker.stats()["kinds"]["gym"] >= 5
+
+
+def test_mbpps_tasks_as_they_are_trained_on(worker: RewardWorker) -> None:
+    """Its own solutions pass the tests as read from its own files; another task's solution does not."""
+    solutions = {row["text"].strip(): row["code"] for row in rows("mbpp/mbpp.jsonl")}
+    tasks = read_jsonl(FOLDER / "mbpp" / "mbpp.jsonl")[::37]
+    codes = [solutions[one.messages[0]["content"].partition("\nYour code")[0]] for one in tasks]
+    made = zip(tasks, codes, codes[1:] + codes[:1], strict=True)
+    groups = [group([fenced(own), fenced(other)], tests=one.tests) for one, own, other in made]
+    groups = [replace(one, prompt=replace(one.prompt, index=number)) for number, one in enumerate(groups)]
+    for rewards in score(worker, *groups):
+        assert [reward.correct for reward in rewards] == [True, False]

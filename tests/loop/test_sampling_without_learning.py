@@ -19,7 +19,8 @@ from srm_ray.model.loading import open_model
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.journal import Journal
 
-ROLLOUT = {"max_new_tokens": 24, "max_model_len": 160, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25}
+# Long enough for a random model to end a turn by itself now and then.
+ROLLOUT = {"max_new_tokens": 128, "max_model_len": 192, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25}
 REWARD = {"function": "tests.loop.parity_reward:reward"}
 
 
@@ -32,7 +33,7 @@ class Engine:
         self.events = asyncio.new_event_loop()
         self.facts = open_model(str(model))
         self.config = build(FilterConfig, {"seed": 5, "rollout": ROLLOUT, "reward": REWARD})
-        self.sampler = Sampler(self.config, self.facts, context=160)
+        self.sampler = Sampler(self.config, self.facts, context=192)
         self.run(self.sampler.__aenter__())
 
     def run(self, coroutine: Any) -> Any:
@@ -52,8 +53,9 @@ def engine(ray_session, tiny_model: Path):
 
 @pytest.fixture
 def problems(tmp_path: Path) -> Path:
+    """Without answers: then the reward function alone says what is right."""
     path = tmp_path / "problems.jsonl"
-    rows = [{"prompt": f"What is {n} + 1?", "answer": n + 1, "source": "own"} for n in range(12)]
+    rows = [{"prompt": f"What is {n} + 1?", "source": "own"} for n in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -62,10 +64,10 @@ def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_
     config = engine.config.model_copy(
         update={
             "data": engine.config.data.model_copy(update={"path": str(problems)}),
-            "keep": engine.config.keep.model_copy(update={"low": 3, "high": 5}),
+            "keep": engine.config.keep.model_copy(update={"low": 1, "high": 2}),
         }
     )
-    stream = training_stream(config.data, engine.facts.tokenizer, seed=5, limit=100)
+    stream = training_stream(config.data, engine.facts.tokenizer, seed=5, limit=64, graded=False)
     folder = RunFolder(tmp_path / "run", stage="filter")
     folder.create()
     journal = folder.path / "rates.jsonl"
@@ -81,10 +83,10 @@ def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_
     assert all(0 <= rate["right"] <= rate["of"] == 8 for rate in rates.values())
     filter.finish(config, folder, stream, rates)
     summary = json.loads(folder.summary.read_text())
-    wanted = [index for index, rate in sorted(rates.items()) if 3 <= rate["right"] <= 5]
+    wanted = [index for index, rate in sorted(rates.items()) if 1 <= rate["right"] <= 2]
     assert 0 < len(wanted) < 12
     assert summary["kept"] == len(wanted) and summary["kept"] + summary["too_hard"] + summary["too_easy"] == 12
-    kept = [replace(task, where="") for task in read_jsonl(folder.final / filter.KEPT)]
+    kept = [replace(task, where="") for task in read_jsonl(folder.final / filter.KEPT, graded=False)]
     assert kept == [replace(stream.tasks.task(index)[0], where="") for index in wanted]
 
 
@@ -93,7 +95,7 @@ def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> No
     from srm_ray.rl.seeds import completion_seed
 
     data = engine.config.data.model_copy(update={"path": str(problems)})
-    prompt = training_stream(data, engine.facts.tokenizer, seed=5, limit=100)[3]
+    prompt = training_stream(data, engine.facts.tokenizer, seed=5, limit=64, graded=False)[3]
     group = engine.run(engine.sampler.graded(prompt))
     assert [completion.seed for completion in group.completions] == [completion_seed(5, 3, 0, n) for n in range(8)]
     assert len(group.rewards) == 8
@@ -106,11 +108,11 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
 
     values = {"model": engine.facts.path, "samples": 3, "rollout": ROLLOUT, "reward": REWARD}
     config = build(DistillConfig, values | {"data": {"path": str(problems)}, "run_dir": str(tmp_path / "run")})
-    tasks = training_tasks(config.data, seed=config.seed)
+    tasks = training_tasks(config.data, seed=config.seed, graded=False)
     folder = RunFolder(config.run_dir, stage="distill")
     folder.create()
     ledger, grader = Ledger(folder.path, (0, 0)), RewardWorker(reward_spec(config.sampling()))
-    teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.facts.tokenizer, system="", limit=100))
+    teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.facts.tokenizer, system="", limit=64))
     try:
         failures = engine.run(distill.ask(config, tasks, 12, ledger, grader, teacher, 16))
     finally:
@@ -122,8 +124,8 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
         summary["tokens_in"] > 36 * 10
         and summary["right"] + sum(number for reason, number in summary["reasons"].items() if reason != "correct") == 36
     )
-    if summary["kept"]:
-        assert len(read_examples(str(folder.final / distill.PRODUCT))) == summary["kept"]
+    assert 0 < summary["kept"] < 36
+    assert len(read_examples(str(folder.final / distill.PRODUCT))) == summary["kept"]
 
 
 def test_journal_lines_that_are_not_ours(tmp_path: Path) -> None:

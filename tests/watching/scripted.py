@@ -6,10 +6,10 @@ of them can be provoked within milliseconds.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.watch import Watch
 
 TOKENS = 4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ class Crew:
             "time/learn": 0.01, "throughput/learner_tokens_per_s": self.now.learner_rate,
         }  # fmt: skip
         return Learned(numbers, tuple(tuple(c.logprobs - 0.01 for c in group.completions) for group in batch.groups))
+
+    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        return await work
 
     async def push_weights(self, version: int) -> float:
         self.version = version
