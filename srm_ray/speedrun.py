@@ -157,7 +157,11 @@ class Speedrun:
             facts = open_model(str(model))
             context = options.rollout.max_model_len or facts.context
             stream = training_stream(
-                options.data, facts.tokenizer, seed=options.seed, limit=context - options.rollout.max_new_tokens
+                options.data,
+                facts.tokenizer,
+                seed=options.seed,
+                limit=context - options.rollout.max_new_tokens,
+                graded=not options.reward.function,
             )
             prompts = [stream[SAMPLES_FROM + place] for place in range(count)]
             counts = asyncio.run(write_graded_rollouts(options, facts, prompts, folder.rollouts, context=context))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rewards import extract
-from srm_ray.data import arithmetic
+from srm_ray.data import arithmetic, numerals
 from srm_ray.data.prompts import final_answer
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.data.tasks import HELD_OUT_SEED
@@ -57,6 +57,7 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("arithmetic", "math", instructed=False),
+        Suite("numerals", "math", instructed=False),
         Suite("gsm8k", "math", ("openai/gsm8k", "main", "test"), last_number=True),
         Suite("math500", "math", ("HuggingFaceH4/MATH-500", "", "test")),
         Suite("aime24", "math", ("HuggingFaceH4/aime_2024", "", "train")),
@@ -81,11 +82,16 @@ def named(names: Sequence[str], option: str = "--tasks") -> list[Suite]:
     return [SUITES[name] for name in dict.fromkeys(names)]
 
 
+BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numeral]]] = {
+    "arithmetic": lambda limit: arithmetic.problems(HELD_OUT_SEED, limit or ARITHMETIC_PROBLEMS, "held_out"),
+    "numerals": lambda limit: numerals.held_out_problems(limit or numerals.LIMIT),
+}
+
+
 def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
     """The suite's first `limit` problems (0: all), from `path` or the hub. Raises `UserError`."""
-    if suite.name == "arithmetic":
-        made = arithmetic.problems(HELD_OUT_SEED, limit or ARITHMETIC_PROBLEMS, "held_out")
-        return [Item(index, problem.question, problem.answer) for index, problem in enumerate(made)]
+    if suite.name in BUILT_IN:
+        return [Item(index, one.question, one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
     items: list[Item] = []
     for where, row in _local_rows(suite, path) if path else _hub_rows(suite):
         if suite.name == "mbpp" and not 11 <= int(row.get("task_id", 11)) <= 510:
