@@ -1,5 +1,6 @@
 """The real command as a process of its own, with everything that it starts marked so that it can be found."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,10 +13,15 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds for a run to come to the point wanted of it
 
 
-def small_run(model: Path, **options: str) -> list[str]:
-    """The command line of a small run that a random model earns rewards in, less its run folder."""
+def small_run(model: Path, data: Path, **options: str) -> list[str]:
+    """The command line of a small run that a random model earns rewards in, less its run folder.
+
+    data: file to write its problems to; they have no answers, so the reward function says what is right.
+    """
+    data.write_text("".join(json.dumps({"prompt": f"What is {n} + {n + 1}?"}) + "\n" for n in range(50)))
     given = {
         "model": str(model),
+        "data.path": str(data),
         "reward": "tests.loop.parity_reward:reward",
         "prompts_per_step": "4",
         "max_refill": "40",

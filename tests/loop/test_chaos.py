@@ -19,9 +19,10 @@ EVERY = 8.0  # seconds between two deaths
 
 
 @pytest.fixture(scope="module")
-def command(tiny_model):
+def command(tiny_model, tmp_path_factory):
+    data = tmp_path_factory.mktemp("data") / "prompts.jsonl"
     options = {"max_staleness": "1", "checkpoint.every": "1", "recovery.restarts": "100", "recovery.backoff": "0"}
-    return small_run(tiny_model, steps=str(STEPS), **options)
+    return small_run(tiny_model, data, steps=str(STEPS), **options)
 
 
 def victims(run):

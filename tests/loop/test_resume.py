@@ -13,9 +13,7 @@ STEPS = 7
 
 @pytest.fixture(scope="module")
 def command(tiny_model, tmp_path_factory):
-    """A small deterministic run, less its run folder. Its problems grow longer on the way."""
-    rising = {"data.levels": "[{terms: 2}, {terms: 3}, {terms: 4}]", "curriculum.raise_at": "0.4"}
-    return small_run(tiny_model, steps=str(STEPS), **rising, **{"curriculum.window": "64"})
+    return small_run(tiny_model, tmp_path_factory.mktemp("data") / "prompts.jsonl", steps=str(STEPS))
 
 
 def steps_of(folder):
