@@ -131,7 +131,7 @@ def test_a_cluster_that_can_never_hold_the_run_is_said_at_once(ray_session) -> N
         placement.require([{"CPU": 1.0, "GPU": 1.0}] * 8 + [{"CPU": 0.5}])
     assert time.monotonic() - began < 30
     assert "asked for 8.5 CPU, 8 GPU in 9 actors" in str(refused.value)
-    assert "available of 4 CPU, 0 GPU" in str(refused.value)
+    assert "available of 12 CPU, 0 GPU" in str(refused.value)
 
 
 def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> None:
