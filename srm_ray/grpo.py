@@ -71,7 +71,7 @@ async def train(
     state: State,
     log: MetricsLog,
     watch: Watch,
-    suites: "InTraining | None",
+    suites: "InTraining | None" = None,
 ) -> None:
     """The loop. Leaves `state` at the last step done."""
     from srm_ray.rl.types import TrainBatch

@@ -15,6 +15,7 @@ import numpy as np
 
 from rewards.verdict import Reward
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.data.curriculum import Curriculum
 from srm_ray.grpo import State, train
 from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
 from srm_ray.runs.folder import RunFolder
@@ -79,7 +80,7 @@ class Crew:
         grades = [None if i < self.now.undecided else bool(i % 2) and not uniform for i in range(self.group_size)]
         return replace(group, rewards=tuple(Reward(float(bool(right)), right, "made_up") for right in grades))
 
-    async def step(self, batch: TrainBatch, lr: float) -> Learned:
+    async def learn(self, batch: TrainBatch, lr: float) -> Learned:
         numbers = {
             "policy/loss": 0.1, "policy/lr": lr, "policy/entropy": self.now.entropy,
             "policy/clip_fraction_high": 0.001, "policy/clip_fraction_low": 0.0,
@@ -105,6 +106,9 @@ class Crew:
 
 
 class Prompts:
+    def __init__(self) -> None:
+        self.curriculum = Curriculum({"made_up": 1}, raise_at=1.0, window=1)
+
     def __getitem__(self, index: int) -> Prompt:
         return Prompt(index, (1, 2), f"What is {index}?", str(index))
 
