@@ -121,7 +121,7 @@ def test_right_answers_become_sft_data_with_counts_and_cost(tmp_path: Path, prob
     assert found["reasons"] == {"correct": 12, "wrong": 3, "truncated": 3}
     assert (found["tokens_in"], found["tokens_out"]) == (1800, 360)
     assert found["cost_dollars"] == pytest.approx(1800e-6 + 3600e-6)
-    examples = read_examples(str(folder / "final" / "sft.jsonl"))
+    examples = list(read_examples(str(folder / "final" / "sft.jsonl")))
     assert len(examples) == 4 and all(len(example.messages) == 2 for example in examples)
     assert "<think>\nKept apart.\n</think>\n\\boxed{3}" in {example.messages[1]["content"] for example in examples}
     assert json.loads((folder / "final" / "lineage.json").read_text())["stage"] == "distill"
@@ -323,7 +323,7 @@ def test_a_vllm_server_teaches(served: str, tmp_path: Path, capsys: pytest.Captu
     assert found["answers"] == 40 and found["tokens_in"] > 40 * 10 and 40 <= found["tokens_out"] <= 40 * 128
     assert 0 < found["kept"] < 40
     assert found["cost_dollars"] == pytest.approx((0.5 * found["tokens_in"] + 2 * found["tokens_out"]) / 1e6)
-    assert len(read_examples(str(folder / "final" / "sft.jsonl"))) == found["kept"]
+    assert len(list(read_examples(str(folder / "final" / "sft.jsonl")))) == found["kept"]
     recorded = (folder / "answers.jsonl").read_text()
     assert distill.main([*words, "--limit", "6"]) == 0
     assert (folder / "answers.jsonl").read_text().startswith(recorded)

@@ -118,7 +118,7 @@ def merged(folder: str | Path) -> Any:
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     try:
         adapted = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{folder} is an adapter on {base}, which cannot be opened: {error}") from None
     return adapted.merge_and_unload()
 
