@@ -61,6 +61,7 @@ class Pool:
     ):
         self.role, self.recovery, self.room, self.events = role, recovery, room, events
         self.fewest, self.most = bounds
+        self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
         self.target = self.fewest
         self.members: list[Member] = []
         self.budget = Budget(role, recovery)
@@ -145,10 +146,8 @@ class Pool:
     # Size
 
     async def scale(self, count: int) -> None:
-        """Ask for `count` members. Returns at once; who leaves hands back its work first."""
-        self.target = max(1, count)
-        self.fewest = min(self.fewest, self.target)
-        self.most = max(self.most, self.target)
+        """Ask for `count` members, from now on. Returns at once; who leaves hands back its work first."""
+        self.target, self.follows = max(1, count), False
         self.events("scaled", role=self.role, workers=self.target)
         await self._reconcile(0.0)
 
@@ -203,7 +202,7 @@ class Pool:
         while True:
             await asyncio.sleep(self.recovery.ping_every)
             await asyncio.gather(*(self._check(member) for member in self.members if member.state == "serving"))
-            if self.most > self.fewest:
+            if self.follows:
                 self._follow_resources()
 
     async def _check(self, member: Member) -> None:
