@@ -169,7 +169,9 @@ class Zygote:
 def environment() -> dict[str, str]:
     """The owner's environment, with its import path, so that a zygote finds the same modules."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    ours = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    # What Reasoning Gym imports warns of its own style.
+    return {"PYTHONWARNINGS": "ignore::SyntaxWarning", **os.environ, **ours}
 
 
 class Worker:
