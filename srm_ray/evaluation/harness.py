@@ -9,6 +9,7 @@ fetched, an untrained Punkt with a short list of abbreviations stands in, and th
 
 import asyncio
 import importlib.util
+import io
 import json
 import logging
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def _run(
     options: Options,
     loop: asyncio.AbstractEventLoop,
 ) -> SuiteResult:
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    for chatty in ("lm_eval", "transformers"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     splitter = provide_sentence_splitter() if suite.name == "ifeval" else ""
     from srm_ray.evaluation.harness_lm import Answered, EngineLM
 
@@ -173,7 +175,7 @@ def load(suite: Suite, path: str, options: Options) -> dict[str, Any]:
     manager = TaskManager(
         include_defaults=False, include_path=[definitions / part for part in ("bbh", "ifeval", "arc", "mmlu/default")]
     )
-    names = leaf_names(suite, manager, options.bbh)
+    names = leaf_names(suite, manager, options.bbh, path)
     members = [{"task": name, **local(suite, name, path, options.bbh)} if path else name for name in names]
     try:
         tasks = manager.load([{"group": f"local_{suite.name}", "task": members}])["tasks"]
@@ -195,12 +197,20 @@ def load(suite: Suite, path: str, options: Options) -> dict[str, Any]:
     return tasks
 
 
-def leaf_names(suite: Suite, manager: Any, bbh: str) -> list[str]:
+def leaf_names(suite: Suite, manager: Any, bbh: str, path: str) -> list[str]:
+    """Tasks that a suite is made of. Of MMLU-STEM, local files decide: the harness counts anatomy to it, the original
+    eighteen subjects do not. Raises `UserError` for a subject that the harness does not know."""
     if suite.name == "bbh":
         prefix = f"bbh_{bbh}_"
         return sorted(name for name in manager.all_subtasks if name.startswith(prefix))
     if suite.name == "mmlu_stem":
-        return sorted(manager._index["mmlu_stem_tasks"].tags)
+        known = sorted(manager._index["mmlu_stem_tasks"].tags)
+        if not path:
+            return known
+        found = {f"mmlu_{row.get('type')}" for _, row in json_lines(local_file(suite, path))}
+        if unknown := sorted(found - set(known)):
+            raise UserError(f"suite mmlu_stem: {unknown[0].removeprefix('mmlu_')!r} is no subject of the harness's")
+        return sorted(found)
     return [suite.name]
 
 
@@ -254,7 +264,7 @@ def provide_sentence_splitter() -> str:
     except LookupError:
         own = cache_root() / "nltk_data"
         folder = own / "tokenizers" / "punkt_tab" / "english"
-        trained = bool(nltk.download("punkt_tab", quiet=True))
+        trained = bool(nltk.download("punkt_tab", quiet=True, print_error_to=io.StringIO()))
         if not trained:
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):

@@ -140,6 +140,19 @@ def test_samples_are_in_the_form_that_the_viewer_shows(ours, local_suites, tmp_p
     assert all(line["prompt"].endswith("<think>\n") for line in lines)
 
 
+def test_local_files_decide_on_the_subjects_of_mmlu_stem(tmp_path) -> None:
+    from srm_ray.errors import UserError
+
+    rows = [{"question": "1+1?", "type": "astronomy", "choices": ["1", "2", "3", "4"], "answer": 1}]
+    file = tmp_path / "mmlu_stem" / "test.jsonl"
+    file.parent.mkdir()
+    file.write_text(json.dumps(rows[0]))
+    assert list(harness.load(SUITES["mmlu_stem"], str(tmp_path), GREEDY)) == ["mmlu_astronomy"]
+    file.write_text(json.dumps(rows[0] | {"type": "poetry"}))
+    with pytest.raises(UserError, match="'poetry' is no subject of the harness's"):
+        harness.load(SUITES["mmlu_stem"], str(tmp_path), GREEDY)
+
+
 def test_settings_tell_the_sentence_splitter(ours, local_suites) -> None:
     result, _ = ours("ifeval", GREEDY, local_suites)
     assert result.settings["sentence_splitter"] in ("punkt_tab", "punkt, untrained")
