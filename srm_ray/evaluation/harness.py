@@ -207,7 +207,7 @@ def leaf_names(suite: Suite, manager: Any, bbh: str, path: str) -> list[str]:
         known = sorted(manager._index["mmlu_stem_tasks"].tags)
         if not path:
             return known
-        found = {f"mmlu_{row.get('type')}" for _, row in json_lines(local_file(suite, path))}
+        found = {f"mmlu_{row.get('type')}" for _, row in rows_of(local_file(suite, path))}
         if unknown := sorted(found - set(known)):
             raise UserError(f"suite mmlu_stem: {unknown[0].removeprefix('mmlu_')!r} is no subject of the harness's")
         return sorted(found)
