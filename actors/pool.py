@@ -35,7 +35,7 @@ class Member:
     name: str
     actor: Any
     state: str = "starting"
-    load: float = 0.0
+    load: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
@@ -100,7 +100,7 @@ class Pool:
     # Work
 
     @contextlib.asynccontextmanager
-    async def lend(self, load: float) -> AsyncIterator[Member]:
+    async def lend(self, load: int) -> AsyncIterator[Member]:
         """The serving member with the least load; waits until there is one. Raises what ended the pool."""
         while not (serving := self.serving()):
             await self._change()

@@ -120,7 +120,7 @@ class RolloutPool:
         begun: tuple[Completion, ...] = ()
         deaths: list[str] = []
         while True:
-            async with self.pool.lend(len(seeds) * (len(prompt_ids) + self.mean_length)) as member:
+            async with self.pool.lend(len(seeds) * (len(prompt_ids) + round(self.mean_length))) as member:
                 call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun)
                 try:
                     found = tuple(await call)

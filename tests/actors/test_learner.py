@@ -176,7 +176,7 @@ def check_run(group: LearnerGroup) -> None:
 
 
 def test_one_rank_equals_a_plain_loop(one_rank: LearnerGroup) -> None:
-    assert len(one_rank._pack(STEPS[0])[0]) > 2, "the steps must be accumulated from several micro-batches"
+    assert len(one_rank._pack(STEPS[0], 0)[0]) > 2, "the steps must be accumulated from several micro-batches"
     check_run(one_rank)
 
 

@@ -201,7 +201,7 @@ def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
         [r.correct for r in results] == [True, False, True, True, True, True, True, False]
         for results in clean_results[1:]
     )
-    assert stats["scored"] == 20_000 + 4 * len(HOSTILE) and stats["queued"] == {"math": 0, "code": 0, "function": 0}
+    assert stats["scored"] == 20_000 + 4 * len(HOSTILE) and set(stats["queued"].values()) == {0}
     assert grown < 200 << 20, f"{grown >> 20} MiB"
     print(
         f"10,000 samples: {10_000 / clean:.0f}/s; with 1 % hostile ones {10_000 / dirty:.0f}/s; {grown >> 20} MiB more"
@@ -284,7 +284,7 @@ def test_as_a_ray_actor_killed_and_replaced(ray_session) -> None:
     remote = ray.remote(num_cpus=0)(RewardWorker)
     spec = RewardSpec(code_timeout=3.0)
     actor = remote.remote(spec, 1)
-    assert ray.get(actor.ping.remote(), timeout=60) == "reward-1"
+    assert ray.get(actor.ping.remote(), timeout=60)["worker"] == "reward-1"
     rewards = ray.get(actor.score.remote(group([boxed(text) for text in HOSTILE], answer="123456789")), timeout=120)
     assert len(rewards) == len(HOSTILE) and all(r.correct is not True for r in rewards)
     code = ray.get(actor.score.remote(group([fenced("def f(x): return 49")], tests=SQUARE)), timeout=60)

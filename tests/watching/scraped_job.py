@@ -17,13 +17,14 @@ from tests.watching import scripted
 
 # What only some runs have. Here every run has it, so that every panel has something to show.
 SOMETIMES = (
-    "policy/kl eval/accuracy eval/accuracy_low eval/accuracy_high time/eval queue/groups_ready queue/groups_in_flight"
+    "policy/kl eval/accuracy eval/accuracy_low eval/accuracy_high time/eval queue/groups_ready queue/groups_in_flight "
+    "suite/mean"
 ).split()
 
 
 class Crew(scripted.Crew):
-    async def step(self, batch: TrainBatch, lr: float) -> Learned:
-        learned = await super().step(batch, lr)
+    async def learn(self, batch: TrainBatch, lr: float) -> Learned:
+        learned = await super().learn(batch, lr)
         return replace(learned, metrics=dict.fromkeys(SOMETIMES, 1.0) | learned.metrics)
 
 
