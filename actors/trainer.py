@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from actors.engine import cores_each
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
 from srm_ray.model.adapters import Adapter
@@ -110,7 +111,8 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     gpus = int(ray.cluster_resources().get("GPU", 0)) >= workers
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
+    # One CPU is reserved for a worker, as `placement.require` checked; others may hold the rest of a shared cluster.
+    threads = cores_each(workers)
     log = storage / "progress.log"
     storage.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
@@ -118,14 +120,14 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         train_loop_config={"jobs": list(jobs), "log": str(log)},
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpus else {})}
+            num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": 1, **({"GPU": 1} if gpus else {})}
         ),
         run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
             failure_config=FailureConfig(max_failures=3),
             logging_config=LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={"env_vars": worker_environment(gpus, cpus)},
+            worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
         ),
     )
     with Follow(log, progress):
