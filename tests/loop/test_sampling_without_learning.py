@@ -125,7 +125,7 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
         and summary["right"] + sum(number for reason, number in summary["reasons"].items() if reason != "correct") == 36
     )
     assert 0 < summary["kept"] < 36
-    assert len(read_examples(str(folder.final / distill.PRODUCT))) == summary["kept"]
+    assert len(list(read_examples(str(folder.final / distill.PRODUCT)))) == summary["kept"]
 
 
 def test_journal_lines_that_are_not_ours(tmp_path: Path) -> None:
