@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.ray_datasets import BATCH, FAILED, cached_tokenizer, plain_row, read_files, read_hub, rows_of, where
 from srm_ray.config.stages import CorpusConfig, FilterConfig, Source
 from srm_ray.data import mixture, reading, screening
 from srm_ray.data.packing import RowWriter, packed
@@ -28,9 +29,7 @@ from srm_ray.data.texts import document_text, files_of, has_rows
 from srm_ray.errors import UserError
 from srm_ray.runs.progress import say
 
-BATCH = 256
 EVERY = 5.0  # seconds between progress lines
-FAILED = "!"  # begins a reason that ends the build
 
 
 @dataclass
@@ -95,59 +94,12 @@ def build_corpus(
 
 def read_source(name: str, source: Source) -> Any:
     """A Ray dataset of a source's rows, in order: {path, offset, content} of text and JSONL files, else its fields."""
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
     if source.name:
-        from actors.hub_rows import HubRows
-
-        option = f"data.sources.{name}.name"
-        found = reading.hub_dataset(source.name, source.subset, source.split, option=option, streaming=True)
-        dataset = ray.data.read_datasource(HubRows(found))
+        dataset = read_hub(source.name, source.subset, source.split, option=f"data.sources.{name}.name")
     else:
-        dataset = read_files(files_of(source.path, f"data.sources.{name}" if name != "data" else "--data.path"), name)
+        files = files_of(source.path, f"data.sources.{name}" if name != "data" else "--data.path")
+        dataset = read_files(files, f"source {name!r}")
     return dataset.limit(source.limit) if source.limit else dataset
-
-
-def read_files(files: list[Path], name: str) -> Any:
-    import ray
-
-    parquet = [str(file) for file in files if file.suffix == ".parquet"]
-    if parquet and len(parquet) < len(files):
-        raise UserError(f"source {name!r} mixes Parquet with other files: make each kind a source of its own")
-    if parquet:
-        return ray.data.read_parquet(parquet, include_paths=True)
-    items = [{"path": piece.path, "start": piece.start, "end": piece.end} for piece in reading.pieces(files)]
-    if not items:
-        raise UserError(f"source {name!r}: its files are empty")
-    # One block a piece, so that as many are read at once as there are workers, and no more are held.
-    return ray.data.from_items(items, override_num_blocks=len(items)).map_batches(read_pieces, batch_size=1)
-
-
-def read_pieces(batch: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
-    """The lines of JSONL pieces, the texts of others, `BATCH` at a time."""
-    for path, start, end in zip(batch["path"], batch["start"], batch["end"], strict=True):
-        piece = reading.Piece(str(path), int(start), int(end))
-        found = reading.lines(piece) if has_rows(Path(piece.path)) else reading.texts(piece)
-        held: list[tuple[int, Any]] = []
-        for offset, content in found:
-            held.append((offset, content.decode("utf-8", errors="replace") if isinstance(content, bytes) else content))
-            if len(held) == BATCH:
-                yield as_batch(piece.path, held)
-                held = []
-        if held:
-            yield as_batch(piece.path, held)
-
-
-def as_batch(path: str, held: list[tuple[int, Any]]) -> dict[str, list[Any]]:
-    return {
-        "path": [path] * len(held),
-        "offset": [offset for offset, _ in held],
-        "content": [content for _, content in held],
-    }
 
 
 # Screening and tokenising, on all workers
@@ -176,12 +128,9 @@ def screen(
 
     known = ray.get(guard) if isinstance(guard, ray.ObjectRef) else guard
     encoder = cached_tokenizer(tokenizer)
-    columns = {key: list(value) for key, value in batch.items()}
-    count = len(next(iter(columns.values())))
     names = ("reason", "ids", "digest", "signature", "path", "offset", "start")
     out: dict[str, list[Any]] = {name: [] for name in names}
-    for place in range(count):
-        row = {key: values[place] for key, values in columns.items()}
+    for row in rows_of(batch):
         text, reason = text_and_reason(row, column, filters)
         if not reason and known.contaminated(text):
             reason = "contaminated"
@@ -213,22 +162,6 @@ def text_and_reason(row: dict[str, Any], column: str, filters: FilterConfig) -> 
         return "", FAILED + str(error).removeprefix(": ")
     limits = filters.model_dump(include={"min_characters", "max_characters", "min_words", "max_non_ascii"})
     return text, screening.reason_to_drop(text, **limits)
-
-
-def plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of Parquet or the hub as JSON would have it: Ray hands lists over as arrays."""
-    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in row.items()}
-
-
-_tokenizers: dict[str, Any] = {}
-
-
-def cached_tokenizer(folder: str) -> Any:
-    if folder not in _tokenizers:
-        from srm_ray.model import tokenization
-
-        _tokenizers[folder] = tokenization.load(folder)
-    return _tokenizers[folder]
 
 
 # One pass in order
@@ -264,14 +197,13 @@ def check(reason: str, source: str, batch: dict[str, Any], place: int, number: i
     """Raise `UserError`, naming the document, for one that must not be and one that cannot be read."""
     if reason != "contaminated" and not reason.startswith(FAILED):
         return
-    path, offset = str(batch["path"][place]), int(batch["offset"][place])
-    where = f"{path}:{reading.line_number(path, offset)}" if offset >= 0 else f"{path or source}: row {number}"
+    named = where(str(batch["path"][place]), int(batch["offset"][place]), source, number)
     if reason == "contaminated":
         raise UserError(
-            f"{where}: the document {batch['start'][place]!r} of source {source!r} shares a {screening.NGRAM}-gram "
+            f"{named}: the document {batch['start'][place]!r} of source {source!r} shares a {screening.NGRAM}-gram "
             "with an evaluation prompt: take it out, or do not evaluate on that set"
         )
-    raise UserError(f"{where}: {reason.removeprefix(FAILED)}")
+    raise UserError(f"{named}: {reason.removeprefix(FAILED)}")
 
 
 def drop_duplicates(spills: dict[str, Spill], marks: Fingerprints, filters: FilterConfig, report: CorpusReport) -> None:

@@ -410,7 +410,7 @@ async def export_to(path: Path, config: GRPOConfig, crew: "Crew", facts: "ModelF
     await crew.learner.export(path.absolute())
     facts.tokenizer.save_pretrained(path)
     (path / "generation_config.json").write_text(json.dumps({"eos_token_id": list(facts.stop_token_ids)}))
-    write_lineage(path, stage="grpo", parent=facts.path, config=config, steps=step)
+    write_lineage(path, stage="grpo", parent=config.model or facts.path, config=config, steps=step)
 
 
 # Suites measured in training

@@ -13,7 +13,6 @@ from srm_ray.errors import UserError, command
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from srm_ray.data.conversations import Pair
     from srm_ray.data.supervised import Encoded, Report
     from srm_ray.runs.intervals import Share
 
@@ -31,30 +30,34 @@ def main(argv: list[str] | None = None) -> int:
 
         longest = min(facts.context, config.data.max_prompt + config.data.max_completion)
         return show_plan(config, facts.path, longest, config.lora, rows_per_unit=2)
-    encoded, report = load_pairs(config, facts.tokenizer)
-    return run(config, facts, encoded, report)
-
-
-def load_pairs(config: PreferConfig, tokenizer: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
-    from srm_ray.data import conversations, rollout_pairs
-    from srm_ray.data.supervised import encode_pairs
-
-    limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
-    if config.from_rollouts:
-        return rollout_pairs.read(config.from_rollouts, tokenizer, seed=config.seed, **limits)
-    pairs: list[Pair] = list(conversations.read_pairs(config.data.path))
-    pairs += conversations.read_hub(config.data.name, "", config.data.split, conversations.to_pair)
-    if not pairs:
+    if not (config.from_rollouts or config.data.path or config.data.name):
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
-    return encode_pairs(tokenizer, pairs, **limits)
+    from actors import placement
+    from srm_ray.data.reading import check_files
+
+    check_files(config.data.path)
+    with placement.session():
+        return run(config, facts)
 
 
-def run(config: PreferConfig, facts: Any, encoded: "list[tuple[Encoded, Encoded]]", report: "Report") -> int:
+def load_pairs(config: PreferConfig, facts: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
+    from actors import conversations
+    from srm_ray.data import rollout_pairs
+    from srm_ray.data.supervised import select_pairs
+
+    if not config.from_rollouts:
+        return select_pairs(conversations.pairs(config.data, facts.path))
+    limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
+    return rollout_pairs.read(config.from_rollouts, facts.tokenizer, seed=config.seed, **limits)
+
+
+def run(config: PreferConfig, facts: Any) -> int:
     from actors import stage
     from srm_ray.data.packing import rows_fingerprint, save_rows
     from srm_ray.data.supervised import hold_out, pair_rows
     from srm_ray.runs.progress import say
 
+    encoded, report = load_pairs(config, facts)
     say(str(report))
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
     if longest > facts.context:

@@ -5,7 +5,6 @@ examples -> chat template, mask -> rows (packed, documents apart) -> Ray Train -
 python -m srm_ray.sft merge ADAPTER_FOLDER DESTINATION   writes an adapter's plain Hugging Face weights
 """
 
-import functools
 import itertools
 import sys
 from pathlib import Path
@@ -39,32 +38,29 @@ def main(argv: list[str] | None = None) -> int:
         from actors.plan import show_plan
 
         return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), config.lora)
-    examples = load_examples(config)
+    check_data(config)
     if config.inspect:
-        return inspect(facts.tokenizer, itertools.islice(examples, config.inspect))
-    return run(config, facts, examples)
+        return inspect(facts.tokenizer, itertools.islice(every_example(config), config.inspect))
+    return run(config, facts)
 
 
-def load_examples(config: SftConfig) -> "Iterator[Example]":
-    """Examples of every source in turn; where a limit is set, so many of them, drawn by the seed."""
-    from srm_ray.data.supervised import draw
+def check_data(config: SftConfig) -> None:
+    from srm_ray.data import reading
 
     if config.data.generator not in ("", "arithmetic"):
         raise UserError(f"--data.generator {config.data.generator!r}: the generators are: arithmetic")
     if not (config.data.path or config.data.name or config.data.generator):
         raise UserError("no data: give --data.path, --data.name or --data.generator")
-    found = every_example(config)
-    return iter(draw(list(found), config.data.limit, config.seed)) if config.data.limit else found
+    reading.check_files(config.data.path)
 
 
 def every_example(config: SftConfig) -> "Iterator[Example]":
+    """Examples of every source in turn, in this process: for a look at a few of them."""
     from srm_ray.data import arithmetic, conversations
 
     data = config.data
     yield from conversations.read_examples(data.path, style=data.answer_style)
-    yield from conversations.read_hub(
-        data.name, data.subset, data.split, functools.partial(conversations.to_example, style=data.answer_style)
-    )
+    yield from conversations.read_hub(data.name, data.subset, data.split, style=data.answer_style)
     if data.generator:
         for index in range(data.limit or 10_000):
             messages = arithmetic.conversation(config.seed, index)
@@ -88,17 +84,27 @@ def inspect(tokenizer: Any, examples: "Iterator[Example]") -> int:
     return 0
 
 
-def run(config: SftConfig, facts: Any, examples: "Iterator[Example]") -> int:
-    from actors import stage
+def run(config: SftConfig, facts: Any) -> int:
+    from actors import placement
+    from srm_ray.model.loading import row_length
+
+    length = row_length(config.data.row_length, ROW_LENGTH, facts)
+    with placement.session():
+        return train(config, facts, length)
+
+
+def train(config: SftConfig, facts: Any, length: int) -> int:
+    from actors import conversations, stage
     from srm_ray.data import supervised
     from srm_ray.data.packing import rows_fingerprint, save_rows
-    from srm_ray.model.loading import row_length
     from srm_ray.runs.progress import say
 
     data = config.data
-    length = row_length(data.row_length, ROW_LENGTH, facts)
-    encoded, report = supervised.encode_examples(
-        facts.tokenizer, examples, longest=length, cap=data.source_cap, seed=config.seed
+    encoded, report = supervised.select_examples(
+        conversations.examples(data, facts.path, longest=length, seed=config.seed),
+        limit=data.limit,
+        cap=data.source_cap,
+        seed=config.seed,
     )
     folder = stage.open_run(config, "sft")
     if folder is None:

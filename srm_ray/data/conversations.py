@@ -11,15 +11,14 @@ Wrong input raises `UserError` with file and line.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from srm_ray.data import reading
 from srm_ray.errors import UserError
 
-T = TypeVar("T")
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 GOLD = re.compile(r"####\s*(.+?)\s*$", re.DOTALL)
 
@@ -45,32 +44,21 @@ class Pair:
 
 
 def read_examples(paths: str, *, style: str = "boxed") -> Iterator[Example]:
-    """Examples of JSONL or Parquet files named by commas, in order. style: see `question_answer`."""
-    return read_files(paths, lambda row, source, line: to_example(row, source, line, style))
+    """Examples of JSONL or Parquet files named by commas, in order. style: see `question_answer`.
 
-
-def read_pairs(paths: str) -> Iterator[Pair]:
-    return read_files(paths, to_pair)
-
-
-def read_files(paths: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
-    """Convert every row of the files. Raises `UserError` with the line number."""
+    Raises `UserError` with the line number.
+    """
+    reading.check_files(paths)
     for path in reading.names(paths):
-        empty = True
         for number, row in reading.rows(Path(path)):
-            empty = False
-            yield convert(row, path, number)
-        if empty:
-            raise UserError(f"--data.path {path}: the file holds no examples")
+            yield to_example(row, path, number, style)
 
 
-def read_hub(names: str, subset: str, split: str, convert: Callable[[Mapping[str, Any], str, int], T]) -> Iterator[T]:
-    """Convert the rows of `datasets` named by commas; `name:subset:split` where one differs from the others."""
-    for entry in reading.names(names):
-        name, _, rest = entry.partition(":")
-        own_subset, _, own_split = rest.partition(":")
-        for number, row in reading.hub_rows(name, own_subset or subset, own_split or split):
-            yield convert(row, name, number)
+def read_hub(names: str, subset: str, split: str, *, style: str = "boxed") -> Iterator[Example]:
+    """Examples of `datasets` named as `reading.hub_names` says."""
+    for name, own_subset, own_split in reading.hub_names(names, subset, split):
+        for number, row in reading.hub_rows(name, own_subset, own_split):
+            yield to_example(row, name, number, style)
 
 
 def to_example(row: Mapping[str, Any], source: str, line: int, style: str = "boxed") -> Example:

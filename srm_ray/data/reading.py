@@ -41,6 +41,18 @@ def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
         raise UserError(f"{option} {path}: not UTF-8 text ({error.reason} after line {number})") from None
 
 
+def check_files(paths: str, option: str = "--data.path") -> None:
+    """Raise `UserError` for a file, of those named by commas, that is not there or holds nothing."""
+    for path in names(paths):
+        try:
+            with open(path, "rb") as file:
+                empty = not file.read(1)
+        except OSError as error:
+            raise UserError(f"{option} {path}: {error.strerror}") from None
+        if empty:
+            raise UserError(f"{option} {path}: the file holds no examples")
+
+
 def parse(line: str, where: str) -> Row:
     """The object of a JSON line."""
     try:
@@ -71,6 +83,14 @@ def parquet_rows(path: Path, option: str) -> Iterator[tuple[int, Row]]:
 def names(text: str) -> list[str]:
     """Names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def hub_names(text: str, subset: str, split: str) -> Iterator[tuple[str, str, str]]:
+    """(name, subset, split) of `datasets` named by commas; `name:subset:split` where one differs from the others."""
+    for entry in names(text):
+        name, _, rest = entry.partition(":")
+        own_subset, _, own_split = rest.partition(":")
+        yield name, own_subset or subset, own_split or split
 
 
 def hub_rows(

@@ -1,12 +1,12 @@
 """Conversations and pairs to rows of tokens: what is dropped is counted, and nothing is ever cut.
 
-examples -> render -> drop over-long -> cap sources -> hold out -> (pack) -> Rows
+examples -> render -> drop over-long -> draw -> cap sources -> hold out -> (pack) -> Rows
 """
 
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from srm_ray.errors import UserError
 from srm_ray.runs.progress import say
 
 Encoded = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
+Rendered = tuple[str, tuple[Encoded, ...], str]  # source; one sequence, or the two of a pair; else why it is dropped
 EVERY = 5.0  # seconds between progress lines
 
 
@@ -36,27 +37,20 @@ class Report:
         return f"{self.kept} of {self.read} examples kept, {sum(self.tokens.values())} tokens; dropped: {reasons}"
 
 
-def encode_examples(
-    tokenizer: Any, examples: Iterable[Example], *, longest: int, cap: float, seed: int
-) -> tuple[list[Encoded], Report]:
-    """Render every example; drop those longer than `longest` tokens; keep any source's share of tokens
-    at most `cap`. Raises `UserError` with the reasons when nothing is left."""
+def encode_example(tokenizer: Any, example: Example, *, longest: int) -> tuple[tuple[Encoded, ...], str]:
+    """The example's sequence, or none and why: longer than `longest` tokens, nothing to learn."""
+    ids, mask = render_conversation(tokenizer, example.messages)
+    if len(ids) > longest:
+        return (), f"longer than {longest} tokens"
+    return (((ids, mask),), "") if any(mask) else ((), "without assistant tokens")
+
+
+def select_examples(rendered: Iterable[Rendered], *, limit: int, cap: float, seed: int) -> tuple[list[Encoded], Report]:
+    """What is trained on: at most `limit` examples (0: all), drawn by the seed, of which no source holds more than
+    `cap` of the tokens. Raises `UserError` with the reasons when nothing is left."""
     report = Report()
-    encoded: list[tuple[str, Encoded]] = []
-    said = time.monotonic()
-    for example in examples:
-        report.read += 1
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            say(f"{report.read:,} examples read, {len(encoded):,} of them fit")
-        ids, mask = render_conversation(tokenizer, example.messages)
-        if len(ids) > longest:
-            report.dropped[f"longer than {longest} tokens"] += 1
-        elif not any(mask):
-            report.dropped["without assistant tokens"] += 1
-        else:
-            # Arrays take a tenth of the lists' memory.
-            encoded.append((example.source, (np.array(ids, np.int32), np.array(mask, bool))))
+    encoded = [(source, one) for source, (one,) in fitting(rendered, report)]
+    encoded = draw(encoded, limit, seed) if limit else encoded
     kept = capped(encoded, cap, seed)
     report.dropped["over their source's cap"] = len(encoded) - len(kept)
     report.dropped = +report.dropped
@@ -66,6 +60,21 @@ def encode_examples(
     if not kept:
         raise UserError(f"no examples are left: {report}")
     return [item for _, item in kept], report
+
+
+def fitting(rendered: Iterable[Rendered], report: Report) -> Iterator[tuple[str, tuple[Encoded, ...]]]:
+    """Those that were not dropped; says how far it is."""
+    said, fit = time.monotonic(), 0
+    for source, sequences, reason in rendered:
+        report.read += 1
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            say(f"{report.read:,} examples read, {fit:,} of them fit")
+        if reason:
+            report.dropped[reason] += 1
+        else:
+            fit += 1
+            yield source, sequences
 
 
 def capped(encoded: list[tuple[str, Encoded]], cap: float, seed: int) -> list[tuple[str, Encoded]]:
@@ -126,26 +135,27 @@ def one_each(encoded: Sequence[Encoded]) -> Rows:
     return to_rows([[item] for item in encoded], max(len(ids) for ids, _ in encoded))
 
 
-def encode_pairs(
-    tokenizer: Any, pairs: Sequence[Pair], *, max_prompt: int, max_completion: int
-) -> tuple[list[tuple[Encoded, Encoded]], Report]:
-    """(chosen, rejected) sequences of each pair, with loss on the completion alone: what follows the
-    prompt that a rollout would get."""
-    report = Report(read=len(pairs))
-    kept = []
-    for pair in pairs:
-        prompt = render_prompt(tokenizer, pair.prompt)
-        sides = [completion(tokenizer, pair, text, prompt) for text in (pair.chosen, pair.rejected)]
-        longest = max(len(ids) - len(prompt) for ids, _ in sides)
-        if len(prompt) > max_prompt:
-            report.dropped[f"prompt longer than {max_prompt} tokens"] += 1
-        elif longest > max_completion:
-            report.dropped[f"completion longer than {max_completion} tokens"] += 1
-        elif sides[0][0] == sides[1][0]:
-            report.dropped["chosen equals rejected"] += 1
-        else:
-            kept.append((sides[0], sides[1]))
-            report.tokens[pair.source] += sum(len(ids) for ids, _ in sides)
+def encode_pair(tokenizer: Any, pair: Pair, *, max_prompt: int, max_completion: int) -> tuple[tuple[Encoded, ...], str]:
+    """(chosen, rejected) sequences with loss on the completion alone, what follows the prompt that a rollout would
+    get; or none and why."""
+    prompt = render_prompt(tokenizer, pair.prompt)
+    chosen, rejected = (completion(tokenizer, pair, text, prompt) for text in (pair.chosen, pair.rejected))
+    if len(prompt) > max_prompt:
+        return (), f"prompt longer than {max_prompt} tokens"
+    if max(len(ids) - len(prompt) for ids, _ in (chosen, rejected)) > max_completion:
+        return (), f"completion longer than {max_completion} tokens"
+    if chosen[0] == rejected[0]:
+        return (), "chosen equals rejected"
+    return (chosen, rejected), ""
+
+
+def select_pairs(rendered: Iterable[Rendered]) -> tuple[list[tuple[Encoded, Encoded]], Report]:
+    """Every pair that fits. Raises `UserError` with the reasons when there are none."""
+    report = Report()
+    kept: list[tuple[Encoded, Encoded]] = []
+    for source, (chosen, rejected) in fitting(rendered, report):
+        kept.append((chosen, rejected))
+        report.tokens[source] += len(chosen[0]) + len(rejected[0])
     report.kept = len(kept)
     if not kept:
         raise UserError(f"no pairs are left: {report}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from srm_ray.data import arithmetic, rollout_pairs, supervised
-from srm_ray.data.conversations import Example, read_examples, read_pairs
+from srm_ray.data.conversations import Example, read_examples, to_pair
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
@@ -79,28 +79,59 @@ def example(text: str, source: str = "s", line: int = 1) -> Example:
     return Example(({"role": "user", "content": "q"}, {"role": "assistant", "content": text}), source, line)
 
 
+def rendered(tokenizer: Any, examples: list[Example], longest: int) -> Any:
+    for one in examples:
+        yield one.source, *supervised.encode_example(tokenizer, one, longest=longest)
+
+
 def test_over_long_examples_are_dropped_and_counted(tokenizer: Any) -> None:
-    kept, report = supervised.encode_examples(tokenizer, [example("x"), example("y" * 500)], longest=100, cap=1, seed=1)
-    assert (len(kept), report.dropped) == (1, {"longer than 100 tokens": 1})
+    kept, report = supervised.select_examples(
+        rendered(tokenizer, [example("x"), example("y" * 500)], 100), limit=0, cap=1, seed=1
+    )
+    assert (len(kept), report.read, report.dropped) == (1, 2, {"longer than 100 tokens": 1})
     with pytest.raises(UserError, match=r"no examples are left.*1 longer than 5 tokens"):
-        supervised.encode_examples(tokenizer, [example("x")], longest=5, cap=1, seed=1)
+        supervised.select_examples(rendered(tokenizer, [example("x")], 5), limit=0, cap=1, seed=1)
 
 
 def test_no_source_holds_more_than_its_cap(tokenizer: Any) -> None:
     given = [example("x" * 20, source, n) for source, count in (("a", 900), ("b", 60), ("c", 50)) for n in range(count)]
-    _, report = supervised.encode_examples(tokenizer, given, longest=100, cap=0.5, seed=1)
+    _, report = supervised.select_examples(rendered(tokenizer, given, 100), limit=0, cap=0.5, seed=1)
     total = sum(report.tokens.values())
     assert report.tokens["a"] / total == pytest.approx(0.5, abs=0.01)
     assert report.tokens["b"] == 60 * report.tokens["c"] // 50
 
 
-def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any, tmp_path: Path) -> None:
-    pairs = list(read_pairs(write(tmp_path / "p.jsonl", {"prompt": "q", "chosen": "good", "rejected": "bad"})))
-    [(chosen, rejected)], _ = supervised.encode_pairs(tokenizer, pairs, max_prompt=64, max_completion=64)
+def test_a_limit_draws_by_the_seed(tokenizer: Any) -> None:
+    given = [example("x" * (n + 1)) for n in range(40)]
+    draw = lambda seed: supervised.select_examples(rendered(tokenizer, given, 100), limit=10, cap=1, seed=seed)[0]  # noqa: E731
+    lengths = lambda found: [len(ids) for ids, _ in found]  # noqa: E731
+    assert len(draw(1)) == 10 and lengths(draw(1)) == lengths(draw(1)) != lengths(draw(2))
+    assert max(lengths(draw(1))) > min(lengths(draw(1))) + 10  # from the whole, not from its beginning
+
+
+def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any) -> None:
+    pair = to_pair({"prompt": "q", "chosen": "good", "rejected": "bad"}, "p", 1)
+    (chosen, rejected), _ = supervised.encode_pair(tokenizer, pair, max_prompt=64, max_completion=64)
     said = tokenizer.decode([token for token, on in zip(*chosen, strict=True) if on])
     assert said == "\n</think>\ngood<|im_end|>"
-    prompt = chosen[1].index(True)
+    prompt = list(chosen[1]).index(True)
     assert chosen[0][:prompt] == rejected[0][:prompt]
+
+
+@pytest.mark.parametrize(
+    ("limits", "chosen", "reason"),
+    [
+        ({"max_prompt": 2}, "good", "prompt longer than 2 tokens"),
+        ({"max_completion": 3}, "good", "completion longer than 3 tokens"),
+        ({}, "bad", "chosen equals rejected"),
+    ],
+)
+def test_why_pairs_are_dropped(tokenizer: Any, limits: dict[str, int], chosen: str, reason: str) -> None:
+    pair = to_pair({"prompt": "q", "chosen": chosen, "rejected": "bad"}, "p", 1)
+    found = supervised.encode_pair(tokenizer, pair, **({"max_prompt": 64, "max_completion": 64} | limits))
+    assert found == ((), reason)
+    with pytest.raises(UserError, match=f"no pairs are left.*1 {reason}"):
+        supervised.select_pairs([("p", *found)])
 
 
 def test_pairs_from_rollouts_set_right_against_wrong_of_one_prompt(tokenizer: Any, tmp_path: Path) -> None:

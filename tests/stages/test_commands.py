@@ -44,13 +44,17 @@ def test_sft_without_model_or_data(capsys: pytest.CaptureFixture[str], model: st
     refused(capsys, sft.main(["--model", model, "--data.generator", "poems"]), "arithmetic")
 
 
-def test_wrong_schema_names_the_line(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+def test_wrong_schema_names_the_line(
+    ray_session: object, capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n')
     refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "x.jsonl:2", "'prompt'")
 
 
-def test_nothing_left_after_filtering_says_why(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
+def test_nothing_left_after_filtering_says_why(
+    ray_session: object, capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
+) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"prompt": "a" * 400, "response": "b"}) + "\n")
     options = ["--model", model, "--data.path", str(path), "--data.row_length", "64", "--run_dir", str(tmp_path / "r")]
@@ -63,7 +67,15 @@ def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: 
     refused(capsys, sft.main(["--model", model, "--data.path", str(path), "--data.row_length", "600"]), "600", "512")
 
 
-def test_schedule_longer_than_the_data() -> None:
+def test_schedule_longer_than_the_data(
+    ray_session: object, capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n' * 40)
+    options = ["--model", model, "--data.path", str(path), "--optim.batch", "4", "--data.pack", "false"]
+    status = sft.main([*options, "--steps", "99", "--epochs", "2", "--run_dir", str(tmp_path / "run")])
+    refused(capsys, status, "--steps 99 is longer than the data: 40 rows x 2 epochs give 20 steps of 4")
+    assert not (tmp_path / "run" / "final").exists()
     with pytest.raises(UserError, match=r"--steps 99 is longer than the data: 64 rows x 2 epochs give 4 steps"):
         stage.steps_of(SftConfig(steps=99), 64, 2.0, what="rows")
     with pytest.raises(UserError, match="more than the data holds: 5 rows"):

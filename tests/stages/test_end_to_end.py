@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from srm_ray import prefer, pretrain, sft
 from srm_ray.data import arithmetic
@@ -19,6 +20,7 @@ from srm_ray.model import tokenization
 from srm_ray.model.loading import open_model
 from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.metrics import read, without_times
+from tests.loop.command_run import Run, small_run
 
 pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,6 +197,21 @@ def test_merge_writes_plain_weights(adapter: Path, tmp_path: Path, capsys: pytes
     assert lineage["config"]["lora"]["r"] == 4
     assert sft.main(["merge", str(tmp_path), str(tmp_path / "no")]) == 2
     assert "holds no adapter" in capsys.readouterr().err
+
+
+def test_grpo_starts_from_an_adapter(adapter: Path, tmp_path: Path) -> None:
+    """Of its merged weights: what comes out is plain weights whose parent is the adapter."""
+    run = Run(small_run(adapter, tmp_path / "prompts.jsonl", steps="1"), tmp_path / "run")
+    run.finish()
+    [step] = read(tmp_path / "run" / "metrics.jsonl")
+    assert step["policy/mismatch_kl"] < 1e-3 and step["policy/grad_norm"] > 0
+    lineage = read_lineage(tmp_path / "run" / "final")
+    assert (lineage["stage"], lineage["parent"]) == ("grpo", str(adapter))
+    start, end = (
+        load_file(folder / "model.safetensors") for folder in (adapter / "merged", tmp_path / "run" / "final")
+    )
+    assert start.keys() == end.keys()
+    assert any((start[name] != end[name]).any() for name in start)
 
 
 def test_qlora_trains_on_a_cpu(tiny_model: Path, tmp_path: Path) -> None:

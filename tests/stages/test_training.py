@@ -161,14 +161,16 @@ def test_two_ranks_give_the_losses_of_one(cluster: None, base: trainer.TrainJob,
 def arithmetic_pairs(model: str, count: int) -> Rows:
     """Right answers against 0."""
     from srm_ray.data.conversations import Pair
-    from srm_ray.data.supervised import encode_pairs, pair_rows
+    from srm_ray.data.supervised import encode_pair, pair_rows, select_pairs
 
-    made = [arithmetic.problem(2, index) for index in range(count)]
+    problems = [arithmetic.problem(2, index) for index in range(count)]
     pairs = [
         Pair(({"role": "user", "content": one.question},), f"\\boxed{{{one.answer}}}", "\\boxed{0}", "x", 1)
-        for one in made
+        for one in problems
     ]
-    encoded, _ = encode_pairs(tokenization.load(model), pairs, max_prompt=64, max_completion=64)
+    tokenizer = tokenization.load(model)
+    made = (("x", *encode_pair(tokenizer, pair, max_prompt=64, max_completion=64)) for pair in pairs)
+    encoded, _ = select_pairs(made)
     return pair_rows(encoded)
 
 
