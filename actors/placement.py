@@ -1,11 +1,13 @@
 """Whether the cluster can hold what is asked of it: said within 30 seconds, never a silent wait."""
 
 import contextlib
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 
 from srm_ray.errors import UserError
+from srm_ray.runs import scratch
 
 WAIT = 30.0
 _sessions = 0  # blocks of `session` that are open
@@ -26,6 +28,9 @@ def connect() -> None:
     # Compute threads that spin while they wait starve each other where engine and learner share cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = {"log_to_driver": False, "logging_level": logging.WARNING}
+    # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
+    os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
+    scratch.own()
     try:
         ray.init(**options)
     except ConnectionError:
@@ -82,6 +87,7 @@ def disconnect() -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=5)
+    scratch.release()
 
 
 def require(bundles: list[dict[str, float]], *, wait: float = WAIT) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from actors.naming import STARTING, describe, show_status
 from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
+from srm_ray.runs import scratch
 from srm_ray.weights import ipc
 from srm_ray.weights.flat import SharedFile, TensorSpec, WeightUpdate, digest
 
@@ -285,6 +286,7 @@ class RolloutWorker:
         if self.engine is not None:
             self.engine.shutdown()
             self.engine = None
+        scratch.release()
 
     def _set_state(self, state: str) -> None:
         self.state = state
@@ -319,6 +321,7 @@ def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
 
 def prepare_environment(spec: EngineSpec) -> None:
     """Set before vLLM is imported here and in the engine process that it starts."""
+    scratch.own()  # vLLM leaves sockets and rendezvous files behind
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     if spec.transport == "ipc":

@@ -7,6 +7,7 @@ step      seconds of a step of the loop           / the sum of its parts
 overlap   asynchronous rollouts: step time         / the larger of sampling and learning (scripted engine)
 fleet     driver time and memory a completion with 256 rollout workers (scripted engines)
 pretrain  tokens/s of a pretraining step      / a bare PyTorch loop, same model and rows
+soak      memory of every process over 1,000 steps, and what is left at the end (only when asked for: 15 minutes)
 rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
 """
 
@@ -18,13 +19,14 @@ import sys
 from srm_ray.errors import UserError, command
 
 PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "pretrain", "rewards")
-ALONE = {"fleet", "pretrain", "rewards"}  # those that need no crew
+LONG = ("soak",)  # left out where no part is named
+ALONE = {"fleet", "pretrain", "rewards", *LONG}  # those that need no crew
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help=f"one of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--only", default="", help=f"one of {', '.join((*PARTS, *LONG))}; default: all but soak")
     parser.add_argument(
         "--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be"
     )
@@ -33,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options = parser.parse_args(argv)
-    if options.only and options.only not in PARTS:
-        raise UserError(f"--only {options.only}: one of {', '.join(PARTS)}")
+    if options.only and options.only not in (*PARTS, *LONG):
+        raise UserError(f"--only {options.only}: one of {', '.join((*PARTS, *LONG))}")
     wanted = [options.only] if options.only else list(PARTS)
     results: dict[str, object] = {"machine": machine()}
     print(results["machine"], flush=True)
@@ -50,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
         from srm_ray.bench import pretrain
 
         results["pretrain"] = pretrain.measure()
+    if "soak" in wanted:
+        from srm_ray.bench import soak
+
+        results["soak"] = soak.measure(options.model)
     if "rewards" in wanted:
         from srm_ray.bench import rewards
 
