@@ -18,8 +18,8 @@ from srm_ray.rl.collection import KeepRate, Queue
 from srm_ray.rl.streaming import Stream
 
 WORKERS, IN_FLIGHT, GROUP_SIZE, HOSTS = 256, 64, 8, 4
-BATCH = 512  # groups of a step
-STEPS = 12
+BATCH = 2  # groups of a step for each worker
+STEPS = 40
 SECONDS = 8.0  # that the longest completion takes
 
 
@@ -46,7 +46,7 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
 
     await pool.start()
     stream = Stream(
-        Queue(), version=0, want=BATCH, limit=100 * BATCH, max_staleness=8, group_size=GROUP_SIZE,
+        Queue(), version=0, want=BATCH * workers, limit=100 * BATCH * workers, max_staleness=8, group_size=GROUP_SIZE,
         capacity=lambda: pool.capacity, prompt=prompt, sample=sample, score=score, keep_rate=KeepRate(1.0),
     )  # fmt: skip
     try:

@@ -14,7 +14,7 @@ from srm_ray.runs.metrics import read
 from tests.loop.command_run import PATIENCE, Run, completions, events, small_run, steps_of
 
 STEPS = 20
-EVERY = 8.0  # seconds between two deaths
+EVERY = 8.0, 3  # seconds or steps between two deaths, whatever comes first
 DEATHS = 10
 
 
@@ -66,16 +66,18 @@ def at_work(folder, before):
 def test_random_deaths_every_few_seconds(command, tmp_path):
     folder, draw, struck = tmp_path / "run", random.Random(7), []
     run = Run(command, folder)
-    before, deadline = 0, time.monotonic() + 3 * PATIENCE
+    before, due, deadline = 0, (0.0, 0), time.monotonic() + 3 * PATIENCE
     while run.process.poll() is None:
         assert time.monotonic() < deadline, run.text()[-3000:]
-        if len(struck) < DEATHS and at_work(folder, before):
+        now = time.monotonic(), len(steps_of(folder))
+        if len(struck) < DEATHS and at_work(folder, before) and (now[0] >= due[0] or now[1] >= due[1]):
             strike(run, draw, struck)
+            due = now[0] + EVERY[0], now[1] + EVERY[1]
             if struck[-1] == "driver":
                 run.kill()
                 before, run = len(events(folder)), Run(command, folder)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.process.wait(EVERY)
+            run.process.wait(0.2)
     assert run.process.returncode == 0, f"after {struck}: {run.text()[-3000:]}"
     run.expect_nothing_left()
     assert set(struck) == {"driver", "rollout actor", "reward actor", "grading process", "learner rank"}, struck
