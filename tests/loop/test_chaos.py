@@ -47,13 +47,15 @@ def victims(run):
 
 
 def strike(run, draw, struck):
-    """Kill one of those struck least often so far."""
+    """Kill one of those struck least often so far. Returns what it was."""
     there = victims(run)
     fewest = min(struck.count(kind) for kind in there)
     kind = draw.choice([kind for kind in sorted(there) if struck.count(kind) == fewest])
     with contextlib.suppress(psutil.NoSuchProcess):
         draw.choice(there[kind]).send_signal(signal.SIGKILL)
         struck.append(kind)
+        return kind
+    return ""  # it had just ended
 
 
 def at_work(folder, before):
@@ -71,9 +73,8 @@ def test_random_deaths_every_few_seconds(command, tmp_path):
         assert time.monotonic() < deadline, run.text()[-3000:]
         now = time.monotonic(), len(steps_of(folder))
         if len(struck) < DEATHS and at_work(folder, before) and (now[0] >= due[0] or now[1] >= due[1]):
-            strike(run, draw, struck)
             due = now[0] + EVERY[0], now[1] + EVERY[1]
-            if struck[-1] == "driver":
+            if strike(run, draw, struck) == "driver":
                 run.kill()
                 before, run = len(events(folder)), Run(command, folder)
         with contextlib.suppress(subprocess.TimeoutExpired):
