@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from srm_ray.errors import UserError
 
@@ -45,9 +46,18 @@ def name_of(run: Path) -> str:
 
 def open_control(run: Path) -> Any:
     """The actor of a run that starts. UserError where another driver is at work in the same folder."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(Control).options(
+        num_cpus=0,
+        name=name_of(run),
+        namespace=NAMESPACE,
+        max_concurrency=64,
+        scheduling_strategy=here,  # another node may die, and the run go on
+        max_restarts=-1,
+        max_task_retries=-1,
+    )
     for _ in range(20):
         with contextlib.suppress(ValueError):
-            actor = ray.remote(Control).options(num_cpus=0, name=name_of(run), namespace=NAMESPACE, max_concurrency=64)
             return actor.remote()
         time.sleep(0.5)  # a driver that has just ended takes a moment to be gone
     raise UserError(f"{run} is being run by another process on this cluster: give another --run_dir, or end that one")

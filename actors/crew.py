@@ -50,6 +50,7 @@ class Crew:
             recovery=recovery,
             events=events,
             keep_partial=config.max_staleness > 0,
+            share=lambda update: self.learner.share(update),
             **classes,
         )
         self.rewards = RewardPool(
@@ -130,8 +131,8 @@ class Crew:
             await self.rewards.pool.scale(rewards)
 
     def staff(self) -> dict[str, int]:
-        """Workers that serve, by role, as `srm_ray.scale` asks for them."""
-        return {"rollouts": len(self.rollouts.pool.serving()), "rewards": len(self.rewards.pool.serving())}
+        """Workers that serve or have not left yet, by role, as `srm_ray.scale` asks for them."""
+        return {"rollouts": self.rollouts.pool.present(), "rewards": self.rewards.pool.present()}
 
     def describe(self) -> dict[str, float]:
         """Metrics of the staff: workers that serve, and how many have been replaced so far."""

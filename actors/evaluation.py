@@ -54,10 +54,11 @@ class EvaluationWorker(RolloutWorker):
         seeds: tuple[int, ...],
         sampling: Sampling,
         begun: tuple[Completion, ...] = (),
+        ticket: int | None = None,
     ) -> list[Completion]:
         if isinstance(sampling, Scoring):
             return [await self._score(prompt_ids, sampling.start)]
-        return await super().generate(prompt_ids, seeds, sampling, begun)
+        return await super().generate(prompt_ids, seeds, sampling, begun, ticket)
 
     async def _score(self, ids: tuple[int, ...], start: int) -> ScoredTokens:
         from vllm import SamplingParams

@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -304,10 +304,17 @@ class Learner:
             self._set_state("ready", began)
             return None
         if elsewhere:
-            data = ray.put(np.frombuffer(buffer, np.uint8).copy())
-            update = WeightUpdate(update.version, update.path, update.node, update.digest, update.specs, data)
+            update = _for_other_nodes(update, buffer)
         self._set_state("ready", began)
         return update
+
+    def share(self, update: WeightUpdate) -> WeightUpdate | None:
+        """An update that was published for this node, so that workers on other nodes can read it; None where this
+        rank no longer has it."""
+        if update.handles:  # they lead to the weights of now
+            return update if update.version == self.version else None
+        file = self.publisher.holding(update.version) if self.publisher else None
+        return _for_other_nodes(update, file.buffer) if file else None
 
     # Checkpoints
 
@@ -360,6 +367,13 @@ class Learner:
         self.state = state
         show_status(self, self.name, self.version, state)
         return time.perf_counter()
+
+
+def _for_other_nodes(update: WeightUpdate, buffer: Any) -> WeightUpdate:
+    """The update with its bytes in Ray's object store as well."""
+    import ray
+
+    return replace(update, data=ray.put(np.frombuffer(buffer, np.uint8).copy()))
 
 
 class Sums:

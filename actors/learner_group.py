@@ -24,7 +24,7 @@ from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
-
+WATCH = "watch"  # concurrency group of the pings
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class LearnerGroup:
         self.count, self.spec = count, spec
         self.max_new_tokens, self.mismatch_limit, self.fresh_only = max_new_tokens, mismatch_limit, fresh_only
         recovery = recovery or RecoveryConfig()
-        self.budget, self.ping_every = Budget("learner", recovery), recovery.ping_every
+        self.budget, self.recovery = Budget("learner", recovery), recovery
         self.version = 0
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
@@ -57,7 +57,8 @@ class LearnerGroup:
 
     def _spawn(self) -> None:
         options = self.spec.learner
-        remote = ray.remote(Learner)
+        # Pings have a thread of their own in each rank, so that one that computes for minutes still answers them.
+        remote = ray.remote(concurrency_groups={WATCH: 1})(Learner)
         resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
         self.ranks = [
             remote.options(**resources, **identity(f"learner-{rank}")).remote(rank, self.count, self.spec)
@@ -169,9 +170,21 @@ class LearnerGroup:
         self.version = version
         return update
 
+    async def share(self, update: WeightUpdate) -> WeightUpdate | None:
+        """A published update for workers on other nodes too; None where it has been overwritten since."""
+        return (await self._gather("share", [self._call(0, "share", update)]))[0]
+
     async def check(self) -> None:
-        """Raises LearnerLost where a rank does not answer."""
-        await self._all("ping")
+        """Raises LearnerLost where a rank is dead, or does not answer within `recovery.hung_after`."""
+        limit = self.recovery.hung_after
+        pings = [asyncio.wait_for(wait(self._ping(rank)), limit) for rank in range(len(self.ranks))]
+        for rank, answer in enumerate(await asyncio.gather(*pings, return_exceptions=True)):
+            if isinstance(answer, TimeoutError):
+                raise LearnerLost(f"learner-{rank} did not answer for {limit:g} s")
+            if isinstance(answer, ray.exceptions.RayError):
+                raise LearnerLost(f"learner-{rank} died: {cause(answer)}") from answer
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, which waits for others than the learner; LearnerLost, and the work cancelled, when a rank dies."""
@@ -188,8 +201,9 @@ class LearnerGroup:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self.ping_every)
-            await self.check()
+            await asyncio.sleep(self.recovery.ping_every)
+            if self.facts:  # not while ranks start
+                await self.check()
 
     @property
     def numerics(self) -> dict[str, Any]:
@@ -202,7 +216,7 @@ class LearnerGroup:
         return self.facts[0]["node"] if self.facts else ""
 
     async def ping(self) -> list[dict[str, Any]]:
-        return await self._all("ping")
+        return list(await asyncio.gather(*(wait(self._ping(rank)) for rank in range(len(self.ranks)))))
 
     async def save(self, folder: Path) -> None:
         await self._all("save", str(folder))
@@ -224,11 +238,21 @@ class LearnerGroup:
         name = task_name(f"learner-{rank}", self.version, method)
         return getattr(self.ranks[rank], method).options(name=name).remote(*args)
 
+    def _ping(self, rank: int) -> Any:
+        name = task_name(f"learner-{rank}", self.version, "ping")
+        return self.ranks[rank].ping.options(name=name, concurrency_group=WATCH).remote()
+
     async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
-        """Await one call per rank; a failure or a missed time limit names the rank."""
+        """Await one call per rank; a failure, a missed time limit or a rank that hangs meanwhile is named."""
         timeout = self.spec.learner.step_timeout
         waiting = [asyncio.ensure_future(wait(call)) for call in calls]
-        done, late = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
+        try:
+            done, late = await self.unless_lost(
+                asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
+            )
+        finally:
+            for task in waiting:
+                task.cancel()
         for rank, task in enumerate(waiting):
             error = task.exception() if task in done else None
             if isinstance(error, ray.exceptions.RayTaskError) and not self._lost_a_peer(error):

@@ -38,14 +38,21 @@ def connect() -> None:
         ray.init(address="local", **options)
 
 
-def join() -> None:
+def address() -> str:
+    """Of the cluster that this process is connected to."""
+    import ray
+
+    return ray.get_runtime_context().gcs_address
+
+
+def join(address: str = "auto") -> None:
     """Join a cluster that runs already; UserError where there is none."""
     import logging
 
     import ray
 
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:
         raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines") from None
 

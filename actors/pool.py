@@ -29,7 +29,10 @@ PLACEMENT_WAIT = 30.0  # seconds a worker beyond the fewest may wait for free re
 
 @dataclass(eq=False)
 class Member:
-    """One actor. load: what it has been given and not returned, in whatever unit the caller counts."""
+    """One actor. load: what it has been given and not returned, in whatever unit the caller counts.
+
+    ready: when it had started (monotonic seconds), of one that joined in mid-run and has not done any work yet.
+    """
 
     number: int
     name: str
@@ -38,6 +41,7 @@ class Member:
     load: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    ready: float | None = None
 
 
 class Pool:
@@ -115,6 +119,10 @@ class Pool:
         if self.failure is not None:
             raise self.failure
         return [member for member in self.members if member.state == "serving"]
+
+    def present(self) -> int:
+        """Members that serve, and those that have not yet handed back all of their work."""
+        return sum(member.state in ("serving", "leaving") for member in self.members)
 
     def lost(self, member: Member, why: str) -> None:
         """`member` died or hangs: end it and, within the budget, start another."""

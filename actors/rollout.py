@@ -55,6 +55,9 @@ class Sampling:
     ignore_eos: bool = False
 
 
+GONE = "weights of version {} are gone with the learner that published them"
+
+
 class WeightsGoneError(RuntimeError):
     """The learner that published the weights is no more, and the weights with it."""
 
@@ -72,6 +75,7 @@ class RolloutWorker:
         self.pulled: SharedFile | None = None  # weights that came from another node
         self.active: set[str] = set()  # request ids
         self.leaving = False
+        self.calls: dict[int, asyncio.Future[list[Completion]]] = {}  # of `generate`, by ticket
         self._request_numbers = itertools.count()
         self._loading = asyncio.Lock()
         self._layout: tuple[TensorSpec, ...] = ()  # of the weights that the engine loaded last
@@ -111,24 +115,40 @@ class RolloutWorker:
         seeds: tuple[int, ...],
         sampling: Sampling,
         begun: tuple[Completion, ...] = (),
+        ticket: int | None = None,
     ) -> list[Completion]:
         """One completion per seed, in the order of the seeds.
 
         begun: what another worker had sampled of each when it left (finish_reason "abort"); it is continued.
-        Completions that this worker hands back in turn have the same finish_reason.
+        Completions that this worker hands back in turn have the same finish_reason. ticket: the caller's number for
+        this call, by which it may `abandon` it.
         """
         self.in_flight += len(seeds)
         self._set_state("generating")
+        if begun:
+            work = [self._continue(prompt_ids, each, sampling) for each in begun]
+        else:
+            work = [self._complete(prompt_ids, seed, sampling) for seed in seeds]
+        completions = asyncio.gather(*work)
+        if ticket is not None:
+            self.calls[ticket] = completions
         try:
-            if begun:
-                work = [self._continue(prompt_ids, each, sampling) for each in begun]
-            else:
-                work = [self._complete(prompt_ids, seed, sampling) for seed in seeds]
-            return list(await asyncio.gather(*work))
+            return await completions
+        except asyncio.CancelledError:
+            if ticket is None or ticket in self.calls:
+                raise
+            return []
         finally:
+            if ticket is not None:
+                self.calls.pop(ticket, None)
             self.in_flight -= len(seeds)
             if not self.in_flight:
                 self._set_state("ready")
+
+    async def abandon(self, ticket: int) -> None:
+        """Abort what a call of `generate` samples; it returns an empty list, which nobody waits for."""
+        if completions := self.calls.pop(ticket, None):
+            completions.cancel()
 
     async def _continue(self, prompt_ids: tuple[int, ...], begun: Completion, sampling: Sampling) -> Completion:
         """The rest of a completion, sampled with a seed of its own, joined to what there is."""
@@ -198,7 +218,7 @@ class RolloutWorker:
         began = time.perf_counter()
         busy = self.in_flight > 0
         self._set_state("loading weights")
-        info = self._update_info(update)
+        info = await self._update_info(update)
         if busy:
             await self.engine.pause_generation(mode="keep", clear_cache=False)
         try:
@@ -218,13 +238,13 @@ class RolloutWorker:
         self._set_state("generating" if self.in_flight else "ready")
         return time.perf_counter() - began
 
-    def _update_info(self, update: WeightUpdate) -> dict[str, Any]:
+    async def _update_info(self, update: WeightUpdate) -> dict[str, Any]:
         """What the engine's transport is told of an update."""
         if update.handles:
             return ipc.update_info(update.specs, update.handles)
-        path = update.path if update.node == self.node else self._fetch(update)
+        path = update.path if update.node == self.node else await asyncio.to_thread(self._fetch, update)
         if not os.path.exists(path):
-            raise WeightsGoneError(f"weights of version {update.version} are gone with the learner that published them")
+            raise WeightsGoneError(GONE.format(update.version))
         info: dict[str, Any] = {"path": path}
         if update.specs != self._layout:  # the engine remembers it
             info["specs"] = [spec._asdict() for spec in update.specs]
@@ -252,7 +272,10 @@ class RolloutWorker:
             raise RuntimeError(
                 f"{self.name}: weights of version {update.version} lie on another node and were not published to it"
             )
-        data = ray.get(update.data)
+        try:
+            data = ray.get(update.data)
+        except ray.exceptions.ObjectLostError as error:
+            raise WeightsGoneError(GONE.format(update.version)) from error
         if digest(data) != update.digest:
             raise ValueError(f"weights of version {update.version} arrived corrupt")
         if self.pulled is None:

@@ -5,8 +5,9 @@ that join (replacements, or because the run was scaled) load the current weights
 """
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
@@ -16,7 +17,7 @@ from actors.naming import identity, task_name
 from actors.pool import Events, Member, Pool
 from actors.rollout import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
 from srm_ray.config.grpo import RecoveryConfig
-from srm_ray.errors import RunError
+from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 
@@ -28,7 +29,8 @@ class RolloutPool:
     """Rollout actors. A group goes to the worker with the fewest tokens outstanding.
 
     keep_partial: what a leaving worker had sampled of a completion is kept and continued by another one; the
-    deterministic mode samples it anew. spawn: makes the actor of a worker, where it is not one of `worker_class`.
+    deterministic mode samples it anew. share: asks the learner for weights that workers on other nodes can read, too;
+    None where they can no longer be had. spawn: makes the actor of a worker, where it is not one of `worker_class`.
     """
 
     def __init__(
@@ -42,10 +44,11 @@ class RolloutPool:
         recovery: RecoveryConfig | None = None,
         events: Events = lambda event, **facts: None,
         keep_partial: bool = False,
+        share: Callable[[WeightUpdate], Awaitable[WeightUpdate | None]] | None = None,
         worker_class: Callable[..., Any] = RolloutWorker,
         spawn: Callable[[int, str], Any] | None = None,
     ):
-        self.spec, self.keep_partial = spec, keep_partial
+        self.spec, self.keep_partial, self.share = spec, keep_partial, share
         self.start_timeout, self.push_timeout = start_timeout, push_timeout
         remote = ray.remote(worker_class)
         options = {"num_cpus": cpus, "num_gpus": spec.gpus, "max_concurrency": 4096}
@@ -61,6 +64,7 @@ class RolloutPool:
         self.current: WeightUpdate | None = None
         self.mean_length = spec.max_model_len / 2
         self.version = 0
+        self._tickets = itertools.count()
         self._loading = asyncio.Lock()  # a worker joins before a push or after it, not in its middle
 
     async def start(self) -> list[dict[str, Any]]:
@@ -83,6 +87,8 @@ class RolloutPool:
         """Start the engine and load the weights of now."""
         facts = await named(member.actor.start.remote(), who=member.name, what="start", timeout=self.start_timeout)
         member.facts = facts
+        if self.current is not None:
+            member.ready = time.monotonic()
         while not await self._up_to_date(member):
             await asyncio.sleep(0.2)
         return facts
@@ -94,7 +100,9 @@ class RolloutPool:
             if update is None:
                 member.state = "serving"
                 return True
-            if update is member.facts.get("missed") or not _within_reach(update, member):
+            if update is member.facts.get("missed"):
+                return False
+            if not _readable(update, member) and (update := await self._shared(update)) is None:
                 return False
             try:
                 await named(
@@ -121,17 +129,19 @@ class RolloutPool:
         deaths: list[str] = []
         while True:
             async with self.pool.lend(len(seeds) * (len(prompt_ids) + round(self.mean_length))) as member:
-                call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun)
+                ticket = next(self._tickets)
+                call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun, ticket)
                 try:
                     found = tuple(await call)
                 except asyncio.CancelledError:
-                    ray.cancel(call)
+                    member.actor.abandon.options(num_returns=0).remote(ticket)
                     raise
                 except ray.exceptions.RayError as error:
                     deaths.append(await self._failed(member, error))
                     if len(deaths) == ATTEMPTS:
                         raise RunError(f"{ATTEMPTS} workers died over one prompt; the first: {deaths[0]}") from error
                     continue
+            self._first_group(member)
             if not any(completion.finish_reason == "abort" for completion in found):
                 self._learn_length(found)
                 return found
@@ -144,6 +154,12 @@ class RolloutPool:
             raise RunError(f"{member.name} {why}") from error
         self.pool.lost(member, why)
         return f"{member.name} {why}"
+
+    def _first_group(self, member: Member) -> None:
+        """How soon a worker that joined in mid-run is of use."""
+        if member.ready is not None:
+            seconds, member.ready = time.monotonic() - member.ready, None
+            self.pool.events("first_group", role="rollout", worker=member.name, seconds=seconds)
 
     def _learn_length(self, found: tuple[Completion, ...]) -> None:
         mean = sum(len(completion.token_ids) for completion in found) / max(1, len(found))
@@ -160,7 +176,10 @@ class RolloutPool:
         began = time.perf_counter()
         async with self._loading:
             self.current = update
-            await asyncio.gather(*(self._push(member, update, timeout) for member in self.pool.serving()))
+            serving = self.pool.serving()
+            if not update.handles and not all(_readable(update, member) for member in serving):
+                update = await self._shared(update) or update  # one has joined on another node since it was published
+            await asyncio.gather(*(self._push(member, update, timeout) for member in serving))
             self.version = update.version
         return time.perf_counter() - began
 
@@ -175,6 +194,18 @@ class RolloutPool:
             if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
                 raise RunError(f"{member.name} {why}") from error
             self.pool.lost(member, why)
+
+    async def _shared(self, update: WeightUpdate) -> WeightUpdate | None:
+        """The same weights, for workers anywhere; None where the learner no longer has them."""
+        if self.share is None:
+            return None
+        try:
+            shared = await self.share(update)
+        except LearnerLost:
+            return None  # its successor will push
+        if shared is not None and self.current is update:
+            self.current = shared
+        return shared
 
     def forget(self) -> None:
         """The published weights are gone with their learner: who joins now waits for the next push."""
@@ -210,6 +241,6 @@ class RolloutPool:
         return list(await asyncio.gather(*calls))
 
 
-def _within_reach(update: WeightUpdate, member: Member) -> bool:
-    """The first worker on a node has to wait for a push that is published to that node."""
+def _readable(update: WeightUpdate, member: Member) -> bool:
+    """Whether the weights lie where the worker can read them: on its own node, or in Ray's object store."""
     return update.data is not None or update.node == member.facts.get("node")

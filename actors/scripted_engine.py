@@ -40,7 +40,7 @@ class ScriptedWorker:
         return {"worker": self.name, "pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
 
     async def generate(
-        self, prompt_ids: Any, seeds: tuple[int, ...], sampling: Any, begun: Any = ()
+        self, prompt_ids: Any, seeds: tuple[int, ...], sampling: Any, begun: Any = (), ticket: int | None = None
     ) -> list[Completion]:
         self.in_flight += len(seeds)
         version = self.version
@@ -48,6 +48,9 @@ class ScriptedWorker:
         await asyncio.sleep(max(lengths) / self.script.tokens_per_s)
         self.in_flight -= len(seeds)
         return [self.completion(seed, length, version) for seed, length in zip(seeds, lengths, strict=True)]
+
+    async def abandon(self, ticket: int) -> None:
+        """Sleeps on: a scripted completion costs nothing."""
 
     def length(self, seed: int) -> int:
         tail = random.Random(seed).lognormvariate(0, 0.9) * self.script.longest / 4

@@ -354,11 +354,19 @@ async def train_to_the_end(
     suites: "InTraining | None",
 ) -> "tuple[State, Evaluation | None]":
     """Train, evaluate, export; when the learner dies, go on from the newest checkpoint with a new one."""
+    from actors import placement
+
     before: dict[str, Any] | None = None
     while True:
         try:
             state = await restore(folder, crew, log)
-            folder.record_event("started", step=state.step, model=lasting(facts.path), learner=crew.learner.numerics)
+            folder.record_event(
+                "started",
+                step=state.step,
+                model=lasting(facts.path),
+                learner=crew.learner.numerics,
+                cluster=placement.address(),
+            )
             stream.curriculum.restore(state.curriculum)
             state.before = state.before or before
             if state.before is None and held_out:

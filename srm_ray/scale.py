@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from actors import control, placement
 
-    placement.join()
+    starts = [event for event in folder.read_events() if event["event"] == "started"]
+    placement.join(starts[-1].get("cluster", "auto") if starts else "auto")
     try:
         return scale(control.find_control(folder.path), wanted, config.timeout)
     except ray.exceptions.RayActorError:

@@ -1,12 +1,14 @@
 """Where the driver would stop scaling: its real stream and pools over hundreds of scripted rollout workers.
 
 Scripted workers cost nothing, so that what is measured is the driver: processor time and memory for each
-completion that passes through it, with every request in flight that real engines would have.
+completion that passes through it, with every request in flight that real engines would have. A step takes a batch
+and pushes (empty) weights to every worker.
 """
 
 import asyncio
 import resource
 import time
+from statistics import median
 from typing import Any
 
 import psutil
@@ -16,8 +18,8 @@ from srm_ray.rl.collection import KeepRate, Queue
 from srm_ray.rl.streaming import Stream
 
 WORKERS, IN_FLIGHT, GROUP_SIZE, HOSTS = 256, 64, 8, 4
-BATCH = 512  # groups of a step
-STEPS = 12
+BATCH = 2  # groups of a step for each worker
+STEPS = 40
 SECONDS = 8.0  # that the longest completion takes
 
 
@@ -44,7 +46,7 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
 
     await pool.start()
     stream = Stream(
-        Queue(), version=0, want=BATCH, limit=100 * BATCH, max_staleness=8, group_size=GROUP_SIZE,
+        Queue(), version=0, want=BATCH * workers, limit=100 * BATCH * workers, max_staleness=8, group_size=GROUP_SIZE,
         capacity=lambda: pool.capacity, prompt=prompt, sample=sample, score=score, keep_rate=KeepRate(1.0),
     )  # fmt: skip
     try:
@@ -57,15 +59,20 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
         f"fleet     {workers} scripted workers, {found['in_flight']:,} requests in flight: driver "
         f"{1000 * found['seconds']:.3f} ms of processor time a completion "
         f"({found['completions_per_s']:,.0f} completions/s), memory {found['memory'] / 2**20:.0f} MiB, "
-        f"grown by {found['growth'] / 2**20:.1f} MiB over the last {STEPS // 2} steps"
+        f"grown by {found['growth'] / 2**20:.1f} MiB over the last {STEPS // 2} steps; "
+        f"a push {found['push'] * 1000:.0f} ms",
+        flush=True,
     )
     return {"workers": workers, **found}
 
 
 async def steps(stream: Stream, pool: Any) -> dict[str, float]:
     """Take batches as a learner that needs no time would. The first half of the steps warms up."""
+    from srm_ray.weights.flat import WeightUpdate
+
     process = psutil.Process()
-    done, most = 0, 0
+    node = pool.members[0].facts["node"]
+    done, most, pushes = 0, 0, []
     for step in range(STEPS):
         if step == STEPS // 2:
             used, began, memory = cpu(), time.perf_counter(), process.memory_info().rss
@@ -73,6 +80,9 @@ async def steps(stream: Stream, pool: Any) -> dict[str, float]:
         if step >= STEPS // 2:
             done += GROUP_SIZE * len(collected.judged)
             most = max(most, GROUP_SIZE * len(stream.flying))
+        pushing = time.perf_counter()
+        await pool.push(WeightUpdate(step + 1, "", node, "", ()), 60)
+        pushes.append(time.perf_counter() - pushing)
         stream.advance(step + 1)
     wall = time.perf_counter() - began
     now = process.memory_info().rss
@@ -82,6 +92,7 @@ async def steps(stream: Stream, pool: Any) -> dict[str, float]:
         "in_flight": most,
         "memory": now,
         "growth": now - memory,
+        "push": median(pushes[STEPS // 2 :]),
     }
 
 

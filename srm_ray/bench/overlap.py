@@ -41,7 +41,8 @@ async def measure(config: GRPOConfig, model: str) -> dict[str, Any]:
         print(
             f"overlap   k={bound}  step {found['step']:.2f} s, learner {found['learn']:.2f} s, "
             f"rollouts alone {pace:.2f} s: step / larger of the two {found['step'] / max(found['learn'], pace):.2f}, "
-            f"learner idle {found['idle']:.1%}  (scripted engine)"
+            f"learner idle {found['idle']:.1%}  (scripted engine)",
+            flush=True,
         )
     return {str(bound): found for bound, found in results.items()}
 

@@ -17,6 +17,7 @@ CREW = {
     "gave_up": ("gave up", "no more replacements of {role} workers, the last was {worker}: {cause}", True),
     "scaled": ("scaling", "{workers} {role} workers wanted{because}", False),
     "joined": ("scaling", "{worker} joined after {seconds:.0f} s", False),
+    "first_group": ("scaling", "{worker} had its first group {seconds:.1f} s after it had started", False),
     "left": ("scaling", "{worker} left", False),
 }
 

@@ -137,6 +137,7 @@ class Publisher:
         self.node, self.dtype = node, dtype
         self.files: list[SharedFile] = []
         self.specs: tuple[TensorSpec, ...] = ()
+        self.held = [-1, -1]  # version in each file
 
     def publish(self, version: int, parameters: list[tuple[str, Any]]) -> tuple[WeightUpdate, mmap.mmap]:
         """Returns the update (without `data`) and the buffer that holds it."""
@@ -144,9 +145,14 @@ class Publisher:
             self.specs, nbytes = lay_out(parameters, self.dtype)
             self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"]
         file = self.files[version % 2]
+        self.held[version % 2] = version
         written = write(file.buffer, self.specs, parameters)
         update = WeightUpdate(version, file.path, self.node, written, self.specs)
         return update, file.buffer
+
+    def holding(self, version: int) -> SharedFile | None:
+        """The file with that version's weights, unless later ones have overwritten them."""
+        return self.files[version % 2] if self.held[version % 2] == version else None
 
     def close(self) -> None:
         for file in self.files:

@@ -9,6 +9,9 @@ import time
 import uuid
 from pathlib import Path
 
+from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.metrics import read
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds for a run to come to the point wanted of it
 
@@ -36,38 +39,23 @@ def small_run(model: Path, data: Path, **options: str) -> list[str]:
     return [sys.executable, "-m", "srm_ray.grpo", *words]
 
 
-class Run:
-    """One start of the command, its processes marked so that what is left of it can be found."""
+class Marked:
+    """A command, with all processes that it starts marked so that what is left of them can be found.
 
-    def __init__(self, command, folder):
+    cluster: address of the Ray that it is to join.
+    """
+
+    def __init__(self, command, log, cluster=""):
         self.mark = f"SRM_RAY_TEST={uuid.uuid4().hex}"
         name, value = self.mark.split("=")
-        self.log = folder.with_suffix(".log").open("a")
+        self.log = log.open("a")
         environment = {key: text for key, text in os.environ.items() if key != "RAY_ADDRESS"} | {name: value}
-        self.process = subprocess.Popen(
-            [*command, "--run_dir", str(folder)], cwd=ROOT, env=environment, stdout=self.log, stderr=self.log
-        )
-
-    def until(self, reached):
-        """Wait for `reached()`, looking often: some moments are short."""
-        deadline = time.monotonic() + PATIENCE
-        while not reached():
-            assert self.process.poll() is None, Path(self.log.name).read_text()[-3000:]
-            assert time.monotonic() < deadline, Path(self.log.name).read_text()[-3000:]
-            time.sleep(0.0005)
-
-    def kill(self):
-        """SIGKILL the driver; its actors and engines must go by themselves (Ray's agents take a minute)."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.expect_nothing_left(but=(b"ray::DashboardAgent", b"ray::RuntimeEnvAgent"))
+        if cluster:
+            environment["RAY_ADDRESS"] = cluster
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
 
     def text(self):
         return Path(self.log.name).read_text()
-
-    def finish(self):
-        assert self.process.wait(timeout=PATIENCE) == 0, Path(self.log.name).read_text()[-3000:]
-        self.expect_nothing_left()
 
     def expect_nothing_left(self, but=()):
         deadline = time.monotonic() + 60
@@ -76,7 +64,7 @@ class Run:
             time.sleep(0.5)
 
     def processes(self):
-        """(pid, start of the command line) of all that this run started."""
+        """(pid, start of the command line) of all that this command started."""
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             try:
@@ -85,3 +73,54 @@ class Run:
             except (OSError, ProcessLookupError):
                 continue
         return found
+
+
+class Run(Marked):
+    """One start of the GRPO command."""
+
+    def __init__(self, command, folder, **options):
+        super().__init__([*command, "--run_dir", str(folder)], folder.with_suffix(".log"), **options)
+
+    def until(self, reached):
+        """Wait for `reached()`, looking often: some moments are short."""
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
+            assert self.process.poll() is None, self.text()[-3000:]
+            assert time.monotonic() < deadline, self.text()[-3000:]
+            time.sleep(0.0005)
+
+    def kill(self):
+        """SIGKILL the driver; its actors and engines must go by themselves (Ray's agents take a minute)."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.expect_nothing_left(but=(b"ray::DashboardAgent", b"ray::RuntimeEnvAgent"))
+
+    def finish(self):
+        assert self.process.wait(timeout=PATIENCE) == 0, self.text()[-3000:]
+        self.expect_nothing_left()
+
+
+def until(reached, seconds=PATIENCE, why=lambda: ""):
+    """Wait for `reached()`, which is looked at often. Returns it; why: said when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not (found := reached()):
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.05)
+    return found
+
+
+def completions(folder, names=()):
+    """Every completion in the record of a run, in order. names: of some of its files."""
+    for path in sorted((folder / "rollouts").glob("*.jsonl")):
+        if not names or path.name in names:
+            yield from map(json.loads, path.read_text().splitlines())
+
+
+def events(folder):
+    return RunFolder(folder, stage="grpo").read_events()
+
+
+def steps_of(folder):
+    """The lines of a run's log; none before there is one."""
+    path = folder / "metrics.jsonl"
+    return read(path) if path.is_file() else []

@@ -85,6 +85,18 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
     loop.run(asyncio.wait_for(idle(), 30))
 
 
+def test_a_call_that_is_abandoned_ends_like_any_other(loop):
+    """Ray would show one that it cancels as failed."""
+    actor = loop.crew.rollouts.pool.serving()[0].actor
+
+    async def abandon():
+        call = actor.generate.remote(loop.stream[9].token_ids, (1, 2), loop.crew.sampling, (), 12345)
+        await actor.abandon.remote(12345)
+        return await call
+
+    assert loop.run(asyncio.wait_for(abandon(), 60)) == []
+
+
 def test_a_request_that_the_engine_refuses_fails_alone(loop):
     too_long = tuple([5] * 500)  # the context has 160 tokens
     with pytest.raises(RunError, match="rollout-0 failed while generating"):

@@ -73,7 +73,7 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     assert all(same(a, b) for a, b in zip(expected, found, strict=True))
     assert {version for group in found for c in group.completions for version in c.versions} == {loop.version}
     assert the_worker(loop).name != worker.name
-    assert [told["event"] for told in loop.told] == ["restarted", "joined"]
+    assert [told["event"] for told in loop.told] == ["restarted", "joined", "first_group"]
     assert loop.told[0]["worker"] == worker.name
     expect_gone(victim)  # stopped or not
 
@@ -125,7 +125,7 @@ def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop):
                 assert same(one, replace(one, completions=found))
     finally:
         loop.run(pool.close())
-    assert told == ["restarted", "joined"] * 2
+    assert told == ["restarted", "joined", "first_group"] * 2
 
 
 @pytest.mark.timeout(300)
@@ -181,14 +181,34 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
 
 
 @pytest.mark.timeout(300)
-def test_a_learner_that_dies_is_started_again(loop):
+@pytest.mark.parametrize(("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, "did not answer for 10 s")])
+def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     synchronise(loop)
-    os.kill(loop.crew.learner.facts[0]["pid"], signal.SIGKILL)
-    with pytest.raises(LearnerLost, match="learner-0") as lost:
+    victim = loop.crew.learner.facts[0]["pid"]
+    os.kill(victim, how)
+    with pytest.raises(LearnerLost, match=why) as lost:
         step(loop, 310)
     loop.run(loop.crew.restart_learner(lost.value))
     synchronise(loop)
     assert step(loop, 320)["policy/mismatch_abs"] < 1e-4
+    expect_gone(victim)
+
+
+@pytest.mark.timeout(300)
+def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
+    """As a replacement on another node than the learner's, while the learner waits for its completions."""
+    synchronise(loop)
+    loop.told.clear()
+    expected = undisturbed(loop, range(1100, 1104))
+    worker = the_worker(loop)
+    assert loop.crew.rollouts.current.data is None, "published for the learner's own node alone"
+    loop.crew.rollouts.current = replace(loop.crew.rollouts.current, node="elsewhere")
+    os.kill(worker.facts["pid"], signal.SIGKILL)
+    found = undisturbed(loop, range(1100, 1104))
+    assert loop.crew.rollouts.current.data is not None
+    assert the_worker(loop).name != worker.name
+    assert all(same(a, b) for a, b in zip(expected, found, strict=True))
+    synchronise(loop)
 
 
 @pytest.mark.timeout(300)
