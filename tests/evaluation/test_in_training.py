@@ -38,7 +38,7 @@ def test_what_was_lost_is_named() -> None:
     assert decision.lost == {"svamp": pytest.approx(0.3)}
 
 
-def test_a_model_is_measured_and_kept(asked) -> None:
+def test_a_model_is_measured_and_kept(asked, capsys) -> None:
     kept = []
 
     async def keep(step: int) -> None:
@@ -63,13 +63,18 @@ def test_a_model_is_measured_and_kept(asked) -> None:
         asked.run(suites.start(state))  # once a run
         assert state["start"] == start
         metrics = asked.run(suites.look(2, state))
-        assert metrics == {"suite/arithmetic": start["arithmetic"], "suite/mean": start["arithmetic"]}  # greedy
-        assert (kept, state["best"]) == ([2], {"step": 2, "mean": start["arithmetic"]})
-        asked.run(suites.look(4, state))
+        score = start["arithmetic"]  # greedy: the same model has the same score
+        assert metrics == {"suite/arithmetic": score, "suite/mean": score, "suite/kept": 1}
         assert kept == [2]
+        assert state["best"] == {"step": 2, "mean": score, "scores": {"arithmetic": score}}
+        assert asked.run(suites.look(4, state))["suite/kept"] == 0
+        assert f"is not above the {score:.1%} of step 2" in capsys.readouterr().out
+        assert kept == [2]
+        assert (state["best"]["step"], state["last"]["step"]) == (2, 4)
         state["start"] = {"arithmetic": 1.0}
         state["best"] = None
         asked.run(suites.look(6, state))
+        assert "not kept, arithmetic lost" in capsys.readouterr().out
         assert kept == [2]
     finally:
         graders.close()
@@ -87,3 +92,16 @@ def test_options() -> None:
     assert (config.eval.suite, config.eval.guard) == (["gsm8k", "svamp"], 0.02)
     with pytest.raises(UserError, match=r"eval.guard holds on the suites of eval.suite \(got 0.02 and none\)"):
         parse(GRPOConfig, ["--eval.guard", "0.02"], stage="grpo")
+
+
+def test_the_summary_tells_start_best_and_last() -> None:
+    def at(step: int, gsm8k: float) -> dict:
+        return {"step": step, "mean": gsm8k / 2, "scores": {"gsm8k": gsm8k, "svamp": 0.0}}
+
+    start = {"gsm8k": 0.5, "svamp": 0.4}
+    table = in_training.summary_table({"start": start, "best": at(4, 0.75), "last": at(6, 0.25)})
+    assert table[0].split("  ")[-3:] == ["before GRPO", "step 4, kept", "step 6"]
+    assert table[2].split() == ["gsm8k", "50.0", "75.0", "25.0"]
+    same = at(6, 0.75)
+    assert in_training.summary_table({"start": start, "best": same, "last": same})[0].endswith("GRPO  step 6, kept")
+    assert in_training.summary_table({"start": start, "best": None, "last": same})[0].endswith("GRPO  step 6")
