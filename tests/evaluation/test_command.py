@@ -87,7 +87,9 @@ def test_other_weights_are_not_mixed_in(tiny_model, child, tmp_path: Path, capsy
     [
         (["--tasks", "gsm9k"], "unknown suite 'gsm9k'; did you mean gsm8k?"),
         (["--tasks", "gsm8k", "--data.path", "/nowhere"], "/nowhere/gsm8k/test.jsonl does not exist"),
+        (["--tasks", ""], "tasks names no suite"),
         (["--against", "parent"], "names none; name the parent with --against PATH"),
+        (["--against", "./nowhere"], "--model ./nowhere: not a model folder"),
         (["--engine.max_model_len", "9999"], "engine.max_model_len 9999 is more than the"),
         (["--model", "./nowhere"], "not a model folder"),
         (["--endpoint", "localhost"], "endpoint must be a URL"),
