@@ -31,7 +31,8 @@ class Sampler:
         engine = {"CPU": rollout.cpus, **({"GPU": rollout.gpus} if rollout.gpus else {})}
         placement.require(
             [engine] * bounds(rollout.workers)[0]
-            + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0)
+            + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0),
+            lower="rollout.workers, reward.workers or their cpus and gpus",
         )
         self.config, self.model = config, facts.path
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)

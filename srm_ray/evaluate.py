@@ -28,7 +28,9 @@ from srm_ray.runs.progress import duration, say
 
 if TYPE_CHECKING:
     from srm_ray.evaluation.grading import Graders
+    from srm_ray.evaluation.harness import Options
     from srm_ray.evaluation.results import Results
+    from srm_ray.evaluation.speaker import Decoding
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
 
@@ -161,6 +163,33 @@ class Job:
     items: "dict[str, list[Item]]"
     graders: "Graders"
 
+    @property
+    def decoding(self) -> "Decoding":
+        from srm_ray.evaluation.speaker import Decoding
+
+        sampling = self.config.sampling
+        return Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests at once that keep every engine full."""
+        return 2 * self.config.engine.max_num_seqs * self.config.workers
+
+    def harness_options(self) -> "Options":
+        from srm_ray.evaluation.harness import Options
+
+        config, prompt = self.config, self.config.prompt
+        return Options(
+            self.decoding,
+            config.seed,
+            config.limit,
+            config.harness.bbh,
+            config.harness.think_end,
+            prompt.system,
+            prompt.chat_template,
+            self.in_flight,
+        )
+
     def settings(self, suite: "Suite") -> dict[str, Any]:
         """Of a suite with our own graders: what two results must share to be compared."""
         from srm_ray.evaluation.measure import settings_of
@@ -176,9 +205,13 @@ class Job:
         )
 
     def check(self, parent: "str | Results | None") -> None:
-        """Fail before the long work: a parent that cannot be compared with, code without a sandbox."""
-        from srm_ray.evaluation import tax
+        """Fail before the long work: problems that are not there, a parent that cannot be compared with, code without
+        a sandbox."""
+        from srm_ray.evaluation import harness, tax
 
+        for suite in self.suites:
+            if suite.kind == "harness":
+                harness.load(suite, self.config.data.path, self.harness_options())
         if isinstance(parent, str):
             from srm_ray.model.loading import open_model
 
@@ -278,33 +311,20 @@ def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncC
 async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, folder: RunFolder, position: str) -> Any:
     from srm_ray.evaluation import harness
     from srm_ray.evaluation.measure import Measurement
-    from srm_ray.evaluation.speaker import Decoding
 
-    config, sampling, prompt = job.config, job.config.sampling, job.config.prompt
-    decoding = Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
-    in_flight = 2 * config.engine.max_num_seqs * config.workers
-    samples = folder.path / "samples"
+    config, samples = job.config, folder.path / "samples"
     if suite.kind == "harness":
-        options = harness.Options(
-            decoding,
-            config.seed,
-            config.limit,
-            config.harness.bbh,
-            config.harness.think_end,
-            prompt.system,
-            prompt.chat_template,
-            in_flight,
-        )
+        options = job.harness_options()
         subject = harness.Subject(speaker, speaker, facts.tokenizer) if facts else harness.Subject(speaker)
         return await harness.run(suite, config.data.path, subject, samples, position, options)
     measurement = Measurement(
         job.graders,
-        decoding,
+        job.decoding,
         seed=config.seed,
-        samples=sampling.samples,
-        system=prompt.system,
-        instruction=prompt.instruction,
-        in_flight=in_flight,
+        samples=config.sampling.samples,
+        system=config.prompt.system,
+        instruction=config.prompt.instruction,
+        in_flight=job.in_flight,
     )
     return await measurement.run(suite, job.items[suite.name], speaker, samples, position, job.settings(suite))
 

@@ -107,6 +107,17 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     assert not (run / "results.json").exists()
 
 
+def test_problems_that_are_not_there_are_missed_before_anything_is_measured(tiny_model, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'srm-ray[eval]'")
+    (tmp_path / "svamp").mkdir()
+    (tmp_path / "svamp" / "test.jsonl").write_text('{"Body": "Two.", "Question": "How many?", "Answer": "2"}\n')
+    options = ["--model", str(tiny_model), "--tasks", "svamp,bbh", "--data.path", str(tmp_path)]
+    assert evaluate.main([*options, "--run_dir", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert "bbh/boolean_expressions.json does not exist" in told.err
+    assert "starting" not in told.out  # no engine
+
+
 def test_names_of_run_folders(tmp_path: Path) -> None:
     assert evaluate.slug("runs/grpo/final") == "grpo"
     assert evaluate.slug("Qwen/Qwen2.5-0.5B") == "Qwen-Qwen2.5-0.5B"
