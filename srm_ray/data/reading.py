@@ -46,7 +46,7 @@ def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
 def parse(line: str, where: str) -> Row:
     """The object of a JSON line."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip("\r\n"))  # of a line that is cut, the column is behind its last character
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(row, dict):

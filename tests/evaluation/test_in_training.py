@@ -1,13 +1,22 @@
 """Suites while a model trains: which checkpoint is kept."""
 
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from srm_ray import grpo
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.in_training import InTraining, judge
+from srm_ray.model.loading import open_model
+from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.lineage import read_lineage
+from srm_ray.runs.metrics import MetricsLog
 
 START = {"gsm8k": 0.5, "svamp": 0.4}
 
@@ -105,3 +114,45 @@ def test_the_summary_tells_start_best_and_last() -> None:
     same = at(6, 0.75)
     assert in_training.summary_table({"start": start, "best": same, "last": same})[0].endswith("GRPO  step 6, kept")
     assert in_training.summary_table({"start": start, "best": None, "last": same})[0].endswith("GRPO  step 6")
+
+
+def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_path) -> None:
+    class Learner:
+        async def export(self, path: Path) -> None:
+            (path / "model.safetensors").write_text(f"{state.step}")
+
+        async def save(self, path: Path) -> None:
+            """Nothing to save."""
+
+    config, folder = GRPOConfig(), RunFolder(tmp_path, stage="grpo")
+    folder.create()
+    crew, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
+    graders = Graders(processes=1, timeout=5)
+    made = grpo.suites_in_training(config, folder, crew, open_model(str(tiny_model)), 64, {}, graders)
+    state = grpo.State()
+
+    def there() -> list[str]:
+        return sorted(path.name for path in (folder.path / "best").iterdir())
+
+    async def reach(step: int, *, best: bool = False, checkpoint: bool = False) -> None:
+        state.step = step
+        if best:
+            await made.keep(step)
+            state.suites = {"best": {"step": step}}
+        if checkpoint:
+            await grpo.save(config, folder, crew, state, log)
+
+    async def scenario() -> None:
+        await reach(1, best=True)
+        await reach(2, checkpoint=True)
+        await reach(3, best=True)
+        await reach(4, best=True)
+        assert there() == ["step_000001", "step_000003", "step_000004"]  # a kill here goes on from step 2's record
+        await reach(5, checkpoint=True)
+        assert there() == ["step_000004"]
+        await reach(6)
+        await grpo.export(config, folder, crew, open_model(str(tiny_model)), state)
+
+    asyncio.run(scenario())
+    assert (folder.final / "model.safetensors").read_text() == "4"
+    assert read_lineage(folder.final)["steps"] == 4
