@@ -502,6 +502,8 @@ def finish(
     config: GRPOConfig, folder: RunFolder, state: State, evaluation: "Evaluation | None", seconds: float
 ) -> None:
     """summary.json, and what was learned, in words and numbers."""
+    from srm_ray.evaluation import in_training
+
     newest = checkpoints.newest(folder.checkpoints)
     before, after = state.before, summary_of(evaluation) if evaluation else None
     folder.write_summary(
@@ -514,7 +516,7 @@ def finish(
             "before": before,
             "after": after,
             "suites": state.suites or None,
-            "final_step": final_step(state),
+            "final_step": in_training.final_step(state.suites, state.step),
             "checkpoint": str(newest[1]) if newest else None,
             "final": str(folder.final),
             "restarts": folder.count_events("continued") + folder.count_events("restarted"),
@@ -537,32 +539,10 @@ def finish(
         show_sources(before.get("by_source", {}), after["by_source"])
         for group in evaluation.samples:
             show_sample(group)
-    show_suites(state, measured_after=bool(after))
+    for line in in_training.summary(state.suites, state.step, measured_after=bool(after)):
+        say(line)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")
     say(f"report {write_report(folder)}")
-
-
-def final_step(state: State) -> int:
-    """The step whose weights `final/` has."""
-    best = state.suites.get("best")
-    return best["step"] if best else state.step
-
-
-def show_suites(state: State, *, measured_after: bool) -> None:
-    """What eval.suite measured, and which step's weights `final/` has for it. measured_after: held-out accuracy was."""
-    if not state.suites:
-        return
-    from srm_ray.evaluation.in_training import summary_table
-
-    say("\nsuites of eval.suite, greedy, %")
-    say("\n".join(summary_table(state.suites)))
-    if not state.suites["best"]:
-        say(f"final/ is step {state.step}, the last: no step measured was within eval.guard of the start")
-        return
-    step = final_step(state)
-    say(f"final/ is step {step}, the highest mean of the steps measured")
-    if measured_after and step != state.step:
-        say(f"(the held-out accuracy after GRPO is that of the last step, {state.step})")
 
 
 def show_sources(before: dict[str, Any], after: dict[str, Any]) -> None:

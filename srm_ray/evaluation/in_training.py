@@ -121,8 +121,28 @@ def show(scores: Mapping[str, float], start: Mapping[str, float] | None = None) 
     )
 
 
-def summary_table(record: Record) -> list[str]:
-    """Scores in percent before training, of the best step kept, and of the last step."""
+def final_step(record: Record, last: int) -> int:
+    """The step whose weights `final/` has. last: the run's last step."""
+    best = record.get("best")
+    return best["step"] if best else last
+
+
+def summary(record: Record, last: int, *, measured_after: bool) -> list[str]:
+    """What a run says at its end; nothing where no suite was measured. measured_after: held-out accuracy was."""
+    if not record:
+        return []
+    lines = ["", "suites of eval.suite, greedy, %", *table(record)]
+    if not record["best"]:
+        return [*lines, f"final/ is step {last}, the last: no step measured was within eval.guard of the start"]
+    step = final_step(record, last)
+    lines.append(f"final/ is step {step}, the highest mean of the steps measured")
+    if measured_after and step != last:
+        lines.append(f"(the held-out accuracy after GRPO is that of the last step, {last})")
+    return lines
+
+
+def table(record: Record) -> list[str]:
+    """Scores in percent before training, of the best step, and of the last where it is another."""
     shown = [("before GRPO", record["start"])]
     if best := record["best"]:
         shown.append((f"step {best['step']}, kept", best["scores"]))

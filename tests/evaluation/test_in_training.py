@@ -107,13 +107,20 @@ def test_the_summary_tells_start_best_and_last() -> None:
     def at(step: int, gsm8k: float) -> dict:
         return {"step": step, "mean": gsm8k / 2, "scores": {"gsm8k": gsm8k, "svamp": 0.0}}
 
-    start = {"gsm8k": 0.5, "svamp": 0.4}
-    table = in_training.summary_table({"start": start, "best": at(4, 0.75), "last": at(6, 0.25)})
-    assert table[0].split("  ")[-3:] == ["before GRPO", "step 4, kept", "step 6"]
-    assert table[2].split() == ["gsm8k", "50.0", "75.0", "25.0"]
-    same = at(6, 0.75)
-    assert in_training.summary_table({"start": start, "best": same, "last": same})[0].endswith("GRPO  step 6, kept")
-    assert in_training.summary_table({"start": start, "best": None, "last": same})[0].endswith("GRPO  step 6")
+    def told(best: dict | None, last: dict) -> list[str]:
+        record = {"start": {"gsm8k": 0.5, "svamp": 0.4}, "best": best, "last": last}
+        return in_training.summary(record, last["step"], measured_after=True)[2:]
+
+    header, _, gsm8k, _, final, after = told(at(4, 0.75), at(6, 0.25))
+    assert header.split("  ")[-3:] == ["before GRPO", "step 4, kept", "step 6"]
+    assert gsm8k.split() == ["gsm8k", "50.0", "75.0", "25.0"]
+    assert final.startswith("final/ is step 4")
+    assert "that of the last step, 6" in after
+    header, *_, final = told(at(6, 0.75), at(6, 0.75))
+    assert header.endswith("GRPO  step 6, kept") and final.startswith("final/ is step 6")
+    header, *_, final = told(None, at(6, 0.75))
+    assert header.endswith("GRPO  step 6") and "no step measured was within eval.guard" in final
+    assert in_training.summary({}, 6, measured_after=True) == []
 
 
 def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_path) -> None:
