@@ -249,7 +249,7 @@ async def save(config: GRPOConfig, folder: RunFolder, crew: "Crew", state: State
     best = state.suites.get("best")
     for other in (folder.path / BEST).glob("*"):  # of no checkpoint that this run could go on from
         if not best or other.name != best_name(best["step"]):
-            shutil.rmtree(other)
+            shutil.rmtree(other, ignore_errors=True)
 
 
 async def restore(folder: RunFolder, crew: "Crew", log: MetricsLog) -> State:
