@@ -16,7 +16,8 @@ from srm_ray.config.evaluate import EngineConfig
 from srm_ray.config.grpo import GRPOConfig, RolloutConfig
 from srm_ray.config.speedrun import MachineConfig, SpeedrunConfig
 from srm_ray.config.stages import LoraConfig, TrainStage
-from srm_ray.report.card import MODELS, table
+from srm_ray.report.card import MODELS
+from srm_ray.report.text_table import aligned
 from srm_ray.runs.progress import duration, say
 
 CHARACTERS_A_TOKEN = 4  # of real text; generated sums have 1.2
@@ -197,7 +198,7 @@ def show_budget(config: SpeedrunConfig) -> int:
         )
     seconds = sum(one.seconds for one in estimates)
     rows.append(["total", "", "", duration(seconds), "", f"{dollars(seconds, machine):.2f}", ""])
-    for line in table(rows):
+    for line in aligned(rows):
         say(line)
     need = max(one.memory for one in estimates)
     verdict = "fits" if need <= machine.memory_gib else "DOES NOT FIT"

@@ -161,7 +161,7 @@ class Engines:
                 began = time.perf_counter()
                 options = self.options
                 bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
-                placement.require([bundle] * self.workers)
+                placement.require([bundle] * self.workers, lower="workers, engine.cpus or engine.gpus")
                 pool = RolloutPool(
                     (self.workers, self.workers),
                     self.spec(),

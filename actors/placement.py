@@ -97,10 +97,15 @@ def disconnect() -> None:
     scratch.release()
 
 
-def require(bundles: list[dict[str, float]], *, wait: float = WAIT) -> None:
+def require(
+    bundles: list[dict[str, float]],
+    *,
+    wait: float = WAIT,
+    lower: str = "rollout.workers, learner.workers or their cpus and gpus",
+) -> None:
     """Return once `bundles` (resources of each actor) fit; raise UserError after `wait` seconds.
 
-    Each bundle must fit on one node; nodes are filled largest bundle first.
+    Each bundle must fit on one node; nodes are filled largest bundle first. lower: the options that ask for less.
     """
     import ray
 
@@ -119,7 +124,7 @@ def require(bundles: list[dict[str, float]], *, wait: float = WAIT) -> None:
                 f"the cluster cannot hold this run: asked for {_show(asked)} in {len(bundles)} actors, "
                 f"{_show(_sum(nodes))} available of {_show(_sum(totals))}"
                 + ("" if hopeless else f" (waited {wait:.0f} s)")
-                + "; lower rollout.workers, learner.workers or their cpus and gpus, or add nodes"
+                + f"; lower {lower}, or add nodes"
             )
         time.sleep(0.5)
 

@@ -4,6 +4,7 @@ prompt --RolloutPool--> G completions --RewardPool--> group with rewards
 """
 
 import asyncio
+import time
 from types import TracebackType
 
 from actors import placement
@@ -15,6 +16,7 @@ from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.model.loading import ModelFacts
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Prompt
+from srm_ray.runs.progress import duration, say
 
 
 class Sampler:
@@ -29,9 +31,10 @@ class Sampler:
         engine = {"CPU": rollout.cpus, **({"GPU": rollout.gpus} if rollout.gpus else {})}
         placement.require(
             [engine] * bounds(rollout.workers)[0]
-            + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0)
+            + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0),
+            lower="rollout.workers, reward.workers or their cpus and gpus",
         )
-        self.config = config
+        self.config, self.model = config, facts.path
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
         spec = engine_spec(config, facts.path, context, facts.stop_token_ids)
         self.rollouts = RolloutPool(
@@ -44,12 +47,15 @@ class Sampler:
         self.rewards = RewardPool(bounds(reward.workers), reward_spec(config), cpus=reward.cpus) if graded else None
 
     async def __aenter__(self) -> "Sampler":
+        say(f"starting {bounds(self.config.rollout.workers)[0]} engine(s) for {self.model}")
+        began = time.perf_counter()
         try:
             starting = [self.rollouts.start()]
             await asyncio.gather(*starting, *([self.rewards.start()] if self.rewards else []))
         except BaseException:
             await self.close()
             raise
+        say(f"engines ready after {duration(time.perf_counter() - began)}")
         return self
 
     async def __aexit__(

@@ -156,7 +156,7 @@ def train(
 
     began = time.time()
     with placement.session():
-        placement.require([{"CPU": 1.0}] * config.workers)
+        placement.require([{"CPU": 1.0}] * config.workers, lower="workers")
         folder.save_config(config)
         continued = checkpoints.newest(folder.checkpoints)
         if continued:

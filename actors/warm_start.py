@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from actors import placement, trainer
 from srm_ray.config.grpo import DataConfig
@@ -24,6 +24,7 @@ from srm_ray.model.loading import ModelFacts, open_model
 from srm_ray.model.optimisation import Schedule
 from srm_ray.runs.folder import cache_root
 
+T = TypeVar("T")
 Progress = Callable[[str], None]
 DONE = "COMPLETE"
 
@@ -132,26 +133,30 @@ def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> 
 
 def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
     yield from arithmetic.tokenizer_texts(seed)
-    if chain_sums.NAME in recipe.families:
-        yield from chain_sums.ChainSums(seed).tokenizer_texts()
+    for chains in chains_of(recipe, seed):
+        yield from chains.tokenizer_texts()
 
 
 def documents_of(recipe: Recipe, seed: int) -> Iterator[tuple[str, str]]:
     """Pretraining documents of the families in turn."""
-    chains = chain_sums.ChainSums(seed) if chain_sums.NAME in recipe.families else None
-    for index in itertools.count():
-        yield arithmetic.document(seed, index)
-        if chains:
-            yield chains.document(index)
+    return in_turn(arithmetic.documents(seed), *(chains.documents() for chains in chains_of(recipe, seed)))
 
 
 def conversations_of(recipe: Recipe, seed: int) -> Iterator[arithmetic.Messages]:
-    """Supervised examples of the families in turn, others than the documents."""
-    chains = chain_sums.ChainSums(seed) if chain_sums.NAME in recipe.families else None
-    for index in itertools.count(1_000_000):
-        yield arithmetic.conversation(seed, index, recipe.thinking_share)
-        if chains:
-            yield chains.conversation(index, recipe.thinking_share)
+    """Supervised examples of the families in turn, other problems than the documents'."""
+    share = recipe.thinking_share
+    return in_turn(
+        arithmetic.conversations(seed, share), *(chains.conversations(share) for chains in chains_of(recipe, seed))
+    )
+
+
+def chains_of(recipe: Recipe, seed: int) -> list[chain_sums.ChainSums]:
+    return [chain_sums.ChainSums(seed)] if chain_sums.NAME in recipe.families else []
+
+
+def in_turn(*streams: Iterator[T]) -> Iterator[T]:
+    """One of each stream, then the next of each."""
+    return itertools.chain.from_iterable(zip(*streams, strict=True))
 
 
 def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:

@@ -8,6 +8,6 @@ for extra in cpu gpu; do
   . requirements/indexes.sh
   overrides=()
   if [ "$extra" = cpu ]; then overrides=(--overrides requirements/overrides.txt); fi
-  VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip compile pyproject.toml --extra "$extra" --extra track --extra dev "${overrides[@]}" \
+  VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip compile pyproject.toml --extra "$extra" --extra track --extra eval --extra gym --extra dev "${overrides[@]}" \
     --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-header "${args[@]}" "$@" -q -o "requirements/$extra.txt"
 done

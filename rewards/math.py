@@ -18,16 +18,15 @@ In: {"answer": ..., "gold": ...} or {"completion": ..., "gold": ...}. Out, in or
 """
 
 import argparse
-import atexit
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from rewards import extract, normal
 from rewards.processes import Died, Failure, Pool
+from rewards.shared import shared
 from rewards.verdict import CORRECT, Reward, Verdict, judged
 
 TIMEOUT = 5.0  # seconds a comparison may take in a worker process
@@ -169,18 +168,7 @@ def choose(answers: list[str], verdicts: list[Verdict], grade: Any) -> Verdict:
 
 
 # The module's own grader, started when first needed
-
-_default: Grader | None = None
-_lock = threading.Lock()
-
-
-def default_grader() -> Grader:
-    global _default
-    with _lock:
-        if _default is None:
-            _default = Grader()
-            atexit.register(_default.close)
-        return _default
+default_grader = shared(Grader)
 
 
 def equivalent(answer: str, gold: str) -> Verdict:

@@ -111,13 +111,13 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     ledger = Ledger(folder.path, (config.endpoint.price_in, config.endpoint.price_out))
     grader = RewardWorker(spec)
     try:
-        failures = await (ask_endpoint if config.endpoint.url else ask_model)(
+        teacher, failures = await (ask_endpoint if config.endpoint.url else ask_model)(
             config, folder, tasks, count, ledger, grader
         )
     finally:
         ledger.close()
         grader.close()
-    return finish(config, folder, tasks, count, ledger, failures, time.time() - began)
+    return finish(config, folder, tasks, count, ledger, teacher, failures, time.time() - began)
 
 
 def engine_room(config: DistillConfig) -> int:
@@ -136,7 +136,8 @@ def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
 
 async def ask_endpoint(
     config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
-) -> list[str]:
+) -> tuple[str, list[str]]:
+    """The teacher's name, and why requests failed."""
     from srm_ray.distillation.endpoint import Endpoint
 
     rollout = config.rollout
@@ -145,12 +146,15 @@ async def ask_endpoint(
     ) as server:
         say(f"asking {server.model} at {server.url}; run folder {folder.path}")
         folder.save_config(config)
-        return await ask(config, tasks, count, ledger, grader, Server(config, server), config.endpoint.concurrency)
+        teacher = Server(config, server)
+        failures = await ask(config, tasks, count, ledger, grader, teacher, config.endpoint.concurrency)
+        return f"{server.model} at {server.url}", failures
 
 
 async def ask_model(
     config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
-) -> list[str]:
+) -> tuple[str, list[str]]:
+    """As `ask_endpoint`."""
     from actors import placement
     from actors.sampler import Sampler
     from srm_ray.data.prompts import PromptStream
@@ -166,7 +170,8 @@ async def ask_model(
         async with Sampler(config.sampling(), facts, context=context, graded=False) as sampler:
             say(f"asking {config.model}; run folder {folder.path}")
             folder.save_config(config)
-            return await ask(config, tasks, count, ledger, grader, Model(sampler, stream), engine_room(config))
+            teacher = Model(sampler, stream)
+            return config.model, await ask(config, tasks, count, ledger, grader, teacher, engine_room(config))
     finally:
         placement.disconnect()
 
@@ -284,6 +289,7 @@ def finish(
     tasks: "TaskStream",
     count: int,
     ledger: "Ledger",
+    teacher: str,
     failures: Sequence[str],
     seconds: float,
 ) -> int:
@@ -299,7 +305,6 @@ def finish(
     accepted = ledger.accepted(count, config.samples, config.per_prompt)
     rows = [row_of(config, tasks.task(place[0])[0], answer) for place, answer in accepted]
     folder.final.mkdir(exist_ok=True)
-    teacher = config.model or f"{config.endpoint.model or 'the model'} at {config.endpoint.url}"
     write_lineage(folder.final, stage="distill", parent=teacher, config=config, steps=0)
     write_atomically(folder.final / PRODUCT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     summary = ledger.summary()
@@ -310,7 +315,7 @@ def finish(
         "missing": missing,
         "wall_seconds": seconds,
     }
-    folder.write_summary({**kept, **summary, "final": str(folder.final / PRODUCT)})
+    folder.write_summary({**kept, **summary, "teacher": teacher, "final": str(folder.final / PRODUCT)})
     say_summary(summary, kept)
     say(f"SFT data {folder.final / PRODUCT} (python -m srm_ray.sft --data.path reads it)")
     return 0

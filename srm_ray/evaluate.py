@@ -28,7 +28,9 @@ from srm_ray.runs.progress import duration, say
 
 if TYPE_CHECKING:
     from srm_ray.evaluation.grading import Graders
+    from srm_ray.evaluation.harness import Options
     from srm_ray.evaluation.results import Results
+    from srm_ray.evaluation.speaker import Decoding
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
 
@@ -81,7 +83,7 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     job = Job(config, asked, items, graders)
     tax: Tax | None = None
     try:
-        job.check()
+        job.check(parent)
         results = await measure(job, model, folder, config.endpoint)
         if isinstance(parent, str):
             say(f"\nthe same of {parent}, to compare with")
@@ -161,8 +163,64 @@ class Job:
     items: "dict[str, list[Item]]"
     graders: "Graders"
 
-    def check(self) -> None:
-        """Fail early where code would have to run without a sandbox."""
+    @property
+    def decoding(self) -> "Decoding":
+        from srm_ray.evaluation.speaker import Decoding
+
+        sampling = self.config.sampling
+        return Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests at once that keep every engine full."""
+        return 2 * self.config.engine.max_num_seqs * self.config.workers
+
+    def harness_options(self) -> "Options":
+        from srm_ray.evaluation.harness import Options
+
+        config, prompt = self.config, self.config.prompt
+        return Options(
+            self.decoding,
+            config.seed,
+            config.limit,
+            config.harness.bbh,
+            config.harness.think_end,
+            prompt.system,
+            prompt.chat_template,
+            self.in_flight,
+        )
+
+    def settings(self, suite: "Suite") -> dict[str, Any]:
+        """Of a suite with our own graders: what two results must share to be compared."""
+        from srm_ray.evaluation.measure import settings_of
+
+        config = self.config
+        return settings_of(
+            suite,
+            self.items[suite.name],
+            seed=config.seed,
+            extract=config.grading.extract if suite.name == "gsm8k" else "final",
+            sampling=config.sampling.model_dump(),
+            prompt=config.prompt.model_dump(),
+        )
+
+    def check(self, parent: "str | Results | None") -> None:
+        """Fail before the long work: problems that are not there, a parent that cannot be compared with, code without
+        a sandbox."""
+        from srm_ray.evaluation import harness, tax
+
+        for suite in self.suites:
+            if suite.kind == "harness":
+                harness.load(suite, self.config.data.path, self.harness_options())
+        if isinstance(parent, str):
+            from srm_ray.model.loading import open_model
+
+            check_model(self.config, open_model(parent))
+        elif parent is not None:
+            tax.check_measured(parent, [suite.name for suite in self.suites])
+            for suite in self.suites:
+                if suite.kind != "harness":
+                    tax.check_same_settings(suite.name, suite.metric, self.settings(suite), parent.suites[suite.name])
         if any(suite.kind == "code" for suite in self.suites):
             tier = self.graders.tier()
             if not tier:
@@ -185,9 +243,7 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
 
         facts = open_model(model)
         fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
-        check_context(config, facts)
-        if config.prompt.chat_template and not facts.tokenizer.chat_template:
-            raise UserError(f"{model} has no chat template: --prompt.chat_template false asks in plain text")
+        check_model(config, facts)
     prepare_folder(folder, config, model, fingerprint)
     async with speaker_of(config, model, facts) as speaker:
         folder.save_config(config.model_copy(update={"model": model}))
@@ -201,12 +257,14 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     return results
 
 
-def check_context(config: EvaluateConfig, facts: Any) -> None:
+def check_model(config: EvaluateConfig, facts: Any) -> None:
     if config.engine.max_model_len > facts.context:
         raise UserError(
             f"engine.max_model_len {config.engine.max_model_len} is more than the {facts.context} positions "
             f"of {facts.path}"
         )
+    if config.prompt.chat_template and not facts.tokenizer.chat_template:
+        raise UserError(f"{facts.path} has no chat template: --prompt.chat_template false asks in plain text")
 
 
 def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> None:
@@ -252,45 +310,23 @@ def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncC
 
 async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, folder: RunFolder, position: str) -> Any:
     from srm_ray.evaluation import harness
-    from srm_ray.evaluation.measure import Measurement, settings_of
-    from srm_ray.evaluation.speaker import Decoding
+    from srm_ray.evaluation.measure import Measurement
 
-    config, sampling, prompt = job.config, job.config.sampling, job.config.prompt
-    decoding = Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
-    in_flight = 2 * config.engine.max_num_seqs * config.workers
-    samples = folder.path / "samples"
+    config, samples = job.config, folder.path / "samples"
     if suite.kind == "harness":
-        options = harness.Options(
-            decoding,
-            config.seed,
-            config.limit,
-            config.harness.bbh,
-            config.harness.think_end,
-            prompt.system,
-            prompt.chat_template,
-            in_flight,
-        )
+        options = job.harness_options()
         subject = harness.Subject(speaker, speaker, facts.tokenizer) if facts else harness.Subject(speaker)
         return await harness.run(suite, config.data.path, subject, samples, position, options)
     measurement = Measurement(
         job.graders,
-        decoding,
+        job.decoding,
         seed=config.seed,
-        samples=sampling.samples,
-        system=prompt.system,
-        instruction=prompt.instruction,
-        in_flight=in_flight,
+        samples=config.sampling.samples,
+        system=config.prompt.system,
+        instruction=config.prompt.instruction,
+        in_flight=job.in_flight,
     )
-    items = job.items[suite.name]
-    settings = settings_of(
-        suite,
-        items,
-        seed=config.seed,
-        extract=config.grading.extract if suite.name == "gsm8k" else "final",
-        sampling=sampling.model_dump(),
-        prompt=prompt.model_dump(),
-    )
-    return await measurement.run(suite, items, speaker, samples, position, settings)
+    return await measurement.run(suite, job.items[suite.name], speaker, samples, position, job.settings(suite))
 
 
 # What came out

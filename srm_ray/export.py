@@ -165,7 +165,7 @@ def measured(
     notes += [f"accuracy on {questions.about_task}, with its 95 % interval"] if questions.problems else []
     notes.append(f"tokens/s of one sequence on {machine(config.measure.threads)}")
     if len(rows) > 1 and not has_llama_cpp():
-        notes.append(f"GGUF files were NOT measured: llama.cpp is not installed ({INSTALL})")
+        notes.append(f"GGUF files were NOT measured: llama.cpp is not installed: {INSTALL}")
     found = []
     for row in rows:
         if row.file != "final" and not has_llama_cpp():
@@ -215,7 +215,10 @@ def find_results(config: ExportConfig, folder: RunFolder) -> "EvaluationFacts | 
     model = Path(config.model)
     roots = [runs_root(), folder.path.absolute().parent, model.absolute().parent.parent]
     found = find_evaluation(roots, model=model, fingerprint=fingerprint(config.model))
-    return read_evaluation(found) if found else None
+    if found is None:
+        return None
+    say(f"the card shows the evaluation in {found}")
+    return read_evaluation(found)
 
 
 def put_in_place(work: Path, folder: RunFolder) -> None:

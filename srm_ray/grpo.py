@@ -25,6 +25,7 @@ from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.errors import LearnerLost, command
 from srm_ray.report.page import write_report
+from srm_ray.report.text_table import aligned
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.folder import RunFolder, find_run
 from srm_ray.runs.metrics import MetricsLog, metric_name
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from srm_ray.rl.streaming import Stream
     from srm_ray.rl.types import Group, Prompt
 
-BEST = "best"  # folder of the best checkpoint by eval.suite, within the run folder
+BEST = "best"  # folder in the run folder with the weights that eval.suite found best, in a folder named for their step
 SOURCES_SHOWN = 20
 
 
@@ -97,10 +98,7 @@ async def train(
             for name, level in stream.curriculum.observe(collected.judged, source.queue().cursor).items():
                 say(f"  {name} goes up to level {level}")
             state.curriculum = stream.curriculum.to_plain()
-            if config.eval.every and state.step % config.eval.every == 0 and state.step < config.steps:
-                metrics |= await evaluate_now(crew, held_out, config, watch) if held_out else {}
-                if suites:
-                    metrics |= await watch.calls("evaluation", suites.look)(state.step, state.suites)
+            metrics |= await measure(config, state, crew, held_out, suites, watch)
             metrics |= watch.judge(metrics)
             state.queue, state.keep_rate = source.queue(), source.keep_rate.value
             state.seconds += time.perf_counter() - began
@@ -210,16 +208,31 @@ async def evaluate(
     return summarise(await crew.learner.unless_lost(all_of_them()), samples=samples)
 
 
-async def evaluate_now(crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig, watch: Watch) -> dict[str, float]:
+async def measure(
+    config: GRPOConfig, state: State, crew: "Crew", held_out: "list[Prompt]", suites: "InTraining | None", watch: Watch
+) -> dict[str, float]:
+    """Metrics of a step after which something is measured: every `eval.every` steps, and after the last one the
+    suites, which decide on `final/` (held-out accuracy after the run is the summary's)."""
+    found: dict[str, float] = {}
     began = time.perf_counter()
+    last, due = state.step == config.steps, config.eval.every and state.step % config.eval.every == 0
+    if held_out and due and not last:
+        found |= await evaluate_now(crew, held_out, config, watch, state.step)
+    if suites and (due or last):
+        found |= await watch.calls("evaluation", suites.look)(state.step, state.suites)
+    return found | ({"time/eval": time.perf_counter() - began} if found else {})
+
+
+async def evaluate_now(
+    crew: "Crew", held_out: "list[Prompt]", config: GRPOConfig, watch: Watch, step: int
+) -> dict[str, float]:
     answer = watch.calls("evaluation", crew.answer)
     accuracy = (await evaluate(crew, held_out, config.eval.samples, answer)).accuracy
-    say(f"  held-out greedy accuracy {accuracy}")
+    say(f"  after step {step}: held-out greedy accuracy {accuracy}")
     return {
         "eval/accuracy": accuracy.value,
         "eval/accuracy_low": accuracy.low,
         "eval/accuracy_high": accuracy.high,
-        "time/eval": time.perf_counter() - began,
     }
 
 
@@ -233,6 +246,10 @@ async def save(config: GRPOConfig, folder: RunFolder, crew: "Crew", state: State
         await crew.learner.save(path.absolute())
         (path / "driver.json").write_text(json.dumps(asdict(replace(state, queue=None))))
         (path / "queue.pickle").write_bytes(pickle.dumps(state.queue))
+    best = state.suites.get("best")
+    for other in (folder.path / BEST).glob("*"):  # of no checkpoint that this run could go on from
+        if not best or other.name != best_name(best["step"]):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 async def restore(folder: RunFolder, crew: "Crew", log: MetricsLog) -> State:
@@ -376,8 +393,6 @@ async def train_to_the_end(
             if suites:
                 await suites.start(state.suites)
             await train(config, folder, crew, stream, held_out, state, log, watch, suites)
-            if suites:
-                await suites.look(state.step, state.suites)
             after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
             await export(config, folder, crew, facts, state)
             return state, after
@@ -403,12 +418,13 @@ async def export(config: GRPOConfig, folder: RunFolder, crew: "Crew", facts: "Mo
     """`final/`: a Hugging Face folder that any later stage takes as its model. The best checkpoint, where suites
     were measured and one was kept, else the last step's."""
     if best := state.suites.get("best"):
-        say(f"final/ is the checkpoint of step {best['step']}, the best of those measured")
-        shutil.copytree(folder.path / BEST, folder.final, dirs_exist_ok=True)
+        shutil.copytree(folder.path / BEST / best_name(best["step"]), folder.final, dirs_exist_ok=True)
         return
-    if state.suites:
-        say("no measured checkpoint kept within eval.guard of the start: final/ is the last step")
     await export_to(folder.final, config, crew, facts, state.step)
+
+
+def best_name(step: int) -> str:
+    return f"step_{step:06d}"
 
 
 async def export_to(path: Path, config: GRPOConfig, crew: "Crew", facts: "ModelFacts", step: int) -> None:
@@ -454,11 +470,12 @@ def suites_in_training(
         return crew.rollouts
 
     async def keep(step: int) -> None:
-        partial_folder = folder.path / f".{BEST}.partial"
-        shutil.rmtree(partial_folder, ignore_errors=True)
+        made, partial_folder = folder.path / BEST / best_name(step), folder.path / BEST / ".partial"
+        for old in (made, partial_folder):  # as a killed run left them
+            shutil.rmtree(old, ignore_errors=True)
+        partial_folder.mkdir(parents=True)
         await export_to(partial_folder, config, crew, facts, step)
-        shutil.rmtree(folder.path / BEST, ignore_errors=True)
-        partial_folder.rename(folder.path / BEST)
+        partial_folder.rename(made)
 
     return InTraining(
         problems,
@@ -493,6 +510,8 @@ def finish(
     config: GRPOConfig, folder: RunFolder, state: State, evaluation: "Evaluation | None", seconds: float
 ) -> None:
     """summary.json, and what was learned, in words and numbers."""
+    from srm_ray.evaluation import in_training
+
     newest = checkpoints.newest(folder.checkpoints)
     before, after = state.before, summary_of(evaluation) if evaluation else None
     folder.write_summary(
@@ -505,6 +524,7 @@ def finish(
             "before": before,
             "after": after,
             "suites": state.suites or None,
+            "final_step": in_training.final_step(state.suites, state.step),
             "checkpoint": str(newest[1]) if newest else None,
             "final": str(folder.final),
             "restarts": folder.count_events("continued") + folder.count_events("restarted"),
@@ -527,6 +547,8 @@ def finish(
         show_sources(before.get("by_source", {}), after["by_source"])
         for group in evaluation.samples:
             show_sample(group)
+    for line in in_training.summary(state.suites, state.step, measured_after=bool(after)):
+        say(line)
     say(f"\n{state.step} steps in {duration(seconds)}; run folder {folder.path}, model {folder.final}")
     say(f"report {write_report(folder)}")
 
@@ -535,14 +557,14 @@ def show_sources(before: dict[str, Any], after: dict[str, Any]) -> None:
     """A line for each source of held-out problems, where there are several."""
     if not 2 <= len(after) <= SOURCES_SHOWN:
         return
-    width = max(map(len, after))
-    say(f"\n{'source':<{width}}   before GRPO (95 %)               after GRPO (95 %)                gain")
+    rows = [["source", "before GRPO (95 %)", "after GRPO (95 %)", "gain", ""]]
     for source, share in after.items():
         earlier = before.get(source)
         gain = f"{100 * (share['value'] - earlier['value']):+.1f}" if earlier else ""
-        apart = " *" if earlier and share["low"] > earlier["high"] else ""
-        was = show({"accuracy": earlier}) if earlier else "-"
-        say(f"{source:<{width}}   {was:<32} {show({'accuracy': share}):<32} {gain}{apart}")
+        apart = "*" if earlier and share["low"] > earlier["high"] else ""
+        rows.append([source, show({"accuracy": earlier}) if earlier else "-", show({"accuracy": share}), gain, apart])
+    say("")
+    say("\n".join(aligned(rows)))
     say("* intervals do not touch")
 
 

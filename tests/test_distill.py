@@ -124,7 +124,10 @@ def test_right_answers_become_sft_data_with_counts_and_cost(tmp_path: Path, prob
     examples = list(read_examples(str(folder / "final" / "sft.jsonl")))
     assert len(examples) == 4 and all(len(example.messages) == 2 for example in examples)
     assert "<think>\nKept apart.\n</think>\n\\boxed{3}" in {example.messages[1]["content"] for example in examples}
-    assert json.loads((folder / "final" / "lineage.json").read_text())["stage"] == "distill"
+    lineage = json.loads((folder / "final" / "lineage.json").read_text())
+    assert lineage["stage"] == "distill"
+    assert lineage["parent"] == found["teacher"]
+    assert found["teacher"].startswith("teacher at http://127.0.0.1:")
 
 
 def test_nothing_is_paid_for_twice(tmp_path: Path, problems: Path) -> None:

@@ -87,6 +87,7 @@ def test_rows_of_each_form(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"prompt": "x", ', "not JSON"),
+        ('{"prompt": "x"', r"not JSON \(Expecting ',' delimiter at column 15\)"),
         ("[1, 2]", "an object is expected, got list"),
         ('{"answer": "1"}', r"`prompt` or `messages` is missing \(found answer\)"),
         ('{"prompt": "", "answer": "1"}', "`prompt` or `messages` is missing"),

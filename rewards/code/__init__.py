@@ -43,10 +43,8 @@ uses `sys`) is the checker's own.
 """
 
 import ast
-import atexit
 import builtins
 import re
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +52,7 @@ from typing import Any
 from rewards import extract
 from rewards.code.inside import wire
 from rewards.code.sandbox import Broken, Ended, Limits, Sandbox, call_job, program_job
+from rewards.shared import shared
 from rewards.verdict import Reward
 
 MAX_CODE = 500_000  # characters
@@ -284,18 +283,7 @@ def lines(text: str) -> list[str]:
 
 
 # The module's own grader, started when first needed
-
-_default: Grader | None = None
-_lock = threading.Lock()
-
-
-def default_grader() -> Grader:
-    global _default
-    with _lock:
-        if _default is None:
-            _default = Grader()
-            atexit.register(_default.close)
-        return _default
+default_grader = shared(Grader)
 
 
 def score(completion: str, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Reward:

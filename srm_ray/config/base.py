@@ -39,7 +39,9 @@ class StageConfig(Section):
 
 
 def comma_separated(value: object) -> object:
-    """`a,b` of a command line as the list that a config file has."""
+    """`a,b` of a command line as the list that a config file has; nothing as an empty one."""
+    if value is None:
+        return []
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 

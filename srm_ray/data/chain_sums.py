@@ -6,12 +6,13 @@ The reasoning goes column by column, with signs, then adds the columns: 47 - 36 
 `7-6+9=10, 4-3+2=3, 30+10=40`, and 13 - 48 is `3-8=-5, 1-4=-3, -30-5=-35`.
 """
 
+import itertools
 import random
 import re
 from collections.abc import Iterator
 
 from srm_ray.config.grpo import GYM, SourceConfig
-from srm_ray.data.arithmetic import Messages, answer_text
+from srm_ray.data.arithmetic import SUPERVISED_FROM, Messages, answer_text
 from srm_ray.data.tasks import GymTasks
 
 NAME = GYM + "chain_sum"
@@ -33,19 +34,19 @@ class ChainSums:
         assert answer is not None, "chain_sum always has an answer"
         return question, reasoning(terms_of(question)), answer
 
-    def document(self, index: int) -> tuple[str, str]:
-        """As `arithmetic.document`: what carries no loss, and its working."""
-        question, thought, answer = self.problem(index)
-        return question, f" {thought} {answer_text(answer)}"
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """As `arithmetic.documents`: what carries no loss, and its working."""
+        for index in itertools.count():
+            question, thought, answer = self.problem(index)
+            yield question, f" {thought} {answer_text(answer)}"
 
-    def conversation(self, index: int, thinking_share: float) -> Messages:
-        """As `arithmetic.conversation`."""
-        question, thought, answer = self.problem(index)
-        thinks = random.Random(f"thinks/chain_sum/{self.seed}/{index}").random() < thinking_share
-        return [
-            {"role": "user", "content": question},
-            {"role": "assistant", "content": f"<think>\n{thought if thinks else ''}\n</think>\n{answer_text(answer)}"},
-        ]
+    def conversations(self, thinking_share: float) -> Iterator[Messages]:
+        """As `arithmetic.conversations`."""
+        for index in itertools.count(SUPERVISED_FROM):
+            question, thought, answer = self.problem(index)
+            thinks = random.Random(f"thinks/chain_sum/{self.seed}/{index}").random() < thinking_share
+            said = f"<think>\n{thought if thinks else ''}\n</think>\n{answer_text(answer)}"
+            yield [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
 
     def tokenizer_texts(self, count: int = 6000) -> Iterator[str]:
         for index in range(count):

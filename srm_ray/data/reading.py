@@ -10,11 +10,13 @@ with file and line.
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.runs import hub
 
 Row = dict[str, Any]
 PIECE = 8 << 20
@@ -56,7 +58,7 @@ def check_files(paths: str, option: str = "--data.path") -> None:
 def parse(line: str, where: str) -> Row:
     """The object of a JSON line."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip("\r\n"))  # of a line that is cut, the column is behind its last character
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
     if not isinstance(row, dict):
@@ -105,7 +107,8 @@ def hub_dataset(name: str, subset: str, split: str, *, option: str = "--data.nam
     import datasets
 
     try:
-        return datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
+        with nullcontext() if Path(name).exists() else hub.asking(name):
+            return datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
     except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
         reason = " ".join(str(error).split())[:200]
         raise UserError(

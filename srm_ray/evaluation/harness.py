@@ -12,6 +12,7 @@ import importlib.util
 import io
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +25,7 @@ from srm_ray.evaluation.progress import SuiteProgress
 from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.speaker import Decoding, Reader, Said, Speaker
 from srm_ray.evaluation.suites import Suite, digest, local_file
+from srm_ray.runs import hub
 from srm_ray.runs.folder import cache_root, write_atomically
 from srm_ray.runs.intervals import wilson
 from srm_ray.runs.progress import say
@@ -178,7 +180,8 @@ def load(suite: Suite, path: str, options: Options) -> dict[str, Any]:
     names = leaf_names(suite, manager, options.bbh, path)
     members = [{"task": name, **local(suite, name, path, options.bbh)} if path else name for name in names]
     try:
-        tasks = manager.load([{"group": f"local_{suite.name}", "task": members}])["tasks"]
+        with nullcontext() if path else hub.asking(suite.name):
+            tasks = manager.load([{"group": f"local_{suite.name}", "task": members}])["tasks"]
     except UserError:
         raise
     except Exception as error:  # the hub's client, when there is no network, raises many kinds

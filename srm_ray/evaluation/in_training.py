@@ -1,6 +1,7 @@
 """Suites measured while a model trains, to choose the checkpoint that is kept.
 
-    every eval.every steps: Measurement.score of each suite -> judge -> best so far? -> keep (exports the weights)
+    every eval.every steps and after the last: Measurement.score of each suite -> judge -> best so far?
+        -> keep (exports the weights)
 
 Best is the highest mean over the suites. With a guard, a checkpoint that has lost more than that on any suite since the
 start is not kept, however good its mean.
@@ -16,9 +17,11 @@ from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.speaker import Decoding, Speaker
 from srm_ray.evaluation.suites import Item
+from srm_ray.report.text_table import aligned
 from srm_ray.runs.progress import say
 
-Record = dict[str, Any]  # {"start": {suite: score}, "best": {"step": n, "mean": x} or None}: goes into checkpoints
+# {"start": {suite: score}, "last": {"step": n, "mean": x, "scores": {suite: score}}, "best": the same, or None}
+Record = dict[str, Any]  # goes into checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +93,61 @@ class InTraining:
         """Measure, keep what is best so far, and return the metrics of the step."""
         scores = await self.scores()
         decision = judge(record, scores, self.guard)
+        record["last"] = {"step": step, "mean": decision.mean, "scores": scores}
+        before = record["best"]
         if decision.best:
             await self.keep(step)
-            record["best"] = {"step": step, "mean": decision.mean}
-        lost = ", ".join(f"{name} lost {100 * loss:.1f} points" for name, loss in decision.lost.items())
-        verdict = "best so far" if decision.best else f"not kept: {lost} (eval.guard)" if lost else "not the best"
-        say(f"  suites {show(scores)}: {verdict}")
-        return {f"suite/{name}": score for name, score in scores.items()} | {"suite/mean": decision.mean}
+            record["best"] = record["last"]
+        say(f"  after step {step}: suites {show(scores, record['start'])}: {self.verdict(decision, before)}")
+        found = {f"suite/{name}": score for name, score in scores.items()}
+        return found | {"suite/mean": decision.mean, "suite/kept": int(decision.best)}
+
+    def verdict(self, decision: Decision, before: Record | None) -> str:
+        """What is done with the weights, and why. before: the best of earlier steps."""
+        if decision.best:
+            return "kept, the best so far"
+        if decision.lost:
+            lost = " and ".join(f"{name} lost {100 * loss:.1f} points" for name, loss in decision.lost.items())
+            return f"not kept, {lost} and eval.guard allows {100 * (self.guard or 0):g}"
+        assert before is not None, "what is within the guard and has nothing before it is the best"
+        return f"not kept, the mean {decision.mean:.1%} is not above the {before['mean']:.1%} of step {before['step']}"
 
 
-def show(scores: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {score:.1%}" for name, score in scores.items())
+def show(scores: Mapping[str, float], start: Mapping[str, float] | None = None) -> str:
+    """start: scores before training, to which the difference is told."""
+    return "  ".join(
+        f"{name} {score:.1%}" + (f" ({100 * (score - start[name]):+.1f})" if start else "")
+        for name, score in scores.items()
+    )
+
+
+def final_step(record: Record, last: int) -> int:
+    """The step whose weights `final/` has. last: the run's last step."""
+    best = record.get("best")
+    return best["step"] if best else last
+
+
+def summary(record: Record, last: int, *, measured_after: bool) -> list[str]:
+    """What a run says at its end; nothing where no suite was measured. measured_after: held-out accuracy was."""
+    if not record:
+        return []
+    lines = ["", "suites of eval.suite, greedy, %", *table(record)]
+    if not record["best"]:
+        return [*lines, f"final/ is step {last}, the last: no step measured was within eval.guard of the start"]
+    step = final_step(record, last)
+    lines.append(f"final/ is step {step}, the highest mean of the steps measured")
+    if measured_after and step != last:
+        lines.append(f"(the held-out accuracy after GRPO is that of the last step, {last})")
+    return lines
+
+
+def table(record: Record) -> list[str]:
+    """Scores in percent before training, of the best step, and of the last where it is another."""
+    shown = [("before GRPO", record["start"])]
+    if best := record["best"]:
+        shown.append((f"step {best['step']}, kept", best["scores"]))
+    if (last := record["last"]) != best:
+        shown.append((f"step {last['step']}", last["scores"]))
+    rows = [["suite", *(title for title, _ in shown)]]
+    rows += [[name, *(f"{100 * scores[name]:.1f}" for _, scores in shown)] for name in record["start"]]
+    return aligned(rows)

@@ -20,6 +20,7 @@ from srm_ray.data.prompts import final_answer
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
+from srm_ray.runs import hub
 
 Row = dict[str, Any]
 ARITHMETIC_PROBLEMS = 1000
@@ -148,7 +149,8 @@ def hub_rows(name: str, subset: str, split: str) -> Any:
     try:
         import datasets
 
-        return datasets.load_dataset(name, subset or None, split=split)
+        with hub.asking(name):
+            return datasets.load_dataset(name, subset or None, split=split)
     except Exception as error:  # the hub's client raises many kinds; each is the user's to know
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"dataset {name} cannot be loaded: {reason}; give local files with --data.path") from None

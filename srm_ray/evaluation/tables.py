@@ -1,9 +1,10 @@
 """Results and tax as tables of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from srm_ray.evaluation.results import Results
 from srm_ray.evaluation.tax import Tax
+from srm_ray.report.text_table import aligned
 from srm_ray.runs.intervals import Share
 
 
@@ -32,18 +33,6 @@ def tax_table(tax: Tax) -> list[str]:
         row = [one.suite, percent(one.parent.value), percent(one.model.value), f"{100 * one.delta:+.1f}", between]
         rows.append([*row, marks[one.verdict]])
     return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest entry, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            text.rjust(width) if column else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def percent(value: float) -> str:

@@ -7,6 +7,7 @@ both does not widen it. A loss is real where the whole 95 % interval lies below 
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,28 +59,32 @@ class Tax:
 
 def compare(model: Results, parent: Results, *, seed: int) -> Tax:
     """Raises `UserError` where a suite is missing on one side or was measured with other settings."""
-    missing = [name for name in model.suites if name not in parent.suites]
-    if missing:
-        raise UserError(f"{parent.model} was not measured on {', '.join(missing)}: nothing to compare with")
+    check_measured(parent, model.suites)
     return Tax(
         model.model, parent.model, [difference(one, parent.suites[name], seed) for name, one in model.suites.items()]
     )
 
 
 def difference(model: SuiteResult, parent: SuiteResult, seed: int) -> Delta:
-    check_same_settings(model, parent)
+    check_same_settings(model.suite, model.metric, model.settings, parent)
     pairs = [new - old for new, old in zip(model.values, parent.values, strict=True)]
     low, high = bootstrap(pairs, seed=seed)
     return Delta(model.suite, model.metric, parent.score, model.score, sum(pairs) / len(pairs), low, high)
 
 
-def check_same_settings(model: SuiteResult, parent: SuiteResult) -> None:
+def check_measured(parent: Results, suites: Collection[str]) -> None:
+    """Raises `UserError` where the parent lacks one of `suites`."""
+    if missing := [name for name in suites if name not in parent.suites]:
+        raise UserError(f"{parent.model} was not measured on {', '.join(missing)}: nothing to compare with")
+
+
+def check_same_settings(suite: str, metric: str, settings: dict[str, Any], parent: SuiteResult) -> None:
     """Raises `UserError` naming the first setting that differs, with both values."""
-    ours: dict[str, Any] = flatten({"metric": model.metric} | model.settings)
+    ours: dict[str, Any] = flatten({"metric": metric} | settings)
     theirs: dict[str, Any] = flatten({"metric": parent.metric} | parent.settings)
     for key in sorted(ours.keys() | theirs.keys()):
         if ours.get(key) != theirs.get(key):
             raise UserError(
-                f"suite {model.suite} cannot be compared: {key} is {ours.get(key)!r} here and {theirs.get(key)!r} "
+                f"suite {suite} cannot be compared: {key} is {ours.get(key)!r} here and {theirs.get(key)!r} "
                 "there; evaluate both with the same settings"
             )

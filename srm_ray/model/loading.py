@@ -1,6 +1,7 @@
 """Opening a model folder: is it one, does its tokenizer fit, how long is its context, what ends a turn."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from srm_ray.config.grpo import RolloutConfig
 from srm_ray.errors import UserError
 from srm_ray.model.adapters import is_adapter, merged_folder
+from srm_ray.runs import hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ def open_model(name: str) -> ModelFacts:
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        config = AutoConfig.from_pretrained(name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        with nullcontext() if looks_local else hub.asking(name):
+            config = AutoConfig.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--model {name}: cannot be opened: {reason}") from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from srm_ray.errors import UserError
 from srm_ray.model import adapters
+from srm_ray.runs import hub
 
 # What is not part of a model: records that are written anew, and weights in other forms.
 LEFT_OUT = ("README.md", "lineage.json", ".gitattributes", "*.bin", "*.gguf", "*.pt", "*.pth", "*.h5", "*.onnx", ".*")
@@ -46,7 +47,8 @@ def download(name: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, ignore_patterns=list(LEFT_OUT)))
+        with hub.asking(name):
+            return Path(huggingface_hub.snapshot_download(name, ignore_patterns=list(LEFT_OUT)))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"--model {name}: no such folder, and not to be had from the hub: {reason}") from None

@@ -15,6 +15,7 @@ from typing import Any
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.evaluation import results, tax
 from srm_ray.report.quantisation_table import Row, cells, header
+from srm_ray.report.text_table import aligned
 from srm_ray.runs import chain
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder
@@ -170,11 +171,11 @@ def thinned(values: Sequence[float]) -> tuple[float, ...]:
 
 def lines(card: Card) -> list[str]:
     """The card as text."""
-    blocks = [table(stage_cells(card))]
+    blocks = [aligned(stage_cells(card))]
     if card.deltas:
-        blocks.append(["", "change from the stage before, on the same held-out problems:", *table(delta_cells(card))])
+        blocks.append(["", "change from the stage before, on the same held-out problems:", *aligned(delta_cells(card))])
     if card.sizes:
-        blocks.append(["", "exported:", *table(size_cells(card))])
+        blocks.append(["", "exported:", *aligned(size_cells(card))])
     return [line for block in blocks for line in block] + ["", total(card)]
 
 
@@ -214,16 +215,3 @@ def delta_cells(card: Card) -> list[list[str]]:
 
 def size_cells(card: Card) -> list[list[str]]:
     return [header(card.price_per_hour), *(cells(row, card.price_per_hour) for row in card.sizes)]
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell, the first to the left, the others to the right; a rule under the header."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    written = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return [written[0].rstrip(), "-" * len(written[0]), *(line.rstrip() for line in written[1:])]

@@ -47,7 +47,10 @@ def read_evaluation(path: Path) -> EvaluationFacts:
 
 
 def find_evaluation(roots: Iterable[Path], *, model: Path, fingerprint: str) -> Path | None:
-    """The newest evaluation of these weights among the folders of `roots`."""
+    """The newest evaluation of these weights among the folders of `roots`, one with the capability tax before others.
+
+    fingerprint: of the weights; where either side has none (a hub name), the model's name decides.
+    """
     found = []
     for root in dict.fromkeys(root.absolute() for root in roots):
         for path in root.glob(f"*/{RESULTS}"):
@@ -55,11 +58,14 @@ def find_evaluation(roots: Iterable[Path], *, model: Path, fingerprint: str) -> 
                 known = json.loads(path.read_text())
             except (OSError, ValueError):  # another run's business, perhaps being written
                 continue
-            same = bool(fingerprint) and known.get("fingerprint") == fingerprint
-            if same or Path(str(known.get("model", ""))).absolute() == model.absolute():
+            if fingerprint and known.get("fingerprint"):
+                same = known["fingerprint"] == fingerprint
+            else:
+                same = Path(str(known.get("model", ""))).absolute() == model.absolute()
+            if same:
                 found.append(path)
-    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
-    return newest.parent if newest else None
+    best = max(found, key=lambda path: ((path.parent / TAX).is_file(), path.stat().st_mtime), default=None)
+    return best.parent if best else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

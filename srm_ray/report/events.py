@@ -118,6 +118,14 @@ def _evaluations(metrics: list[dict[str, Any]]) -> list[Event]:
             low, high = _number(line, "eval/accuracy_low"), _number(line, "eval/accuracy_high")
             text = f"held-out accuracy {line['eval/accuracy']:.1%} [{low:.1%}, {high:.1%}]"
             events.append(Event(line["step"], line["step"], "evaluation", text))
+        if "suite/mean" in line:
+            scores = [
+                f"{name.removeprefix('suite/')} {value:.1%}"
+                for name, value in line.items()
+                if name.startswith("suite/") and name not in ("suite/mean", "suite/kept")
+            ]
+            text = f"suites {', '.join(scores)}{': kept, the best so far' if line.get('suite/kept') else ''}"
+            events.append(Event(line["step"], line["step"], "evaluation", text))
     return events
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from srm_ray.report.cost import dollars, per_thousand_tokens
+from srm_ray.report.text_table import aligned
 from srm_ray.runs.intervals import Share
 
 HEADER = ("format", "MB", "bits/weight", "perplexity", "accuracy", "tokens/s")
@@ -53,13 +54,7 @@ def cells(row: Row, price_per_hour: float) -> list[str]:
 
 
 def as_text(rows: Sequence[Row], price_per_hour: float) -> str:
-    """First column to the left, numbers to the right."""
-    table = [header(price_per_hour), *(cells(row, price_per_hour) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in table
-    )
+    return "\n".join(aligned([header(price_per_hour), *(cells(row, price_per_hour) for row in rows)]))
 
 
 def as_markdown(lines: Sequence[Sequence[str]]) -> str:

@@ -27,6 +27,7 @@ def load(folder: RunFolder) -> dict[str, Any]:
         "metrics": columns([line | _training_interval(line, group_size) for line in lines]),
         "summary": summary,
         "before": (summary or {}).get("before") or saved.get("before"),
+        "suites_before": ((summary or {}).get("suites") or saved.get("suites") or {}).get("start"),
         "config": config,
         "events": [event.to_plain() for event in events.find(lines, summary, folder.read_events())],
         "steps": rollout_steps(folder),

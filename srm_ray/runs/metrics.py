@@ -54,6 +54,7 @@ NAMES = {
     "eval/accuracy_low": "lower end of its 95 % interval",
     "eval/accuracy_high": "upper end of its 95 % interval",
     "suite/mean": "mean greedy score of the suites of eval.suite; suite/<name> is that of each",
+    "suite/kept": "1 where the weights were kept as the best so far by suite/mean, else 0",
 }
 COUNTERS = {"alarms": "alarms raised, by alarm"}
 

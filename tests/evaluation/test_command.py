@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import evaluation
 from srm_ray import evaluate
 from srm_ray.evaluation.results import read
 
@@ -23,25 +24,54 @@ def child(tiny_model, tmp_path_factory) -> Path:
     return folder
 
 
-def test_against_the_recorded_parent_then_again(ray_session, child, tiny_model, tmp_path: Path, capsys) -> None:
-    run = tmp_path / "run"
-    options = ["--model", str(child), "--run_dir", str(run), *SMALL]
-    assert evaluate.main([*options, "--against"]) == 0
-    out = capsys.readouterr().out
-    assert f"against {tiny_model}" in out
-    assert "real losses: none" in out
+@pytest.fixture(scope="module")
+def finished(ray_session, child, tmp_path_factory) -> tuple[Path, list[str]]:
+    """An evaluation of the child by one engine and of its parent by another, and the options that made it."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    options = ["--model", str(child), "--run_dir", str(run), *SMALL, "--against"]
+    assert evaluate.main(options) == 0
+    return run, options
+
+
+def test_against_the_recorded_parent(finished, tiny_model, child) -> None:
+    run, _ = finished
     tax = json.loads((run / "tax.json").read_text())
+    assert (tax["model"], tax["parent"], tax["real_losses"]) == (str(child), str(tiny_model), [])
     assert [one["delta"] for one in tax["suites"]] == [0.0]
     samples = (run / "samples" / "arithmetic.jsonl").read_text()
     assert samples == (run / "against" / "samples" / "arithmetic.jsonl").read_text()  # another engine, the same seeds
     assert len({json.loads(line)["completion"] for line in samples.splitlines()}) > 6
-    result = read(run)
-    assert set(result.suites["arithmetic"].more) >= {"pass@2", "pass@3"}
+    assert set(read(run).suites["arithmetic"].more) >= {"pass@2", "pass@3"}
     assert (run / "report.html").is_file()
 
-    assert evaluate.main([*options, "--against"]) == 0  # nothing is asked again, and no engine starts
-    assert "starting" not in capsys.readouterr().out
-    assert read(run) == result
+
+def test_two_engines_say_what_one_says(finished, child, tmp_path: Path, monkeypatch, capsys) -> None:
+    answered = []
+
+    def said(prompt, one):
+        answered.append(one.worker)
+        return of_completion(prompt, one)
+
+    of_completion = evaluation.said
+    monkeypatch.setattr(evaluation, "said", said)
+    run, (one_engine, _) = tmp_path / "run", finished
+    assert evaluate.main(["--model", str(child), "--run_dir", str(run), *SMALL, "--workers", "2"]) == 0
+    assert "starting 2 engine(s)" in capsys.readouterr().out
+    assert set(answered) == {"rollout-0", "rollout-1"}  # both had work
+    name = Path("samples") / "arithmetic.jsonl"
+    assert (run / name).read_bytes() == (one_engine / name).read_bytes()
+    assert read(run) == read(one_engine)
+
+
+def test_the_same_command_again_asks_nothing(finished, tiny_model, capsys) -> None:
+    run, options = finished
+    before = read(run)
+    assert evaluate.main(options) == 0
+    out = capsys.readouterr().out
+    assert "starting" not in out  # no engine
+    assert f"against {tiny_model}" in out
+    assert "real losses: none" in out
+    assert read(run) == before
 
 
 def test_other_weights_are_not_mixed_in(tiny_model, child, tmp_path: Path, capsys) -> None:
@@ -57,7 +87,9 @@ def test_other_weights_are_not_mixed_in(tiny_model, child, tmp_path: Path, capsy
     [
         (["--tasks", "gsm9k"], "unknown suite 'gsm9k'; did you mean gsm8k?"),
         (["--tasks", "gsm8k", "--data.path", "/nowhere"], "/nowhere/gsm8k/test.jsonl does not exist"),
+        (["--tasks", ""], "tasks names no suite"),
         (["--against", "parent"], "names none; name the parent with --against PATH"),
+        (["--against", "./nowhere"], "--model ./nowhere: not a model folder"),
         (["--engine.max_model_len", "9999"], "engine.max_model_len 9999 is more than the"),
         (["--model", "./nowhere"], "not a model folder"),
         (["--endpoint", "localhost"], "endpoint must be a URL"),
@@ -73,6 +105,17 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     assert len(error.splitlines()) == 1
     assert message in error
     assert not (run / "results.json").exists()
+
+
+def test_problems_that_are_not_there_are_missed_before_anything_is_measured(tiny_model, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'srm-ray[eval]'")
+    (tmp_path / "svamp").mkdir()
+    (tmp_path / "svamp" / "test.jsonl").write_text('{"Body": "Two.", "Question": "How many?", "Answer": "2"}\n')
+    options = ["--model", str(tiny_model), "--tasks", "svamp,bbh", "--data.path", str(tmp_path)]
+    assert evaluate.main([*options, "--run_dir", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert "bbh/boolean_expressions.json does not exist" in told.err
+    assert "starting" not in told.out  # no engine
 
 
 def test_names_of_run_folders(tmp_path: Path) -> None:

@@ -152,6 +152,11 @@ def test_against_a_finished_evaluation(server, tmp_path: Path, capsys) -> None:
         evaluate.main([*common, "--run_dir", str(tmp_path / "c"), "--seed", "9", "--against", str(tmp_path / "a")]) == 2
     )
     assert "seed is 9 here and 3407 there" in capsys.readouterr().err
+    assert len(server.asked) == 2 * 12  # it is said before anything is asked
+    other = [*common, "--run_dir", str(tmp_path / "d"), "--tasks", "arithmetic,numerals"]
+    assert evaluate.main([*other, "--against", str(tmp_path / "a")]) == 2
+    assert "sums was not measured on numerals: nothing to compare with" in capsys.readouterr().err
+    assert len(server.asked) == 2 * 12
 
 
 def test_a_killed_evaluation_goes_on_and_gives_the_same_file(server, tmp_path: Path) -> None:

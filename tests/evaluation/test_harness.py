@@ -11,6 +11,7 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 from srm_ray.evaluation import harness
 from srm_ray.evaluation.speaker import Decoding
 from srm_ray.evaluation.suites import SUITES
+from tests.rewards.shared_data import existing
 
 GREEDY = harness.Options(Decoding(max_new_tokens=24), 3407, 2, "cot_zeroshot", "</think>", "", True, 64)
 GENERATED = ("bbh", "ifeval")
@@ -45,9 +46,20 @@ def ours(asked, tmp_path, request):
 @pytest.mark.parametrize("name", GENERATED + SCORED)
 @pytest.mark.parametrize("chat_template", [True, False])
 def test_numbers_equal_those_of_the_hugging_face_backend(theirs, ours, local_suites, name, chat_template) -> None:
-    options = dataclasses.replace(GREEDY, chat_template=chat_template)
-    result, samples = ours(name, options, local_suites)
-    reference = harness.judge(theirs, harness.load(SUITES[name], str(local_suites), options), options)
+    limit = 1 if name == "bbh" else GREEDY.limit  # of each of its 27 tasks
+    compare(theirs, ours, name, dataclasses.replace(GREEDY, chat_template=chat_template, limit=limit), local_suites)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("bbh", 1), ("ifeval", 4), ("mmlu_stem", 1), ("arc_challenge", 12)])
+def test_they_are_equal_on_real_rows(theirs, ours, name: str, limit: int) -> None:
+    path = existing(name).parent
+    compare(theirs, ours, name, dataclasses.replace(GREEDY, limit=limit), path)
+
+
+def compare(theirs, ours, name: str, options: harness.Options, path) -> None:
+    """Ask both backends the same, and compare every problem's prompt, answer and metrics, and the suite's score."""
+    result, samples = ours(name, options, path)
+    reference = harness.judge(theirs, harness.load(SUITES[name], str(path), options), options)
     assert samples.keys() == reference.keys()
     metric, _, wanted = SUITES[name].metric.partition(",")
     expected = []

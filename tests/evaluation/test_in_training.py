@@ -1,13 +1,22 @@
 """Suites while a model trains: which checkpoint is kept."""
 
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from srm_ray import grpo
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.in_training import InTraining, judge
+from srm_ray.model.loading import open_model
+from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.lineage import read_lineage
+from srm_ray.runs.metrics import MetricsLog
 
 START = {"gsm8k": 0.5, "svamp": 0.4}
 
@@ -38,7 +47,7 @@ def test_what_was_lost_is_named() -> None:
     assert decision.lost == {"svamp": pytest.approx(0.3)}
 
 
-def test_a_model_is_measured_and_kept(asked) -> None:
+def test_a_model_is_measured_and_kept(asked, capsys) -> None:
     kept = []
 
     async def keep(step: int) -> None:
@@ -63,13 +72,18 @@ def test_a_model_is_measured_and_kept(asked) -> None:
         asked.run(suites.start(state))  # once a run
         assert state["start"] == start
         metrics = asked.run(suites.look(2, state))
-        assert metrics == {"suite/arithmetic": start["arithmetic"], "suite/mean": start["arithmetic"]}  # greedy
-        assert (kept, state["best"]) == ([2], {"step": 2, "mean": start["arithmetic"]})
-        asked.run(suites.look(4, state))
+        score = start["arithmetic"]  # greedy: the same model has the same score
+        assert metrics == {"suite/arithmetic": score, "suite/mean": score, "suite/kept": 1}
         assert kept == [2]
+        assert state["best"] == {"step": 2, "mean": score, "scores": {"arithmetic": score}}
+        assert asked.run(suites.look(4, state))["suite/kept"] == 0
+        assert f"is not above the {score:.1%} of step 2" in capsys.readouterr().out
+        assert kept == [2]
+        assert (state["best"]["step"], state["last"]["step"]) == (2, 4)
         state["start"] = {"arithmetic": 1.0}
         state["best"] = None
         asked.run(suites.look(6, state))
+        assert "not kept, arithmetic lost" in capsys.readouterr().out
         assert kept == [2]
     finally:
         graders.close()
@@ -87,3 +101,65 @@ def test_options() -> None:
     assert (config.eval.suite, config.eval.guard) == (["gsm8k", "svamp"], 0.02)
     with pytest.raises(UserError, match=r"eval.guard holds on the suites of eval.suite \(got 0.02 and none\)"):
         parse(GRPOConfig, ["--eval.guard", "0.02"], stage="grpo")
+
+
+def test_the_summary_tells_start_best_and_last() -> None:
+    def at(step: int, gsm8k: float) -> dict:
+        return {"step": step, "mean": gsm8k / 2, "scores": {"gsm8k": gsm8k, "svamp": 0.0}}
+
+    def told(best: dict | None, last: dict) -> list[str]:
+        record = {"start": {"gsm8k": 0.5, "svamp": 0.4}, "best": best, "last": last}
+        return in_training.summary(record, last["step"], measured_after=True)[2:]
+
+    header, _, gsm8k, _, final, after = told(at(4, 0.75), at(6, 0.25))
+    assert header.split("  ")[-3:] == ["before GRPO", "step 4, kept", "step 6"]
+    assert gsm8k.split() == ["gsm8k", "50.0", "75.0", "25.0"]
+    assert final.startswith("final/ is step 4")
+    assert "that of the last step, 6" in after
+    header, *_, final = told(at(6, 0.75), at(6, 0.75))
+    assert header.endswith("GRPO  step 6, kept") and final.startswith("final/ is step 6")
+    header, *_, final = told(None, at(6, 0.75))
+    assert header.endswith("GRPO  step 6") and "no step measured was within eval.guard" in final
+    assert in_training.summary({}, 6, measured_after=True) == []
+
+
+def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_path) -> None:
+    class Learner:
+        async def export(self, path: Path) -> None:
+            (path / "model.safetensors").write_text(f"{state.step}")
+
+        async def save(self, path: Path) -> None:
+            """Nothing to save."""
+
+    config, folder = GRPOConfig(), RunFolder(tmp_path, stage="grpo")
+    folder.create()
+    crew, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
+    graders = Graders(processes=1, timeout=5)
+    made = grpo.suites_in_training(config, folder, crew, open_model(str(tiny_model)), 64, {}, graders)
+    state = grpo.State()
+
+    def there() -> list[str]:
+        return sorted(path.name for path in (folder.path / "best").iterdir())
+
+    async def reach(step: int, *, best: bool = False, checkpoint: bool = False) -> None:
+        state.step = step
+        if best:
+            await made.keep(step)
+            state.suites = {"best": {"step": step}}
+        if checkpoint:
+            await grpo.save(config, folder, crew, state, log)
+
+    async def scenario() -> None:
+        await reach(1, best=True)
+        await reach(2, checkpoint=True)
+        await reach(3, best=True)
+        await reach(4, best=True)
+        assert there() == ["step_000001", "step_000003", "step_000004"]  # a kill here goes on from step 2's record
+        await reach(5, checkpoint=True)
+        assert there() == ["step_000004"]
+        await reach(6)
+        await grpo.export(config, folder, crew, open_model(str(tiny_model)), state)
+
+    asyncio.run(scenario())
+    assert (folder.final / "model.safetensors").read_text() == "4"
+    assert read_lineage(folder.final)["steps"] == 4

@@ -93,13 +93,13 @@ def test_tables_and_file_name_the_losses(tmp_path: Path) -> None:
     model = of("m", suite("gsm8k", [0.0] * 400), suite("svamp", RIGHT_HALF))
     made = tax.compare(model, of("p", suite("gsm8k", RIGHT_HALF), suite("svamp", RIGHT_HALF)), seed=0)
     table = tax_table(made)
-    assert table[1].split()[:4] == ["gsm8k", "50.00", "0.00", "-50.0"]
-    assert table[1].endswith("LOSS")
-    assert table[2].endswith("within noise")
+    assert table[2].split()[:4] == ["gsm8k", "50.00", "0.00", "-50.0"]
+    assert table[2].endswith("LOSS")
+    assert table[3].endswith("within noise")
     made.save(tmp_path)
     saved = json.loads((tmp_path / tax.FILE).read_text())
     assert saved["real_losses"] == ["gsm8k"]
     assert [one["verdict"] for one in saved["suites"]] == ["loss", ""]
     published = results_table(model, {"gsm8k": 8.04}, "Tiny Think SFT")
     assert published[0].endswith("Tiny Think SFT")
-    assert published[1].endswith("8.04")
+    assert published[2].endswith("8.04")

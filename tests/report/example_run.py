@@ -61,6 +61,19 @@ def record_events(folder: RunFolder, steps: int) -> None:
     record("alarm_over", alarm="truncated", about="", step=max(3, steps // 2))
 
 
+def add_suites(
+    folder: RunFolder, *, start: dict[str, float], measured: dict[int, tuple[float, ...]], best: int
+) -> None:
+    """What `eval.suite` leaves in a run. measured: scores by step, in the order of `start`; step `best` was kept."""
+    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    for line in lines:
+        if scores := measured.get(line["step"]):
+            line |= {f"suite/{name}": score for name, score in zip(start, scores, strict=True)}
+            line |= {"suite/mean": sum(scores) / len(scores), "suite/kept": int(line["step"] == best)}
+    folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    folder.write_summary((folder.read_summary() or {}) | {"suites": {"start": start}})
+
+
 def add_step(
     folder: RunFolder, step: int, *, groups: int = 4, group_size: int = 4, characters: int = 30, text: str | None = None
 ) -> None:

@@ -52,6 +52,21 @@ def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
     assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
 
 
+def test_suites_measured_in_training(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=4)
+    example_run.add_suites(
+        folder, start={"gsm8k": 0.25, "svamp": 0.5}, measured={2: (0.5, 0.5), 4: (0.75, 0.125)}, best=2
+    )
+    page.open(write_report(folder).as_uri())
+    chart = "[...document.querySelectorAll('.chart')].find(c => c.querySelector('b').textContent === 'Suites')"
+    assert page.evaluate(f"[...{chart}.querySelectorAll('.keys span')].map(s => s.textContent)") == ["gsm8k", "svamp"]
+    assert page.evaluate(f"{chart}.querySelectorAll('circle.dot').length") == 2 * 3  # before, and after steps 2 and 4
+    told = page.text("#event-list")
+    assert "suites gsm8k 50.0%, svamp 50.0%: kept, the best so far" in told
+    assert "suites gsm8k 75.0%, svamp 12.5%" in told
+    assert "suite/" not in page.text("#more-charts")
+
+
 def test_every_step_and_group_can_be_opened(page: browser.Page, tmp_path: Path) -> None:
     page.open(write_report(example_run.make(tmp_path / "r", steps=3, groups=5)).as_uri())
     seen = page.evaluate(

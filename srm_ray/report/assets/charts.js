@@ -4,6 +4,7 @@ const CHARTS = [
   { title: "Reward", unit: "mean per completion", lines: [["reward/mean", "mean reward"]] },
   { title: "Accuracy", unit: "share correct, 95 % interval", format: percent, heldOut: true,
     lines: [["reward/accuracy", "training samples", "reward/accuracy_low", "reward/accuracy_high"]] },
+  { title: "Suites", unit: "greedy score; the dots at step 0 are before the run", format: percent, suites: true, lines: [] },
   { title: "Completion length", unit: "tokens, mean", lines: [["completion/length_mean", "tokens"]] },
   { title: "Entropy", unit: "nats per token", lines: [["policy/entropy", "entropy"]] },
   { title: "Mismatch", unit: "rollout against learner, log scale", log: true,
@@ -45,13 +46,14 @@ function drawCharts(run) {
 function otherCharts(metrics) {
   const shown = new Set(CHARTS.flatMap((spec) => [spec.total, ...spec.lines.flatMap(([name, , ...bounds]) => [name, ...bounds])]));
   return Object.keys(metrics)
-    .filter((name) => !shown.has(name) && name !== "step" && !name.startsWith("eval/accuracy"))
+    .filter((name) => !shown.has(name) && name !== "step" && !name.startsWith("eval/accuracy") && !name.startsWith("suite/"))
     .sort().map((name) => ({ title: name, unit: "", lines: [[name, name]] }));
 }
 
 function drawChart(spec, run, steps) {
-  const series = seriesOf(spec, run.metrics);
+  const series = spec.suites ? suiteSeries(run) : seriesOf(spec, run.metrics);
   const points = spec.heldOut ? heldOutPoints(run) : [];
+  if (spec.suites) points.push(...series.filter((one) => isNumber(one.before)).map((one) => ({ step: 0, value: one.before, colour: one.colour })));
   if (!steps.length || (!series.length && !points.length)) return null;
   if (spec.unlessZero && series.every((one) => one.values.every((value) => !value))) return null;
   const scale = scalesOf(spec, series, points, steps);
@@ -63,8 +65,8 @@ function drawChart(spec, run, steps) {
   const events = run.events.filter((event) => event.first && event.kind !== "evaluation");
   drawEventMarks(picture, scale, events);
   addCursor(picture, scale, spec, series, points, steps, events);
-  const keys = series.length > 1 || points.length ? series.map((one) => el("span", {}, el("i", { class: `swatch ${one.colour}` }), one.label)) : [];
-  if (points.length) keys.push(el("span", {}, el("i", { class: "swatch held" }), "held out, greedy"));
+  const keys = series.length > 1 || points.length || spec.suites ? series.map((one) => el("span", {}, el("i", { class: `swatch ${one.colour}` }), one.label)) : [];
+  if (points.length && spec.heldOut) keys.push(el("span", {}, el("i", { class: "swatch held" }), "held out, greedy"));
   return el("figure", { class: "chart" },
     el("figcaption", {}, el("b", {}, spec.title), el("span", { class: "unit" }, spec.unit), el("span", { class: "latest" }, latest(spec, series))),
     picture, el("div", { class: "keys" }, keys));
@@ -86,6 +88,15 @@ function seriesOf(spec, metrics) {
   series.push({ label: spec.rest, colour: "c0", values: rest });
   series[0].total = total;
   return series;
+}
+
+// The suites that GRPO measures while it trains: a line each, from the score before the run.
+function suiteSeries({ metrics, suites_before }) {
+  const names = Object.keys(metrics).filter((name) => name.startsWith("suite/") && !["suite/mean", "suite/kept"].includes(name));
+  return names.map((name, rank) => {
+    const label = name.replace("suite/", "");
+    return { label, colour: `c${rank % 4 + 1}`, values: metrics[name], before: suites_before?.[label] };
+  });
 }
 
 // Held-out accuracy: before the run (step 0), during it, and after it.
@@ -203,10 +214,10 @@ function drawStack(picture, scale, series, steps) {
 }
 
 function drawPoints(picture, scale, points) {
-  for (const { step, value, low, high } of points) {
+  for (const { step, value, low, high, colour } of points) {
     const x = scale.x(step);
     if (isNumber(low) && isNumber(high)) picture.append(svg("path", { class: "whisker", d: `M${x} ${scale.y(low)}V${scale.y(high)}m-3.5 0h7M${x - 3.5} ${scale.y(low)}h7` }));
-    picture.append(svg("circle", { class: "held-dot", cx: x, cy: scale.y(value), r: 3.8 }));
+    picture.append(svg("circle", { class: colour ? `dot ${colour}` : "held-dot", cx: x, cy: scale.y(value), r: 3.8 }));
   }
 }
 
