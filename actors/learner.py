@@ -22,6 +22,7 @@ from actors.deepspeed_ops import no_compiled_collectives
 from actors.naming import STARTING, describe, show_status
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.rl.batching import PackedBatch
+from srm_ray.runs import memory
 from srm_ray.weights.flat import Publisher, WeightUpdate
 
 
@@ -281,6 +282,7 @@ class Learner:
         import ray
 
         began = self._set_state("publishing weights")
+        memory.give_back(version)
         parameters = list(self.module.model.named_parameters())
         if 0 < self.spec.learner.gpus < 1:
             import torch

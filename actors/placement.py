@@ -25,6 +25,10 @@ def connect() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A local cluster's workers are the job itself: Ray's default (15) would starve them behind anything else.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Calls are named by weight version: as a label of Ray's metrics, and as the records of 100,000 calls, these names
+    # would make its agent and its control service grow for as long as a run lasts.
+    os.environ.setdefault("RAY_metric_cardinality_level", "low")
+    os.environ.setdefault("RAY_task_events_max_num_tasks_in_gcs", "10000")
     # Compute threads that spin while they wait starve each other where engine and learner share cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = {"log_to_driver": False, "logging_level": logging.WARNING}

@@ -19,7 +19,7 @@ import numpy as np
 from actors.naming import STARTING, describe, show_status
 from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
-from srm_ray.runs import scratch
+from srm_ray.runs import memory, scratch
 from srm_ray.weights import ipc
 from srm_ray.weights.flat import SharedFile, TensorSpec, WeightUpdate, digest
 
@@ -235,6 +235,7 @@ class RolloutWorker:
             if busy:
                 await self.engine.resume_generation()
         self.version = update.version
+        memory.give_back(update.version)
         self._set_state("generating" if self.in_flight else "ready")
         return time.perf_counter() - began
 

@@ -26,7 +26,7 @@ from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.errors import LearnerLost, command
 from srm_ray.report.page import write_report
 from srm_ray.report.text_table import aligned
-from srm_ray.runs import checkpoints, rollout_log
+from srm_ray.runs import checkpoints, memory, rollout_log
 from srm_ray.runs.folder import RunFolder, find_run
 from srm_ray.runs.metrics import MetricsLog, metric_name
 from srm_ray.runs.progress import Progress, duration, say
@@ -112,6 +112,7 @@ async def train(
             log.write(metrics)
             progress.step(metrics)
             watch.tell()
+            memory.give_back(state.step)
             if state.step % config.checkpoint.every == 0 or state.step == config.steps:
                 await watch.calls("checkpoint", save)(config, folder, crew, state, log)
     finally:

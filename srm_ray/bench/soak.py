@@ -44,7 +44,7 @@ def measure(model: str) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     left = {"processes": living(seen), "files": sorted(str(path) for path in files() - before)}
-    found = {"steps": steps, "left": left, "memory": growth(samples)}
+    found = {"steps": steps, "left": left, "memory": growth(samples), "samples": series(samples)}
     show(found)
     return found
 
@@ -105,6 +105,11 @@ def growth(samples: list[Any]) -> list[dict[str, Any]]:
         for (name, _), held in sorted(sizes.items())
         if len(held) == len(settled)
     ]
+
+
+def series(samples: list[Any]) -> list[dict[str, Any]]:
+    """Step and bytes by role, as sampled."""
+    return [{"step": step, **{f"{name} {pid}": size for (name, pid), size in at.items()}} for step, at in samples]
 
 
 def show(found: dict[str, Any]) -> None:
