@@ -52,9 +52,16 @@ def address() -> str:
 def join(address: str = "auto") -> None:
     """Join a cluster that runs already; UserError where there is none."""
     import logging
+    import socket
 
     import ray
 
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for two minutes
+        except OSError:
+            raise UserError(f"the Ray cluster at {address} has ended, or cannot be reached from here") from None
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:

@@ -134,7 +134,7 @@ class RolloutPool:
                 try:
                     found = tuple(await call)
                 except asyncio.CancelledError:
-                    member.actor.abandon.options(num_returns=0).remote(ticket)
+                    self._call(member, "abandon", "abandon", ticket, num_returns=0)
                     raise
                 except ray.exceptions.RayError as error:
                     deaths.append(await self._failed(member, error))
@@ -227,10 +227,10 @@ class RolloutPool:
     async def ping(self) -> list[dict[str, Any]]:
         return await self._each(30, "answer", "ping")
 
-    def _call(self, member: Member, method: str, what: str, *args: Any) -> Any:
+    def _call(self, member: Member, method: str, what: str, *args: Any, **options: Any) -> Any:
         """A call named so that Ray's lists of tasks say who does what at which weights."""
         name = task_name(member.name, self.version, what)
-        return getattr(member.actor, method).options(name=name).remote(*args)
+        return getattr(member.actor, method).options(name=name, **options).remote(*args)
 
     async def _each(self, timeout: float, what: str, method: str) -> list[Any]:
         """Call a method of every serving worker; a failure or a missed time limit names the worker."""
