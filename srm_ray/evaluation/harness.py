@@ -84,8 +84,6 @@ def _run(
     options: Options,
     loop: asyncio.AbstractEventLoop,
 ) -> SuiteResult:
-    for chatty in ("lm_eval", "transformers"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
     splitter = provide_sentence_splitter() if suite.name == "ifeval" else ""
     from srm_ray.evaluation.harness_lm import Answered, EngineLM
 
@@ -170,6 +168,10 @@ def settings(suite: Suite, path: str, tasks: dict[str, Any], options: Options, s
 
 def load(suite: Suite, path: str, options: Options) -> dict[str, Any]:
     """The harness's tasks of a suite, with local rows where `path` is given, set to sample as asked."""
+    for chatty in ("lm_eval", "transformers"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if suite.name == "ifeval":
+        provide_sentence_splitter()  # which the task's own code would ask the network for
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -298,7 +300,7 @@ def conclude(
         if ",".join(name) != suite.metric:
             more[",".join(name)] = statistics.mean_share(each, seed=options.seed)
     said = [lm.said[example["arguments"][0][0]] for example in examples if example["arguments"][0][0] in lm.said]
-    write_samples(folder / f"{suite.name}.jsonl", examples, values, lm.said)
+    write_samples(folder / f"{suite.name}.jsonl", examples, values, lm.said, by_length=metric == "acc_norm")
     ended = [not one.truncated and (not options.think_end or options.think_end in one.text) for one in said]
     return SuiteResult(
         suite.name,
@@ -339,8 +341,10 @@ def by_doc(examples: Rows, wanted: str) -> Rows:
     return sorted((one for one in examples if one["filter"] == wanted), key=itemgetter("doc_id"))
 
 
-def write_samples(path: Path, examples: Rows, values: list[float], said: dict[str, Said]) -> None:
-    """In the form of `srm_ray.evaluation.samples`."""
+def write_samples(
+    path: Path, examples: Rows, values: list[float], said: dict[str, Said], *, by_length: bool = False
+) -> None:
+    """In the form of `srm_ray.evaluation.samples`. by_length: see `choices_text`."""
     lines = []
     for index, (example, value) in enumerate(zip(examples, values, strict=True)):
         context = example["arguments"][0][0]
@@ -351,7 +355,7 @@ def write_samples(path: Path, examples: Rows, values: list[float], said: dict[st
                 "draw": 0,
                 "sample": 0,
                 "prompt": context,
-                "completion": one.text if one else choices_text(example),
+                "completion": one.text if one else choices_text(example, by_length=by_length),
                 "gold": str(example["target"]),
                 "reward": value,
                 "correct": value == 1,
@@ -369,11 +373,14 @@ def write_samples(path: Path, examples: Rows, values: list[float], said: dict[st
     write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def choices_text(example: dict[str, Any]) -> str:
-    """Each choice with its log-likelihood, the likeliest marked."""
+def choices_text(example: dict[str, Any], *, by_length: bool = False) -> str:
+    """Each choice with its log-likelihood, the chosen one marked. by_length: a character's, as `acc_norm` compares."""
+    choices = [arguments[1].strip() for arguments in example["arguments"]]
     scores = [float(resp[0][0]) for resp in example["resps"]]
+    if by_length:
+        scores = [score / max(1, len(choice)) for score, choice in zip(scores, choices, strict=True)]
     best = scores.index(max(scores))
     return "\n".join(
-        f"{'>' if number == best else ' '} {score:9.3f} {arguments[1].strip()}"
-        for number, (score, arguments) in enumerate(zip(scores, example["arguments"], strict=True))
+        f"{'>' if number == best else ' '} {score:9.3f} {choice}"
+        for number, (score, choice) in enumerate(zip(scores, choices, strict=True))
     )

@@ -187,6 +187,9 @@ class EngineLM(TemplateLM):
 
     # Log-likelihood
 
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        return super().loglikelihood(requests, disable_tqdm=True)  # the suite has a progress line of its own
+
     def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
         return self._run([self._score(context, continuation) for _, context, continuation in requests])
 

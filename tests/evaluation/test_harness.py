@@ -152,6 +152,19 @@ def test_samples_are_in_the_form_that_the_viewer_shows(ours, local_suites, tmp_p
     assert all(line["prompt"].endswith("<think>\n") for line in lines)
 
 
+def test_the_choice_marked_is_the_one_that_the_metric_takes() -> None:
+    example = {"resps": [[(-10.0, False)], [(-12.0, False)]], "arguments": [("Q", " yes"), ("Q", " certainly not")]}
+    assert [line[0] for line in harness.choices_text(example).splitlines()] == [">", " "]
+    assert [line[0] for line in harness.choices_text(example, by_length=True).splitlines()] == [" ", ">"]
+
+
+def test_marks_and_grades_agree(ours, local_suites, tmp_path) -> None:
+    result, _ = ours("arc_challenge", GREEDY, local_suites)
+    lines = [json.loads(line) for line in (tmp_path / "samples" / "arc_challenge.jsonl").read_text().splitlines()]
+    marked = [[text.startswith(">") for text in line["completion"].splitlines()].index(True) for line in lines]
+    assert [float(str(mark) == line["gold"]) for mark, line in zip(marked, lines, strict=True)] == result.values
+
+
 def test_local_files_decide_on_the_subjects_of_mmlu_stem(tmp_path) -> None:
     from srm_ray.errors import UserError
 
