@@ -148,6 +148,8 @@ async def ask_endpoint(
         folder.save_config(config)
         teacher = Server(config, server)
         failures = await ask(config, tasks, count, ledger, grader, teacher, config.endpoint.concurrency)
+        if server.refusals:
+            say(f"{len(server.refusals)} requests were refused, the last one with: {server.refusals[-1]}")
         return f"{server.model} at {server.url}", failures
 
 

@@ -172,11 +172,20 @@ def test_failures_that_pass_are_tried_again(tmp_path: Path, problems: Path) -> N
     assert summary(tmp_path / "run")["kept"] == 6
 
 
-def test_a_request_that_is_refused_is_not_asked_again(tmp_path: Path, problems: Path) -> None:
+def test_a_request_that_is_refused_is_not_asked_again(
+    tmp_path: Path, problems: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     teacher = Teacher(lambda body, before: 400 if body["messages"][0]["content"] == "2?" else right(body, before))
     assert run(teacher, tmp_path / "run", problems) == 0
     assert len(teacher.requests) == 6
     assert summary(tmp_path / "run")["reasons"] == {"correct": 5, "refused": 1}
+    assert "1 requests were refused, the last one with: HTTP 400" in capsys.readouterr().out
+
+
+def test_a_server_that_refuses_everything_is_the_users_to_know(tmp_path: Path, problems: Path) -> None:
+    with pytest.raises(UserError, match=r"refuses every request: HTTP 400 .*told to"):
+        run(Teacher(lambda body, before: 400), tmp_path / "run", problems)
+    assert not (tmp_path / "run" / "final").exists()
 
 
 def test_a_server_that_is_gone_is_not_asked_for_everything(tmp_path: Path) -> None:

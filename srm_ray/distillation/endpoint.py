@@ -2,7 +2,8 @@
 
 A request that fails for a reason that may pass (408, 409, 429, 5xx, a broken connection, too slow) is tried again,
 later each time, as the server asks (Retry-After) where it does; one that the server refuses for what it says (400,
-413, 422) is on record as refused and not asked again; a wrong key, address or model ends the command.
+413, 422) is on record as refused and not asked again; a wrong key, address or model ends the command, and so does a
+server that refuses whatever it is asked.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from srm_ray.errors import RunError, UserError
 
 LONGEST_WAIT = 120.0  # seconds between two attempts
 REFUSALS = (400, 413, 422)
+REFUSED_AT_FIRST = 5  # requests, with none answered
 MAY_PASS = (408, 409, 425, 429)
 
 
@@ -36,6 +38,8 @@ class Endpoint:
         self.model = config.model
         self.room = asyncio.Semaphore(config.concurrency)
         self.session: Any = None
+        self.answered = False
+        self.refusals: list[str] = []  # why, of each request that was refused
 
     async def __aenter__(self) -> "Endpoint":
         import aiohttp
@@ -94,8 +98,18 @@ class Endpoint:
                     await asyncio.sleep(self._wait(attempt, asked, seed))
                 answer, problem, asked = await self._post(body)
                 if answer is not None:
+                    self._judge(answer, problem)
                     return answer
         raise Failed(f"{problem} ({self.config.attempts} attempts)")
+
+    def _judge(self, answer: Answer, problem: str) -> None:
+        """Raises `UserError` where the server has refused everything so far: it is not the prompts that are wrong."""
+        if answer.finish != REFUSED:
+            self.answered = True
+            return
+        self.refusals.append(problem)
+        if not self.answered and len(self.refusals) >= REFUSED_AT_FIRST:
+            raise UserError(f"--endpoint.url {self.url} refuses every request: {problem}")
 
     def _wait(self, attempt: int, asked: float, seed: int) -> float:
         """Seconds before the next attempt: doubled each time, spread so that requests do not come back together."""
