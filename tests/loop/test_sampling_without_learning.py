@@ -117,7 +117,7 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
         failures = engine.run(distill.ask(config, tasks, 12, ledger, grader, teacher, 16))
     finally:
         grader.close()
-    assert distill.finish(config, folder, tasks, 12, ledger, failures, 1.0) == 0
+    assert distill.finish(config, folder, tasks, 12, ledger, config.model, failures, 1.0) == 0
     summary = json.loads(folder.summary.read_text())
     assert summary["answers"] == 36 and summary["missing"] == 0 and summary["cost_dollars"] == 0
     assert (

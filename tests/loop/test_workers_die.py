@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -28,10 +29,16 @@ def the_worker(loop):
 
 
 def engine_process(worker):
-    children = psutil.Process(worker.facts["pid"]).children(recursive=True)
-    return next(
-        child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()
-    )
+    """The process that the worker's engine computes in; it titles itself when it starts."""
+    deadline = time.monotonic() + 30
+    while True:
+        children = psutil.Process(worker.facts["pid"]).children(recursive=True)
+        titles = {child: f"{child.name()} {' '.join(child.cmdline())}" for child in children}
+        for child, title in titles.items():
+            if "EngineCor" in title:  # the kernel cuts names after 15 letters
+                return child
+        assert time.monotonic() < deadline, titles
+        time.sleep(0.1)
 
 
 def expect_gone(pid):
