@@ -10,6 +10,7 @@ from srm_ray.errors import UserError
 from srm_ray.runs import scratch
 
 WAIT = 30.0
+GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
 _sessions = 0  # blocks of `session` that are open
 
 
@@ -35,11 +36,41 @@ def connect() -> None:
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     scratch.own()
+    ray.init(address=running() or "local", **options)
+
+
+def running() -> str:
+    """host:port of the cluster to join: RAY_ADDRESS, else the one that `ray start` made here; "" where there is none.
+
+    Ray itself would try for a quarter of an hour to reach one that is gone and left its address behind.
+    """
+    import os
+
+    from ray._private.services import canonicalize_bootstrap_address
+
+    given = os.environ.get("RAY_ADDRESS", "")
+    if "://" in given:  # Ray's own to understand
+        return given
     try:
-        ray.init(**options)
-    except ConnectionError:
-        # A cluster that is gone left its address behind.
-        ray.init(address="local", **options)
+        found = canonicalize_bootstrap_address(None) or ""
+    except ValueError:
+        raise UserError(f"RAY_ADDRESS: {given!r} is not host:port") from None
+    if found and not _answers(found):
+        if given:
+            raise UserError(f"{GONE.format(found)}: unset RAY_ADDRESS to start a cluster here")
+        return ""
+    return found
+
+
+def _answers(address: str) -> bool:
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def address() -> str:
@@ -52,20 +83,19 @@ def address() -> str:
 def join(address: str = "auto") -> None:
     """Join a cluster that runs already; UserError where there is none."""
     import logging
-    import socket
 
     import ray
+    from ray._private.services import canonicalize_bootstrap_address
 
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()  # Ray would try for two minutes
-        except OSError:
-            raise UserError(f"the Ray cluster at {address} has ended, or cannot be reached from here") from None
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        found = canonicalize_bootstrap_address(address)
     except ConnectionError:
-        raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines") from None
+        found = None
+    if not found:
+        raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines")
+    if not _answers(found):
+        raise UserError(GONE.format(found))
+    ray.init(address=found, log_to_driver=False, logging_level=logging.WARNING)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import pytest
 # Thread pools that spin while they wait starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("RAY_worker_niceness", "0")
+# No test joins a cluster that happens to run here.
+os.environ["RAY_ADDRESS"] = "local"
 
 
 @pytest.fixture(scope="session")

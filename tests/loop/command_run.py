@@ -42,16 +42,14 @@ def small_run(model: Path, data: Path, **options: str) -> list[str]:
 class Marked:
     """A command, with all processes that it starts marked so that what is left of them can be found.
 
-    cluster: address of the Ray that it is to join.
+    cluster: address of the Ray that it is to join; "local": one of its own.
     """
 
-    def __init__(self, command, log, cluster=""):
+    def __init__(self, command, log, *, cluster=""):
         self.mark = f"SRM_RAY_TEST={uuid.uuid4().hex}"
         name, value = self.mark.split("=")
         self.log = log.open("a")
-        environment = {key: text for key, text in os.environ.items() if key != "RAY_ADDRESS"} | {name: value}
-        if cluster:
-            environment["RAY_ADDRESS"] = cluster
+        environment = os.environ | {name: value, "RAY_ADDRESS": cluster}
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
 
     def text(self):
@@ -78,8 +76,8 @@ class Marked:
 class Run(Marked):
     """One start of the GRPO command."""
 
-    def __init__(self, command, folder, **options):
-        super().__init__([*command, "--run_dir", str(folder)], folder.with_suffix(".log"), **options)
+    def __init__(self, command, folder, *, cluster="local"):
+        super().__init__([*command, "--run_dir", str(folder)], folder.with_suffix(".log"), cluster=cluster)
 
     def until(self, reached):
         """Wait for `reached()`, looking often: some moments are short."""
