@@ -12,6 +12,13 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ["RAY_ADDRESS"] = "local"
 
 
+def pytest_collection_modifyitems(items):
+    """What each process of a test run (`-n 2 --dist loadgroup`) takes at a time: a file, or all that share a crew."""
+    for item in items:
+        shared = "crew" if "loop" in item.fixturenames else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A randomly initialised model of the tiny shape with its tokenizer, as a Hugging Face folder."""

@@ -79,13 +79,13 @@ class Run(Marked):
     def __init__(self, command, folder, *, cluster="local"):
         super().__init__([*command, "--run_dir", str(folder)], folder.with_suffix(".log"), cluster=cluster)
 
-    def until(self, reached):
-        """Wait for `reached()`, looking often: some moments are short."""
+    def until(self, reached, every=0.05):
+        """Wait for `reached()`, which is looked at every so many seconds: some moments are short."""
         deadline = time.monotonic() + PATIENCE
         while not reached():
             assert self.process.poll() is None, self.text()[-3000:]
             assert time.monotonic() < deadline, self.text()[-3000:]
-            time.sleep(0.0005)
+            time.sleep(every)
 
     def kill(self):
         """SIGKILL the driver; its actors and engines must go by themselves (Ray's agents take a minute)."""

@@ -32,6 +32,11 @@ class Loop:
     def run(self, coroutine):
         return self.events.run_until_complete(coroutine)
 
+    def worker(self):
+        """Name of the one that samples now."""
+        [serving] = self.crew.rollouts.pool.serving()
+        return serving.name
+
     def close(self):
         self.run(self.crew.close())
         self.events.close()
@@ -46,7 +51,7 @@ FP32 = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loop(ray_session, tiny_model):
     made = Loop(GRPOConfig(**FP32), tiny_model)
     yield made

@@ -44,7 +44,7 @@ def test_killed_at_three_points_a_run_ends_as_if_undisturbed(command, tmp_path):
 
     # In the middle of writing a checkpoint.
     run = Run(command, broken)
-    run.until((broken / "checkpoints" / ".step_4.partial").is_dir)
+    run.until((broken / "checkpoints" / ".step_4.partial").is_dir, every=0.0005)
     run.kill()
     assert checkpoints.newest(broken / "checkpoints")[0] == 2
     assert (broken / "checkpoints" / ".step_4.partial").is_dir()

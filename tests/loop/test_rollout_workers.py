@@ -1,12 +1,16 @@
 """Rollout workers on their own terms: how many there are does not show, and who leaves does not disturb."""
 
 import asyncio
+import os
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
-from actors.rollout import RolloutWorker, engine_args
+from actors.rollout import RolloutWorker, Sampling, engine_args
 from actors.rollout_pool import RolloutPool
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
@@ -14,23 +18,26 @@ from srm_ray.rl.seeds import completion_seed
 PROMPTS = range(300, 312)
 
 
-def sample(loop, pool):
-    """Groups of 8 for some prompts, all at once."""
+def sample(loop, pool, blow=lambda: None):
+    """Groups of 8 for some prompts, all at once. blow: called while they are sampled."""
 
     def seeds(prompt):
         return tuple(completion_seed(loop.config.seed, prompt.index, 0, i) for i in range(8))
 
     async def all_at_once():
         prompts = [loop.stream[index] for index in PROMPTS]
-        return await asyncio.gather(
+        sampling = asyncio.gather(
             *(pool.generate(prompt.token_ids, seeds(prompt), loop.crew.sampling) for prompt in prompts)
         )
+        await asyncio.sleep(0.05)
+        blow()
+        return await asyncio.wait_for(sampling, 240)
 
     return loop.run(all_at_once())
 
 
 class EitherWorker(RolloutWorker):
-    """The second of two runs AsyncLLM, as workers with GPUs do."""
+    """All but the first run AsyncLLM, as workers with GPUs do: their engine is a process of its own."""
 
     def start_engine(self):
         if self.name == "rollout-0":
@@ -40,26 +47,79 @@ class EitherWorker(RolloutWorker):
         return AsyncLLM.from_engine_args(engine_args(self.spec))
 
 
-@pytest.mark.timeout(600)
-def test_two_workers_sample_what_one_samples_bit_for_bit(loop):
-    """With pushed weights, with half the threads each, and whatever steps the engine."""
+@pytest.fixture(scope="module")
+def pair(loop):
+    """Two workers with half the threads each and weights that were pushed; the crew's own worker has them too."""
     loop.version = getattr(loop, "version", 0) + 1
     update = loop.run(loop.crew.learner.publish(loop.version))
-    spec = replace(loop.crew.rollouts.spec, threads=1)
-    pool = RolloutPool((2, 2), spec, cpus=0.5, worker_class=EitherWorker)
+    told = []
+    pool = RolloutPool(
+        (2, 2),
+        replace(loop.crew.rollouts.spec, threads=1),
+        cpus=0.5,
+        recovery=loop.config.recovery,
+        events=lambda event, **known: told.append(event),
+        worker_class=EitherWorker,
+    )
     try:
         loop.run(pool.start())
         loop.run(loop.crew.rollouts.push(update, timeout=60))
         loop.run(pool.push(update, timeout=60))
-        one, two = sample(loop, loop.crew.rollouts), sample(loop, pool)
+        yield pool, told
     finally:
         loop.run(pool.close())
-    assert {completion.worker for group in two for completion in group} == {"rollout-0", "rollout-1"}
+
+
+def expect_same(one, two):
     for group, other in zip(one, two, strict=True):
         for a, b in zip(group, other, strict=True):
             assert np.array_equal(a.token_ids, b.token_ids)
             assert np.array_equal(a.logprobs, b.logprobs)
             assert np.array_equal(a.versions, b.versions)
+
+
+@pytest.mark.timeout(600)
+def test_two_workers_sample_what_one_samples_bit_for_bit(loop, pair):
+    """With pushed weights, with half the threads each, and whatever steps the engine."""
+    one, two = sample(loop, loop.crew.rollouts), sample(loop, pair[0])
+    assert {completion.worker for group in two for completion in group} == {"rollout-0", "rollout-1"}
+    expect_same(one, two)
+
+
+def engine_process(worker):
+    """The process that the worker's engine computes in; it titles itself when it starts."""
+    deadline = time.monotonic() + 30
+    while True:
+        children = psutil.Process(worker.facts["pid"]).children(recursive=True)
+        titles = {child: f"{child.name()} {' '.join(child.cmdline())}" for child in children}
+        for child, title in titles.items():
+            if "EngineCor" in title:  # the kernel cuts names after 15 letters
+                return child
+        assert time.monotonic() < deadline, titles
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(600)
+def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop, pair):
+    pool, told = pair
+    expected = sample(loop, pool)
+
+    async def replaced():
+        while len(pool.pool.serving()) < 2:
+            await asyncio.sleep(0.1)
+
+    def strike(name, how):
+        [worker] = [member for member in pool.pool.serving() if member.name == name]
+        victim = engine_process(worker).pid
+        expect_same(expected, sample(loop, pool, lambda: os.kill(victim, how)))
+
+    strike("rollout-1", signal.SIGKILL)
+    loop.run(asyncio.wait_for(replaced(), 120))
+    again = sample(loop, pool)
+    assert {completion.worker for group in again for completion in group} == {"rollout-0", "rollout-2"}
+    expect_same(expected, again)
+    strike("rollout-2", signal.SIGSTOP)
+    assert told == ["restarted", "joined", "first_group", "restarted"]
 
 
 def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
@@ -88,9 +148,10 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
 def test_a_call_that_is_abandoned_ends_like_any_other(loop):
     """Ray would show one that it cancels as failed."""
     actor = loop.crew.rollouts.pool.serving()[0].actor
+    long = Sampling(1.0, 130, ignore_eos=True)
 
     async def abandon():
-        call = actor.generate.remote(loop.stream[9].token_ids, (1, 2), loop.crew.sampling, (), 12345)
+        call = actor.generate.remote(loop.stream[9].token_ids[:8], (1, 2), long, (), 12345)
         await actor.abandon.remote(12345)
         return await call
 
@@ -99,7 +160,7 @@ def test_a_call_that_is_abandoned_ends_like_any_other(loop):
 
 def test_a_request_that_the_engine_refuses_fails_alone(loop):
     too_long = tuple([5] * 500)  # the context has 160 tokens
-    with pytest.raises(RunError, match="rollout-0 failed while generating"):
+    with pytest.raises(RunError, match=f"{loop.worker()} failed while generating"):
         loop.run(loop.crew.rollouts.generate(too_long, (1,), loop.crew.sampling))
     assert len(loop.run(loop.crew.sample(loop.stream[8])).completions) == 8
 

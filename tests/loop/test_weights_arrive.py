@@ -55,7 +55,7 @@ def test_a_dropped_push_stops_the_run_and_names_the_worker(loop):
     synchronise(loop)
     step(loop, 60, lr=3e-3)  # the learner moves on, the engine is not told
     before = loop.run(loop.crew.learner.publish(900))
-    with pytest.raises(RunError, match="rollout-0 samples from other weights"):
+    with pytest.raises(RunError, match=f"{loop.worker()} samples from other weights"):
         step(loop, 70)
     after = loop.run(loop.crew.learner.publish(902))
     assert before.digest == after.digest, "a refused batch must not change the weights"
@@ -69,7 +69,7 @@ def test_a_corrupt_buffer_stops_the_push_and_names_the_worker(loop):
         byte = buffer.read(1)
         buffer.seek(spec.offset)
         buffer.write(bytes([byte[0] ^ 0x40]))
-    with pytest.raises(RunError, match=r"rollout-0 could not load weights of version 904.*corrupt"):
+    with pytest.raises(RunError, match=rf"{loop.worker()} could not load weights of version 904.*corrupt"):
         loop.run(loop.crew.rollouts.push(update, timeout=60))
     synchronise(loop)
     assert step(loop, 80)["policy/mismatch_abs"] < 1e-4  # a good push afterwards heals the worker
@@ -85,7 +85,7 @@ def test_completions_carry_versions_and_seeds(loop):
         assert len(completion.token_ids) == len(completion.logprobs) == len(completion.versions)
         assert set(completion.versions.tolist()) == {loop.version}
         assert (completion.logprobs <= 0).all()
-        assert completion.worker == "rollout-0"
+        assert completion.worker == loop.worker()
 
 
 def test_same_seeds_same_tokens_whatever_else_is_in_flight(loop):
@@ -125,7 +125,7 @@ def test_a_push_in_mid_generation_marks_each_token_with_its_version(loop):
 def test_worker_says_role_index_version_and_state(loop):
     synchronise(loop)
     facts = loop.run(loop.crew.rollouts.ping())[0]
-    assert facts["repr"] == f"RolloutWorker(rollout-0, version {loop.version}, ready)"
+    assert facts["repr"] == f"RolloutWorker({loop.worker()}, version {loop.version}, ready)"
 
 
 def test_published_weights_leave_no_file(loop):

@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
 
-from actors.rollout import RolloutWorker, Sampling, engine_args, join, nothing_yet
-from actors.rollout_pool import RolloutPool
+from actors.rollout import Sampling, join, nothing_yet
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
 
@@ -26,19 +24,6 @@ def same(one, other):
 
 def the_worker(loop):
     return loop.crew.rollouts.pool.serving()[0]
-
-
-def engine_process(worker):
-    """The process that the worker's engine computes in; it titles itself when it starts."""
-    deadline = time.monotonic() + 30
-    while True:
-        children = psutil.Process(worker.facts["pid"]).children(recursive=True)
-        titles = {child: f"{child.name()} {' '.join(child.cmdline())}" for child in children}
-        for child, title in titles.items():
-            if "EngineCor" in title:  # the kernel cuts names after 15 letters
-                return child
-        assert time.monotonic() < deadline, titles
-        time.sleep(0.1)
 
 
 def expect_gone(pid):
@@ -83,56 +68,6 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     assert [told["event"] for told in loop.told] == ["restarted", "joined", "first_group"]
     assert loop.told[0]["worker"] == worker.name
     expect_gone(victim)  # stopped or not
-
-
-class ProcessWorker(RolloutWorker):
-    """With its engine in a process of its own, as workers with GPUs have it."""
-
-    def start_engine(self):
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        return AsyncLLM.from_engine_args(engine_args(self.spec))
-
-
-@pytest.mark.timeout(600)
-def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop):
-    synchronise(loop)
-    expected = undisturbed(loop, range(700, 712))
-    update = loop.crew.rollouts.current
-    told = []
-    pool = RolloutPool(
-        (1, 1),
-        loop.crew.rollouts.spec,
-        cpus=0.5,
-        recovery=loop.config.recovery,
-        events=lambda event, **known: told.append(event),
-        worker_class=ProcessWorker,
-    )
-
-    async def sample():
-        seeds = [[completion.seed for completion in group.completions] for group in expected]
-        return await asyncio.gather(
-            *(
-                pool.generate(group.prompt.token_ids, tuple(own), loop.crew.sampling)
-                for group, own in zip(expected, seeds, strict=True)
-            )
-        )
-
-    async def strike(how):
-        sampling = asyncio.ensure_future(sample())
-        await asyncio.sleep(0.05)
-        os.kill(engine_process(pool.pool.serving()[0]).pid, how)
-        return await asyncio.wait_for(sampling, 240)
-
-    try:
-        loop.run(pool.start())
-        loop.run(pool.push(update, timeout=60))
-        for how in (signal.SIGKILL, signal.SIGSTOP):
-            for one, found in zip(expected, loop.run(strike(how)), strict=True):
-                assert same(one, replace(one, completions=found))
-    finally:
-        loop.run(pool.close())
-    assert told == ["restarted", "joined", "first_group"] * 2
 
 
 @pytest.mark.timeout(300)

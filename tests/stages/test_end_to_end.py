@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from srm_ray import prefer, pretrain, sft
+from actors import placement
+from srm_ray import grpo, prefer, pretrain, sft
 from srm_ray.data import arithmetic
 from srm_ray.data.rendering import render_completion, render_prompt
 from srm_ray.errors import UserError
@@ -20,7 +21,7 @@ from srm_ray.model import tokenization
 from srm_ray.model.loading import open_model
 from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.metrics import read, without_times
-from tests.loop.command_run import Run, small_run
+from tests.loop.command_run import small_run
 
 pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,11 +133,10 @@ def test_changed_data_is_not_continued_on(
         stage.check_data(calm / "checkpoints" / "step_6", {"rows": "other"})
 
 
-def test_two_workers_pretrain_as_one(documents: str, tiny_model: Path, tmp_path: Path) -> None:
-    for workers in ("1", "2"):
-        options = pretrain_options(documents, tiny_model, tmp_path / workers, "--workers", workers, "--steps", "4")
-        assert pretrain.main(options) == 0
-    one, two = logged(tmp_path / "1"), logged(tmp_path / "2")
+def test_two_workers_pretrain_as_one(documents: str, tiny_model: Path, calm: Path, tmp_path: Path) -> None:
+    options = pretrain_options(documents, tiny_model, tmp_path / "two", "--workers", "2")
+    assert pretrain.main(options) == 0
+    one, two = logged(calm), logged(tmp_path / "two")
     for name, tolerance in (("train/loss", 1e-5), ("train/grad_norm", 1e-4)):
         assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=tolerance), name
     assert two[-1]["eval/loss"] == pytest.approx(one[-1]["eval/loss"], rel=1e-5)
@@ -201,8 +201,9 @@ def test_merge_writes_plain_weights(adapter: Path, tmp_path: Path, capsys: pytes
 
 def test_grpo_starts_from_an_adapter(adapter: Path, tmp_path: Path) -> None:
     """Of its merged weights: what comes out is plain weights whose parent is the adapter."""
-    run = Run(small_run(adapter, tmp_path / "prompts.jsonl", steps="1"), tmp_path / "run")
-    run.finish()
+    command = small_run(adapter, tmp_path / "prompts.jsonl", steps="1")
+    with placement.session():
+        assert grpo.main([*command[3:], "--run_dir", str(tmp_path / "run")]) == 0
     [step] = read(tmp_path / "run" / "metrics.jsonl")
     assert step["policy/mismatch_kl"] < 1e-3 and step["policy/grad_norm"] > 0
     lineage = read_lineage(tmp_path / "run" / "final")

@@ -68,8 +68,16 @@ def run(job: trainer.TrainJob, folder: Path, *, workers: int = 1, progress: Any 
     return read(folder / "metrics.jsonl")
 
 
-def test_a_killed_worker_changes_nothing(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
-    calm = run(base, tmp_path / "calm")
+@pytest.fixture(scope="module")
+def undisturbed(cluster: None, base: trainer.TrainJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the base job."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(base, folder)
+    return folder
+
+
+def test_a_killed_worker_changes_nothing(undisturbed: Path, base: trainer.TrainJob, tmp_path: Path) -> None:
+    calm = read(undisturbed / "metrics.jsonl")
     assert [line["step"] for line in calm] == [1, 2, 3, 4, 5, 6]
     wanted = bare_loop(base)
     assert [line["train/loss"] for line in calm] == pytest.approx([loss for loss, _ in wanted], rel=1e-5)
@@ -84,10 +92,10 @@ def test_a_killed_worker_changes_nothing(cluster: None, base: trainer.TrainJob, 
     disturbed = run(base, tmp_path / "disturbed", progress=kill_at_step_3)
     assert killed, "no worker was found to kill"
     assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
-    assert weights_fingerprint(tmp_path / "calm" / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
-    kept = sorted(path.name for path in (tmp_path / "calm" / "checkpoints").iterdir())
+    assert weights_fingerprint(undisturbed / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
+    kept = sorted(path.name for path in (undisturbed / "checkpoints").iterdir())
     assert kept == ["step_4", "step_6"]
-    lineage = read_lineage(tmp_path / "calm" / "final")
+    lineage = read_lineage(undisturbed / "final")
     assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
 
 
@@ -103,6 +111,8 @@ def test_a_killed_worker_changes_nothing_in_other_stages(
         save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
         job = replace(job, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
     calm = run(job, tmp_path / "calm")
+    if stage == "prefer":
+        starts_at_ln_2_and_learns_the_pairs(calm)
     killed: list[int] = []
 
     def kill_at_step_3(line: str) -> None:
@@ -113,6 +123,13 @@ def test_a_killed_worker_changes_nothing_in_other_stages(
     assert killed, "no worker was found to kill"
     assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
     assert weights_fingerprint(tmp_path / "calm" / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
+
+
+def starts_at_ln_2_and_learns_the_pairs(lines: list[dict[str, Any]]) -> None:
+    assert lines[0]["train/loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert lines[0]["pairs/margin"] == pytest.approx(0, abs=1e-4)
+    assert lines[-1]["train/loss"] < 0.6
+    assert lines[-1]["pairs/accuracy"] == 1.0
 
 
 def bare_loop(job: trainer.TrainJob) -> list[tuple[float, float]]:
@@ -150,10 +167,9 @@ def kill_train_workers() -> list[int]:
     return found
 
 
-def test_two_ranks_give_the_losses_of_one(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
-    short = replace(base, eval_rows="", schedule=replace(base.schedule, steps=3), micro_batch=1)
-    one = run(replace(short, micro_batch=4), tmp_path / "one")
-    two = run(replace(short, zero_stage=1), tmp_path / "two", workers=2)
+def test_two_ranks_give_the_losses_of_one(undisturbed: Path, base: trainer.TrainJob, tmp_path: Path) -> None:
+    one = read(undisturbed / "metrics.jsonl")
+    two = run(replace(base, eval_rows="", micro_batch=1, zero_stage=1), tmp_path / "two", workers=2)
     for name, tolerance in (("train/loss", 1e-5), ("train/grad_norm", 1e-4)):
         assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=tolerance), name
 
@@ -172,13 +188,3 @@ def arithmetic_pairs(model: str, count: int) -> Rows:
     made = (("x", *encode_pair(tokenizer, pair, max_prompt=64, max_completion=64)) for pair in pairs)
     encoded, _ = select_pairs(made)
     return pair_rows(encoded)
-
-
-def test_preference_starts_at_ln_2_and_learns_the_pairs(cluster: None, base: trainer.TrainJob, tmp_path: Path) -> None:
-    save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
-    job = replace(base, rows=str(tmp_path / "rows"), eval_rows="", loss="dpo", beta=0.5)
-    lines = run(replace(job, schedule=replace(base.schedule, steps=4)), tmp_path / "dpo")
-    assert lines[0]["train/loss"] == pytest.approx(0.6931, abs=1e-3)
-    assert lines[0]["pairs/margin"] == pytest.approx(0, abs=1e-4)
-    assert lines[-1]["train/loss"] < 0.6
-    assert lines[-1]["pairs/accuracy"] == 1.0
