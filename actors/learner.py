@@ -190,7 +190,7 @@ class Learner:
 
     def apply(self, lr: float) -> dict[str, float]:
         """The optimizer step on what `accumulate` gathered. Returns the gradient norm before clipping."""
-        began = time.perf_counter()
+        began = self._set_state("updating")
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         whole = self._whole_gradient_norm() if self.spec.learner.zero_stage == 0 else None

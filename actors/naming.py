@@ -3,8 +3,9 @@
 `ray list actors` and the dashboard show an actor's name, and its repr as it was when the actor was made: Ray
 takes it once, with the reply to the call that makes the actor. That one says where to look. What changes
 (weight version, state) is in the names of its calls (`ray list tasks --filter state=RUNNING`, the
-dashboard's tables of tasks), in the process title (`ps`, the dashboard's tables of workers), in the gauge
-`srm_ray_worker_version`, and in the answer to `ping`.
+dashboard's tables of tasks), the state in the process title (`ps`, the dashboard's tables of workers), the version in
+the gauge `srm_ray_worker_version`, and both in the answer to `ping`. Ray's agent keeps some metrics of every process
+title that it ever saw, so titles must be few: no version in them.
 """
 
 import uuid
@@ -39,13 +40,13 @@ def task_name(name: str, version: int, what: str) -> str:
 
 
 def show_status(actor: Any, name: str, version: int, state: str) -> None:
-    """Title the process, e.g. "ray::rollout-0 version 3 ready", and set the gauge. Nothing outside a Ray actor."""
+    """Title the process, e.g. "ray::rollout-0 ready", and set the gauge. Nothing outside a Ray actor."""
     import ray
 
     if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
         from ray._raylet import setproctitle
 
-        status = f"{name} version {version} {state}"
+        status = f"{name} {state}"
         setproctitle(f"ray::{status}")
         version_gauge().set(version, tags={"worker": name})
         # After a call Ray titles the process by the name of the actor's class, which this process alone has.

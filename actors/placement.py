@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from actors.metrics_reader import MetricsReader
 from srm_ray.errors import UserError
 from srm_ray.runs import scratch
 
 WAIT = 30.0
 GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
 _sessions = 0  # blocks of `session` that are open
+_reader: MetricsReader | None = None  # of the cluster that this process started
 
 
 def connect() -> None:
@@ -29,14 +31,18 @@ def connect() -> None:
     # Calls are named by weight version: as a label of Ray's metrics, and as the records of 100,000 calls, these names
     # would make its agent and its control service grow for as long as a run lasts.
     os.environ.setdefault("RAY_metric_cardinality_level", "low")
-    os.environ.setdefault("RAY_task_events_max_num_tasks_in_gcs", "10000")
+    os.environ.setdefault("RAY_task_events_max_num_tasks_in_gcs", "2000")
     # Compute threads that spin while they wait starve each other where engine and learner share cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = {"log_to_driver": False, "logging_level": logging.WARNING}
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     scratch.own()
-    ray.init(address=running() or "local", **options)
+    found = running()
+    ray.init(address=found or "local", **options)
+    if not found:
+        global _reader
+        _reader = MetricsReader()
 
 
 def running() -> str:
@@ -126,8 +132,12 @@ def disconnect() -> None:
     import psutil
     import ray
 
+    global _reader
     if _sessions:
         return
+    if _reader:
+        _reader.close()
+        _reader = None
     started = psutil.Process().children(recursive=True)
     ray.shutdown()
     _, left = psutil.wait_procs(started, timeout=5)

@@ -9,11 +9,13 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import psutil
 
-STEPS, SETTLED, EVERY = 1000, 200, 10.0
+STEPS, SETTLED, WINDOW = 1000, 200, 100
+EVERY = 5.0  # seconds between two samples
 PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))
 OPTIONS = {
     "prompts_per_step": "4",
@@ -94,17 +96,24 @@ def living(seen: dict[int, float]) -> list[str]:
 
 
 def growth(samples: list[Any]) -> list[dict[str, Any]]:
-    """Of each process that lived from step `SETTLED` to the end: its memory then, and the most since."""
-    sizes: dict[tuple[str, int], list[int]] = defaultdict(list)
-    settled = [at for step, at in samples if SETTLED <= step < STEPS]
-    for at in settled:
+    """Of each process that lived from step `SETTLED` to the end: its memory by hundreds of steps.
+
+    A process that computes holds more in the middle of a step than between two, so hundreds are compared by their
+    means. growth: of the highest of them over the first. most: of any sample.
+    """
+    hundreds: dict[tuple[str, int], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    settled = [(step, at) for step, at in samples if SETTLED <= step < STEPS]
+    for step, at in settled:
         for key, size in at.items():
-            sizes[key].append(size)
-    return [
-        {"role": name, "start": held[0], "most": max(held), "end": held[-1], "growth": max(held) / held[0] - 1}
-        for (name, _), held in sorted(sizes.items())
-        if len(held) == len(settled)
-    ]
+            hundreds[key][step // WINDOW].append(size)
+    found = []
+    for (name, _), sizes in sorted(hundreds.items()):
+        if sum(map(len, sizes.values())) == len(settled):
+            means = [mean(sizes[window]) for window in sorted(sizes)]
+            most = max(max(window) for window in sizes.values())
+            change = max(means) / means[0] - 1
+            found.append({"role": name, "start": means[0], "end": means[-1], "most": most, "growth": change})
+    return found
 
 
 def series(samples: list[Any]) -> list[dict[str, Any]]:
@@ -113,11 +122,11 @@ def series(samples: list[Any]) -> list[dict[str, Any]]:
 
 
 def show(found: dict[str, Any]) -> None:
-    print(f"soak      {found['steps']} steps; resident memory from step {SETTLED} on:")
+    print(f"soak      {found['steps']} steps; resident memory, means of {WINDOW} steps from step {SETTLED} on:")
     for each in found["memory"]:
         print(
-            f"  {each['role']:<24} {each['start'] / 2**20:8.1f} MiB, at most {each['most'] / 2**20:8.1f} "
-            f"({each['growth']:+.1%}), at the end {each['end'] / 2**20:8.1f}"
+            f"  {each['role']:<24} {each['start'] / 2**20:8.1f} MiB, {each['end'] / 2**20:8.1f} at the end "
+            f"({each['growth']:+.1%} at most), {each['most'] / 2**20:8.1f} for a moment"
         )
     for what, names in found["left"].items():
         print(f"  left behind: {', '.join(names) or 'no'} {what if not names else ''}".rstrip())

@@ -21,6 +21,7 @@ import numpy as np
 from srm_ray.rl.types import Completion, Group
 
 BUCKET_WASTE = 1.2  # a bucket's longest row is at most this many times its shortest
+WIDTH = 16  # buckets are a multiple of this wide, so that they come in few shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ def _attention_buckets(rows: list[np.ndarray]) -> tuple[tuple[np.ndarray, ...], 
         if end < len(by_length) and len(rows[by_length[end]]) <= BUCKET_WASTE * shortest:
             continue
         members = by_length[first:end]
-        width = len(rows[members[-1]])
+        width = -(-len(rows[members[-1]]) // WIDTH) * WIDTH
         index_BL = np.zeros((len(members), width), np.int64)
         for position, member in enumerate(members):
             row = rows[member]
