@@ -31,7 +31,7 @@ def connect() -> None:
     # Calls are named by weight version: as a label of Ray's metrics, and as the records of 100,000 calls, these names
     # would make its agent and its control service grow for as long as a run lasts.
     os.environ.setdefault("RAY_metric_cardinality_level", "low")
-    os.environ.setdefault("RAY_task_events_max_num_tasks_in_gcs", "2000")
+    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "2000")
     # Compute threads that spin while they wait starve each other where engine and learner share cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = {"log_to_driver": False, "logging_level": logging.WARNING}
