@@ -16,7 +16,7 @@ speedrun: setup
 
 test: setup
 	@requirements/system.sh
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	.venv/bin/ruff check .

@@ -12,11 +12,21 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ["RAY_ADDRESS"] = "local"
 
 
-def pytest_collection_modifyitems(items):
-    """What each process of a test run (`-n 2 --dist loadgroup`) takes at a time: a file, or all that share a crew."""
-    for item in items:
-        shared = "crew" if "loop" in item.fixturenames else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(shared))
+# Files whose tests share the crew of tests/loop/conftest.py.
+CREW = {f"tests/loop/test_{name}.py" for name in ("rollout_workers", "weights_arrive", "workers_die")}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each process of `pytest -n 2` takes a file at a time, or all files that share a crew."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrCrew(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "crew" if file in CREW else file
+
+    return ByFileOrCrew(config, log)
 
 
 @pytest.fixture(scope="session")
