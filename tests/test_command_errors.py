@@ -139,7 +139,8 @@ def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> Non
         def ping(self) -> None:
             """Here."""
 
-    busy = ray_session.remote(Busy).options(num_cpus=11).remote()
+    free = ray_session.available_resources()["CPU"]  # less than all where a crew lives as long as the session
+    busy = ray_session.remote(Busy).options(num_cpus=int(free) - 1).remote()
     ray_session.get(busy.ping.remote())
     try:
         with pytest.raises(UserError, match=r"asked for 2 CPU, 0 GPU in 2 actors, .* \(waited 2 s\)"):
