@@ -34,8 +34,6 @@ def victims(run):
             owner = " ".join(parent.cmdline()) if parent else ""
             if title.startswith("ray::rollout-"):
                 found.setdefault("rollout actor", []).append(process)
-            elif owner.startswith("ray::rollout-") and "EngineCore" in title:
-                found.setdefault("engine", []).append(process)
             elif title.startswith(("ray::reward-", "ray::RewardWorker")):
                 found.setdefault("reward actor", []).append(process)
             elif owner.startswith(("ray::reward-", "ray::RewardWorker")):
