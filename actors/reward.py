@@ -41,6 +41,7 @@ from rewards.processes import Failure
 from rewards.verdict import Reward, Verdict
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Completion, Group, Prompt
+from srm_ray.runs import memory
 
 logger = logging.getLogger(__name__)
 PARTS = ("math", "code", "format", "length", "function")
@@ -169,6 +170,7 @@ class RewardWorker:
         self.lanes = {name: Lane(name, spec.processes, spec.in_flight) for name in lanes}
         if "math" in spec.weights:
             self.lanes["math"].threads.submit(self.math.warm)
+        self.groups = 0
         self.counts: Counter[tuple[str, str]] = Counter()
         self.latencies: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_LATENCIES))
         self.published = Published.when_in_ray(index)
@@ -189,6 +191,8 @@ class RewardWorker:
 
     async def score(self, group: Group) -> tuple[Reward, ...]:
         """One Reward per completion, in order. Never raises for what the group holds."""
+        self.groups += 1
+        memory.give_back(self.groups)
         return tuple(await asyncio.gather(*(self.reward(group.prompt, c) for c in group.completions)))
 
     async def reward(self, prompt: Prompt, completion: Completion) -> Reward:

@@ -8,7 +8,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-EVERY = 20  # steps
+EVERY = 20  # steps, or groups
 
 
 @cache
@@ -16,9 +16,9 @@ def c_library() -> Any:
     return ctypes.CDLL(None)
 
 
-def give_back(step: int) -> None:
-    """Return free memory to the system, every `EVERY` steps. Nothing where the C library is not glibc."""
-    if step % EVERY:
+def give_back(count: int) -> None:
+    """Return free memory to the system, every `EVERY` counts. Nothing where the C library is not glibc."""
+    if count % EVERY:
         return
     trim = getattr(c_library(), "malloc_trim", None)
     if trim is not None:
