@@ -14,7 +14,7 @@ from tests.loop.command_run import PATIENCE, Run, completions, events, small_run
 
 STEPS = 20
 EVERY = 8.0, 3  # seconds or steps between two deaths, whatever comes first
-DEATHS = 6
+DEATHS = 5  # one of each kind
 
 
 @pytest.fixture(scope="module")
