@@ -99,20 +99,24 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: trainer.TrainJ
     assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
 
 
-def test_a_killed_worker_changes_nothing_in_preference_training(
-    cluster: None, base: trainer.TrainJob, tmp_path: Path
+@pytest.mark.parametrize("stage", ["pretrain", "prefer"])
+def test_a_killed_worker_changes_nothing_in_other_stages(
+    cluster: None, base: trainer.TrainJob, tmp_path: Path, stage: str
 ) -> None:
-    save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
-    save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
-    data = {"rows": str(tmp_path / "rows"), "eval_rows": str(tmp_path / "eval")}
-    schedule = replace(base.schedule, steps=4)
-    job = replace(base, name="prefer", schedule=schedule, loss="dpo", beta=0.5, **data)
+    job = replace(base, name=stage, schedule=replace(base.schedule, steps=4))
+    if stage == "pretrain":
+        job = replace(job, shuffle=False, precision="autocast")
+    else:
+        save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
+        save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
+        job = replace(job, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
     calm = run(job, tmp_path / "calm")
-    starts_at_ln_2_and_learns_the_pairs(calm)
+    if stage == "prefer":
+        starts_at_ln_2_and_learns_the_pairs(calm)
     killed: list[int] = []
 
     def kill_at_step_3(line: str) -> None:
-        if line.startswith("prefer 3/4") and not killed:
+        if line.startswith(f"{stage} 3/4") and not killed:
             killed.extend(kill_train_workers())
 
     disturbed = run(job, tmp_path / "disturbed", progress=kill_at_step_3)
