@@ -131,8 +131,8 @@ class Learner:
         )
         if not gpu:
             os.environ.update(DS_ACCELERATOR="cpu", OMP_NUM_THREADS=str(self.spec.threads))
-            # oneDNN keeps a kernel for each of the newest shapes, by default of so many that they fill for 500 steps
-            # and take 100 MB. With few of them a step takes as long.
+            # oneDNN keeps a kernel for each of the newest shapes, by default of so many that they fill for 500 steps.
+            # With few of them a step takes as long.
             os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
     def _seed(self) -> None:

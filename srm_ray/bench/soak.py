@@ -39,14 +39,14 @@ def measure(model: str) -> dict[str, Any]:
         command += [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
         with (folder / "log").open("w") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
-            samples, seen, roles = watch(process, folder / "run" / "metrics.jsonl")
+            samples, seen = watch(process, folder / "run" / "metrics.jsonl")
         if process.returncode:
             raise RuntimeError(f"the run failed: {(folder / 'log').read_text()[-2000:]}")
         steps = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     left = {"processes": living(seen), "files": sorted(str(path) for path in files() - before)}
-    found = {"steps": steps, "left": left, "memory": growth(samples, roles), "samples": series(samples, roles)}
+    found = {"steps": steps, "left": left, "memory": growth(samples), "samples": series(samples)}
     show(found)
     return found
 
@@ -55,11 +55,11 @@ def files() -> set[Path]:
     return {path for place in PLACES for path in place.iterdir() if place.is_dir()}
 
 
-def watch(process: "subprocess.Popen[bytes]", metrics: Path) -> tuple[list[Any], dict[int, float], dict[int, str]]:
-    """(step, {pid: bytes}) every `EVERY` seconds while the run lasts; of every process seen its birth and its role."""
-    samples: list[Any] = []
+def watch(process: "subprocess.Popen[bytes]", metrics: Path) -> tuple[list[Any], dict[int, float]]:
+    """(step, {(role, pid): bytes}) every `EVERY` seconds while the run lasts; every process seen, with its birth."""
+    samples: list[tuple[int, dict[int, int]]] = []
     seen: dict[int, float] = {}
-    roles: dict[int, str] = {}
+    roles: dict[int, str] = {}  # titles change: the last one counts
     while process.poll() is None:
         step = len(metrics.read_bytes().splitlines()) if metrics.exists() else 0
         sizes = {}
@@ -68,12 +68,12 @@ def watch(process: "subprocess.Popen[bytes]", metrics: Path) -> tuple[list[Any],
             for each in [driver, *driver.children(recursive=True)]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     seen[each.pid] = each.create_time()
-                    roles[each.pid] = role(each, driver)  # titles change: the last one counts
+                    roles[each.pid] = role(each, driver)
                     sizes[each.pid] = each.memory_info().rss
         samples.append((step, sizes))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(EVERY)
-    return samples, seen, roles
+    return [(step, {(roles[pid], pid): size for pid, size in at.items()}) for step, at in samples], seen
 
 
 def role(process: psutil.Process, driver: psutil.Process) -> str:
@@ -98,30 +98,30 @@ def living(seen: dict[int, float]) -> list[str]:
     return found
 
 
-def growth(samples: list[Any], roles: dict[int, str]) -> list[dict[str, Any]]:
+def growth(samples: list[Any]) -> list[dict[str, Any]]:
     """Of each process that lived from step `SETTLED` to the end: its memory by hundreds of steps.
 
     A process that computes holds more in the middle of a step than between two, so hundreds are compared by their
     means. growth: of the highest of them over the first. most: of any sample.
     """
-    hundreds: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    hundreds: dict[tuple[str, int], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     settled = [(step, at) for step, at in samples if SETTLED <= step < STEPS]
     for step, at in settled:
-        for pid, size in at.items():
-            hundreds[pid][step // WINDOW].append(size)
+        for key, size in at.items():
+            hundreds[key][step // WINDOW].append(size)
     found = []
-    for pid, sizes in sorted(hundreds.items(), key=lambda each: roles[each[0]]):
+    for (name, _), sizes in sorted(hundreds.items()):
         if sum(map(len, sizes.values())) == len(settled):
             means = [mean(sizes[window]) for window in sorted(sizes)]
             most = max(max(window) for window in sizes.values())
             change = max(means) / means[0] - 1
-            found.append({"role": roles[pid], "start": means[0], "end": means[-1], "most": most, "growth": change})
+            found.append({"role": name, "start": means[0], "end": means[-1], "most": most, "growth": change})
     return found
 
 
-def series(samples: list[Any], roles: dict[int, str]) -> list[dict[str, Any]]:
+def series(samples: list[Any]) -> list[dict[str, Any]]:
     """Step and bytes by role, as sampled."""
-    return [{"step": step, **{f"{roles[pid]} {pid}": size for pid, size in at.items()}} for step, at in samples]
+    return [{"step": step, **{f"{name} {pid}": size for (name, pid), size in at.items()}} for step, at in samples]
 
 
 def show(found: dict[str, Any]) -> None:
