@@ -16,12 +16,37 @@ os.environ["RAY_ADDRESS"] = "local"
 CREW = {f"tests/loop/test_{name}.py" for name in ("rollout_workers", "weights_arrive", "workers_die")}
 
 
+# Whole jobs, a minute and more each: they come first, so that none is left to run alone at the end.
+LONGEST = (
+    "tests/loop/test_chaos.py",
+    "tests/stages/test_end_to_end.py",
+    "tests/stages/test_training.py",
+    "tests/speedrun/test_speedrun.py",
+    "tests/loop/test_resume.py",
+    "tests/loop/test_workers_die.py",
+    "tests/loop/test_rollout_workers.py",
+    "tests/loop/test_weights_arrive.py",
+    "tests/loop/test_scale_command.py",
+    "tests/loop/test_node_dies.py",
+    "tests/actors/test_replay.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    rank = {file: number for number, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.split("::")[0], len(rank)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Each process of `pytest -n 2` takes a file at a time, or all files that share a crew."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFileOrCrew(LoadFileScheduling):
+        def __init__(self, config, log):
+            config.option.loadscopereorder = False  # the order of the files, not that of their numbers of tests
+            super().__init__(config, log)
+
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
             return "crew" if file in CREW else file

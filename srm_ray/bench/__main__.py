@@ -1,6 +1,6 @@
 """`python -m srm_ray.bench`: what the system costs beside the bare libraries, as ratios of one run.
 
-rollout   tokens/s of a rollout worker            / vllm.LLM.generate, same prompts and lengths
+rollout   tokens/s of the rollout workers         / vllm.LLM.generate on all cores, same prompts and lengths
 learner   completion tokens/s of a learner rank   / a bare PyTorch loop, same batch, no padding
 push      seconds of a weight push, idle worker   / a memory copy of the same bytes
 step      seconds of a step of the loop           / the sum of its parts
@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--dtype", default="", help="weights and compute of the engines; default: configs/grpo/tiny.yaml's"
     )
+    parser.add_argument("--workers", type=int, default=0, help="rollout workers; default: configs/grpo/tiny.yaml's")
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options = parser.parse_args(argv)
     if options.only and options.only not in (*PARTS, *LONG):
@@ -43,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     if set(wanted) - ALONE:
         from srm_ray.bench import loop
 
-        results |= loop.measure([part for part in wanted if part not in ALONE], options.model, options.dtype)
+        chosen = {"dtype": options.dtype, "workers": options.workers}
+        results |= loop.measure([part for part in wanted if part not in ALONE], options.model, chosen)
     if "fleet" in wanted:
         from srm_ray.bench import fleet
 

@@ -23,6 +23,7 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
 
 GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 7
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # how compute threads wait: set for processes that share cores
 
 
 def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int]:
@@ -31,8 +32,11 @@ def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int
     return [max(2, min(limit, round(draw.lognormvariate(0, 0.9) * median))) for _ in range(count)]
 
 
-def measure(parts: list[str], model: str, dtype: str = "") -> dict[str, Any]:
-    """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done."""
+def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> dict[str, Any]:
+    """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done.
+
+    rollout_options: options of the rollout workers in place of the recipe's; empty ones do not count.
+    """
     from actors import placement
     from actors.crew import Crew
     from actors.warm_start import make_base_model
@@ -40,8 +44,7 @@ def measure(parts: list[str], model: str, dtype: str = "") -> dict[str, Any]:
     from srm_ray.runs.folder import cache_root
 
     recipe = read_yaml(config_file("grpo/tiny"))
-    if dtype:
-        recipe["rollout"]["dtype"] = dtype
+    recipe["rollout"].update({name: value for name, value in rollout_options.items() if value})
     config = build(GRPOConfig, {**recipe, "model": model})
     placement.connect()
     facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
@@ -83,12 +86,13 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from actors.bare_engine import RATE, READY
+    from actors.engine import cores_each
 
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
     ours, bare = [], []
     with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
         prompts = [prompt_ids(index) for index in range(GROUPS)]
-        spec = asdict(crew.rollouts.spec)
+        spec = asdict(crew.rollouts.spec) | {"threads": cores_each(1)}
         json.dump({"spec": spec, "prompts": prompts, "lengths": lengths, "group_size": GROUP_SIZE}, job)
         job.flush()
         with subprocess.Popen(
@@ -96,6 +100,8 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # It has the machine to itself: its threads wait as they do by default.
+            env={name: value for name, value in os.environ.items() if name not in WAITING},
         ) as process:
             assert process.stdin
             answer_of(process, READY)
@@ -108,12 +114,13 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
     ratios = sorted(mine / other for mine, other in zip(ours[1:], bare[1:], strict=True))
     result["ratio"] = median(ratios)
+    engines = len(crew.rollouts.members)
     print(
-        f"rollout   {result['tokens_per_s']:,.0f} tokens/s, bare vLLM "
+        f"rollout   {result['tokens_per_s']:,.0f} tokens/s, engines: {engines}, bare vLLM "
         f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}, "
         f"median of {len(ratios)} pairs of rounds, {ratios[0]:.2f} to {ratios[-1]:.2f}"
     )
-    return {**result, "rounds": ours, "bare_rounds": bare}
+    return {**result, "engines": engines, "rounds": ours, "bare_rounds": bare}
 
 
 def answer_of(process: Any, beginning: str) -> str:
