@@ -29,6 +29,7 @@ def small_run(model: Path, data: Path, **options: str) -> list[str]:
         "prompts_per_step": "4",
         "max_refill": "40",
         "eval.problems": "0",
+        "rollout.workers": "1",
         "checkpoint.every": "2",
         "rollout.max_new_tokens": "48",
         "rollout.kv_cache_gb": "0.25",
