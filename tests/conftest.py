@@ -43,14 +43,11 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadFileScheduling
 
     class ByFileOrCrew(LoadFileScheduling):
-        def __init__(self, config, log):
-            config.option.loadscopereorder = False  # the order of the files, not that of their numbers of tests
-            super().__init__(config, log)
-
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
             return "crew" if file in CREW else file
 
+    config.option.loadscopereorder = False  # the order of the files, not that of their numbers of tests
     return ByFileOrCrew(config, log)
 
 

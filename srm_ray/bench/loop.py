@@ -23,7 +23,6 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
 
 GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 7
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # how compute threads wait: set for processes that share cores
 
 
 def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int]:
@@ -87,6 +86,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
 
     from actors.bare_engine import RATE, READY
     from actors.engine import cores_each
+    from actors.placement import WAITING
 
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
     ours, bare = [], []
