@@ -382,9 +382,8 @@ def engine_args(spec: EngineSpec) -> Any:
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
         "weight_transfer_config": WeightTransferConfig(backend=spec.transport),
+        "worker_extension_cls": "actors.engine_process.WorkerExtension",
     }
-    if spec.transport == "pull":
-        shared["worker_extension_cls"] = "actors.weight_pull.PullExtension"
     if spec.gpus:
         return AsyncEngineArgs(
             **shared,

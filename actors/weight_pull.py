@@ -1,14 +1,11 @@
 """vLLM's side of a weight push without collectives: the engine maps a file and loads from it.
 
-Registered with vLLM's weight-transfer factory as "pull" when this module is imported in the engine
-process, which `worker_extension_cls="actors.weight_pull.PullExtension"` brings about.
+Registered with vLLM's weight-transfer factory as "pull" when this module is imported in the process that vLLM
+computes in, which actors/engine_process.py brings about.
 """
 
-import ctypes
 import mmap
-import multiprocessing
 import os
-import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,22 +122,3 @@ def pack_tied_heads(model: Any) -> None:
 
 if NAME not in WeightTransferEngineFactory._registry:
     WeightTransferEngineFactory.register_engine(NAME, PullEngine)
-
-
-class PullExtension:
-    """Mixed into vLLM's worker, so that this module is imported there."""
-
-    weight_transfer_engine: PullEngine
-
-    def loads_in_place(self) -> bool:
-        return self.weight_transfer_engine.plan is not None
-
-
-def end_with_parent() -> None:
-    """Have the kernel end this engine process when the actor that started it dies, however it dies."""
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-if multiprocessing.parent_process() is not None:
-    end_with_parent()

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 STEPS, SETTLED, WINDOW = 1000, 200, 100
-EVERY = 5.0  # seconds between two samples
+EVERY = 1.0  # seconds between two samples: many in a step's cycle of taking memory and giving it back
 PLACES = (Path("/dev/shm"), Path(tempfile.gettempdir()))
 OPTIONS = {
     "prompts_per_step": "4",

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -107,6 +108,7 @@ def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop, p
         [worker] = [member for member in pool.pool.serving() if member.name == name]
         victim = engine_process(worker).pid
         expect_same(expected, sample(loop, pool, lambda: os.kill(victim, how)))
+        assert not list(Path("/dev/shm").glob(f"sem.*-{victim}-*"))
 
     strike("rollout-1", signal.SIGKILL)
     loop.run(asyncio.wait_for(replaced(), 120))
