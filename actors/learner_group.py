@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import ray
 
+from actors import process_environment
 from actors.calls import cause, close_actors, end_process, wait
 from actors.learner import Learner, LearnerSpec
 from actors.naming import identity, task_name
@@ -59,7 +60,11 @@ class LearnerGroup:
         options = self.spec.learner
         # Pings have a thread of their own in each rank, so that one that computes for minutes still answers them.
         remote = ray.remote(concurrency_groups={WATCH: 1})(Learner)
-        resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
+        resources = {
+            "num_cpus": options.cpus,
+            "num_gpus": options.gpus,
+            "runtime_env": {"env_vars": process_environment.of_learner(options.gpus)},
+        }
         self.ranks = [
             remote.options(**resources, **identity(f"learner-{rank}")).remote(rank, self.count, self.spec)
             for rank in range(self.count)

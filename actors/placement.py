@@ -6,14 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from actors import process_environment
 from actors.metrics_reader import MetricsReader
 from srm_ray.errors import UserError
 from srm_ray.runs import scratch
 
 WAIT = 30.0
-# Compute threads that spin while they wait starve each other where engine and learner share cores; some microseconds
-# of it are less than it takes to fall asleep and be woken.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
 GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
 _sessions = 0  # blocks of `session` that are open
 _reader: MetricsReader | None = None  # of the cluster that this process started
@@ -28,15 +26,7 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # A local cluster's workers are the job itself: Ray's default (15) would starve them behind anything else.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # Calls are named by weight version: as a label of Ray's metrics, and as the records of 100,000 calls, these names
-    # would make its agent and its control service grow for as long as a run lasts.
-    os.environ.setdefault("RAY_metric_cardinality_level", "low")
-    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "2000")
-    for name, value in WAITING.items():
-        os.environ.setdefault(name, value)
+    process_environment.set_for_cluster()
     options = {"log_to_driver": False, "logging_level": logging.WARNING}
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())

@@ -86,7 +86,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
 
     from actors.bare_engine import RATE, READY
     from actors.engine import cores_each
-    from actors.placement import WAITING
+    from actors.process_environment import WAITING
 
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
     ours, bare = [], []
