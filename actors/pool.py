@@ -88,13 +88,14 @@ class Pool:
         return facts
 
     async def close(self, *, seconds: float) -> None:
-        """End every member, those still starting too."""
+        """End every member. Those that serve have so many seconds to end what they own; nobody waits for a start."""
         self._closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         members, self.members = self.members, []
-        closing = [asyncio.ensure_future(wait(member.actor.close.remote())) for member in members]
+        started = [member for member in members if member.state != "starting"]
+        closing = [asyncio.ensure_future(wait(member.actor.close.remote())) for member in started]
         if closing:
             await asyncio.wait(closing, timeout=seconds)
         for task in closing:

@@ -1,10 +1,12 @@
-"""A reward actor that dies while it grades costs time, not samples."""
+"""A reward actor that dies while it grades costs time, not samples; one that starts holds up nobody who ends."""
 
 import asyncio
+import time
+from typing import Any
 
 import numpy as np
 
-from actors.reward import RewardSpec
+from actors.reward import RewardSpec, RewardWorker
 from actors.reward_pool import RewardPool
 from srm_ray.rl.types import Completion, Group, Prompt
 
@@ -35,3 +37,21 @@ def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> No
     assert [each.prompt.index for each in scored] == [0, 1, 2]
     assert [each.rewards[0].correct for each in scored] == [True, False, False]
     assert [each.rewards[0].reason for each in scored] == ["correct", "timeout", "wrong"]
+
+
+class Starting(RewardWorker):
+    def ping(self) -> dict[str, Any]:
+        time.sleep(100)
+        return super().ping()
+
+
+def test_a_pool_that_ends_does_not_wait_for_a_worker_that_starts(ray_session) -> None:
+    async def run() -> None:
+        pool = RewardPool((1, 1), RewardSpec(), cpus=0.1, worker_class=Starting)
+        starting = asyncio.ensure_future(pool.start())
+        await asyncio.sleep(5)
+        assert not starting.done()
+        await asyncio.wait_for(pool.close(), 10)
+        starting.cancel()
+
+    asyncio.run(run())
