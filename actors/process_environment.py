@@ -22,6 +22,10 @@ CLUSTER = {
     "RAY_JEMALLOC_CONF": "narenas:1,tcache:false,dirty_decay_ms:1000,muzzy_decay_ms:0",
 }
 
+# A reward worker's threads wait, for the most part: with one arena of glibc's for all of them it grows no more after
+# the first 2,000 groups.
+REWARD_WORKER = {"MALLOC_ARENA_MAX": "1"}
+
 
 def set_for_cluster() -> None:
     """For the processes of a cluster that this one is about to start. What the user has set stays."""

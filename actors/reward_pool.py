@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from actors import process_environment
 from actors.calls import cause, named, wait
 from actors.naming import identity
 from actors.pool import Events, Member, Pool
@@ -36,7 +37,8 @@ class RewardPool:
         worker_class: Any = RewardWorker,
     ):
         remote = ray.remote(worker_class)
-        options = {"num_cpus": cpus, "max_concurrency": 1024}
+        environment = {"env_vars": process_environment.REWARD_WORKER}
+        options = {"num_cpus": cpus, "max_concurrency": 1024, "runtime_env": environment}
         self.pool = Pool(
             "reward",
             spawn=lambda number, name: remote.options(**options, **identity(name)).remote(spec, number),
