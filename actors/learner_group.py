@@ -60,13 +60,12 @@ class LearnerGroup:
         options = self.spec.learner
         # Pings have a thread of their own in each rank, so that one that computes for minutes still answers them.
         remote = ray.remote(concurrency_groups={WATCH: 1})(Learner)
-        resources = {
-            "num_cpus": options.cpus,
-            "num_gpus": options.gpus,
-            "runtime_env": {"env_vars": process_environment.of_learner(options.gpus)},
-        }
+        resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
+        environment = {"env_vars": process_environment.of_learner(options.gpus)}
         self.ranks = [
-            remote.options(**resources, **identity(f"learner-{rank}")).remote(rank, self.count, self.spec)
+            remote.options(**resources, runtime_env=environment, **identity(f"learner-{rank}")).remote(
+                rank, self.count, self.spec
+            )
             for rank in range(self.count)
         ]
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -173,6 +174,13 @@ def check_run(group: LearnerGroup) -> None:
         assert metrics["policy/loss"] == pytest.approx(loss, abs=1e-6)
         assert metrics["policy/grad_norm"] == pytest.approx(norm, rel=1e-5)
     assert_same_weights(weights(group), last)
+
+
+def test_a_rank_has_rays_allocator_and_not_the_raylets_settings_of_it(one_rank: LearnerGroup) -> None:
+    """With glibc's it grows for hundreds of steps (see bench's soak)."""
+    process = psutil.Process(one_rank.facts[0]["pid"])
+    assert "libjemalloc" in Path(f"/proc/{process.pid}/maps").read_text()
+    assert process.environ()["MALLOC_CONF"] == "tcache:true"
 
 
 def test_one_rank_equals_a_plain_loop(one_rank: LearnerGroup) -> None:

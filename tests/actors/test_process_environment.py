@@ -1,11 +1,8 @@
-"""Which allocator a run's processes have: their memory stays as it is after the first minutes (see bench's soak)."""
+"""What a run sets in the environment of its processes, and what it leaves as it was."""
 
 import os
-from pathlib import Path
 
-import psutil
 import pytest
-import ray
 
 from actors import process_environment
 
@@ -17,14 +14,7 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert process_environment.of_learner(gpus=0) == {}
 
 
-def test_a_learner_on_a_cpu_has_its_own_allocator_and_not_the_raylets_settings(ray_session: None) -> None:
-    @ray.remote(num_cpus=0)
-    class Rank:
-        def environment(self) -> dict[str, str]:
-            assert "libjemalloc" in Path("/proc/self/maps").read_text()
-            return dict(psutil.Process().environ())
-
+def test_ranks_with_gpus_keep_their_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    assert process_environment.of_learner(gpus=0)
     assert process_environment.of_learner(gpus=1) == {}
-    rank = Rank.options(runtime_env={"env_vars": process_environment.of_learner(gpus=0)}).remote()
-    assert ray.get(rank.environment.remote())["MALLOC_CONF"] == "tcache:true"
-    ray.kill(rank)
