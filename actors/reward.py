@@ -295,7 +295,7 @@ class RewardWorker:
             reward = self.code.score(text, prompt.tests, prompt.entry_point)
             return Verdict(reward.correct, reward.reason)
 
-        return await self.lanes["code"].run((text, prompt.index), work)
+        return await self.lanes["code"].run((text, repr(prompt.tests), prompt.entry_point, prompt.text), work)
 
     # Counters
 
