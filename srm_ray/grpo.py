@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig, bounds
-from srm_ray.errors import LearnerLost, command
+from srm_ray.errors import LearnerLost, UserError, command
 from srm_ray.report.page import write_report
 from srm_ray.report.text_table import aligned
 from srm_ray.runs import checkpoints, memory, rollout_log
@@ -128,8 +128,7 @@ def groups_of(
     from srm_ray.rl.streaming import Stream
 
     if config.replay:
-        record = find_run(config.replay).rollouts
-        read = partial(rollout_log.read_all, record)
+        read = partial(rollout_log.read_all, record_of(config))
         return Recorded(read, step=state.step, keep_rate=KeepRate(state.keep_rate))
     queue = state.queue or Queue()
     options: dict[str, Any] = {
@@ -151,6 +150,20 @@ def groups_of(
         capacity=lambda: crew.rollouts.capacity,
         **options,
     )
+
+
+def record_of(config: GRPOConfig) -> Path:
+    """The folder with the groups of the run to replay. Raises `UserError` where it lacks some of the steps."""
+    if not config.replay:
+        return Path()
+    folder = find_run(config.replay, option="--replay").rollouts
+    for step in range(1, config.steps + 1):
+        if not rollout_log.path_of(folder, step).is_file():
+            raise UserError(
+                f"--replay {config.replay}: {folder} lacks the groups of step {step} of {config.steps}; "
+                "give --steps of as many as it has"
+            )
+    return folder
 
 
 def learning_rate(config: GRPOConfig, step: int) -> float:
@@ -281,6 +294,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(GRPOConfig, arguments, stage="grpo", default="grpo/tiny", about=__doc__)
     folder = RunFolder(config.run_dir, stage="grpo")
+    if config.replay and find_run(config.replay, option="--replay").path.resolve() == folder.path.resolve():
+        raise UserError(f"--replay {config.replay}: a run cannot replay itself, give another --run_dir")
+    record_of(config)
     folder.create()
     if config.resume == "never":
         folder.clear()
@@ -337,18 +353,22 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
             f"{bounds(config.reward.workers)[0]} reward worker(s); run folder {folder.path}"
         )
         steering = control.open_control(folder.path)
+
+        def events(event: str, **known: Any) -> None:
+            tell(folder, event, step=log.step + 1, **known)
+
         async with Crew(
             config,
             facts.path,
             context=context,
             stop_token_ids=facts.stop_token_ids,
-            events=lambda event, **known: tell(folder, event, step=log.step + 1, **known),
+            events=events,
         ) as crew:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
             suites = suites_in_training(config, folder, crew, facts, context, problems, graders) if problems else None
             async with (
-                control.followed(steering, crew.scale, crew.staff),
+                control.followed(steering, crew.scale, crew.staff, events),
                 Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
             ):
                 state, after = await train_to_the_end(config, folder, facts, crew, stream, held_out, log, watch, suites)
