@@ -1,4 +1,4 @@
-"""A budget that concurrent requests cannot overshoot: each sets aside the most that it can cost until it is answered."""
+"""A budget that concurrent requests cannot overshoot: each sets aside the most that it can cost while under way."""
 
 import asyncio
 import json

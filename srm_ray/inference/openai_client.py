@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.errors import UserError, printable
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 LONGEST_BODY = 16 << 20  # bytes of an answer, unpacked: some millions of tokens
 DEEPEST = 64  # levels of an answer's JSON; a chat completion has six
@@ -100,10 +100,12 @@ class OpenAIClient:
         self._headers: dict[str, Any] = {}
 
     async def __aenter__(self) -> "OpenAIClient":
-        import httpx
+        import httpx2
         import openai
 
         key = os.environ.get(self.server.key, "")
+        # Not from the environment, as they are by default: they name an account of one company.
+        self._headers = dict.fromkeys(["OpenAI-Organization", "OpenAI-Project"], openai.Omit())
         if not key:
             self._headers["Authorization"] = openai.Omit()
         self._client = openai.AsyncOpenAI(
@@ -111,9 +113,7 @@ class OpenAIClient:
             api_key=key or "none",
             max_retries=0,
             timeout=self.server.timeout,
-            # Not from the environment, as they are by default: they name an account of one company.
-            default_headers={"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()},
-            http_client=httpx.AsyncClient(
+            http_client=httpx2.AsyncClient(
                 transport=bounded_transport(self.server.concurrency), follow_redirects=False, trust_env=False
             ),
         )
@@ -165,10 +165,10 @@ class OpenAIClient:
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The parsed JSON of an answer. Raises openai's errors, TimeoutError, ValueError."""
-        import httpx
+        import httpx2
 
         async with asyncio.timeout(self.server.timeout):  # of the whole, however the bytes trickle
-            how = {"cast_to": httpx.Response, "options": {"headers": self._headers}}
+            how = {"cast_to": httpx2.Response, "options": {"headers": self._headers}}
             if method == "get":
                 answer = await self._client.get(path, **how)
             else:
@@ -212,19 +212,19 @@ class _TryAgain(Exception):
 # What a server sends, read with care
 
 
-def bounded_transport(connections: int, limit: int = LONGEST_BODY) -> "httpx.AsyncBaseTransport":
+def bounded_transport(connections: int, limit: int = LONGEST_BODY) -> "httpx2.AsyncBaseTransport":
     """A transport whose answers are read whole, up to `limit` bytes unpacked. Raises `_Fault` beyond."""
-    import httpx
+    import httpx2
 
-    class Bounded(httpx.AsyncBaseTransport):
+    class Bounded(httpx2.AsyncBaseTransport):
         def __init__(self) -> None:
-            self.inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=connections))
+            self.inner = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=connections))
 
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             request.headers["Accept-Encoding"] = "identity"
             answer = await self.inner.handle_async_request(request)
             try:
-                assert isinstance(answer.stream, httpx.AsyncByteStream)
+                assert isinstance(answer.stream, httpx2.AsyncByteStream)
                 content = await read_body(answer.stream, answer.headers.get("content-encoding", ""), limit)
             finally:
                 await answer.aclose()
@@ -233,7 +233,7 @@ def bounded_transport(connections: int, limit: int = LONGEST_BODY) -> "httpx.Asy
                 for name, value in answer.headers.multi_items()
                 if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
             ]
-            return httpx.Response(answer.status_code, headers=kept, content=content, request=request)
+            return httpx2.Response(answer.status_code, headers=kept, content=content, request=request)
 
         async def aclose(self) -> None:
             await self.inner.aclose()
@@ -309,7 +309,7 @@ def seconds_asked(header: str) -> float:
     return float(text[:9]) if text.isascii() and text.isdigit() else 0.0
 
 
-def reason(answer: "httpx.Response") -> str:
+def reason(answer: "httpx2.Response") -> str:
     """A status and what the server says of it, in one printable line."""
     said = " ".join(printable(answer.content.decode(errors="replace")[: 10 * LONGEST_REASON]).split())
     return f"HTTP {answer.status_code} {said[:LONGEST_REASON]}".rstrip()
