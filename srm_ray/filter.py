@@ -43,12 +43,12 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
     # Other bounds need no other samples.
-    folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
+    config = folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
     return asyncio.run(run(config, folder))
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
-    from actors import placement, reward
+    from actors import compute, placement, reward
     from actors.crew import reward_spec
     from actors.sampler import Sampler
     from actors.warm_start import open_base
@@ -56,7 +56,9 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     from srm_ray.model.loading import context_of
 
     reward.check(reward_spec(config))
-    facts = open_base(config.model, config.data, config.seed, say)
+    config = compute.settle_learner(config)
+    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_rollout(config, facts.path)
     context = context_of(facts, config.rollout)
     stream = training_stream(
         config.data,
