@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from srm_ray.config.precision import AUTO
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError
 from srm_ray.inference.engine import Sampling
+from srm_ray.inference.sampling import choose
 from srm_ray.model import adapters, precision
 from srm_ray.model.loading import open_model
-from srm_ray.model.sampling import choose
-from srm_ray.runs.progress import say
 
 
 class TransformersEngine:

@@ -1,6 +1,6 @@
 """Which dtype a run computes in: what its hardware multiplies fast. Decided here, and nowhere else.
 
-    probe(gpu) -> Hardware of this machine          actors.compute asks the machines of a cluster
+    probe(gpu) -> Hardware of this machine          actors.runtime.compute asks the machines of a cluster
     training("auto", hardware)            -> bf16_autocast | float32 (CPU) | float16 (GPU)   learner, Ray Train stages
     answering("auto", hardware, weights)  -> bfloat16 | float32 (CPU) | float16 (GPU)        engines, chat, measurements
 

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from actors import compute, learner, trainer, warm_start
-from actors.crew import engine_spec, learner_spec
+from actors.learner import rank as learner
+from actors.runtime import compute
+from actors.train import run as trainer
+from actors.train import warm_start
+from actors.worker_groups import engine_spec, learner_spec
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.export import ExportConfig
