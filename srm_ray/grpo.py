@@ -301,7 +301,7 @@ def main(argv: list[str] | None = None) -> int:
     folder.create()
     if config.resume == "never":
         folder.clear()
-    folder.check_config(config)
+    config = folder.check_config(config)
     done = folder.read_summary()
     if done and done["steps"] >= config.steps:
         say(
@@ -314,12 +314,15 @@ def main(argv: list[str] | None = None) -> int:
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
     """Check model and data, start the workers, train, and sum up."""
+    from actors.runtime import compute
     from actors.train.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
     from srm_ray.model.loading import context_of
 
     began = time.time()
-    facts = open_base(config.model, config.data, config.seed, say)
+    config = compute.settle_learner(config)
+    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_run(config, facts.path)
     context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(
