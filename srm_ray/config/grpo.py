@@ -254,6 +254,27 @@ class CheckpointConfig(Section):
 
     every: int = Field(10, ge=1, description="steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept")
+    last_timeout: float = Field(
+        120.0, gt=0, description="seconds for which a run that ends early waits for its last checkpoint"
+    )
+
+
+class StopConfig(Section):
+    """When a run ends before its last step."""
+
+    solved: float | None = Field(
+        0.999,
+        gt=0,
+        le=1,
+        description="share of right completions, of those sampled in `window` steps, at which the run ends well; "
+        "null: never",
+    )
+    window: int = Field(5, ge=1, description="steps over which `solved` is taken")
+    starved: int | None = Field(
+        3,
+        ge=1,
+        description="steps in a row without one group with signal after which the run ends, and says why; null: never",
+    )
 
 
 class EvalConfig(Section):
@@ -293,7 +314,7 @@ class GRPOConfig(StageConfig):
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")
     max_refill: float = Field(
-        8, ge=1, description="a step may draw this many times prompts_per_step before the run stops"
+        8, ge=1, description="a step draws at most this many times prompts_per_step, and trains on what it has by then"
     )
     max_staleness: int = Field(
         0,
@@ -310,6 +331,7 @@ class GRPOConfig(StageConfig):
     weights: WeightsConfig = WeightsConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    stop: StopConfig = StopConfig()
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     log: LogConfig = LogConfig()

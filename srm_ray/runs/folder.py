@@ -22,7 +22,7 @@ from srm_ray.errors import UserError
 # not what is computed.
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
-    "recovery",
+    "recovery", "stop",
 }  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.final = self.path / "final"
+        self.best = self.path / "best"
         self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
@@ -70,7 +71,7 @@ class RunFolder:
         """Remove what an earlier run left here (`--resume never`)."""
         import shutil
 
-        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
+        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best):
             shutil.rmtree(part, ignore_errors=True)
         for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
