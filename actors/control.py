@@ -1,19 +1,22 @@
 """How a run that is going on is told to change: a named actor between its driver and `srm_ray.scale`.
 
-srm_ray.scale --ask--> Control <--next (waits)-- driver --scale--> pools
-              <-status-        <--report--------
+srm_ray.scale --ask--> Control <--next (waits)---- driver --scale--> pools
+              <-status-        <--report, refuse--
 """
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.calls import cause
+from actors.pool import Events
 from srm_ray.errors import UserError
 
 NAMESPACE = "srm_ray"
@@ -23,21 +26,29 @@ class Control:
     """Requests one way, status the other."""
 
     def __init__(self) -> None:
-        self.requests: asyncio.Queue[dict[str, int]] = asyncio.Queue()
+        self.requests: asyncio.Queue[tuple[int, dict[str, int]]] = asyncio.Queue()
+        self.tickets = itertools.count()
         self.known: dict[str, Any] = {}
+        self.refused: dict[int, str] = {}
 
-    async def ask(self, request: dict[str, int]) -> None:
-        await self.requests.put(request)
+    async def ask(self, request: dict[str, int]) -> int:
+        """Returns the request's ticket, by which its asker hears of it."""
+        ticket = next(self.tickets)
+        await self.requests.put((ticket, request))
+        return ticket
 
-    async def next(self) -> dict[str, int]:
-        """The next request; waits for one."""
+    async def next(self) -> tuple[int, dict[str, int]]:
+        """The next request and its ticket; waits for one."""
         return await self.requests.get()
 
     async def report(self, status: dict[str, Any]) -> None:
         self.known = status
 
+    async def refuse(self, ticket: int, why: str) -> None:
+        self.refused[ticket] = why
+
     async def status(self) -> dict[str, Any]:
-        return self.known
+        return {**self.known, "refused": self.refused}
 
 
 def name_of(run: Path) -> str:
@@ -72,9 +83,12 @@ def find_control(run: Path) -> Any:
 
 @contextlib.asynccontextmanager
 async def followed(
-    control: Any, act: Callable[..., Awaitable[None]], status: Callable[[], dict[str, Any]]
+    control: Any, act: Callable[..., Awaitable[None]], status: Callable[[], dict[str, Any]], events: Events
 ) -> AsyncIterator[None]:
-    """The driver's side: carry requests out as they come, and report twice a second."""
+    """The driver's side: carry requests out as they come, and report twice a second.
+
+    A request that cannot be carried out is an event, told to who asked; the run and later requests go on.
+    """
 
     async def report() -> None:
         while True:
@@ -83,9 +97,20 @@ async def followed(
 
     async def obey() -> None:
         while True:
-            await act(**await control.next.remote())
+            ticket, request = await control.next.remote()
+            try:
+                await act(**request)
+            except Exception as error:
+                events("not_scaled", **request, cause=f"{type(error).__name__}: {error}")
+                await control.refuse.remote(ticket, str(error) or type(error).__name__)
 
-    tasks = [asyncio.ensure_future(report()), asyncio.ensure_future(obey())]
+    async def until_gone(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ray.exceptions.RayError as error:
+            events("cannot_be_scaled", cause=cause(error))
+
+    tasks = [asyncio.ensure_future(report()), asyncio.ensure_future(until_gone(obey()))]
     try:
         yield
     finally:

@@ -58,11 +58,13 @@ def scale(control: object, wanted: dict[str, int], timeout: float) -> int:
 
     began = time.monotonic()
     before = ray.get(control.status.remote())  # type: ignore[attr-defined]
-    ray.get(control.ask.remote(wanted))  # type: ignore[attr-defined]
+    ticket = ray.get(control.ask.remote(wanted))  # type: ignore[attr-defined]
     for role, count in wanted.items():
         say(f"{role}: {before.get(role, '?')} -> {count}")
     while time.monotonic() - began < timeout:
         status = ray.get(control.status.remote())  # type: ignore[attr-defined]
+        if why := status["refused"].get(ticket):
+            raise RunError(f"the run could not be scaled, and goes on as it was: {why}")
         if all(status.get(role) == count for role, count in wanted.items()):
             say(f"done after {duration(time.monotonic() - began)}")
             return 0

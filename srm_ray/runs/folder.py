@@ -22,7 +22,7 @@ from srm_ray.errors import UserError
 # not what is computed.
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
-    "recovery", "stop",
+    "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
 
 
@@ -120,17 +120,17 @@ class RunFolder:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
 
-def find_run(name: str) -> RunFolder:
-    """Raises `UserError` with the runs that there are."""
+def find_run(name: str, option: str = "--run") -> RunFolder:
+    """Raises `UserError` with the runs that there are. option: what gave the name."""
     root = runs_root()
     known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
     if not name:
-        raise UserError(f"--run is needed: the name or the folder of a run{_listed(known)}")
+        raise UserError(f"{option} is needed: the name or the folder of a run{_listed(known)}")
     for path in (Path(name), root / name):
         if (path / "config.yaml").is_file() or (path / "metrics.jsonl").is_file():
             return RunFolder(path, stage="grpo")
     near = difflib.get_close_matches(name, known, n=1)
-    raise UserError(f"--run {name}: no such run{f', did you mean {near[0]}?' if near else ''}{_listed(known)}")
+    raise UserError(f"{option} {name}: no such run{f', did you mean {near[0]}?' if near else ''}{_listed(known)}")
 
 
 def _listed(known: list[str]) -> str:
