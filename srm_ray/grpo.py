@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from srm_ray.rl.types import Group, Learned
 
 
-async def train(run: Run, state: "State") -> None:
+async def train(run: "Run", state: "State") -> None:
     """The loop. Leaves `state` at the last step done; whatever ends it, weights that have moved are saved first.
 
     Raises `Starved` where nothing is to be learned from the problems, RunError for all that ends a run.
@@ -88,18 +88,18 @@ async def train(run: Run, state: "State") -> None:
         await source.close()
 
 
-def is_over(run: Run, state: "State") -> bool:
+def is_over(run: "Run", state: "State") -> bool:
     return state.step >= run.config.steps or is_solved(run, state)
 
 
-def is_solved(run: Run, state: "State") -> bool:
+def is_solved(run: "Run", state: "State") -> bool:
     from srm_ray.rl import endings
 
     stop = run.config.stop
     return run.stream.curriculum.at_top and endings.solved(state.recent, stop.solved, stop.window)
 
 
-def advance(run: Run, state: "State", source: "Source", collected: "Collected", learned: "Learned | None") -> None:
+def advance(run: "Run", state: "State", source: "Source", collected: "Collected", learned: "Learned | None") -> None:
     """A step is done: all that a checkpoint must know of it. Awaits nothing, so that an end comes before or after."""
     from srm_ray.rl.endings import outcome_of
 
@@ -116,7 +116,7 @@ def advance(run: Run, state: "State", source: "Source", collected: "Collected", 
     state.curriculum = curriculum.to_plain()
 
 
-def describe(run: Run, state: "State", source: "Source") -> dict[str, float]:
+def describe(run: "Run", state: "State", source: "Source") -> dict[str, float]:
     """Metrics of what stands between two steps."""
     return {
         "weights/version": state.version,
@@ -131,7 +131,7 @@ def learning_rate(config: GRPOConfig, step: int) -> float:
     return config.learner.lr * min(1.0, (step + 1) / max(1, config.learner.warmup_steps))
 
 
-def source_of(run: Run, state: "State", grade: "Grade") -> "Source":
+def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
     """Where the groups come from: sampled step by step, all the time (`max_staleness` above 0), or a record."""
     from srm_ray.rl.sources import AsyncSource, KeepRate, ReplaySource, SyncSource
 
@@ -162,7 +162,7 @@ def source_of(run: Run, state: "State", grade: "Grade") -> "Source":
 # Around the loop
 
 
-async def to_the_end(run: Run) -> "tuple[State, Evaluation | None]":
+async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
     """Train, evaluate, export; when the learner dies, go on from the newest checkpoint with a new one."""
     from srm_ray.runs.final import write_final
 
@@ -183,7 +183,7 @@ async def to_the_end(run: Run) -> "tuple[State, Evaluation | None]":
             restarted = True
 
 
-async def restore(run: Run, *, restarted: bool) -> "State":
+async def restore(run: "Run", *, restarted: bool) -> "State":
     """State of the newest checkpoint, loaded into the learner and pushed to the rollout workers; else of the start."""
     from srm_ray.rl.state import State
     from srm_ray.runs.final import discard_product

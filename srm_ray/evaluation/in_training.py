@@ -18,10 +18,10 @@ from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.speaker import Decoding, Speaker
 from srm_ray.evaluation.suites import Item
+from srm_ray.report.text_table import aligned
 from srm_ray.rl.accuracy import Evaluation, summarise
 from srm_ray.rl.state import State
 from srm_ray.rl.types import Group, Prompt
-from srm_ray.report.text_table import aligned
 from srm_ray.runs.progress import say
 
 # {"start": {suite: score}, "last": {"step": n, "mean": x, "scores": {suite: score}}, "best": the same, or None}
@@ -105,7 +105,7 @@ class InTraining:
     def measured(self, record: Record, step: int) -> bool:
         """Whether the suites of now have been measured after `step`."""
         last = record.get("last")
-        return bool(last) and last["step"] == step and last["scores"].keys() == self.items.keys()
+        return last is not None and last["step"] == step and last["scores"].keys() == self.items.keys()
 
     async def look(self, step: int, record: Record) -> dict[str, float]:
         """Measure, keep what is best so far, and return the metrics of the step."""

@@ -1,4 +1,4 @@
-"""How a GRPO run ends for a person: summary.json, what was learned in words and numbers, completions with their grades."""
+"""How a GRPO run ends for a person: summary.json, what was learned in words and numbers, graded completions."""
 
 from collections.abc import Sequence
 from typing import Any

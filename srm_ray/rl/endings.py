@@ -1,6 +1,6 @@
 """When a run ends before its last step: its problems are solved, or nothing is to be learned from them.
 
-    a step's groups -> Outcome -> the newest of them -> solved? (ends well)  starved? (ends with the reasons)
+a step's groups -> Outcome -> the newest of them -> solved? (ends well)  starved? (ends with the reasons)
 """
 
 from collections import Counter

@@ -52,7 +52,9 @@ def read(folder: Path) -> State:
     try:
         plain = json.loads((folder / FILE).read_text())
     except FileNotFoundError:
-        raise UserError(f"checkpoint {folder} has no {FILE}: remove it, and the run goes on from the one before") from None
+        raise UserError(
+            f"checkpoint {folder} has no {FILE}: remove it, and the run goes on from the one before"
+        ) from None
     if (found := plain.pop("format", 1)) != FORMAT:
         raise UserError(
             f"checkpoint {folder} has a driver state of format {found}, and this version of srm_ray reads format "

@@ -1,4 +1,4 @@
-"""A step's numbers from its groups: graded completions in, metrics by name out (srm_ray.runs.metrics says what each is)."""
+"""A step's numbers from its groups: graded completions in, metrics out, as `srm_ray.runs.metrics` names them."""
 
 from collections.abc import Sequence
 

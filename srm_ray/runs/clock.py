@@ -9,7 +9,7 @@ its parts is what `time/step` has more than their sum.
 
 import contextlib
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 
 APART = ("eval", "log", "checkpoint")  # not the step's own
@@ -20,7 +20,7 @@ class StepClock:
 
     def __init__(self, before: float = 0.0) -> None:
         self.began = time.perf_counter()
-        self.parts: Counter[str] = Counter()
+        self.parts: defaultdict[str, float] = defaultdict(float)
         self.done = before
 
     @contextlib.contextmanager
@@ -42,6 +42,6 @@ class StepClock:
         now = time.perf_counter()
         whole, self.began = now - self.began, now
         self.done += whole
-        parts, self.parts = self.parts, Counter()
+        parts, self.parts = self.parts, defaultdict(float)
         apart = sum(parts[name] for name in APART)
         return {"time/step": whole - apart, **{f"time/{name}": seconds for name, seconds in parts.items()}}

@@ -1,4 +1,4 @@
-"""`final/`, a run's product, and `best/`, the weights that eval.suite found best so far: replaced whole, or not at all."""
+"""`final/`, a run's product, and `best/`, the weights that eval.suite found best so far: each replaced as a whole."""
 
 import shutil
 from collections.abc import Awaitable, Callable

@@ -1,6 +1,6 @@
 """A GRPO run's checkpoints: model, optimizer and random state, and the driver's own state, committed as one.
 
-    restore -> State -> ... steps ... -> save every so often -> ... -> save_last, whatever ends the run
+restore -> State -> ... steps ... -> save every so often -> ... -> save_last, whatever ends the run
 """
 
 import asyncio
