@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.base import to_plain
 from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console.progress import duration, say
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
-from srm_ray.runs.progress import duration, say
 from srm_ray.runs.trackers import open_trackers
 from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
-    from actors.crew import Crew
+    from actors.worker_groups import Crew
     from srm_ray.data.prompts import PromptStream
     from srm_ray.evaluation.grading import Graders
     from srm_ray.evaluation.in_training import Evaluations, InTraining
@@ -60,7 +60,7 @@ class Inputs:
 
 def open_inputs(config: GRPOConfig) -> Inputs:
     """Model and data. Raises `UserError` for what is the user's to hear of before any worker starts."""
-    from actors.warm_start import open_base
+    from actors.train.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
     from srm_ray.evaluation import in_training
     from srm_ray.model.loading import context_of
@@ -89,17 +89,18 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     began = time.time()
     inputs = open_inputs(config)
 
-    from actors import control, placement, reward
-    from actors.crew import Crew, reward_spec
+    from actors.reward import worker
+    from actors.runtime import cluster, control
+    from actors.worker_groups import Crew, reward_spec
     from srm_ray.runs.saving import Saver
 
-    reward.check(reward_spec(config))
+    worker.check(reward_spec(config))
     graders = graders_of(config)
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(
         folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
     )
-    placement.connect()
+    cluster.connect()
     try:
         say(
             f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
@@ -137,12 +138,12 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
                     export=export,
                     log=log,
                     watch=watch,
-                    started={"model": lasting(facts.path), "cluster": placement.address()},
+                    started={"model": lasting(facts.path), "cluster": cluster.address()},
                 )
     finally:
         graders.close()
         log.close()
-        placement.disconnect()
+        cluster.disconnect()
 
 
 def tell(folder: RunFolder, event: str, **facts: Any) -> None:
@@ -161,7 +162,7 @@ def lasting(model: str) -> str:
 
 def exporter(config: GRPOConfig, crew: "Crew", facts: "ModelFacts") -> "Export":
     """Writes the learner's weights of now, as those of a step, into a folder: a Hugging Face model."""
-    from srm_ray.runs.lineage import write_lineage
+    from srm_ray.model.lineage import write_lineage
 
     async def export(path: Path, step: int) -> None:
         await crew.learner.export(path.absolute())
@@ -204,7 +205,7 @@ def evaluations_of(
 def suites_in_training(
     config: GRPOConfig, folder: RunFolder, crew: "Crew", inputs: Inputs, export: "Export", graders: "Graders"
 ) -> "InTraining":
-    from actors.evaluation import PoolSpeaker
+    from actors.rollout.scoring import PoolSpeaker
     from srm_ray.config.evaluate import PromptConfig
     from srm_ray.evaluation.in_training import InTraining
     from srm_ray.runs.final import keep_best

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.console.progress import say
 from srm_ray.errors import LearnerLost, command
 from srm_ray.runs import replayed, rollout_log
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.progress import say
 
 if TYPE_CHECKING:
     from actors.grpo_run import Run
-    from srm_ray.rl.accuracy import Evaluation
+    from srm_ray.evaluation.accuracy import Evaluation
     from srm_ray.rl.sources import Collected, Grade, Source
     from srm_ray.rl.state import State
     from srm_ray.rl.types import Group, Learned

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from srm_ray.console.progress import duration, say
+from srm_ray.console.text_table import aligned
 from srm_ray.evaluation import in_training
+from srm_ray.evaluation.accuracy import Evaluation
 from srm_ray.report.page import write_report
-from srm_ray.report.text_table import aligned
-from srm_ray.rl.accuracy import Evaluation
 from srm_ray.rl.state import State
 from srm_ray.rl.step_metrics import SOURCES_SHOWN
 from srm_ray.rl.types import Group
@@ -14,7 +15,6 @@ from srm_ray.runs import checkpoints
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.clock import APART
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.progress import duration, say
 
 PARTS = ("rollout", "reward", "learn", "sync")
 

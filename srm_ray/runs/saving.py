@@ -10,13 +10,13 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from srm_ray.console.progress import duration, say
 from srm_ray.rl import state as driver
 from srm_ray.rl.state import State
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.final import discard_best
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
-from srm_ray.runs.progress import duration, say
 
 T = TypeVar("T")
 

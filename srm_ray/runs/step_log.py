@@ -6,13 +6,14 @@ begin(metrics) -> add(more of them) -> write()     an end in between is written 
 import asyncio
 from typing import Any
 
+from srm_ray.console.progress import Progress, say
+from srm_ray.process import memory
 from srm_ray.rl.sources import Collected
 from srm_ray.rl.types import Learned
-from srm_ray.runs import memory, rollout_log
+from srm_ray.runs import rollout_log
 from srm_ray.runs.clock import StepClock
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
-from srm_ray.runs.progress import Progress, say
 from srm_ray.runs.watch import Watch
 
 
