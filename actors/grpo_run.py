@@ -49,8 +49,9 @@ class Run:
 
 @dataclass
 class Inputs:
-    """What a run is told to learn from. context: prompt and completion, tokens."""
+    """What a run is told to learn from. config: as this machine settles it. context: prompt and completion, tokens."""
 
+    config: GRPOConfig
     facts: "ModelFacts"
     context: int
     stream: "PromptStream"
@@ -60,12 +61,15 @@ class Inputs:
 
 def open_inputs(config: GRPOConfig) -> Inputs:
     """Model and data. Raises `UserError` for what is the user's to hear of before any worker starts."""
+    from actors.runtime import compute
     from actors.train.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
     from srm_ray.evaluation import in_training
     from srm_ray.model.loading import context_of
 
-    facts = open_base(config.model, config.data, config.seed, say)
+    config = compute.settle_learner(config)
+    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_run(config, facts.path)
     context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = training_stream(
@@ -80,7 +84,7 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     count = config.eval.problems
     held_out = held_out_prompts(config.data, facts.tokenizer, count=count, limit=room) if count else []
     suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
-    return Inputs(facts, context, stream, held_out, suites)
+    return Inputs(config, facts, context, stream, held_out, suites)
 
 
 @contextlib.asynccontextmanager
@@ -88,6 +92,7 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     """The parts of a run, its workers started."""
     began = time.time()
     inputs = open_inputs(config)
+    config = inputs.config
 
     from actors.reward import worker
     from actors.runtime import cluster, control

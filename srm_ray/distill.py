@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
-    folder.check_config(config, may_change=MAY_CHANGE)
+    config = folder.check_config(config, may_change=MAY_CHANGE)
     return asyncio.run(run(config, folder))
 
 
@@ -159,11 +159,12 @@ async def ask_model(
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
     from actors.rollout.sampler import Sampler
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from srm_ray.data.prompts import PromptStream
     from srm_ray.model.loading import context_of, open_model
 
     facts = open_model(config.model)
+    config = compute.settle_rollout(config, facts.path)
     context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, limit=room)

@@ -210,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
     folder.create()
     if config.resume == "never":
         folder.clear()
-    folder.check_config(config)
+    config = folder.check_config(config)
     saving.check(folder)
     if complete := final.complete(folder, config.steps, solved_ends=config.stop.solved is not None):
         say(complete)

@@ -94,16 +94,17 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
 async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     """Print the step's numbers as logged, as recomputed, and their differences."""
     from actors.learner.group import LearnerGroup
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from actors.worker_groups import learner_spec
     from srm_ray.rl.types import TrainBatch
 
-    options = plan.config.learner
+    config = compute.settle_learner(plan.config)  # the run's own; what this machine does not have is said
+    options = config.learner
     bundle = {"CPU": options.cpus} | ({"GPU": options.gpus} if options.gpus else {})
     cluster.require([bundle] * options.workers)
     learner = LearnerGroup(
         options.workers,
-        learner_spec(plan.config, plan.model, threads=plan.numerics["threads"]),
+        learner_spec(config, plan.model, threads=plan.numerics["threads"]),
         max_new_tokens=plan.config.rollout.max_new_tokens,
         mismatch_limit=float("inf"),  # a difference is what is looked for here, so it must not stop the step
     )

@@ -9,6 +9,7 @@ from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
+from srm_ray.config.precision import PRECISION, Precision
 
 GYM = "reasoning_gym/"  # names of Reasoning Gym's families begin so
 
@@ -211,10 +212,7 @@ class LearnerConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on matrices only")
     clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
-    precision: Literal["float32", "bf16_autocast", "bfloat16"] = Field(
-        "bf16_autocast",
-        description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer",
-    )
+    precision: Precision = Field("auto", description=PRECISION)
     micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
     updates_per_step: int = Field(
         1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"

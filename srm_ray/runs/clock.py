@@ -43,5 +43,5 @@ class StepClock:
         whole, self.began = now - self.began, now
         self.done += whole
         parts, self.parts = self.parts, defaultdict(float)
-        apart = sum(parts[name] for name in APART)
+        apart = sum(parts.get(name, 0.0) for name in APART)
         return {"time/step": whole - apart, **{f"time/{name}": seconds for name, seconds in parts.items()}}

@@ -138,7 +138,7 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
     folder.create()
     crew, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
     graders = Graders(processes=1, timeout=5)
-    inputs = Inputs(open_model(str(tiny_model)), 64, None, [], {})
+    inputs = Inputs(config, open_model(str(tiny_model)), 64, None, [], {})
     export = exporter(config, crew, inputs.facts)
     made = suites_in_training(config, folder, crew, inputs, export, graders)
     state, saver = State(), Saver(folder, crew.learner, log, keep=2, limit=60.0)
