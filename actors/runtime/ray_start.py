@@ -14,24 +14,19 @@ from srm_ray.errors import RunError
 TRIES = 4  # of half a minute each, which is what Ray itself gives its processes
 DESCRIPTORS = 1024  # open files that Ray's servers need, at least
 SLOW = re.compile(r"timed out|failed to (start|connect to) gcs|not have started successfully|deadline", re.IGNORECASE)
+LOGS = "what Ray's processes said is in {folder}/ray/session_latest/logs"
 ADVICE = (  # (what Ray says, what to do), the first that fits
     (r"no space left", "free some space in {folder}, or set RAY_TMPDIR to a folder on a larger disk"),
     (r"too many open files", "raise the limit of open files (ulimit -n 65536)"),
     (r"resource temporarily unavailable|can't start new thread", "raise the limit of processes (ulimit -u)"),
-    (
-        r"/dev/shm|shared memory|object store",
-        "make /dev/shm larger (docker run --shm-size 2g), or free what lies in it",
-    ),
+    (r"/dev/shm|shared memory", "free some of /dev/shm, or make it larger (docker run --shm-size 2g)"),
     (r"cannot allocate memory|out of memory", "end what else needs memory on this machine"),
-    (r"address already in use|port", "end the process that holds the port, or unset the RAY_* variable that names it"),
+    (r"address already in use|\bport\b", "end what holds the port, or unset the RAY_* variable that names it"),
     (r"permission denied|read-only", "set RAY_TMPDIR to a folder that you may write to (now {folder})"),
     (r"af_unix path length|path.*too long", "set RAY_TMPDIR to a folder with a shorter name (now {folder})"),
     (r"version mismatch", "run the cluster and this command with the same versions of Ray and Python"),
-    (
-        SLOW.pattern,
-        "run it again with less beside it; what Ray's processes said is in {folder}/ray/session_latest/logs",
-    ),
-    (r"", "what Ray's processes said is in {folder}/ray/session_latest/logs"),
+    (SLOW.pattern, "run it again with less beside it; " + LOGS),
+    (r"", LOGS),
 )
 
 
