@@ -56,7 +56,10 @@ def test_what_never_comes_up_says_what_to_do(init):
         (OSError(24, "Too many open files"), "ulimit -n 65536"),
         (ValueError("The configured object store size (20 GB) exceeds /dev/shm size (0.06 GB)."), "--shm-size"),
         (PermissionError(13, "Permission denied: '/tmp/ray'"), "set RAY_TMPDIR to a folder that you may write to"),
-        (ValueError("Ray component dashboard is trying to use a port number 1 that is used"), "end the process that"),
+        (
+            ValueError("Ray component dashboard is trying to use a port number 1 that is used"),
+            "end what holds the port",
+        ),
         (OSError("AF_UNIX path length cannot exceed 107 bytes"), "shorter name"),
         (KeyError("?"), "what Ray's processes said is in /scratch/ray/session_latest/logs"),
     ],
