@@ -10,6 +10,8 @@ from actors import evaluation
 from srm_ray import evaluate
 from srm_ray.evaluation.results import read
 
+pytestmark = pytest.mark.integration
+
 SMALL = ["--limit", "6", "--sampling.max_new_tokens", "12", "--engine.dtype", "float32", "--engine.cpus", "0.5"]
 SMALL += ["--engine.kv_cache_gb", "0.25", "--engine.max_num_seqs", "32", "--sampling.samples", "3"]
 SMALL += ["--sampling.temperature", "1"]

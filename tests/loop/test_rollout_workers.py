@@ -15,6 +15,8 @@ from actors.rollout_pool import RolloutPool
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
 
+pytestmark = pytest.mark.integration
+
 PROMPTS = range(300, 312)
 
 
