@@ -19,10 +19,10 @@ STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.sys
 
 
 class Guard:
-    """While it is on, what belongs to the other tier raises where it is done; `seen` keeps it if that is caught."""
+    """What belongs to the other tier raises where it is done; `seen` keeps it for the test's end, if that is caught."""
 
     def __init__(self) -> None:
-        self.on = False
+        self.in_fast_test = False
         self.without_heavy = False
         self.seen: list[str] = []
         sys.addaudithook(self._audit)
@@ -35,11 +35,9 @@ class Guard:
         multiprocessing.util.spawnv_passfds = guarded
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.on:
-            return
-        if event in STARTS and not asks_git(arguments):
+        if self.in_fast_test and event in STARTS and not asks_git(arguments):
             self._refuse(f"starts a process ({event})")
-        elif event == "import" and self.without_heavy and arguments[0] in HEAVY:
+        elif self.without_heavy and event == "import" and arguments[0] in HEAVY:
             self._refuse(f"imports {arguments[0]}")
 
     def _refuse(self, what: str) -> None:
@@ -80,16 +78,6 @@ def marked_whole(path: Path) -> bool:
     return False
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """Files that are not marked as a whole import nothing slow either."""
-    GUARD.on = GUARD.without_heavy
-    try:
-        return (yield)
-    finally:
-        GUARD.on = False
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if wanted := config.option.tier:
         tiers = {item: "integration" if item.get_closest_marker("integration") else "fast" for item in items}
@@ -99,14 +87,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    GUARD.on = item.get_closest_marker("integration") is None
+    GUARD.in_fast_test = item.get_closest_marker("integration") is None
+    GUARD.seen.clear()
     try:
         return (yield)
     finally:
-        GUARD.on = False
+        GUARD.in_fast_test = False
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    seen, GUARD.seen = GUARD.seen, []
-    assert not seen, seen[0]
+    assert not GUARD.seen, GUARD.seen[0]

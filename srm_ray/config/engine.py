@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srm_ray.config.base import Section
 
@@ -23,3 +23,14 @@ class EngineConfig(Section):
     tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
     eager: bool = Field(False, description="skip CUDA graphs")
     start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
+
+    @model_validator(mode="after")
+    def _spreads_over_its_own_cards(self):
+        if self.tensor_parallel > max(1.0, self.gpus):
+            raise ValueError(
+                f"tensor_parallel must not be above gpus, the GPUs of one worker (got {self.tensor_parallel} "
+                f"and {self.gpus:g})"
+            )
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus above 1 must be a whole number (got {self.gpus:g})")
+        return self

@@ -175,7 +175,7 @@ class LossConfig(Section):
     )
     normalise_std: bool = Field(True, description="divide advantages by the group's standard deviation")
     importance_cap: float | None = Field(
-        2.0, description="truncated importance sampling of rollout against learner; null: off"
+        2.0, gt=0, description="truncated importance sampling of rollout against learner; null: off"
     )
     importance_band: tuple[float, float] | None = Field(
         None, description="IcePop: mask tokens whose ratio lies outside [low, high]"
@@ -191,6 +191,13 @@ class LossConfig(Section):
             raise ValueError("loss.name dr_grpo wants loss.normalise_std false (got true)")
         if self.name == "gspo" and self.normalisation != "sequences":
             raise ValueError(f"loss.name gspo wants loss.normalisation sequences (got {self.normalisation})")
+        return self
+
+    @model_validator(mode="after")
+    def _band_is_one(self):
+        if self.importance_band is not None and not 0 <= self.importance_band[0] < self.importance_band[1]:
+            low, high = self.importance_band
+            raise ValueError(f"loss.importance_band is [low, high] with 0 <= low < high (got [{low:g}, {high:g}])")
         return self
 
 
@@ -218,6 +225,13 @@ class LearnerConfig(Section):
     cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
     threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
     step_timeout: float = Field(1800, gt=0, description="seconds that one step may take")
+
+    @field_validator("betas")
+    @classmethod
+    def _decay(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"both betas must be at least 0 and below 1 (got {betas[0]:g} and {betas[1]:g})")
+        return betas
 
 
 class WeightsConfig(Section):
@@ -322,7 +336,7 @@ class GRPOConfig(StageConfig):
             raise ValueError(
                 f"rollout.sleep true wants phases that take turns, max_staleness 0 (got {self.max_staleness})"
             )
-        cards = (self.rollout.gpus, self.learner.gpus, self.rollout.workers, self.learner.workers)
+        cards = (self.rollout.gpus, self.learner.gpus, bounds(self.rollout.workers)[1], self.learner.workers)
         if self.weights.transport == "ipc" and (not all(cards) or max(cards) > 1 or sum(cards[:2]) > 1):
             raise ValueError(
                 "weights.transport ipc wants one rollout worker and one learner rank on one GPU, rollout.gpus and "

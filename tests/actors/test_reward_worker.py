@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.reward import RewardSpec, RewardWorker, check
+from actors.reward.worker import RewardSpec, RewardWorker, check
 from rewards.gym import Gym
 from rewards.verdict import REASONS, Reward
 from srm_ray.data.prompts import read_jsonl
@@ -402,6 +402,7 @@ def test_it_says_who_it_is(worker: RewardWorker) -> None:
     assert repr(worker) == "RewardWorker(reward-3)" and worker.ping()["worker"] == "reward-3"
 
 
+@pytest.mark.integration
 def test_answers_that_are_text(worker: RewardWorker) -> None:
     rewards = score(worker, group([boxed("ainomma"), boxed("ammonia")], answer="ainomma", grader="text"))[0]
     assert [(r.correct, r.reason, round(r.value, 6)) for r in rewards] == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from srm_ray.evaluation.speaker import Decoding, NoRoom
+from srm_ray.inference.completers import Decoding, NoRoom
 
 pytestmark = pytest.mark.integration
 

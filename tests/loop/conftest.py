@@ -13,7 +13,7 @@ class Loop:
     """An event loop that lives as long as the session, with the crew in it."""
 
     def __init__(self, config, model):
-        from actors.crew import Crew
+        from actors.worker_groups import Crew
 
         self.config = config
         self.events = asyncio.new_event_loop()
