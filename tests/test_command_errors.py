@@ -86,6 +86,7 @@ def in_process():
     return refused
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -105,6 +106,7 @@ def test_data_files(
     assert message.format(path=path) in in_process(capsys, *options)
 
 
+@pytest.mark.integration
 def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     config = json.loads((model / "config.json").read_text())
@@ -114,6 +116,7 @@ def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp
     assert "its embedding 128 rows: the tokenizer belongs to another model" in error
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -31,9 +31,10 @@ def test_no_process_is_started(start: Callable[[], object]) -> None:
     GUARD.seen.clear()
 
 
-@pytest.mark.skipif("not config.option.tier", reason="only with --tier fast")
 @pytest.mark.parametrize("package", HEAVY)
-def test_what_takes_long_to_import_is_not_there(package: str) -> None:
+def test_what_takes_long_is_not_imported(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GUARD, "without_heavy", True)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(RuntimeError, match=f"a fast test imports {package}"):
         __import__(package)
     GUARD.seen.clear()
