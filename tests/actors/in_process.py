@@ -5,8 +5,6 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any
 
-import ray
-
 
 class Jumping(selectors.DefaultSelector):
     """Waits for nothing: the loop's clock is put forward instead."""
@@ -28,8 +26,14 @@ def run(work: Coroutine[Any, Any, Any], *, limit: float = 1e6) -> Any:
         return runner.run(asyncio.wait_for(work, limit))
 
 
+def actor_error() -> Exception:
+    import ray
+
+    return ray.exceptions.RayActorError()
+
+
 class InProcess:
-    """A worker as an actor: `actor.method.options(...).remote(...)`. `ray.kill` is `end` (see `kill_in_process`)."""
+    """A worker as an actor: `actor.method.options(...).remote(...)`. `end` is what `ray.kill` does."""
 
     def __init__(self, worker: Any):
         self._worker, self._calls, self.ended = worker, set(), False
@@ -39,9 +43,10 @@ class InProcess:
 
     def end(self) -> None:
         self.ended = True
+        gone = actor_error()
         for call in list(self._calls):
             if not call.done():
-                call.set_exception(ray.exceptions.RayActorError())
+                call.set_exception(gone)
 
 
 class Method:
@@ -55,7 +60,7 @@ class Method:
         answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self.actor.ended:
-            answer.set_exception(ray.exceptions.RayActorError())
+            answer.set_exception(actor_error())
             return answer
         self.actor._calls.add(answer)
         task = asyncio.ensure_future(self._call(*args))

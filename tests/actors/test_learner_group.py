@@ -13,6 +13,7 @@ from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import LearnerLost
 from tests.actors.in_process import InProcess, run
 
+pytestmark = pytest.mark.integration
 SPEC = LearnerSpec(model="", learner=LearnerConfig(workers=2), loss=LossConfig(), temperature=1.0, seed=1, threads=1)
 FOREVER = 1e9
 

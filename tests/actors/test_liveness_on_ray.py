@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 
+import pytest
 import ray
 
 from actors.runtime.labels import identity
@@ -12,6 +13,7 @@ from actors.runtime.pool import Pool
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
 
+pytestmark = pytest.mark.integration
 HUNG_AFTER = 4.0  # seconds; before the first step ten times as long
 
 

@@ -8,6 +8,7 @@ import ray
 from actors.runtime import ray_start
 from srm_ray.errors import RunError, one_line
 
+pytestmark = pytest.mark.integration
 TIMED_OUT = (
     "The current node timed out during startup. This could happen because some of the raylet failed to startup or the "
     "GCS has become overloaded."

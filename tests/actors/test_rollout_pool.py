@@ -15,6 +15,7 @@ from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 from tests.actors.in_process import InProcess, run
 
+pytestmark = pytest.mark.integration
 SPEC = EngineSpec(model="", stop_token_ids=(), max_model_len=64, max_num_seqs=8, dtype="float32", seed=1)
 ANSWER = Completion(np.zeros(2, np.int32), np.zeros(2, np.float32), np.zeros(2, np.int32), "stop", 0, "", "")
 FOREVER = 1e9

@@ -12,6 +12,8 @@ from srm_ray.errors import RunError
 from srm_ray.rl.advantages import with_advantages
 from srm_ray.rl.types import TrainBatch
 
+pytestmark = pytest.mark.integration
+
 
 async def scored_batch(loop, first, count=4):
     """Groups from the current weights, with made-up grades (a random model is never right)."""

@@ -15,6 +15,7 @@ from actors.rollout.worker import Sampling, join, nothing_yet
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
 
+pytestmark = pytest.mark.integration
 SILENT = r"did not answer for 1\d s.*\(limit 10 s; recovery\.hung_after raises it\)"
 
 
