@@ -26,7 +26,7 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 # not what is computed.
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
-    "recovery", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
+    "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
 
 
@@ -41,6 +41,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.final = self.path / "final"
+        self.best = self.path / "best"
         self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
@@ -56,7 +57,7 @@ class RunFolder:
         """Remove what an earlier run left here (`--resume never`)."""
         import shutil
 
-        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
+        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best):
             shutil.rmtree(part, ignore_errors=True)
         for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
