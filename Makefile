@@ -1,9 +1,10 @@
-# `make demo`, `make speedrun` and `make test` each set up what they need (.venv, from requirements/*.txt).
+# `make demo`, `make speedrun`, `make check` and `make test` each set up what they need (.venv, from requirements/*.txt).
 # EXTRA=gpu takes the CUDA build of vLLM and PyTorch; PYTHON chooses the interpreter.
 EXTRA ?= cpu
 PYTHON ?= python3
 
-.PHONY: setup demo speedrun test lint lock llamacpp clean
+.NOTPARALLEL:
+.PHONY: setup demo speedrun check test lint fast integration lock llamacpp clean
 
 setup:
 	@PYTHON=$(PYTHON) requirements/setup.sh $(EXTRA)
@@ -14,21 +15,34 @@ demo: setup
 speedrun: setup
 	@.venv/bin/python -m srm_ray.speedrun
 
-test: setup
-	@requirements/system.sh
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+# All day long: style, types, import order and the tests of the fast tier. docs/development.md says more.
+check: lint fast
+
+# All tests. `make check test` runs the fast ones once.
+test: fast integration
 
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+fast: setup
+	@.venv/bin/python -m pytest -n 2 --tier fast
+
+integration: setup
+	@requirements/system.sh
+	@.venv/bin/python -m pytest -n 2 --tier integration
 
 lock: setup
 	@requirements/lock.sh --upgrade
 
 # llama.cpp, for Q4_K_M, for measuring GGUF files and for the tests against it: compiled for any x86-64 processor
-# with AVX2 and FMA. LLAMACPP_CMAKE=-DGGML_NATIVE=ON compiles for this one.
-LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF
+# with AVX2 and FMA, on Arm for any Armv8.2 with half precision and dot products (Graviton 2, Ampere Altra, Apple M1
+# and later). LLAMACPP_CMAKE=-DGGML_NATIVE=ON compiles for this one.
+MACHINE ?= $(shell uname -m)
+ARM_CMAKE = -DGGML_CPU_ARM_ARCH=armv8.2-a+fp16+dotprod
+LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF $(if $(filter aarch64 arm64,$(MACHINE)),$(ARM_CMAKE))
 llamacpp: setup
 	@VIRTUAL_ENV=$(CURDIR)/.venv CMAKE_ARGS="$(LLAMACPP_CMAKE) -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" \
 	  .venv/bin/uv pip install --no-binary llama-cpp-python "$$(sed -n 's/^llamacpp = \["\(.*\)"\]$$/\1/p' pyproject.toml)"

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from srm_ray.config.command_line import parse
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.grpo import bounds
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import RunError, UserError, command
+from srm_ray.files.atomic import write_atomically
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
-from srm_ray.runs.folder import RunFolder, write_atomically
-from srm_ray.runs.progress import duration, say
+from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from actors.reward import RewardWorker
-    from actors.sampler import Sampler
+    from actors.reward.worker import RewardWorker
+    from actors.rollout.sampler import Sampler
     from srm_ray.data.prompts import PromptStream, TaskStream
     from srm_ray.data.tasks import Task
     from srm_ray.distillation.endpoint import Endpoint
@@ -89,13 +90,13 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
-    folder.check_config(config, may_change=MAY_CHANGE)
+    config = folder.check_config(config, may_change=MAY_CHANGE)
     return asyncio.run(run(config, folder))
 
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:
-    from actors.crew import reward_spec
-    from actors.reward import RewardWorker, check
+    from actors.reward.worker import RewardWorker, check
+    from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_tasks
     from srm_ray.distillation.ledger import Ledger
 
@@ -123,6 +124,12 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
 def engine_room(config: DistillConfig) -> int:
     """Completions under way that keep every engine full."""
     return 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
+
+
+def longest_answer(config: DistillConfig) -> int:
+    """Tokens that an answer can have, however the request says it."""
+    asked = {"max_tokens": config.rollout.max_new_tokens, **config.endpoint.body}
+    return int(asked.get("max_completion_tokens") or asked["max_tokens"])
 
 
 def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
@@ -157,17 +164,18 @@ async def ask_model(
     config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
-    from actors import placement
-    from actors.sampler import Sampler
+    from actors.rollout.sampler import Sampler
+    from actors.runtime import cluster, compute
     from srm_ray.data.prompts import PromptStream
     from srm_ray.model.loading import context_of, open_model
 
     facts = open_model(config.model)
+    config = compute.settle_rollout(config, facts.path)
     context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, limit=room)
     stream.check()
-    placement.connect()
+    cluster.connect()
     try:
         async with Sampler(config.sampling(), facts, context=context, graded=False) as sampler:
             say(f"asking {config.model}; run folder {folder.path}")
@@ -175,7 +183,7 @@ async def ask_model(
             teacher = Model(sampler, stream)
             return config.model, await ask(config, tasks, count, ledger, grader, teacher, engine_room(config))
     finally:
-        placement.disconnect()
+        cluster.disconnect()
 
 
 # Asking and grading
@@ -191,8 +199,11 @@ async def ask(
     concurrency: int,
 ) -> list[str]:
     """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
-    from srm_ray.distillation.endpoint import Failed
+    from srm_ray.data.prompts import with_system
+    from srm_ray.distillation.budget import Budget
+    from srm_ray.inference.openai_client import Failed
 
+    budget = Budget(config.budget, ledger, longest_answer(config))
     places = [(index, sample) for index in range(count) for sample in range(config.samples)]
     for index in ledger.digests:
         if index < count:
@@ -209,16 +220,19 @@ async def ask(
         for place in waiting:
             task, _ = tasks.task(place[0])
             if place not in ledger.answers:
-                if (config.budget and ledger.cost >= config.budget) or in_a_row >= GIVE_UP:
+                if in_a_row >= GIVE_UP:
                     return
-                try:
-                    answer = await teacher.answer(task, place)
-                except Failed as error:
-                    failures.append(str(error))
-                    in_a_row += 1
-                    continue
-                in_a_row = 0
-                ledger.add(place, digest_of(task), answer)
+                async with budget.for_request(with_system(task.messages, config.data.system)) as affordable:
+                    if not affordable:
+                        return
+                    try:
+                        answer = await teacher.answer(task, place)
+                    except Failed as error:
+                        failures.append(str(error))
+                        in_a_row += 1
+                        continue
+                    in_a_row = 0
+                    ledger.add(place, digest_of(task), answer)
                 progress.step(ledger)
             await grade(task, place, ledger, grader)
 
@@ -296,7 +310,7 @@ def finish(
     seconds: float,
 ) -> int:
     """SFT data and summary; RunError, and neither of them, while completions are missing that the budget allows."""
-    from srm_ray.runs.lineage import write_lineage
+    from srm_ray.model.lineage import write_lineage
 
     missing = sum((index, sample) not in ledger.grades for index in range(count) for sample in range(config.samples))
     if failures:

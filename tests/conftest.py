@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.tiers"]
+
 # Thread pools that spin while they wait starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -54,7 +56,7 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A randomly initialised model of the tiny shape with its tokenizer, as a Hugging Face folder."""
-    from actors.warm_start import RECIPE, fresh_model
+    from actors.train.warm_start import RECIPE, fresh_model
 
     return fresh_model(tmp_path_factory.mktemp("model"), RECIPE, seed=0)
 

@@ -14,6 +14,7 @@ from srm_ray.config.command_line import help_text, keys, parse, save, shipped_na
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 
+ON_ONE_CARD = ["--weights.transport", "ipc", "--rollout.gpus", "0.5", "--learner.gpus", "0.5"]
 SHIPPED = [name for name in shipped_names() if name.startswith("grpo/")]
 
 
@@ -120,6 +121,15 @@ def test_an_unknown_key_of_a_file_names_the_file_and_the_nearest(tmp_path: Path)
         (["--data.path", "a.jsonl", "--data.name", "b"], r"exclude each other \(got 'a\.jsonl' and 'b'\)"),
         (["--loss", "gspo"], r"gspo wants loss\.normalisation sequences \(got tokens\)"),
         (["--loss", "dr_grpo"], r"dr_grpo wants loss\.normalise_std false \(got true\)"),
+        (["--loss.importance_band", "[2, 0.5]"], r"0 <= low < high \(got \[2, 0\.5\]\)"),
+        (["--loss.importance_band", "[-1, 2]"], r"0 <= low < high \(got \[-1, 2\]\)"),
+        (["--rollout.tensor_parallel", "2"], r"must not be above gpus.*got 2 and 0"),
+        (["--rollout.gpus", "2", "--rollout.tensor_parallel", "4"], r"must not be above gpus.*got 4 and 2"),
+        (["--rollout.gpus", "1.5"], r"whole number \(got 1\.5\)"),
+        (
+            [*ON_ONE_CARD, "--rollout.workers", "{min: 1, max: 3}"],
+            r"ipc wants one rollout worker.*got 0\.5 and 0\.5, 3 and 1 workers",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_named_with_both_values(argv: list[str], message: str) -> None:
@@ -137,6 +147,9 @@ def test_options_that_contradict_each_other_are_named_with_both_values(argv: lis
         (["--rollout", "8"], r"--rollout is a group of options"),
         (["steps=5"], r"unexpected 'steps=5'"),
         (["--learner.betas", "[0.9"], r"--learner\.betas: not a YAML value"),
+        (["--learner.betas", "[0.9, 1.0]"], r"--learner\.betas: .*below 1 \(got 0\.9 and 1\)"),
+        (["--learner.betas", "[-0.1, 0.9]"], r"--learner\.betas: .*at least 0"),
+        (["--loss.importance_cap", "-2"], r"--loss\.importance_cap: .*greater than 0"),
         (["--config", "grpo/large"], r"no such file \(shipped ones: .*grpo/tiny"),
     ],
 )
@@ -182,6 +195,7 @@ def test_every_field_has_a_description() -> None:
     assert undocumented(GRPOConfig) == []
 
 
+@pytest.mark.integration
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     script = (
         "import sys\n"

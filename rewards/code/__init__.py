@@ -50,7 +50,7 @@ from rewards.code.answer import code_of
 from rewards.code.forms import BadTests, Job, job_of
 from rewards.code.output import TOLERANCE, judge
 from rewards.code.sandbox import Broken, Limits, Sandbox, call_job, program_job
-from rewards.shared import shared
+from rewards.singleton import shared
 from rewards.verdict import Reward
 
 MAX_CODE = 500_000  # characters

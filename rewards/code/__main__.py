@@ -8,7 +8,7 @@ from rewards.code import Grader, Result
 from rewards.code.forms import named, tests_of
 from rewards.code.output import TOLERANCE
 from rewards.code.sandbox import TIERS, Limits
-from rewards.lines import serve
+from rewards.jsonl_server import serve
 
 
 def grade_record(record: dict[str, Any], grader: Grader) -> dict[str, Any]:

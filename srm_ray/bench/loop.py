@@ -20,6 +20,7 @@ import numpy as np
 from rewards.verdict import Reward
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.model.precision import torch_dtype
 from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
 
 GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 7
@@ -31,22 +32,28 @@ def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int
     return [max(2, min(limit, round(draw.lognormvariate(0, 0.9) * median))) for _ in range(count)]
 
 
-def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> dict[str, Any]:
+def measure(parts: list[str], model: str, rollout_options: dict[str, Any], precision: str = "") -> dict[str, Any]:
     """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done.
 
-    rollout_options: options of the rollout workers in place of the recipe's; empty ones do not count.
+    rollout_options: options of the rollout workers in place of the recipe's; precision: the learner's. Empty ones do
+    not count.
     """
-    from actors import placement
-    from actors.crew import Crew
-    from actors.warm_start import make_base_model
+    from actors.runtime import cluster, compute
+    from actors.train.warm_start import make_base_model
+    from actors.worker_groups import Crew
+    from srm_ray.files.roots import cache_root
     from srm_ray.model.loading import open_model
-    from srm_ray.runs.folder import cache_root
 
     recipe = read_yaml(config_file("grpo/tiny"))
     recipe["rollout"].update({name: value for name, value in rollout_options.items() if value})
+    recipe["learner"].update({"precision": precision} if precision else {})
     config = build(GRPOConfig, {**recipe, "model": model})
-    placement.connect()
-    facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
+    cluster.connect()
+    config = compute.settle_learner(config)
+    if not model:
+        model = str(make_base_model(cache_root() / "tiny-base", seed=config.seed, precision=config.learner.precision))
+    facts = open_model(model)
+    config = compute.settle_run(config, facts.path)
 
     async def run() -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -66,10 +73,10 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> di
 
             results["overlap"] = overlap.main(config, facts.path)
     finally:
-        placement.disconnect()
+        cluster.disconnect()
     if "step" in parts:
         results["step"] = step(facts.path)
-    return results
+    return {**results, "compute": {"learner": config.learner.precision, "engines": config.rollout.dtype}}
 
 
 def prompt_ids(index: int) -> tuple[int, ...]:
@@ -84,9 +91,9 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     """Rounds of the two take turns, so that what else the machine does meets both; the other one waits idle."""
     from dataclasses import asdict
 
-    from actors.bare_engine import RATE, READY
-    from actors.engine import cores_each
-    from actors.process_environment import WAITING
+    from actors.rollout.bare_engine import RATE, READY
+    from actors.rollout.engine_spec import cores_each
+    from actors.runtime.env import WAITING
 
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
     ours, bare = [], []
@@ -96,7 +103,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
         json.dump({"spec": spec, "prompts": prompts, "lengths": lengths, "group_size": GROUP_SIZE}, job)
         job.flush()
         with subprocess.Popen(
-            [sys.executable, "-m", "actors.bare_engine", job.name],
+            [sys.executable, "-m", "actors.rollout.bare_engine", job.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -133,7 +140,7 @@ def answer_of(process: Any, beginning: str) -> str:
 
 async def rollout_round(crew: Any, lengths: list[int], round_: int) -> float:
     """Tokens/s of one completion of each length for each prompt and sample, by way of the rollout pool."""
-    from actors.rollout import Sampling
+    from actors.rollout.worker import Sampling
 
     began = time.perf_counter()
     groups = await asyncio.gather(
@@ -211,7 +218,7 @@ class BareLearner:
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6)
         self.budget = config.learner.micro_batch_tokens
-        self.autocast = config.learner.precision == "bf16_autocast"
+        self.autocast = torch_dtype(config.learner.precision)
 
     def step(self, batch: TrainBatch) -> None:
         import torch
@@ -237,7 +244,7 @@ class BareLearner:
 
         ids = torch.tensor(np.stack([np.concatenate([prompt, own]) for prompt, own, _ in members]), dtype=torch.long)
         advantages = torch.tensor([advantage for _, _, advantage in members])
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+        with torch.autocast("cpu", dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
             logits = self.model(input_ids=ids, use_cache=False).logits[:, start - 1 : -1]
         logprobs = logits.float().log_softmax(-1).gather(2, ids[:, start:, None])[..., 0]
         ratio = (logprobs - logprobs.detach()).exp()
@@ -260,7 +267,7 @@ async def push(crew: Any) -> dict[str, Any]:
         began = time.perf_counter()
         update = await crew.learner.publish(version)
         published = time.perf_counter()
-        await crew.rollouts.push(update, 600)
+        await crew.rollouts.push(update)
         pushes.append(time.perf_counter() - began)
         publishes.append(published - began)
         if version == 1:

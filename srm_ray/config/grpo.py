@@ -9,6 +9,7 @@ from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
+from srm_ray.config.precision import PRECISION, Precision
 
 GYM = "reasoning_gym/"  # names of Reasoning Gym's families begin so
 
@@ -175,7 +176,7 @@ class LossConfig(Section):
     )
     normalise_std: bool = Field(True, description="divide advantages by the group's standard deviation")
     importance_cap: float | None = Field(
-        2.0, description="truncated importance sampling of rollout against learner; null: off"
+        2.0, gt=0, description="truncated importance sampling of rollout against learner; null: off"
     )
     importance_band: tuple[float, float] | None = Field(
         None, description="IcePop: mask tokens whose ratio lies outside [low, high]"
@@ -193,6 +194,13 @@ class LossConfig(Section):
             raise ValueError(f"loss.name gspo wants loss.normalisation sequences (got {self.normalisation})")
         return self
 
+    @model_validator(mode="after")
+    def _band_is_one(self):
+        if self.importance_band is not None and not 0 <= self.importance_band[0] < self.importance_band[1]:
+            low, high = self.importance_band
+            raise ValueError(f"loss.importance_band is [low, high] with 0 <= low < high (got [{low:g}, {high:g}])")
+        return self
+
 
 class LearnerConfig(Section):
     """The DeepSpeed learner."""
@@ -204,10 +212,7 @@ class LearnerConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on matrices only")
     clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
-    precision: Literal["float32", "bf16_autocast", "bfloat16"] = Field(
-        "bf16_autocast",
-        description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer",
-    )
+    precision: Precision = Field("auto", description=PRECISION)
     micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
     updates_per_step: int = Field(
         1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
@@ -217,7 +222,19 @@ class LearnerConfig(Section):
     gpus: float = Field(0.0, ge=0, description="GPUs of one rank; below 1 the card is shared")
     cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
     threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
-    step_timeout: float = Field(1800, gt=0, description="seconds that one step may take")
+    step_timeout: float = Field(
+        1800,
+        gt=0,
+        description="seconds without a finished micro-batch (or checkpoint, or start) after which the learner is "
+        "started again; more where they took longer before",
+    )
+
+    @field_validator("betas")
+    @classmethod
+    def _decay(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"both betas must be at least 0 and below 1 (got {betas[0]:g} and {betas[1]:g})")
+        return betas
 
 
 class WeightsConfig(Section):
@@ -227,7 +244,12 @@ class WeightsConfig(Section):
         "pull",
         description="pull: a buffer in shared memory, anywhere; ipc: CUDA IPC, learner and engine on one card",
     )
-    push_timeout: float = Field(120, gt=0, description="seconds after which a push fails and names the worker")
+    push_timeout: float = Field(
+        120,
+        gt=0,
+        description="seconds without progress after which a worker that loads weights is replaced; more where the "
+        "weights are large, or loading took longer before",
+    )
     mismatch_limit: float = Field(
         0.1, gt=0, description="mean absolute log-probability difference of rollout and learner at which the run stops"
     )
@@ -245,7 +267,10 @@ class RecoveryConfig(Section):
     )
     ping_every: float = Field(5.0, gt=0, description="seconds between the watchdog's rounds")
     hung_after: float = Field(
-        60.0, gt=0, description="seconds without an answer after which a worker is ended and replaced"
+        60.0,
+        gt=0,
+        description="seconds without progress (an engine step, a graded completion, an answer) after which a worker is "
+        "ended and replaced; more for a first step, where steps took longer before, and while its process computes",
     )
 
 
@@ -254,6 +279,27 @@ class CheckpointConfig(Section):
 
     every: int = Field(10, ge=1, description="steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept")
+    last_timeout: float = Field(
+        120.0, gt=0, description="seconds for which a run that ends early waits for its last checkpoint"
+    )
+
+
+class StopConfig(Section):
+    """When a run ends before its last step."""
+
+    solved: float | None = Field(
+        0.999,
+        gt=0,
+        le=1,
+        description="share of right completions, of those sampled in `window` steps, at which the run ends well; "
+        "null: never",
+    )
+    window: int = Field(5, ge=1, description="steps over which `solved` is taken")
+    starved: int | None = Field(
+        3,
+        ge=1,
+        description="steps in a row without one group with signal after which the run ends, and says why; null: never",
+    )
 
 
 class EvalConfig(Section):
@@ -293,7 +339,7 @@ class GRPOConfig(StageConfig):
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")
     max_refill: float = Field(
-        8, ge=1, description="a step may draw this many times prompts_per_step before the run stops"
+        8, ge=1, description="a step draws at most this many times prompts_per_step, and trains on what it has by then"
     )
     max_staleness: int = Field(
         0,
@@ -310,6 +356,7 @@ class GRPOConfig(StageConfig):
     weights: WeightsConfig = WeightsConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    stop: StopConfig = StopConfig()
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     log: LogConfig = LogConfig()
@@ -322,7 +369,7 @@ class GRPOConfig(StageConfig):
             raise ValueError(
                 f"rollout.sleep true wants phases that take turns, max_staleness 0 (got {self.max_staleness})"
             )
-        cards = (self.rollout.gpus, self.learner.gpus, self.rollout.workers, self.learner.workers)
+        cards = (self.rollout.gpus, self.learner.gpus, bounds(self.rollout.workers)[1], self.learner.workers)
         if self.weights.transport == "ipc" and (not all(cards) or max(cards) > 1 or sum(cards[:2]) > 1):
             raise ValueError(
                 "weights.transport ipc wants one rollout worker and one learner rank on one GPU, rollout.gpus and "

@@ -6,42 +6,28 @@ summary.json  report.html
 
 import difflib
 import json
-import os
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel
 
-from srm_ray.config.base import to_plain
+from srm_ray.config.base import flatten, to_plain
+from srm_ray.config.precision import AUTO, SETTLED, current_name
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.roots import runs_root
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 # Options that may change between a run and its continuation: they say how far, where and how often,
 # not what is computed.
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
-    "recovery",
+    "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
-
-
-def runs_root() -> Path:
-    """`$SRM_RAY_RUNS`, else `runs/` in the current folder.
-
-    A Ray job's current folder is a temporary copy of the working directory, so there it is
-    `~/srm_ray/runs`.
-    """
-    if os.environ.get("SRM_RAY_RUNS"):
-        return Path(os.environ["SRM_RAY_RUNS"])
-    if "working_dir_files" in Path.cwd().parts:
-        return Path.home() / "srm_ray" / "runs"
-    return Path("runs")
-
-
-def cache_root() -> Path:
-    """`$SRM_RAY_CACHE`, else `~/.cache/srm_ray`: what is made once and used by every run and job of a machine."""
-    return Path(os.environ.get("SRM_RAY_CACHE") or Path.home() / ".cache" / "srm_ray")
 
 
 class RunFolder:
@@ -55,6 +41,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.final = self.path / "final"
+        self.best = self.path / "best"
         self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
@@ -70,19 +57,23 @@ class RunFolder:
         """Remove what an earlier run left here (`--resume never`)."""
         import shutil
 
-        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
+        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best):
             shutil.rmtree(part, ignore_errors=True)
         for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
 
-    def check_config(self, config: BaseModel, may_change: Collection[str] = MAY_CHANGE) -> None:
-        """Raise `UserError` where `config` differs from the saved one in what the run computes.
+    def check_config(self, config: ConfigT, may_change: Collection[str] = MAY_CHANGE) -> ConfigT:
+        """The config to go on with: `config`, with the compute dtypes of the saved one where it leaves them open.
 
-        may_change: options, or whole sections, that may differ.
+        Raises `UserError` where it differs from the saved one in what the run computes. may_change: options, or whole
+        sections, that may differ.
         """
         if not self.config.is_file():
-            return
+            return config
         saved = flatten(yaml.safe_load(self.config.read_text()) or {})
+        saved |= {key: current_name(saved[key]) for key in SETTLED if key in saved}
+        for key in SETTLED:
+            config = with_value(config, key.split("."), AUTO, saved.get(key, AUTO))
         asked = flatten(to_plain(config))
         for key in sorted(saved.keys() | asked.keys()):
             if saved.get(key) != asked.get(key) and not _may_change(key, may_change):
@@ -90,6 +81,7 @@ class RunFolder:
                     f"{self.path} was run with {key} {saved.get(key)!r}, this command has {asked.get(key)!r}: "
                     "give another --run_dir, or --resume never to start it over"
                 )
+        return config
 
     def save_config(self, config: BaseModel) -> None:
         write_atomically(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
@@ -119,17 +111,17 @@ class RunFolder:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
 
 
-def find_run(name: str) -> RunFolder:
-    """Raises `UserError` with the runs that there are."""
+def find_run(name: str, option: str = "--run") -> RunFolder:
+    """Raises `UserError` with the runs that there are. option: what gave the name."""
     root = runs_root()
     known = sorted(path.parent.name for path in root.glob("*/config.yaml"))
     if not name:
-        raise UserError(f"--run is needed: the name or the folder of a run{_listed(known)}")
+        raise UserError(f"{option} is needed: the name or the folder of a run{_listed(known)}")
     for path in (Path(name), root / name):
         if (path / "config.yaml").is_file() or (path / "metrics.jsonl").is_file():
             return RunFolder(path, stage="grpo")
     near = difflib.get_close_matches(name, known, n=1)
-    raise UserError(f"--run {name}: no such run{f', did you mean {near[0]}?' if near else ''}{_listed(known)}")
+    raise UserError(f"{option} {name}: no such run{f', did you mean {near[0]}?' if near else ''}{_listed(known)}")
 
 
 def _listed(known: list[str]) -> str:
@@ -141,19 +133,12 @@ def _may_change(key: str, allowed: Collection[str]) -> bool:
     return any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted keys: {"a": {"b": 1}} to {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path` and rename, so that a reader sees the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+def with_value(config: ConfigT, path: list[str], old: str, new: str) -> ConfigT:
+    """A config whose option at `path` is `new` where it was `old`."""
+    name, *rest = path
+    value = getattr(config, name, None)
+    if rest:
+        changed: Any = with_value(value, rest, old, new) if isinstance(value, BaseModel) else value
+    else:
+        changed = new if value == old else value
+    return config if changed is value else config.model_copy(update={name: changed})

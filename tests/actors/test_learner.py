@@ -15,16 +15,14 @@ import psutil
 import pytest
 import torch
 
-from actors.learner import LearnerSpec
-from actors.learner_group import LearnerGroup
+from actors.learner.group import LearnerGroup
+from actors.learner.rank import LearnerSpec
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate, digest, views
 from tests.rl.plain_reference import plain_logprobs, plain_loss
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
-
-pytestmark = pytest.mark.timeout(300)
 
 LR = 3e-3
 CLIP = 0.5  # below the gradient norms met here, so that clipping is part of what must agree
@@ -38,7 +36,7 @@ LEARNER = LearnerConfig(
 Weights = dict[str, torch.Tensor]
 
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

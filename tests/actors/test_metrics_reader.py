@@ -7,7 +7,9 @@ import time
 import pytest
 import ray
 
-from actors import metrics_reader
+from actors.runtime import metrics_reader
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from actors.crew import Crew, engine_spec
-from actors.rollout import EngineSpec, engine_args
+from actors.rollout.worker import EngineSpec, engine_args
+from actors.worker_groups import Crew, engine_spec
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.rl.types import TrainBatch
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from actors.crew import learner_spec
-from actors.learner_group import LearnerGroup
+from actors.learner.group import LearnerGroup
+from actors.worker_groups import learner_spec
 from srm_ray import replay
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
@@ -17,7 +17,7 @@ from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
 
 STEPS = 5
 SAVED = 3

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors import conversations
+from actors.data import conversations
 from srm_ray.config.stages import ConversationData, PairData
 from srm_ray.data import arithmetic, reading, supervised
 from srm_ray.data.conversations import read_examples, to_pair
@@ -15,7 +15,7 @@ from srm_ray.data.rendering import render_conversation
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

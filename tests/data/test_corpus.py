@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.corpus import build_corpus
+from actors.data.corpus import build_corpus
 from srm_ray.config.stages import CorpusConfig
 from srm_ray.data.packing import documents, open_rows, rows_fingerprint
 from srm_ray.data.rendering import encode_document
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
+
+pytestmark = pytest.mark.integration
 
 WORDS = [first + second for first in ("ba", "de", "ki", "lo", "mu", "ra") for second in ("n", "st", "ck", "ver", "ly")]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from srm_ray.evaluation.grading import Graders, bare, flexible
-from srm_ray.evaluation.speaker import Said
 from srm_ray.evaluation.suites import SUITES, Item
+from srm_ray.inference.completers import Said
 
 ITEM = Item(0, "q", "1234")
 
@@ -20,6 +20,7 @@ def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, trunca
     return graders.grade(SUITES[suite], item, [Said("<think>\n", text, 1, truncated, 0)])[0]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("text", "correct", "reason"),
     [

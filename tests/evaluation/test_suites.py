@@ -8,8 +8,8 @@ import pytest
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.grading import Graders
-from srm_ray.evaluation.speaker import Said
 from srm_ray.evaluation.suites import SUITES, Item
+from srm_ray.inference.completers import Said
 from tests.rewards.shared_data import FOLDER, rows
 
 ROWS = {
@@ -115,6 +115,7 @@ def test_real_golds_are_graded_right(name: str) -> None:
         graders.close()
 
 
+@pytest.mark.integration
 def test_real_solutions_of_humaneval_pass_in_the_sandbox() -> None:
     canonical = rows("humaneval/test.jsonl")
     graders = Graders(processes=1, timeout=10)

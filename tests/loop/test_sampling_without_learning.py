@@ -15,9 +15,9 @@ from srm_ray.config.filter import FilterConfig
 from srm_ray.data.conversations import read_examples
 from srm_ray.data.prompts import PromptStream, read_jsonl, training_stream, training_tasks
 from srm_ray.errors import UserError
+from srm_ray.files.journal import Journal
 from srm_ray.model.loading import open_model
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.journal import Journal
 
 # Long enough for a random model to end a turn by itself now and then.
 ROLLOUT = {"max_new_tokens": 128, "max_model_len": 192, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25}
@@ -28,7 +28,7 @@ class Engine:
     """One sampler and the event loop that it lives in."""
 
     def __init__(self, model: Path):
-        from actors.sampler import Sampler
+        from actors.rollout.sampler import Sampler
 
         self.events = asyncio.new_event_loop()
         self.facts = open_model(str(model))
@@ -60,6 +60,7 @@ def problems(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_path: Path) -> None:
     config = engine.config.model_copy(
         update={
@@ -90,6 +91,7 @@ def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_
     assert kept == [replace(stream.tasks.task(index)[0], where="") for index in wanted]
 
 
+@pytest.mark.integration
 def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> None:
     """Same seeds as the loop's own groups, so the same completions."""
     from srm_ray.rl.seeds import completion_seed
@@ -101,9 +103,10 @@ def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> No
     assert len(group.rewards) == 8
 
 
+@pytest.mark.integration
 def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -> None:
-    from actors.crew import reward_spec
-    from actors.reward import RewardWorker
+    from actors.reward.worker import RewardWorker
+    from actors.worker_groups import reward_spec
     from srm_ray.distillation.ledger import Ledger
 
     values = {"model": engine.facts.path, "samples": 3, "rollout": ROLLOUT, "reward": REWARD}
@@ -158,6 +161,7 @@ def test_contradictions_of_the_filter(argv: list[str], message: str, capsys: pyt
     assert message in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.integration
 def test_a_generator_needs_a_limit(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert filter.main(["--model", str(tiny_model), "--run_dir", str(tmp_path / "run")]) == 2
     assert "these problems never end: give --keep.limit" in capsys.readouterr().err

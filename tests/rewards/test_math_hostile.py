@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import rewards.math
-from rewards import extract, grading, normal
-from rewards.math import Grader
-from rewards.processes import Pool
+import rewards.math.grader
+from rewards import extract
+from rewards.math import normalize, worker
+from rewards.math.grader import Grader
+from rewards.sandbox.processes import Pool
 from rewards.verdict import REASONS
 from tests.rewards.hostile_answers import HOSTILE
 
@@ -36,6 +37,7 @@ def test_there_are_sixty_of_our_own() -> None:
     assert len(set(HOSTILE)) == len(HOSTILE) >= 80
 
 
+@pytest.mark.integration
 def test_each_gets_a_verdict_in_time_and_none_runs(
     grader: Grader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,11 +61,13 @@ def test_each_gets_a_verdict_in_time_and_none_runs(
     assert grader.equivalent(r"\frac{24}{2}", r"\sqrt{144}").correct is True
 
 
+@pytest.mark.integration
 def test_each_gets_a_verdict_as_a_gold_too(grader: Grader) -> None:
     for text in HOSTILE:
         assert grader.equivalent("12", text).correct is not True, text[:60]
 
 
+@pytest.mark.integration
 def test_each_inside_a_completion(grader: Grader) -> None:
     for text in HOSTILE:
         for completion in (rf"<think>a</think>\boxed{{{text}}}", f"The final answer is {text}"):
@@ -90,6 +94,7 @@ def test_extraction_is_linear() -> None:
         assert time.monotonic() - start < 5.0, piece
 
 
+@pytest.mark.integration
 def test_a_hung_comparison_is_killed_and_replaced() -> None:
     pool = Pool("tests.rewards.hanging:serve", ["tests.rewards.hanging"])
     try:
@@ -109,6 +114,7 @@ def test_a_hung_comparison_is_killed_and_replaced() -> None:
         pool.close()
 
 
+@pytest.mark.integration
 def test_killed_processes_cost_no_verdict(grader: Grader) -> None:
     pairs = [(rf"\sqrt{{{n * n}}}", str(n)) for n in range(1, 40)]
     assert all(verdict.correct for verdict in grader.grade(pairs))
@@ -121,6 +127,7 @@ def test_killed_processes_cost_no_verdict(grader: Grader) -> None:
     assert all(verdict.correct for verdict in grader.grade(pairs))
 
 
+@pytest.mark.integration
 def test_a_closed_grader_reports_null() -> None:
     ours = Grader(1)
     assert ours.equivalent(r"\sqrt{4}", "2").correct is True
@@ -204,6 +211,7 @@ SETTINGS = settings(
 )
 
 
+@pytest.mark.integration
 @SETTINGS
 @given(st.text(max_size=60), st.text(max_size=20))
 @example("\ud800", "1")
@@ -213,6 +221,7 @@ def test_any_unicode_gets_a_verdict(grader: Grader, answer: str, gold: str) -> N
     assert verdict.reason in REASONS - {"grader_error", "worker_died"}
 
 
+@pytest.mark.integration
 @SETTINGS
 @given(st.lists(LATEX, max_size=25).map(" ".join), st.lists(LATEX, max_size=6).map("".join))
 def test_random_latex_gets_a_verdict_the_same_both_ways(grader: Grader, answer: str, gold: str) -> None:
@@ -222,11 +231,12 @@ def test_random_latex_gets_a_verdict_the_same_both_ways(grader: Grader, answer: 
         assert bool(one.correct) == bool(other.correct)
 
 
+@pytest.mark.integration
 @SETTINGS
 @given(st.lists(LATEX, max_size=25).map(" ".join))
 def test_what_is_read_equals_itself(grader: Grader, text: str) -> None:
     verdict = grader.equivalent(text, text)
-    assert verdict.correct is True or not normal.clean(text)
+    assert verdict.correct is True or not normalize.clean(text)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -234,6 +244,6 @@ def test_what_is_read_equals_itself(grader: Grader, text: str) -> None:
 def test_rationals_are_exact(left, right) -> None:  # type: ignore[no-untyped-def]
     spellings = (f"{left}", rf"\frac{{{left.numerator}}}{{{left.denominator}}}", f"{left.numerator}/{left.denominator}")
     for spelling in spellings:
-        verdict = rewards.math.quick(spelling, str(right))
+        verdict = rewards.math.grader.quick(spelling, str(right))
         assert verdict is None or verdict.correct == (left == right)
-        assert grading.compare_pair(normal.clean(spelling), normal.clean(str(right)))[0] == (left == right)
+        assert worker.compare_pair(normalize.clean(spelling), normalize.clean(str(right)))[0] == (left == right)

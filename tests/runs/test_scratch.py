@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from srm_ray.runs import scratch
+from srm_ray.process import scratch
 
 OWN = """
 import sys, tempfile
-from srm_ray.runs import scratch
+from srm_ray.process import scratch
 folder = scratch.own()
 assert scratch.own() == folder == __import__("pathlib").Path(tempfile.gettempdir())
 print(folder, flush=True)
@@ -34,6 +34,7 @@ def start() -> tuple["subprocess.Popen[str]", Path]:
     return process, Path(process.stdout.readline().strip())
 
 
+@pytest.mark.integration
 def test_a_killed_processs_folder_is_swept_a_living_ones_stays(temporary: Path) -> None:
     (killed, left), (living, used) = start(), start()
     killed.send_signal(signal.SIGKILL)

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from srm_ray.report import card as cards
-from srm_ray.report import card_page
-from srm_ray.report.card import Card, Delta, StageRow
+from srm_ray.intervals import wilson
 from srm_ray.report.quantisation_table import Row
-from srm_ray.runs import chain
-from srm_ray.runs.intervals import wilson
+from srm_ray.speedrun import card as cards
+from srm_ray.speedrun import card_page, chain
+from srm_ray.speedrun.card import Card, Delta, StageRow
 from tests.report import browser
 
 
@@ -95,6 +94,7 @@ def test_page_is_well_formed_escaped_and_without_script(card: Card) -> None:
     assert "&lt;script&gt;" in page and "NaN" not in page
 
 
+@pytest.mark.integration
 def test_page_in_a_browser(card: Card, tmp_path: Path) -> None:
     program = browser.find()
     if program is None:
