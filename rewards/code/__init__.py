@@ -1,19 +1,32 @@
 """Code grader: does this program do what its tests ask?
 
-    completion --extract--> code --> candidate (sandbox) <--calls--> checker (tests) --> verdict
+    completion --answer--> code --> candidate (sandbox) <--calls--> checker (tests) --> verdict
+    tests --forms, script--> job -------------------------------------^
 
 Test code and candidate never share an interpreter, and expected outputs never enter the candidate's
 process. See `rewards.code.sandbox` for how a candidate runs, `inside/` for what runs there.
 
-    python -m rewards.code [--workers N] [--timeout S] [--tier T] [--allow-unsafe]
+    python -m rewards.code [--workers N] [--timeout S] [--tier T] [--tolerance X] [--allow-unsafe]
 
 In: {"code": ..., "tests": ..., "entry_point": ...} (or "completion" for "code": the code is then
-extracted; "prompt" beside it gives tests the helpers that the prompt defines). Out, in order:
-{"correct": ..., "passed": n, "total": n, "reason": ..., "sandbox": tier, "seconds": ...}.
+extracted; "prompt" beside it gives tests and candidate what the prompt defines). Out, in order:
+{"correct": ..., "passed": n, "total": n, "reason": ..., "sandbox": tier, "seconds": ...}, with "detail"
+where the line or its tests are bad.
 
-Tests are one of: [{"fn", "args", "expected"}], [{"stdin", "stdout"}], a string of Python (with
-entry_point: HumanEval's `check(candidate)`), a list of statements (MBPP's asserts; a statement
-without an assert is setup).
+Tests are one of: [{"fn", "args", "expected"}], [{"stdin", "stdout"}], Python (HumanEval's `check(candidate)`, pytest
+and unittest forms, plain asserts), a list of statements (MBPP's asserts; a statement without a check is setup), or
+the forms of other data sets (`rewards.code.forms`); any of them also as JSON in a string.
+
+- A test takes from the candidate the entry point; without one, the names that nobody but the candidate can have
+  (`rewards.code.script`). Everything else that it uses is the checker's own, whatever the candidate calls by that name.
+  Helpers of the prompt (HumanEval 32, 38 and 50) are the tests' own where the prompt is given; where it is not, they
+  are names that the tests take from the candidate, who may then define them as it likes.
+- Tests that hold no check, or nothing of the candidate's, are `bad_tests` and say why. A test that made no check when
+  it ran has failed. What fails before the candidate was asked anything is the tests' own: `bad_tests`; from
+  then on it is the candidate's, and False. `correct` is None for nothing that a candidate can cause.
+- A program reads descriptor 0, may start threads and use `atexit`, `exit` and `quit`; numbers that it prints have a
+  tolerance (`rewards.code.output`). An answer may use what the prompt imports and defines; a LeetCode `Solution` also
+  the imports of that site.
 
 What each tier stops, and what it does not (`tests/rewards/test_sandbox.py` holds the table to it):
 
@@ -23,23 +36,39 @@ What each tier stops, and what it does not (`tests/rewards/test_sandbox.py` hold
     endless loop, endless output                stopped      stopped    stopped
     memory beyond the limit                     stopped      stopped    stopped
     fork bomb, daemon, exec of programs         stopped      stopped    open
+    threads without end, by raw clone too       stopped      stopped    open
     sockets: TCP, UDP, abstract Unix            stopped      stopped    open
     signals to other processes                  stopped      stopped    open
-    reading files of the machine                stopped      stopped    open
-    writing files                               /tmp only*   stopped    open
+    signals by way of fcntl                     stopped      stopped    open
+    reading files of the machine                stopped*     stopped*   open
+    writing files                               /tmp only**  stopped    open
+    times, locks and truncation of files        stopped      stopped    open
     filling the disk                            stopped      stopped    open
     environment of other processes              stopped      stopped    open
     learning which files and users exist        stopped      open       open
     learning the machine's name and kernel      kernel only  open       open
     bugs of the kernel's system calls           open         open       open
 
-    * a private 16 MiB /tmp that is gone with the candidate
+    *  but for /usr and Python's own installation, which it needs to run
+    ** a private 16 MiB /tmp that is gone with the candidate
+
+What holds each resource:
+
+    processes    seccomp: no fork, no exec
+    threads      256 in a candidate's life, counted by the template through seccomp's notifications (Linux 5.5; on a
+                 kernel without them a candidate has no threads, which is said when the sandbox starts)
+    memory       RLIMIT_AS for each process, of which a candidate has one; the kernel's own for it is bounded by the
+                 limits on threads and on open files (64)
+    files        RLIMIT_FSIZE, and a tmpfs with limits on bytes and inodes (bubblewrap) or no writing at all (landlock)
+    output       counted by the owner, which ends the candidate at 1 MiB
+    time         the owner's clock for all processes; RLIMIT_CPU
+
+Control groups are not used: where a machine lets its users have them, these limits hold as well.
 
 Results that are no plain data: namedtuples arrive as tuples, iterators as iterators over their
 items; values of the standard library's types are rebuilt in the checker. Any other object stays in
 the candidate and can only be handed back to it (MBPP 367, 601 and 927 build nodes and pairs that
-way); a test that looks at one is `bad_type`. A module that a test uses without importing it (596
-uses `sys`) is the checker's own.
+way); a test that looks at one is `bad_type`.
 """
 
 import time
@@ -103,9 +132,7 @@ class Grader:
     def tier(self) -> str:
         return self.sandbox.tier
 
-    def grade(
-        self, code: str | None, tests: Any, entry_point: str | None = None, prompt: str | None = None
-    ) -> Result:
+    def grade(self, code: str | None, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Result:
         """Run `code` against `tests`. Any input gives a result; None for code is no answer."""
         start = time.perf_counter()
         correct, passed, total, reason, detail = self._grade(code, tests, entry_point, prompt)
@@ -115,9 +142,7 @@ class Grader:
         """As the module's `score`."""
         start = time.perf_counter()
         result = self.answer(completion, tests, entry_point, prompt)
-        return Reward(
-            float(result.correct is True), result.correct, result.reason, time.perf_counter() - start
-        )
+        return Reward(float(result.correct is True), result.correct, result.reason, time.perf_counter() - start)
 
     def answer(self, completion: str, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Result:
         """As `grade`, of the code in a completion."""

@@ -5,14 +5,14 @@ import sys
 from typing import Any
 
 from rewards.code import Grader, Result
-from rewards.code.forms import named, tests_of
+from rewards.code.forms import named, of_row
 from rewards.code.output import TOLERANCE
 from rewards.code.sandbox import TIERS, Limits
 from rewards.jsonl_server import serve
 
 
 def grade_record(record: dict[str, Any], grader: Grader) -> dict[str, Any]:
-    tests, entry, prompt = tests_of(record)
+    tests, entry, prompt = of_row(record)
     wrong = problem_with(record, tests, entry)
     if wrong:
         return answer(Result(None, 0, 0, "bad_input", "", 0.0, wrong), grader)
@@ -55,7 +55,9 @@ def main(argv: list[str]) -> int:
     if options.workers < 1 or options.timeout <= 0 or options.memory < 64:
         parser.error("--workers must be at least 1, --timeout above 0, --memory at least 64")
     limits = Limits(seconds=options.timeout, memory=options.memory << 20)
-    grader = Grader(options.workers, limits, options.allow_unsafe or options.tier == "none", options.tier, options.tolerance)
+    grader = Grader(
+        options.workers, limits, options.allow_unsafe or options.tier == "none", options.tier, options.tolerance
+    )
     for tier, why in grader.sandbox.why.items():
         print(f"sandbox tier {tier} is not available: {why}", file=sys.stderr)
     print(f"sandbox tier: {grader.tier or 'unavailable (every result is sandbox_unavailable)'}", file=sys.stderr)

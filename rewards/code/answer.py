@@ -107,7 +107,9 @@ def code_of(completion: str, asked: frozenset[str]) -> str | None:
 
 def defines(code: str, names: frozenset[str]) -> bool:
     return any(
-        re.search(rf"^(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(n)}\b|^{re.escape(n)}[ \t]*(?::[^=\n]*)?=", code, re.M)
+        re.search(
+            rf"^(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(n)}\b|^{re.escape(n)}[ \t]*(?::[^=\n]*)?=", code, re.M
+        )
         for n in names
     )
 

@@ -1,13 +1,13 @@
 """Tests in the forms that data sets have them, brought to the few that are run here.
 
-    [{"fn", "args", "expected"}]                               calls
-    [{"stdin", "stdout"}], [{"input", "output"}]               programs     (verifiable-coding-problems, LiveCodeBench)
-    {"inputs", "outputs"[, "fn_name"]}                         programs, or calls with `fn_name`   (APPS, TACO)
-    {"test_cases": ...}, {"test_list", "test_setup_code", ...} what they hold                      (PrimeIntellect, MBPP)
-    text of Python, or a list of statements                    a script     (HumanEval, MBPP, pytest, unittest)
+    [{"fn", "args", "expected"}]                    calls
+    [{"stdin", "stdout"}], [{"input", "output"}]    programs  (verifiable-coding-problems, LiveCodeBench)
+    {"inputs", "outputs"[, "fn_name"]}              programs, or calls with `fn_name`  (APPS, TACO)
+    {"test_cases"}, {"test_list", ...}              what they hold  (PrimeIntellect, MBPP)
+    text of Python, or a list of statements         a script  (HumanEval, MBPP, pytest, unittest)
     any of these as JSON in a string
 
-`tests_of` finds the tests, the entry point and the prompt in a whole row.
+`of_row` finds the tests, the entry point and the prompt in a whole row.
 """
 
 import json
@@ -21,7 +21,15 @@ from rewards.code.script import BadTests, Script, code_of_prompt, root
 SOURCES, EXPECTED = ("stdin", "input"), ("stdout", "output", "expected_output")
 NAMES = ("fn", "fn_name", "func_name", "function", "function_name", "entry_point")
 HOLDERS = ("test_cases", "tests", "unit_tests", "ground_truth", "input_output", "public_tests")  # of tests, in a dict
-COLUMNS = ("tests", "test", "test_list", "test_code", "input_output", "verification_info", "test_cases")
+COLUMNS: tuple[str, ...] = (
+    "tests",
+    "test",
+    "test_list",
+    "test_code",
+    "input_output",
+    "verification_info",
+    "test_cases",
+)
 COLUMNS += ("public_test_cases", "unit_tests", "ground_truth", "public_tests")
 PRELUDE = "\n".join(
     f"from {module} import *" for module in "typing collections itertools functools heapq bisect math operator".split()
@@ -159,7 +167,9 @@ def case(test: Any, entry: str | None, number: int) -> tuple[str, dict[str, Any]
     expected = next((test[name] for name in EXPECTED if name in test), None)
     function = next((test[name] for name in NAMES if test.get(name)), entry)
     if source is None or expected is None:
-        raise BadTests(f"test {number} has neither fn, args and expected nor stdin and stdout (found {', '.join(test)})")
+        raise BadTests(
+            f"test {number} has neither fn, args and expected nor stdin and stdout (found {', '.join(test)})"
+        )
     kind = str(test.get("testtype", test.get("type", "")))
     if function and not kind.startswith("std") and "stdin" not in test:
         wrapped = kind in ("wrapped", "function_call") and isinstance(expected, list) and len(expected) == 1
@@ -217,7 +227,7 @@ def named(value: Any) -> str:
 # Whole rows
 
 
-def tests_of(row: dict[str, Any]) -> tuple[Any, str | None, str | None]:
+def of_row(row: dict[str, Any]) -> tuple[Any, str | None, str | None]:
     """(tests, entry point, prompt) of a row as data sets have it; tests is None where there are none."""
     tests = with_setup(row) if "test_list" in row and "tests" not in row else None
     if tests is None:

@@ -2,7 +2,7 @@
 
 Lines are compared as text, without white space at their ends and without empty lines at the end. Where the expected
 output writes a number with a point or an exponent, a number in its place may differ by `tolerance` (1e-6): relatively
-for numbers below 1, absolutely from there on, and relatively by a thousandth of it where that is more (above 1,000).
+for numbers below 1, absolutely from there on, and by its millionth relatively (1e-12) above a million.
 Whole numbers are text: 3 is neither 3.0 nor 03.
 """
 
@@ -11,8 +11,9 @@ import re
 from rewards.code.sandbox import Ended
 
 TOLERANCE = 1e-6
-REAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d{1,3})?")
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
+REAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d{1,3})?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+SPACE = re.compile(r"(\s+)")
 LONGEST = 64  # characters of a number that is read as one
 RAISED = {"MemoryError": "memory", "SyntaxError": "rejected_syntax", "IndentationError": "rejected_syntax"}
 
@@ -32,7 +33,7 @@ def judge(ended: Ended, expected: str, tolerance: float = TOLERANCE) -> str:
 def same(output: str, expected: str, tolerance: float = TOLERANCE) -> bool:
     ours, theirs = lines(output), lines(expected)
     return len(ours) == len(theirs) and all(
-        one == other or same_numbers(one.split(), other.split(), tolerance)
+        one == other or same_numbers(SPACE.split(one), SPACE.split(other), tolerance)
         for one, other in zip(ours, theirs, strict=True)
     )
 
@@ -54,4 +55,4 @@ def near(one: str, other: str, tolerance: float) -> bool:
         return False
     value, expected = float(one), float(other)
     size = abs(expected)
-    return abs(value - expected) <= tolerance * max(min(1.0, size), 1e-3 * size, 1e-6)
+    return abs(value - expected) <= tolerance * max(min(1.0, size), 1e-6 * size, 1e-6)

@@ -130,9 +130,10 @@ def run_program(channel):
     Threads are waited for, then what `atexit` holds is run.
     """
     first = wire.read_frame(channel)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
     out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
-    sys.stdout = sys.__stdout__ = out
+    sys.stdout = out
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=out)
     lend_stdin()
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module

@@ -6,6 +6,7 @@ both:       no new privileges, resource limits, a seccomp allow-list, every othe
             is asked for at the template (`Threads`), which grants so many and no more
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -245,10 +246,8 @@ class Threads:
             self.poller.unregister(fd)
             sock.close()
         for listener in self.granted:
-            try:
+            with contextlib.suppress(KeyError):
                 self.poller.unregister(listener)
-            except KeyError:
-                pass
             os.close(listener)
         self.waiting.clear()
         self.granted.clear()

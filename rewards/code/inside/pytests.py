@@ -16,13 +16,15 @@ class Approx:
     """Equal within a tolerance: relative 1e-6 or absolute 1e-12, as pytest's."""
 
     __module__ = "pytest"
-    __hash__ = None
 
     def __init__(self, expected, rel=None, abs=None):
         self.expected, self.rel, self.abs = expected, rel, abs
 
     def __eq__(self, actual):
         return self.near(actual, self.expected)
+
+    def __hash__(self):
+        raise TypeError("approx is for comparing")
 
     def near(self, actual, expected):
         if isinstance(expected, dict):

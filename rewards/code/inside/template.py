@@ -21,7 +21,8 @@ import isolate
 # What solutions import most, so that no candidate pays for it.
 PRELOADED = (
     "abc array bisect cmath collections copy dataclasses datetime decimal enum fractions functools heapq itertools "
-    "json keyword math operator random re statistics string sys textwrap time typing types numbers hashlib calendar unittest"
+    "json keyword math operator random re statistics string sys textwrap time typing types numbers hashlib calendar "
+    "unittest"
 )
 ROLES = {"candidate": candidate.serve, "program": candidate.run_program, "checker": checker.serve}
 
@@ -77,7 +78,7 @@ def start(roles, fds, children, how):
 
 
 def become(role, fds, how, private, asks):
-    """The child: the last descriptor is its standard output, a program's last but one its input, the others channels."""
+    """The child: the last descriptor is its output, a program's last but one its input, the others are channels."""
     try:
         null = source = os.open("/dev/null", os.O_RDWR)
         *channels, output = fds
