@@ -103,7 +103,7 @@ class Crew:
         """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
         if self.config.rollout.sleep:
             self.asleep = True
-            await self.rollouts.sleep()
+            await self.learner.unless_lost(self.rollouts.sleep())
         return await self.learner.step(batch, lr)
 
     async def push_weights(self, version: int) -> float:
@@ -113,7 +113,7 @@ class Crew:
             await self.rollouts.wake_up()
             self.asleep = False
         try:
-            return await self.rollouts.push(update, self.config.weights.push_timeout)
+            return await self.rollouts.push(update)
         except RunError:
             await self.learner.check()  # weights of a learner that died cannot be read
             raise

@@ -11,6 +11,8 @@ from actors.rollout import scoring
 from srm_ray import evaluate
 from srm_ray.evaluation.results import read
 
+pytestmark = pytest.mark.integration
+
 SMALL = ["--limit", "6", "--sampling.max_new_tokens", "12", "--engine.cpus", "0.5"]
 SMALL += ["--engine.kv_cache_gb", "0.25", "--engine.max_num_seqs", "32", "--sampling.samples", "3"]
 SMALL += ["--sampling.temperature", "1"]

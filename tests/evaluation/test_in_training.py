@@ -50,6 +50,7 @@ def test_what_was_lost_is_named() -> None:
     assert decision.lost == {"svamp": pytest.approx(0.3)}
 
 
+@pytest.mark.integration
 def test_a_model_is_measured_and_kept(asked, capsys) -> None:
     kept = []
 
@@ -126,6 +127,7 @@ def test_the_summary_tells_start_best_and_last() -> None:
     assert in_training.summary({}, 6, measured_after=True) == []
 
 
+@pytest.mark.integration
 def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_path) -> None:
     class Learner:
         async def export(self, path: Path) -> None:

@@ -87,6 +87,7 @@ def test_the_slowdown_is_measured_where_bf16_is_emulated_and_only_there(monkeypa
     assert precision.probe(gpu=False, measure=True).slowdown == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("variable", ["ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"])
 def test_a_pytorch_that_is_told_to_see_less_computes_in_fp32(variable: str) -> None:
     program = (
@@ -99,6 +100,7 @@ def test_a_pytorch_that_is_told_to_see_less_computes_in_fp32(variable: str) -> N
     assert (bf16, chosen) == (False, "float32") and "AVX2" in why
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("told", "bf16", "name"),
     [("NVIDIA A100-SXM4-80GB, 8.0\n", True, "A100"), ("NVIDIA A100, 8.0\nTesla T4, 7.5\n", False, "T4")],

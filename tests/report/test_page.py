@@ -115,6 +115,7 @@ def test_server_refuses(served: tuple[RunFolder, str]) -> None:
     assert status(url, Host="evil.example:80") == 403
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     folder = example_run.make(tmp_path / "r", steps=1)
     command = [sys.executable, "-m", "srm_ray.view", "--run", str(folder.path), "--port", "0"]
@@ -128,6 +129,7 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     assert "stopped" in out
 
 
+@pytest.mark.integration
 def test_library_does_not_need_ray_or_torch(tmp_path: Path) -> None:
     folder = example_run.make(tmp_path / "r", steps=1)
     program = (

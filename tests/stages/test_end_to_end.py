@@ -23,7 +23,7 @@ from srm_ray.model.loading import open_model
 from srm_ray.runs.metrics import read, without_times
 from tests.loop.command_run import small_run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 
 

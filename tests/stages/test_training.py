@@ -21,7 +21,7 @@ from srm_ray.model.shapes import build, shape
 from srm_ray.runs.metrics import read, without_times
 from srm_ray.training.schedule import Schedule
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
