@@ -25,6 +25,7 @@ from actors.runtime.liveness import Progress, tracked
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.process import memory
 from srm_ray.rl.batching import PackedBatch
+from srm_ray.training import saved_state
 from srm_ray.training.deepspeed_ops import no_compiled_collectives
 from srm_ray.weights.flat import Publisher, WeightUpdate
 
@@ -90,6 +91,7 @@ class Learner:
             config=engine_config(self.spec.learner),
             dist_init_required=True,
         )
+        saved_state.read_as_data(self.engine)
         self.device = self.engine.device
         if self.reference is not None:
             self.reference.to(self.device)
@@ -341,26 +343,18 @@ class Learner:
     @tracked("saving")
     def save(self, folder: str) -> None:
         """Model, optimizer and random state into `folder`, on every rank."""
-        import torch
-
         self._set_state("saving")
         self.engine.save_checkpoint(folder, tag="learner", client_state={"version": self.version})
-        rng = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-        torch.save(rng, Path(folder) / f"rng_{self.rank}.pt")
+        saved_state.write_random_state(Path(folder) / f"random_{self.rank}.json")
         self._set_state("ready")
 
     @tracked("loading a checkpoint")
     def load(self, folder: str) -> None:
-        import torch
-
         path, client_state = self.engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise RuntimeError(f"no learner state in {folder}")
         self.version = client_state["version"]
-        rng = torch.load(Path(folder) / f"rng_{self.rank}.pt", weights_only=False)
-        random.setstate(rng["python"])
-        np.random.set_state(rng["numpy"])
-        torch.set_rng_state(rng["torch"])
+        saved_state.read_random_state(Path(folder) / f"random_{self.rank}.json")
 
     @tracked("exporting weights")
     def export(self, folder: str) -> None:

@@ -475,6 +475,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     from deepspeed.utils import logger
 
     from srm_ray.model.adapters import load_policy
+    from srm_ray.training import saved_state
     from srm_ray.training.deepspeed_ops import no_compiled_collectives
 
     logger.setLevel(logging.ERROR)
@@ -490,6 +491,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=make_optimizer(module, job), config=deepspeed_config(job, world)
     )
+    saved_state.read_as_data(engine)
     return engine
 
 
