@@ -91,9 +91,8 @@ def check_descriptors() -> None:
 def explain(error: BaseException, address: str, folder: str) -> str:
     """What went wrong, in Ray's words, and what to do."""
     said = f"{type(error).__name__}: {error}"
-    advice = next(
-        advice for sign, advice in ADVICE if re.search(sign.replace("{folder}", re.escape(folder)), said, re.IGNORECASE)
-    )
+    signs = ((sign.replace("{folder}", re.escape(folder)), advice) for sign, advice in ADVICE)
+    advice = next(advice for sign, advice in signs if re.search(sign, said, re.IGNORECASE))
     where = "start here" if address == "local" else f"be reached at {address}"
     first = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
     return f"Ray cannot {where}: {first[:300]}; {advice.format(folder=folder)}"
