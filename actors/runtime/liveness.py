@@ -216,8 +216,7 @@ class Watched:
 
     def _overdue(self) -> tuple[Seen | None, float, float] | None:
         """What has gone on for too long (None: the silence), for how long, and its limit."""
-        kind = "" if self.heard else STARTING
-        limit = self.rules.limit(kind, first=False, longest=self.slowest) if kind else self._silence_limit()
+        limit = self._silence_limit()
         if self.silent > limit:
             return None, self.silent, limit
         late = []
@@ -229,8 +228,13 @@ class Watched:
                 late.append((seen, seen.seconds, limit))
         return max(late, key=lambda each: each[1] / each[2], default=None)
 
+    def _starts(self) -> bool:
+        """Libraries are being loaded, perhaps from a slow disk, which holds up every thread."""
+        return not self.heard or any(seen.kind == STARTING for seen in self.doing.values())
+
     def _silence_limit(self) -> float:
-        return max(self.rules.usual, LONGEST * self.slowest)
+        start = self.rules.limit(STARTING, first=False, longest=0.0) if self._starts() else 0.0
+        return max(self.rules.usual, start, LONGEST * self.slowest)
 
     def _stepped(self, seen: Seen) -> bool:
         return seen.kind in self.done or seen.steps > 0
@@ -249,7 +253,7 @@ class Watched:
         if late is not None:
             option, found = self.rules.option(late.kind), f"made no progress for {seconds:.0f} s while {late}"
         else:
-            option = "recovery.hung_after" if self.heard else self.rules.option(STARTING)
+            option = self.rules.option(STARTING) if self._starts() else "recovery.hung_after"
             last = ", ".join(map(str, self.doing.values()))
             found = f"did not answer for {seconds:.0f} s" + (f", last seen {last}" if last else "")
         return f"{found} (limit {limit:.0f} s{f'; {option} raises it' if option else ''})"

@@ -121,6 +121,22 @@ def test_who_never_answered_is_given_the_time_of_a_start():
     assert 600 <= run(silent()) <= 620
 
 
+def test_who_is_silent_while_it_starts_is_loading_libraries():
+    """From a slow disk, which holds up every thread of it."""
+
+    async def silent():
+        progress = Progress()
+        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
+        with progress.doing(STARTING, "(importing vLLM)"):
+            await one.look()
+            one.ask = lambda: asyncio.get_running_loop().create_future()
+            with pytest.raises(Hung, match=r"last seen starting \(importing vLLM\).*start_timeout raises it"):
+                await watch(one, 1e6)
+        return asyncio.get_running_loop().time()
+
+    assert 600 <= run(silent()) <= 620
+
+
 @pytest.mark.parametrize(
     ("share", "counts", "ended"),
     [(0.9, "steps", False), (0.0, "steps", True), (0.9, "silence", True), (0.9, "", True)],
