@@ -317,7 +317,7 @@ class RewardWorker:
 
     async def grade_code(self, prompt: Prompt, text: str) -> Verdict:
         def work() -> Verdict:
-            reward = self.code.score(text, prompt.tests, prompt.entry_point)
+            reward = self.code.score(text, prompt.tests, prompt.entry_point, prompt.text)
             return Verdict(reward.correct, reward.reason)
 
         return await self.lanes["code"].run((text, repr(prompt.tests), prompt.entry_point, prompt.text), work)

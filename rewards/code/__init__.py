@@ -10,8 +10,8 @@ process. See `rewards.code.sandbox` for how a candidate runs, `inside/` for what
 
 In: {"code": ..., "tests": ..., "entry_point": ...} (or "completion" for "code": the code is then
 extracted; "prompt" beside it gives tests and candidate what the prompt defines). Out, in order:
-{"correct": ..., "passed": n, "total": n, "reason": ..., "sandbox": tier, "seconds": ...}, with "detail"
-where the line or its tests are bad.
+{"correct": ..., "passed": n, "total": n, "reason": ..., "sandbox": tier, "seconds": ...}, with "error"
+where the line or its tests are bad: what is wrong.
 
 Tests are one of: [{"fn", "args", "expected"}], [{"stdin", "stdout"}], Python (HumanEval's `check(candidate)`, pytest
 and unittest forms, plain asserts), a list of statements (MBPP's asserts; a statement without a check is setup), or

@@ -38,7 +38,7 @@ def answer(result: Result, grader: Grader) -> dict[str, Any]:
         "passed": result.passed,
         "total": result.total,
         "reason": result.reason,
-        **({"detail": result.detail} if result.detail else {}),
+        **({"error": result.detail} if result.detail else {}),
         "sandbox": grader.tier or "unavailable",
     }
 

@@ -294,16 +294,20 @@ def refuse_streams(tree: ast.Module) -> None:
 
 # Code of a prompt
 
+TURNS = re.compile(r"<\|[^|>\n]*\|>|<(?:start|end)_of_turn>|\[/?INST\]")  # marks of chat templates, around a bare prompt
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
 
 @lru_cache(maxsize=256)
 def code_of_prompt(prompt: str | None, entry: str | None) -> str:
-    """Imports, helpers and constants that a prompt gives, without the function that it asks for; "" if none."""
+    """Imports, helpers and constants that a prompt gives, without the function that it asks for; "" if none.
+
+    prompt: code, text with code in fences, or either of them rendered by a chat template.
+    """
     if not prompt:
         return ""
     kept: list[ast.stmt] = []
-    for part in [block.code for block in blocks(prompt)] or [prompt]:
+    for part in [block.code for block in blocks(prompt)] or TURNS.split(prompt):
         try:
             body = parsed(part).body
         except BadTests:

@@ -88,6 +88,7 @@ def test_helpers_of_the_prompt_are_the_tests_own() -> None:
     assert without is not None and without.taken == {"root", "poly"}
     fenced = code_of_prompt(f"Complete this:\n```python\n{prompt}```\nThank you.", "root")
     assert "def poly" in fenced and "def root" not in fenced
+    assert code_of_prompt(f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n<think>\n", "root") == fenced
     assert code_of_prompt("Write a function.", "root") == ""
 
 
