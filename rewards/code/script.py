@@ -294,7 +294,9 @@ def refuse_streams(tree: ast.Module) -> None:
 
 # Code of a prompt
 
-TURNS = re.compile(r"<\|[^|>\n]*\|>|<(?:start|end)_of_turn>|\[/?INST\]")  # marks of chat templates, around a bare prompt
+TURNS = re.compile(
+    r"<\|[^|>\n]*\|>|<(?:start|end)_of_turn>|\[/?INST\]"
+)  # marks of chat templates, around a bare prompt
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
 
