@@ -6,7 +6,7 @@ prompts -> rollout workers (vLLM, G completions each) -> reward workers -> rollo
 import asyncio
 from pathlib import Path
 
-from actors.sampler import Sampler
+from actors.rollout.sampler import Sampler
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.model.loading import ModelFacts
 from srm_ray.rl.advantages import has_signal

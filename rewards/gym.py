@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rewards.processes import Died, Failure, Pool, receive, send
+from rewards.sandbox.processes import Died, Failure, Pool, receive, send
 from rewards.verdict import WRONG, Verdict, judged
 
 MEMORY = 4 << 30  # bytes of address space of a worker

@@ -10,7 +10,7 @@ import re
 import time
 
 from rewards import extract
-from rewards.math import MAX_COMPLETION
+from rewards.math.grader import MAX_COMPLETION
 from rewards.verdict import Reward, Verdict, judged
 
 TEXT = re.compile(r"\\(?:text|texttt|mathrm|mathtt|textbf)\s*\{(.*)\}", re.DOTALL)

@@ -18,7 +18,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from rewards.processes import Died, Failure, Pool, receive, send
+from rewards.sandbox.processes import Died, Failure, Pool, receive, send
 
 SIGNATURE = "reward(prompt: str, completion: str, answer: str | None) -> float"
 PARAMETERS: tuple[tuple[str, set[type]], ...] = (

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from srm_ray.config.command_line import parse
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.grpo import bounds
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import RunError, UserError, command
+from srm_ray.files.atomic import write_atomically
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
-from srm_ray.runs.folder import RunFolder, write_atomically
-from srm_ray.runs.progress import duration, say
+from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from actors.reward import RewardWorker
-    from actors.sampler import Sampler
+    from actors.reward.worker import RewardWorker
+    from actors.rollout.sampler import Sampler
     from srm_ray.data.prompts import PromptStream, TaskStream
     from srm_ray.data.tasks import Task
     from srm_ray.distillation.endpoint import Endpoint
@@ -94,8 +95,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:
-    from actors.crew import reward_spec
-    from actors.reward import RewardWorker, check
+    from actors.reward.worker import RewardWorker, check
+    from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_tasks
     from srm_ray.distillation.ledger import Ledger
 
@@ -157,8 +158,8 @@ async def ask_model(
     config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
-    from actors import placement
-    from actors.sampler import Sampler
+    from actors.rollout.sampler import Sampler
+    from actors.runtime import cluster
     from srm_ray.data.prompts import PromptStream
     from srm_ray.model.loading import context_of, open_model
 
@@ -167,7 +168,7 @@ async def ask_model(
     room = context - config.rollout.max_new_tokens
     stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, limit=room)
     stream.check()
-    placement.connect()
+    cluster.connect()
     try:
         async with Sampler(config.sampling(), facts, context=context, graded=False) as sampler:
             say(f"asking {config.model}; run folder {folder.path}")
@@ -175,7 +176,7 @@ async def ask_model(
             teacher = Model(sampler, stream)
             return config.model, await ask(config, tasks, count, ledger, grader, teacher, engine_room(config))
     finally:
-        placement.disconnect()
+        cluster.disconnect()
 
 
 # Asking and grading
@@ -296,7 +297,7 @@ def finish(
     seconds: float,
 ) -> int:
     """SFT data and summary; RunError, and neither of them, while completions are missing that the budget allows."""
-    from srm_ray.runs.lineage import write_lineage
+    from srm_ray.model.lineage import write_lineage
 
     missing = sum((index, sample) not in ledger.grades for index in range(count) for sample in range(config.samples))
     if failures:

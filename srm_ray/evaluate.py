@@ -21,18 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.evaluate import EvaluateConfig
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import UserError, command
+from srm_ray.files.roots import cache_root, runs_root
 from srm_ray.report.page import write_report
-from srm_ray.runs.folder import RunFolder, cache_root, runs_root
-from srm_ray.runs.progress import duration, say
+from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from srm_ray.evaluation.grading import Graders
-    from srm_ray.evaluation.harness import Options
+    from srm_ray.evaluation.lm_eval.harness import Options
     from srm_ray.evaluation.results import Results
-    from srm_ray.evaluation.speaker import Decoding
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
+    from srm_ray.inference.completers import Decoding
 
 PARENT = "parent"
 # Of a finished or interrupted evaluation these may change: they say what more to measure, or where.
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
     asked = suites.named(config.tasks)
     if any(suite.kind == "harness" for suite in asked):
-        from srm_ray.evaluation import harness
+        from srm_ray.evaluation.lm_eval import harness
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # its bars; read when tqdm is imported
         harness.check_installed()
@@ -100,9 +101,9 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     finally:
         graders.close()
         if not joined and cluster_joined():
-            from actors import placement
+            from actors.runtime import cluster
 
-            placement.disconnect()
+            cluster.disconnect()
     conclude(config, folder, results, tax, time.time() - began)
     return 0
 
@@ -115,10 +116,10 @@ def cluster_joined() -> bool:
 
 def tiny_model(config: EvaluateConfig) -> str:
     """The tiny base model, made once and kept."""
-    from actors import placement
-    from actors.warm_start import make_base_model
+    from actors.runtime import cluster
+    from actors.train.warm_start import make_base_model
 
-    placement.connect()
+    cluster.connect()
     return str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say))
 
 
@@ -127,7 +128,7 @@ def find_parent(config: EvaluateConfig, model: str) -> "str | Results | None":
     if not config.against:
         return None
     from srm_ray.evaluation import results
-    from srm_ray.runs.lineage import read_lineage
+    from srm_ray.model.lineage import read_lineage
 
     if config.against != PARENT:
         if (Path(config.against) / results.FILE).is_file():
@@ -165,7 +166,7 @@ class Job:
 
     @property
     def decoding(self) -> "Decoding":
-        from srm_ray.evaluation.speaker import Decoding
+        from srm_ray.inference.completers import Decoding
 
         sampling = self.config.sampling
         return Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
@@ -176,7 +177,7 @@ class Job:
         return 2 * self.config.engine.max_num_seqs * self.config.workers
 
     def harness_options(self) -> "Options":
-        from srm_ray.evaluation.harness import Options
+        from srm_ray.evaluation.lm_eval.harness import Options
 
         config, prompt = self.config, self.config.prompt
         return Options(
@@ -207,7 +208,8 @@ class Job:
     def check(self, parent: "str | Results | None") -> None:
         """Fail before the long work: problems that are not there, a parent that cannot be compared with, code without
         a sandbox."""
-        from srm_ray.evaluation import harness, tax
+        from srm_ray.evaluation import tax
+        from srm_ray.evaluation.lm_eval import harness
 
         for suite in self.suites:
             if suite.kind == "harness":
@@ -272,7 +274,7 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
     import json
     import shutil
 
-    from srm_ray.runs.folder import write_atomically
+    from srm_ray.files.atomic import write_atomically
 
     folder.create()
     if config.resume == "never":
@@ -301,7 +303,7 @@ def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncC
         from srm_ray.evaluation.endpoint import Endpoint
 
         return Endpoint(config.endpoint, model, config.api_key)
-    from actors.evaluation import Engines
+    from actors.rollout.scoring import Engines
 
     return Engines(
         facts, config.engine, workers=config.workers, seed=config.seed, chat_template=config.prompt.chat_template
@@ -309,7 +311,7 @@ def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncC
 
 
 async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, folder: RunFolder, position: str) -> Any:
-    from srm_ray.evaluation import harness
+    from srm_ray.evaluation.lm_eval import harness
     from srm_ray.evaluation.measure import Measurement
 
     config, samples = job.config, folder.path / "samples"

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.export import ExportConfig
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import UserError, command
-from srm_ray.runs.folder import RunFolder, runs_root, write_atomically
-from srm_ray.runs.progress import duration, say
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.roots import runs_root
+from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from srm_ray.evaluation.quantised import Questions
     from srm_ray.gguf.architecture import Architecture
-    from srm_ray.inference.measure import Questions
     from srm_ray.model.loading import ModelFacts
     from srm_ray.report.evaluation_files import EvaluationFacts
     from srm_ray.report.quantisation_table import Row
@@ -32,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--model is needed: a Hugging Face folder or an adapter's folder, e.g. runs/grpo/final")
     if Path(config.model).suffix == ".gguf":
         raise UserError(f"--model {config.model}: a Hugging Face folder is exported; a .gguf file is what comes out")
-    from srm_ray.gguf.formats import FORMATS
+    from srm_ray.config.formats import FORMATS
     from srm_ray.gguf.quantiser import require_llama_cpp
     from srm_ray.model.loading import open_model
 
@@ -69,7 +71,7 @@ def fingerprint(model: str) -> str:
 
 def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
     """Everything is made in a work folder, and moved when it is whole."""
-    from srm_ray.inference.measure import make_questions
+    from srm_ray.evaluation.quantised import make_questions
     from srm_ray.inference.serving import model_name, serving_notes
     from srm_ray.report.model_card import CardFacts, trace, write_card
     from srm_ray.report.quantisation_table import as_text
@@ -130,8 +132,8 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
 def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architecture, list[Row]]":
     """`work/final` and `work/gguf`."""
     from srm_ray.config.base import to_plain
+    from srm_ray.config.formats import FORMATS
     from srm_ray.gguf.architecture import read_architecture
-    from srm_ray.gguf.formats import FORMATS
     from srm_ray.gguf.writer import write_gguf
     from srm_ray.model.folder import write_lineage
     from srm_ray.model.plain_weights import write_plain
@@ -157,10 +159,10 @@ def measured(
     """The rows with what was measured, and notes that say on what. Without llama.cpp, of a GGUF file its size alone."""
     from dataclasses import replace
 
+    from srm_ray.evaluation import quantised
     from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
-    from srm_ray.inference import measure
 
-    context = measure.context_for(questions, config.measure, facts.context)
+    context = quantised.context_for(questions, config.measure, facts.context)
     notes = [f"perplexity on {questions.about_text}"]
     notes += [f"accuracy on {questions.about_task}, with its 95 % interval"] if questions.problems else []
     notes.append(f"tokens/s of one sequence on {machine(config.measure.threads)}")
@@ -173,7 +175,7 @@ def measured(
             continue
         say(f"measuring {row.label} ...")
         engine = open_for_measuring(work / row.file, config, context)
-        numbers = measure.measure(engine, questions, config.measure, seed=config.seed)
+        numbers = quantised.measure(engine, questions, config.measure, seed=config.seed)
         by = "transformers" if row.file == "final" else "llama.cpp"
         found.append(
             replace(

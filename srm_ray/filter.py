@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.command_line import parse
 from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import bounds
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import UserError, command
-from srm_ray.runs.folder import MAY_CHANGE, RunFolder, write_atomically
-from srm_ray.runs.journal import Journal
-from srm_ray.runs.progress import duration, say
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.journal import Journal
+from srm_ray.runs.folder import MAY_CHANGE, RunFolder
 
 if TYPE_CHECKING:
-    from actors.sampler import Sampler
+    from actors.rollout.sampler import Sampler
     from srm_ray.data.prompts import PromptStream
     from srm_ray.data.tasks import Task
     from srm_ray.rl.types import Group
@@ -48,14 +49,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
-    from actors import placement, reward
-    from actors.crew import reward_spec
-    from actors.sampler import Sampler
-    from actors.warm_start import open_base
+    from actors.reward import worker
+    from actors.rollout.sampler import Sampler
+    from actors.runtime import cluster
+    from actors.train.warm_start import open_base
+    from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_stream
     from srm_ray.model.loading import context_of
 
-    reward.check(reward_spec(config))
+    worker.check(reward_spec(config))
     facts = open_base(config.model, config.data, config.seed, say)
     context = context_of(facts, config.rollout)
     stream = training_stream(
@@ -71,13 +73,13 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     journal = Journal(folder.path / "rates.jsonl")
     rates = {line["index"]: line for line in journal.lines() if line["index"] < count}
     if len(rates) < count:
-        placement.connect()
+        cluster.connect()
         try:
             async with Sampler(config, facts, context=context) as sampler:
                 folder.save_config(config)
                 rates = await rates_of(config, sampler, stream, count, journal)
         finally:
-            placement.disconnect()
+            cluster.disconnect()
     folder.save_config(config)
     return finish(config, folder, stream, rates)
 

@@ -23,24 +23,25 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console.progress import Progress, duration, say
+from srm_ray.console.text_table import aligned
 from srm_ray.errors import LearnerLost, UserError, command
+from srm_ray.process import memory
 from srm_ray.report.page import write_report
-from srm_ray.report.text_table import aligned
-from srm_ray.runs import checkpoints, memory, rollout_log
+from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs.folder import RunFolder, find_run
 from srm_ray.runs.metrics import MetricsLog, metric_name
-from srm_ray.runs.progress import Progress, duration, say
 from srm_ray.runs.trackers import open_trackers
 from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
-    from actors.crew import Crew
+    from actors.worker_groups import Crew
     from srm_ray.data.prompts import PromptStream
+    from srm_ray.evaluation.accuracy import Evaluation
     from srm_ray.evaluation.grading import Graders
     from srm_ray.evaluation.in_training import InTraining
     from srm_ray.evaluation.suites import Item
     from srm_ray.model.loading import ModelFacts
-    from srm_ray.rl.accuracy import Evaluation
     from srm_ray.rl.collection import Collected, InOrder, Queue
     from srm_ray.rl.recorded import Recorded
     from srm_ray.rl.streaming import Stream
@@ -212,7 +213,7 @@ async def evaluate(
     crew: "Crew", held_out: "list[Prompt]", samples: int, answer: "Callable[[Prompt], Awaitable[Group]] | None" = None
 ) -> "Evaluation":
     """One greedy completion of every held-out problem, graded."""
-    from srm_ray.rl.accuracy import summarise
+    from srm_ray.evaluation.accuracy import summarise
 
     answer = answer or crew.answer
 
@@ -313,7 +314,7 @@ def main(argv: list[str] | None = None) -> int:
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
     """Check model and data, start the workers, train, and sum up."""
-    from actors.warm_start import open_base
+    from actors.train.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
     from srm_ray.model.loading import context_of
 
@@ -336,17 +337,18 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         else []
     )
 
-    from actors import control, placement, reward
-    from actors.crew import Crew, reward_spec
+    from actors.reward import worker
+    from actors.runtime import cluster, control
+    from actors.worker_groups import Crew, reward_spec
 
-    reward.check(reward_spec(config))
+    worker.check(reward_spec(config))
     problems = load_suites(config)
     graders = make_graders(config)
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(
         folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
     )
-    placement.connect()
+    cluster.connect()
     try:
         say(
             f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
@@ -375,7 +377,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     finally:
         graders.close()
         log.close()
-        placement.disconnect()
+        cluster.disconnect()
     finish(config, folder, state, after, time.time() - began)
     return 0
 
@@ -392,7 +394,7 @@ async def train_to_the_end(
     suites: "InTraining | None",
 ) -> "tuple[State, Evaluation | None]":
     """Train, evaluate, export; when the learner dies, go on from the newest checkpoint with a new one."""
-    from actors import placement
+    from actors.runtime import cluster
 
     before: dict[str, Any] | None = None
     while True:
@@ -403,7 +405,7 @@ async def train_to_the_end(
                 step=state.step,
                 model=lasting(facts.path),
                 learner=crew.learner.numerics,
-                cluster=placement.address(),
+                cluster=cluster.address(),
             )
             stream.curriculum.restore(state.curriculum)
             state.before = state.before or before
@@ -449,7 +451,7 @@ def best_name(step: int) -> str:
 
 
 async def export_to(path: Path, config: GRPOConfig, crew: "Crew", facts: "ModelFacts", step: int) -> None:
-    from srm_ray.runs.lineage import write_lineage
+    from srm_ray.model.lineage import write_lineage
 
     path.mkdir(exist_ok=True)
     await crew.learner.export(path.absolute())
@@ -483,7 +485,7 @@ def suites_in_training(
     problems: "dict[str, list[Item]]",
     graders: "Graders",
 ) -> "InTraining":
-    from actors.evaluation import PoolSpeaker
+    from actors.rollout.scoring import PoolSpeaker
     from srm_ray.config.evaluate import PromptConfig
     from srm_ray.evaluation.in_training import InTraining
 

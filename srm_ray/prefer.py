@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from srm_ray.data.supervised import Encoded, Report
-    from srm_ray.runs.intervals import Share
+    from srm_ray.intervals import Share
 
 
 @command
@@ -26,22 +26,22 @@ def main(argv: list[str] | None = None) -> int:
 
     facts = open_model(config.model)
     if config.dry_run:
-        from actors.plan import show_plan
+        from actors.train.memory import show_plan
 
         longest = min(facts.context, config.data.max_prompt + config.data.max_completion)
         return show_plan(config, facts.path, longest, config.lora, rows_per_unit=2)
     if not (config.from_rollouts or config.data.path or config.data.name):
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
-    from actors import placement
+    from actors.runtime import cluster
     from srm_ray.data.reading import check_files
 
     check_files(config.data.path)
-    with placement.session():
+    with cluster.session():
         return run(config, facts)
 
 
 def load_pairs(config: PreferConfig, facts: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
-    from actors import conversations
+    from actors.data import conversations
     from srm_ray.data import rollout_pairs
     from srm_ray.data.supervised import select_pairs
 
@@ -52,10 +52,10 @@ def load_pairs(config: PreferConfig, facts: Any) -> "tuple[list[tuple[Encoded, E
 
 
 def run(config: PreferConfig, facts: Any) -> int:
-    from actors import stage
+    from actors.train import stage
+    from srm_ray.console.progress import say
     from srm_ray.data.packing import rows_fingerprint, save_rows
     from srm_ray.data.supervised import hold_out, pair_rows
-    from srm_ray.runs.progress import say
 
     encoded, report = load_pairs(config, facts)
     say(str(report))
@@ -92,8 +92,8 @@ def judge(config: PreferConfig) -> "Callable[[str], Share] | None":
     """Greedy accuracy at held-out sums, where that is asked for."""
     if not config.eval.problems:
         return None
+    from srm_ray.evaluation.sums import accuracy
     from srm_ray.model.loading import open_model
-    from srm_ray.model.sums import accuracy
 
     return lambda folder: accuracy(open_model(folder).path, config.eval.problems)
 

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def dry_run(config: PretrainConfig) -> int:
-    from actors.plan import show_plan, show_plan_of
+    from actors.train.memory import show_plan, show_plan_of
     from srm_ray.model.loading import open_model, row_length
     from srm_ray.model.shapes import qwen3_config, shape
 
@@ -48,7 +48,8 @@ def dry_run(config: PretrainConfig) -> int:
 
 
 def run(config: PretrainConfig) -> int:
-    from actors import placement, stage
+    from actors.runtime import cluster
+    from actors.train import stage
     from srm_ray.model.loading import open_model, row_length
 
     check(config)
@@ -57,14 +58,14 @@ def run(config: PretrainConfig) -> int:
         return 0
     facts = open_model(config.model or str(fresh_model(config, folder)))
     length = row_length(config.data.row_length, ROW_LENGTH, facts)
-    with placement.session():
+    with cluster.session():
         return train(config, folder, facts, length)
 
 
 def train(config: PretrainConfig, folder: "RunFolder", facts: "ModelFacts", length: int) -> int:
-    from actors import stage
+    from actors.train import stage
+    from srm_ray.console.progress import say
     from srm_ray.data.packing import open_rows
-    from srm_ray.runs.progress import say
 
     work = folder.path / "data"
     fingerprint = build_rows(config, facts.path, work, length)
@@ -135,10 +136,10 @@ def build_rows(config: PretrainConfig, tokenizer: str, work: Path, length: int) 
     """Build the corpus into `work`, unless an earlier try of this run has; its fingerprint."""
     import json
 
-    from actors.corpus import build_corpus
+    from actors.data.corpus import build_corpus
+    from srm_ray.console.progress import say
     from srm_ray.data.packing import open_rows, rows_fingerprint
-    from srm_ray.runs.folder import write_atomically
-    from srm_ray.runs.progress import say
+    from srm_ray.files.atomic import write_atomically
 
     done = work / "corpus.json"
     if done.is_file():

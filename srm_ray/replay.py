@@ -23,11 +23,11 @@ from pydantic import Field
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import build, parse, read_yaml
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError, command
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder, find_run
-from srm_ray.runs.progress import say
 
 COMPARED = ("policy/loss", "policy/grad_norm", "policy/entropy", "policy/mismatch_kl")
 
@@ -61,13 +61,13 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(ReplayConfig, arguments, stage="replay", about=__doc__)
     folder = find_run(options.run)
     plan = make_plan(folder, options.step)
-    from actors import placement
+    from actors.runtime import cluster
 
-    placement.connect()
+    cluster.connect()
     try:
         asyncio.run(replay(folder, plan, options.step))
     finally:
-        placement.disconnect()
+        cluster.disconnect()
     return 0
 
 
@@ -91,14 +91,14 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
 
 async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     """Print the step's numbers as logged, as recomputed, and their differences."""
-    from actors import placement
-    from actors.crew import learner_spec
-    from actors.learner_group import LearnerGroup
+    from actors.learner.group import LearnerGroup
+    from actors.runtime import cluster
+    from actors.worker_groups import learner_spec
     from srm_ray.rl.types import TrainBatch
 
     options = plan.config.learner
     bundle = {"CPU": options.cpus} | ({"GPU": options.gpus} if options.gpus else {})
-    placement.require([bundle] * options.workers)
+    cluster.require([bundle] * options.workers)
     learner = LearnerGroup(
         options.workers,
         learner_spec(plan.config, plan.model, threads=plan.numerics["threads"]),

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import parse
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import RunError, UserError, command
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.progress import duration, say
 
 
 class ScaleConfig(Section):
@@ -40,10 +40,10 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--run {config.run}: no such run; {folder.path} does not exist")
     import ray
 
-    from actors import control, placement
+    from actors.runtime import cluster, control
 
     starts = [event for event in folder.read_events() if event["event"] == "started"]
-    placement.join(starts[-1].get("cluster", "auto") if starts else "auto")
+    cluster.join(starts[-1].get("cluster", "auto") if starts else "auto")
     try:
         return scale(control.find_control(folder.path), wanted, config.timeout)
     except ray.exceptions.RayActorError:

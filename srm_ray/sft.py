@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
     facts = open_model(config.model)
     if config.dry_run:
-        from actors.plan import show_plan
+        from actors.train.memory import show_plan
 
         return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), config.lora)
     check_data(config)
@@ -85,19 +85,20 @@ def inspect(tokenizer: Any, examples: "Iterator[Example]") -> int:
 
 
 def run(config: SftConfig, facts: Any) -> int:
-    from actors import placement
+    from actors.runtime import cluster
     from srm_ray.model.loading import row_length
 
     length = row_length(config.data.row_length, ROW_LENGTH, facts)
-    with placement.session():
+    with cluster.session():
         return train(config, facts, length)
 
 
 def train(config: SftConfig, facts: Any, length: int) -> int:
-    from actors import conversations, stage
+    from actors.data import conversations
+    from actors.train import stage
+    from srm_ray.console.progress import say
     from srm_ray.data import supervised
     from srm_ray.data.packing import rows_fingerprint, save_rows
-    from srm_ray.runs.progress import say
 
     data = config.data
     encoded, report = supervised.select_examples(

@@ -19,9 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(TokenizerConfig, sys.argv[1:] if argv is None else argv, stage="tokenizer", about=__doc__)
     import time
 
+    from srm_ray.console.progress import duration, heartbeat, say
     from srm_ray.model import tokenization
     from srm_ray.runs.folder import RunFolder
-    from srm_ray.runs.progress import duration, heartbeat, say
 
     began = time.time()
     folder = RunFolder(config.run_dir, stage="tokenizer")
@@ -103,7 +103,7 @@ class Counted:
             if len(self.sample) < 200_000:
                 self.sample += text
             if self.characters - self._said >= 20_000_000:
-                from srm_ray.runs.progress import say
+                from srm_ray.console.progress import say
 
                 self._said = self.characters
                 say(f"{self.characters / 1e6:.0f} of at most {self._limit / 1e6:.0f} MB of text read")

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import parse
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError, command
 from srm_ray.runs.folder import RunFolder, find_run
-from srm_ray.runs.progress import say
 
 
 class ViewConfig(Section):

@@ -54,7 +54,7 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A randomly initialised model of the tiny shape with its tokenizer, as a Hugging Face folder."""
-    from actors.warm_start import RECIPE, fresh_model
+    from actors.train.warm_start import RECIPE, fresh_model
 
     return fresh_model(tmp_path_factory.mktemp("model"), RECIPE, seed=0)
 

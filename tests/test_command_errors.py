@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import placement
+from actors.runtime import cluster
 from srm_ray.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,7 +128,7 @@ def test_contexts(in_process, capsys, tiny_model: Path, tmp_path: Path, options:
 def test_a_cluster_that_can_never_hold_the_run_is_said_at_once(ray_session) -> None:
     began = time.monotonic()
     with pytest.raises(UserError) as refused:
-        placement.require([{"CPU": 1.0, "GPU": 1.0}] * 8 + [{"CPU": 0.5}])
+        cluster.require([{"CPU": 1.0, "GPU": 1.0}] * 8 + [{"CPU": 0.5}])
     assert time.monotonic() - began < 30
     assert "asked for 8.5 CPU, 8 GPU in 9 actors" in str(refused.value)
     assert "available of 12 CPU, 0 GPU" in str(refused.value)
@@ -144,12 +144,12 @@ def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> Non
     ray_session.get(busy.ping.remote())
     try:
         with pytest.raises(UserError, match=r"asked for 2 CPU, 0 GPU in 2 actors, .* \(waited 2 s\)"):
-            placement.require([{"CPU": 1.0}] * 2, wait=2)
+            cluster.require([{"CPU": 1.0}] * 2, wait=2)
     finally:
         ray_session.kill(busy)
 
 
 def test_one_actor_is_not_spread_over_nodes() -> None:
     nodes = [{"CPU": 2.0}, {"CPU": 2.0}]
-    assert placement._fits([{"CPU": 2.0}, {"CPU": 1.0}, {"CPU": 1.0}], nodes)
-    assert not placement._fits([{"CPU": 3.0}], nodes)
+    assert cluster._fits([{"CPU": 2.0}, {"CPU": 1.0}, {"CPU": 1.0}], nodes)
+    assert not cluster._fits([{"CPU": 3.0}], nodes)

@@ -52,7 +52,7 @@ from typing import Any
 from rewards import extract
 from rewards.code.inside import wire
 from rewards.code.sandbox import Broken, Ended, Limits, Sandbox, call_job, program_job
-from rewards.shared import shared
+from rewards.singleton import shared
 from rewards.verdict import Reward
 
 MAX_CODE = 500_000  # characters

@@ -6,7 +6,7 @@ from typing import Any
 
 from rewards.code import Grader, asked_for, code_of
 from rewards.code.sandbox import TIERS, Limits
-from rewards.lines import serve
+from rewards.jsonl_server import serve
 
 
 def grade_record(record: dict[str, Any], grader: Grader) -> dict[str, Any]:

@@ -26,9 +26,9 @@ SECONDS = 8.0  # that the longest completion takes
 async def measure(workers: int = WORKERS) -> dict[str, Any]:
     import ray
 
-    from actors.rollout import Sampling
-    from actors.rollout_pool import RolloutPool
-    from actors.scripted_engine import Script, ScriptedHost, Seat
+    from actors.rollout.pool import RolloutPool
+    from actors.rollout.scripted_engine import Script, ScriptedHost, Seat
+    from actors.rollout.worker import Sampling
 
     script: Any = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
     hosts = [ray.remote(ScriptedHost).options(num_cpus=0, max_concurrency=100_000).remote(script) for _ in range(HOSTS)]
@@ -102,10 +102,10 @@ def cpu() -> float:
 
 
 def main() -> list[dict[str, Any]]:
-    from actors import placement
+    from actors.runtime import cluster
 
-    placement.connect()
+    cluster.connect()
     try:
         return [asyncio.run(measure(workers)) for workers in (WORKERS // 4, WORKERS)]
     finally:
-        placement.disconnect()
+        cluster.disconnect()

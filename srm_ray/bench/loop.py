@@ -36,16 +36,16 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> di
 
     rollout_options: options of the rollout workers in place of the recipe's; empty ones do not count.
     """
-    from actors import placement
-    from actors.crew import Crew
-    from actors.warm_start import make_base_model
+    from actors.runtime import cluster
+    from actors.train.warm_start import make_base_model
+    from actors.worker_groups import Crew
+    from srm_ray.files.roots import cache_root
     from srm_ray.model.loading import open_model
-    from srm_ray.runs.folder import cache_root
 
     recipe = read_yaml(config_file("grpo/tiny"))
     recipe["rollout"].update({name: value for name, value in rollout_options.items() if value})
     config = build(GRPOConfig, {**recipe, "model": model})
-    placement.connect()
+    cluster.connect()
     facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
 
     async def run() -> dict[str, Any]:
@@ -66,7 +66,7 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> di
 
             results["overlap"] = overlap.main(config, facts.path)
     finally:
-        placement.disconnect()
+        cluster.disconnect()
     if "step" in parts:
         results["step"] = step(facts.path)
     return results
@@ -84,9 +84,9 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     """Rounds of the two take turns, so that what else the machine does meets both; the other one waits idle."""
     from dataclasses import asdict
 
-    from actors.bare_engine import RATE, READY
-    from actors.engine import cores_each
-    from actors.process_environment import WAITING
+    from actors.rollout.bare_engine import RATE, READY
+    from actors.rollout.engine_spec import cores_each
+    from actors.runtime.env import WAITING
 
     lengths = long_tail(GROUPS, median=LIMIT // 4, limit=LIMIT)
     ours, bare = [], []
@@ -96,7 +96,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
         json.dump({"spec": spec, "prompts": prompts, "lengths": lengths, "group_size": GROUP_SIZE}, job)
         job.flush()
         with subprocess.Popen(
-            [sys.executable, "-m", "actors.bare_engine", job.name],
+            [sys.executable, "-m", "actors.rollout.bare_engine", job.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -133,7 +133,7 @@ def answer_of(process: Any, beginning: str) -> str:
 
 async def rollout_round(crew: Any, lengths: list[int], round_: int) -> float:
     """Tokens/s of one completion of each length for each prompt and sample, by way of the rollout pool."""
-    from actors.rollout import Sampling
+    from actors.rollout.worker import Sampling
 
     began = time.perf_counter()
     groups = await asyncio.gather(

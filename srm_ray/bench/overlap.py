@@ -49,8 +49,8 @@ async def measure(config: GRPOConfig, model: str) -> dict[str, Any]:
 
 async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> dict[str, float]:
     """seconds: that the longest completion takes."""
-    from actors.crew import Crew
-    from actors.scripted_engine import Script, ScriptedWorker
+    from actors.rollout.scripted_engine import Script, ScriptedWorker
+    from actors.worker_groups import Crew
 
     config = config.model_copy(
         update={

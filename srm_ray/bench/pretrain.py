@@ -16,16 +16,17 @@ def measure() -> dict[str, Any]:
     The bare loop reads packed rows too (documents apart), computes in BF16 autocast, clips, and steps a
     fused AdamW: what one would write by hand.
     """
-    from actors import placement, trainer
+    from actors.runtime import cluster
+    from actors.train import run
     from srm_ray.data.packing import save_rows
-    from srm_ray.model.optimisation import Schedule
     from srm_ray.runs.metrics import read
+    from srm_ray.training.schedule import Schedule
 
-    with tempfile.TemporaryDirectory() as scratch, placement.session():
+    with tempfile.TemporaryDirectory() as scratch, cluster.session():
         folder = Path(scratch)
         model = fresh_model(folder / "model")
         save_rows(packed_rows(), folder / "rows")
-        job = trainer.TrainJob(
+        job = run.TrainJob(
             name="bench",
             model=str(model),
             rows=str(folder / "rows"),
@@ -39,7 +40,7 @@ def measure() -> dict[str, Any]:
         )
         bare = bare_rates(job)
         (folder / "run").mkdir()
-        trainer.run([job], workers=1, storage=folder / "ray", progress=lambda line: None)
+        run.run([job], workers=1, storage=folder / "ray", progress=lambda line: None)
         ours = [line["throughput/learner_tokens_per_s"] for line in read(folder / "run" / "metrics.jsonl")][WARM:]
         bare += bare_rates(job)
     result = {"tokens_per_s": upper_quartile(ours), "bare_tokens_per_s": upper_quartile(bare)}

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rewards import speed
 from rewards.code import Grader
+from srm_ray.bench import math_grader
 from srm_ray.errors import UserError
 
 SQUARE = "def f(x):\n    return x * x\n"
@@ -34,7 +34,7 @@ def candidates_per_second(cores: int = 2, count: int = 400, tier: str = "") -> d
 def measure(data: Path | None = None) -> dict[str, Any]:
     """All numbers. Raises `UserError` when the data folder lacks the gold answers."""
     try:
-        math = speed.measure(data or speed.default_data())
+        math = math_grader.measure(data or math_grader.default_data())
     except FileNotFoundError as error:
         raise UserError(f"--data: {error.filename} is missing") from None
     return {"math": math, "code": {tier: candidates_per_second(tier=tier) for tier in ("bubblewrap", "landlock")}}

@@ -27,7 +27,7 @@ from srm_ray.model.loading import ModelFacts, open_model
 from srm_ray.rl.types import Completion, Group, Prompt
 
 if TYPE_CHECKING:
-    from srm_ray.rl.accuracy import Evaluation
+    from srm_ray.evaluation.accuracy import Evaluation
 
 PROMPTS = 4000  # more than the run can use
 LR = 5e-5  # at which it gets further than at the 7.5e-5 of configs/grpo/tiny.yaml
@@ -51,8 +51,8 @@ class Grader:
     """Our graders on TRL's completions."""
 
     def __init__(self, config: GRPOConfig, facts: ModelFacts):
-        from actors.crew import reward_spec
-        from actors.reward import RewardWorker
+        from actors.reward.worker import RewardWorker
+        from actors.worker_groups import reward_spec
 
         self.worker = RewardWorker(reward_spec(config))
         self.facts = facts
@@ -170,7 +170,7 @@ def evaluate(model: Any, facts: ModelFacts, held_out: list[Prompt], grader: Grad
     """Greedy accuracy, batches of equal prompt lengths side by side."""
     import torch
 
-    from srm_ray.rl.accuracy import summarise
+    from srm_ray.evaluation.accuracy import summarise
 
     groups: list[Group] = []
     by_length = sorted(held_out, key=lambda prompt: len(prompt.token_ids))

@@ -53,3 +53,14 @@ def to_plain(config: BaseModel) -> dict[str, Any]:
 def shipped(name: str) -> Path:
     """Path of a config that ships with the project, `grpo/tiny` or `grpo/tiny.yaml`."""
     return CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to dotted keys: {"a": {"b": 1}} to {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -44,7 +44,7 @@ class ExportConfig(Section):
     @field_validator("format", mode="before")
     @classmethod
     def _known_formats(cls, value: object) -> object:
-        from srm_ray.gguf.formats import parse_formats
+        from srm_ray.config.formats import parse_formats
 
         names = value.split(",") if isinstance(value, str) else value
         return parse_formats(names) if isinstance(names, list) else names

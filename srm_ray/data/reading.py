@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
-from srm_ray.runs import hub
+from srm_ray.files import hub
 
 Row = dict[str, Any]
 PIECE = 8 << 20

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from srm_ray.console.progress import say
 from srm_ray.data.conversations import Example, Pair
 from srm_ray.data.packing import Rows, pack, to_rows
 from srm_ray.data.rendering import render_conversation, render_prompt
 from srm_ray.errors import UserError
-from srm_ray.runs.progress import say
 
 Encoded = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
 Rendered = tuple[str, tuple[Encoded, ...], str]  # source; one sequence, or the two of a pair; else why it is dropped

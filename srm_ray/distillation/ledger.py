@@ -12,8 +12,8 @@ from typing import Any
 from rewards.extract import CLOSE, OPEN
 from rewards.verdict import Reward
 from srm_ray.errors import UserError
-from srm_ray.runs.intervals import wilson
-from srm_ray.runs.journal import Journal
+from srm_ray.files.journal import Journal
+from srm_ray.intervals import wilson
 
 Place = tuple[int, int]  # (prompt index, sample)
 REFUSED = "refused"

@@ -12,7 +12,7 @@ from typing import Any
 
 from rewards.extract import CLOSE, OPEN
 from srm_ray.errors import RunError, UserError
-from srm_ray.evaluation.speaker import Decoding, Messages, Said
+from srm_ray.inference.completers import Decoding, Messages, Said
 
 ATTEMPTS = 5
 TIMEOUT = 600.0  # seconds one completion may take

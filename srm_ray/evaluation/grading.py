@@ -15,12 +15,12 @@ from typing import Any
 
 import rewards.code
 import rewards.extract
-import rewards.math
+import rewards.math.grader
 from rewards.code.sandbox import Limits
 from rewards.verdict import Verdict, judged
-from srm_ray.evaluation.speaker import Said
 from srm_ray.evaluation.statistics import votes
 from srm_ray.evaluation.suites import Item, Suite
+from srm_ray.inference.completers import Said
 
 # What lm-evaluation-harness 0.4.13's gsm8k takes for numbers, and what it leaves out when it compares.
 FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
@@ -46,7 +46,7 @@ class Graders:
 
     def __init__(self, *, processes: int, timeout: float, extract: str = "final", allow_unsafe: bool = False) -> None:
         self.extract = extract
-        self.math = rewards.math.Grader(processes, timeout)
+        self.math = rewards.math.grader.Grader(processes, timeout)
         self._code: rewards.code.Grader | None = None
         self._code_options = (processes, Limits(seconds=timeout), allow_unsafe)
         self.threads = ThreadPoolExecutor(processes, thread_name_prefix="grade")
@@ -85,13 +85,13 @@ class Graders:
         if suite.name == "gsm8k" and self.extract == "flexible":
             found = flexible(said.text)
             return (judged(bare(found) == bare(item.answer)), found) if found else (Verdict(False, "no_answer"), None)
-        answers = rewards.math.answers_of(text, suite.last_number)
+        answers = rewards.math.grader.answers_of(text, suite.last_number)
         if isinstance(answers, Verdict):
             return (Verdict(False, "truncated") if said.truncated else answers), None
         if said.truncated:
             return Verdict(False, "truncated"), None
         verdicts = self.math.grade([(answer, item.answer) for answer in answers])
-        return rewards.math.choose(answers, verdicts, self.math.grade), answers[-1]
+        return rewards.math.grader.choose(answers, verdicts, self.math.grade), answers[-1]
 
     def _same(self, one: str, other: str) -> bool:
         return self.math.equivalent(one, other).correct is True

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from srm_ray.console.progress import say
+from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.measure import Measurement
-from srm_ray.evaluation.speaker import Decoding, Speaker
 from srm_ray.evaluation.suites import Item
-from srm_ray.report.text_table import aligned
-from srm_ray.runs.progress import say
+from srm_ray.inference.completers import Decoding, Speaker
 
 # {"start": {suite: score}, "last": {"step": n, "mean": x, "scores": {suite: score}}, "best": the same, or None}
 Record = dict[str, Any]  # goes into checkpoints

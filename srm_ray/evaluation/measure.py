@@ -17,8 +17,8 @@ from srm_ray.evaluation.grading import Graders, Sample
 from srm_ray.evaluation.progress import SuiteProgress
 from srm_ray.evaluation.results import SuiteResult, summarise
 from srm_ray.evaluation.samples import SampleFile, lines_of
-from srm_ray.evaluation.speaker import Decoding, Messages, NoRoom, Said, Speaker
 from srm_ray.evaluation.suites import Item, Suite
+from srm_ray.inference.completers import Decoding, Messages, NoRoom, Said, Speaker
 from srm_ray.rl.seeds import completion_seed
 
 

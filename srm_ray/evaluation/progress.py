@@ -2,7 +2,7 @@
 
 import time
 
-from srm_ray.runs.progress import duration, say
+from srm_ray.console.progress import duration, say
 
 EVERY = 5.0  # seconds between lines
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from srm_ray.errors import UserError
 from srm_ray.evaluation import statistics
-from srm_ray.runs.folder import write_atomically
-from srm_ray.runs.intervals import Share, wilson
+from srm_ray.files.atomic import write_atomically
+from srm_ray.intervals import Share, wilson
 
 FILE = "results.json"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from srm_ray.evaluation.grading import Sample
 from srm_ray.evaluation.suites import Item
-from srm_ray.runs.folder import write_atomically
+from srm_ray.files.atomic import write_atomically
 
 Line = dict[str, Any]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from srm_ray.runs.intervals import Share, wilson
+from srm_ray.intervals import Share, wilson
 
 RESAMPLES = 10_000
 

@@ -20,7 +20,7 @@ from srm_ray.data.prompts import final_answer
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
-from srm_ray.runs import hub
+from srm_ray.files import hub
 
 Row = dict[str, Any]
 ARITHMETIC_PROBLEMS = 1000

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from srm_ray.console.text_table import aligned
 from srm_ray.evaluation.results import Results
 from srm_ray.evaluation.tax import Tax
-from srm_ray.report.text_table import aligned
-from srm_ray.runs.intervals import Share
+from srm_ray.intervals import Share
 
 
 def results_table(results: Results, reference: Mapping[str, float], reference_name: str) -> list[str]:

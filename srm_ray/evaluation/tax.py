@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.base import flatten
 from srm_ray.errors import UserError
 from srm_ray.evaluation.results import Results, SuiteResult
 from srm_ray.evaluation.statistics import bootstrap
-from srm_ray.runs.folder import flatten, write_atomically
-from srm_ray.runs.intervals import Share
+from srm_ray.files.atomic import write_atomically
+from srm_ray.intervals import Share
 
 FILE = "tax.json"
 

@@ -6,8 +6,7 @@ quantiser's, whose choice of types is foretold so that sizes are known before an
 Norms and biases stay F32 in every format.
 """
 
-from dataclasses import dataclass
-
+from srm_ray.config.formats import Format
 from srm_ray.gguf.architecture import Architecture, Tensor
 
 # Bytes of one block and its elements, of every type that a format uses (ggml's block structs).
@@ -23,43 +22,6 @@ BLOCKS = {
 }
 # Taken where a row is not a whole number of blocks.
 FALLBACK = {"Q8_0": "F16", "Q5_0": "F16", "Q4_0": "F16", "Q4_K": "Q5_0", "Q6_K": "Q8_0"}
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """name: as on the command line. label: in file names, as llama.cpp writes it. file_type: `general.file_type`."""
-
-    name: str
-    label: str
-    file_type: int
-    by_llama_cpp: bool = False
-
-
-FORMATS = {
-    "f32": Format("f32", "F32", 0),
-    "f16": Format("f16", "F16", 1),
-    "bf16": Format("bf16", "BF16", 32),
-    "q8_0": Format("q8_0", "Q8_0", 7),
-    "q4_0": Format("q4_0", "Q4_0", 2),
-    "q4_k_m": Format("q4_k_m", "Q4_K_M", 15, by_llama_cpp=True),
-}
-
-
-def parse_formats(given: list[str]) -> list[str]:
-    """Names of `FORMATS`, each once, in the order given; "all" for all, "none" for none.
-
-    Raises ValueError naming the formats there are.
-    """
-    names = [str(name).strip().lower() for name in given if str(name).strip()]
-    if names == ["none"]:
-        return []
-    if names == ["all"]:
-        return list(FORMATS)
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        what = f"{unknown[0]!r} is none of them" if unknown else "none is named"
-        raise ValueError(f"the formats are {', '.join(FORMATS)}, all, none, several with commas; {what}")
-    return list(dict.fromkeys(names))
 
 
 def tensor_type(tensor: Tensor, form: Format, model: Architecture) -> str:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.formats import Format
 from srm_ray.errors import RunError, UserError
-from srm_ray.gguf.formats import Format
 
 INSTALL = "make llamacpp (it compiles llama.cpp: minutes)"
 

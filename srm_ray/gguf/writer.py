@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.formats import FORMATS, Format
 from srm_ray.errors import UserError
 from srm_ray.gguf.architecture import Architecture, Tensor, read_architecture
-from srm_ray.gguf.formats import FORMATS, Format, tensor_type
+from srm_ray.gguf.formats import tensor_type
 from srm_ray.gguf.vocabulary import MODEL, PRE, Vocabulary, vocabulary_of
 
 

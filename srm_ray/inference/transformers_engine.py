@@ -5,9 +5,9 @@ from typing import Any
 
 from srm_ray.errors import UserError
 from srm_ray.inference.engine import Sampling
+from srm_ray.inference.sampling import choose
 from srm_ray.model import adapters
 from srm_ray.model.loading import open_model
-from srm_ray.model.sampling import choose
 
 
 class TransformersEngine:

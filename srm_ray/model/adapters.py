@@ -126,7 +126,7 @@ def merged(folder: str | Path) -> Any:
 def merge(folder: Path, destination: Path) -> Path:
     """Write the plain Hugging Face folder of an adapter's folder."""
     from srm_ray.model.folder import replacing, save_model, weights_fingerprint
-    from srm_ray.runs.lineage import read_lineage
+    from srm_ray.model.lineage import read_lineage
 
     if not is_adapter(folder):
         raise UserError(f"{folder} holds no adapter (no adapter_config.json)")
@@ -147,7 +147,7 @@ def merge(folder: Path, destination: Path) -> Path:
 def merged_folder(folder: Path) -> Path:
     """`<adapter folder>/merged`: plain weights for whoever takes a model, made once for these adapter weights."""
     from srm_ray.model.folder import weights_fingerprint
-    from srm_ray.runs.lineage import read_lineage
+    from srm_ray.model.lineage import read_lineage
 
     destination = folder / "merged"
     if read_lineage(destination).get("adapter_weights") == weights_fingerprint(folder):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
-from srm_ray.runs.lineage import git_commit, versions
+from srm_ray.model.lineage import git_commit, versions
 
 LINEAGE = "lineage.json"
 

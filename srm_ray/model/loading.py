@@ -8,8 +8,8 @@ from typing import Any
 
 from srm_ray.config.grpo import RolloutConfig
 from srm_ray.errors import UserError
+from srm_ray.files import hub
 from srm_ray.model.adapters import is_adapter, merged_folder
-from srm_ray.runs import hub
 
 
 @dataclass(frozen=True, slots=True)

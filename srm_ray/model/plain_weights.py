@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from srm_ray.errors import UserError
+from srm_ray.files import hub
 from srm_ray.model import adapters
-from srm_ray.runs import hub
 
 # What is not part of a model: records that are written anew, and weights in other forms.
 LEFT_OUT = ("README.md", "lineage.json", ".gitattributes", "*.bin", "*.gguf", "*.pt", "*.pth", "*.h5", "*.onnx", ".*")

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 NOT_SHOWN = ("started", "continued", "alarm_over")  # the beginning of every run; told of the run as a whole; see _alarm
-# What the crew reports (actors.pool): event -> kind, its text with the event's facts, whether it is a warning.
+# What the crew reports (actors.runtime.pool): event -> kind, its text with the event's facts, whether it is a warning.
 CREW = {
     "restarted": ("restart", "{worker} replaced: {cause}", True),
     "gave_up": ("gave up", "no more replacements of {role} workers, the last was {worker}: {cause}", True),

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from srm_ray.model.lineage import read_lineage
 from srm_ray.report.evaluation_files import SCORES_HEADER, TAX_HEADER, EvaluationFacts, read_json
 from srm_ray.report.quantisation_table import Row, as_markdown, cells, header
-from srm_ray.runs.lineage import read_lineage
 
 LONGEST_CHAIN = 20
 

@@ -13,9 +13,10 @@ import html
 from pathlib import Path
 from typing import Any
 
+from srm_ray.files.atomic import write_atomically
 from srm_ray.report import rollout_data, run_data
 from srm_ray.report.plain import packed
-from srm_ray.runs.folder import RunFolder, write_atomically
+from srm_ray.runs.folder import RunFolder
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("dom.js", "data.js", "charts.js", "overview.js", "tokens.js", "rollouts.js", "evaluation.js", "page.js")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from srm_ray.console.text_table import aligned
+from srm_ray.intervals import Share
 from srm_ray.report.cost import dollars, per_thousand_tokens
-from srm_ray.report.text_table import aligned
-from srm_ray.runs.intervals import Share
 
 HEADER = ("format", "MB", "bits/weight", "perplexity", "accuracy", "tokens/s")
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
+from srm_ray.files.roots import cache_root
 from srm_ray.report import token_text
 from srm_ray.report.plain import packed
 from srm_ray.report.token_text import TokenText
 from srm_ray.runs import rollout_log
-from srm_ray.runs.folder import RunFolder, cache_root
+from srm_ray.runs.folder import RunFolder
 
 COMPLETION_FIELDS = (
     ("sample", "sample"),

@@ -6,11 +6,12 @@ from typing import Any
 
 import yaml
 
+from srm_ray.config.base import flatten
+from srm_ray.intervals import wilson
 from srm_ray.report import evaluation_data, events
 from srm_ray.runs import checkpoints
 from srm_ray.runs import metrics as metrics_log
-from srm_ray.runs.folder import RunFolder, flatten
-from srm_ray.runs.intervals import wilson
+from srm_ray.runs.folder import RunFolder
 
 
 def load(folder: RunFolder) -> dict[str, Any]:

@@ -6,7 +6,6 @@ summary.json  report.html
 
 import difflib
 import json
-import os
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from srm_ray.config.base import to_plain
+from srm_ray.config.base import flatten, to_plain
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.roots import runs_root
 
 # Options that may change between a run and its continuation: they say how far, where and how often,
 # not what is computed.
@@ -24,24 +25,6 @@ MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
     "recovery", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
-
-
-def runs_root() -> Path:
-    """`$SRM_RAY_RUNS`, else `runs/` in the current folder.
-
-    A Ray job's current folder is a temporary copy of the working directory, so there it is
-    `~/srm_ray/runs`.
-    """
-    if os.environ.get("SRM_RAY_RUNS"):
-        return Path(os.environ["SRM_RAY_RUNS"])
-    if "working_dir_files" in Path.cwd().parts:
-        return Path.home() / "srm_ray" / "runs"
-    return Path("runs")
-
-
-def cache_root() -> Path:
-    """`$SRM_RAY_CACHE`, else `~/.cache/srm_ray`: what is made once and used by every run and job of a machine."""
-    return Path(os.environ.get("SRM_RAY_CACHE") or Path.home() / ".cache" / "srm_ray")
 
 
 class RunFolder:
@@ -139,21 +122,3 @@ def _listed(known: list[str]) -> str:
 def _may_change(key: str, allowed: Collection[str]) -> bool:
     parts = key.split(".")
     return any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted keys: {"a": {"b": 1}} to {"a.b": 1}."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path` and rename, so that a reader sees the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)

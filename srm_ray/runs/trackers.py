@@ -11,9 +11,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from srm_ray.config.base import flatten
 from srm_ray.config.log import LogConfig
 from srm_ray.errors import UserError
-from srm_ray.runs.folder import RunFolder, flatten, write_atomically
+from srm_ray.files.atomic import write_atomically
+from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import Mirror
 
 

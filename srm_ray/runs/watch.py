@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from srm_ray.config.alarms import AlarmsConfig
+from srm_ray.console.progress import duration, say
 from srm_ray.errors import RunError
 from srm_ray.runs.alarms import Alarm, Alarms
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog, read
-from srm_ray.runs.progress import duration, say
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 
-from actors.learner import LearnerSpec
-from actors.learner_group import LearnerGroup
+from actors.learner.group import LearnerGroup
+from actors.learner.rank import LearnerSpec
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group, Learned, TrainBatch

@@ -7,7 +7,7 @@ import time
 import pytest
 import ray
 
-from actors import metrics_reader
+from actors.runtime import metrics_reader
 
 
 @pytest.fixture

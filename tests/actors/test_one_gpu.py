@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from actors.crew import Crew, engine_spec
-from actors.rollout import EngineSpec, engine_args
+from actors.rollout.worker import EngineSpec, engine_args
+from actors.worker_groups import Crew, engine_spec
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError

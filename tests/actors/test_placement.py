@@ -5,7 +5,7 @@ import socket
 import pytest
 import ray
 
-from actors import placement
+from actors.runtime import cluster
 from srm_ray.errors import UserError
 
 
@@ -27,28 +27,28 @@ def free_port():
 
 
 def test_a_cluster_that_is_gone_is_not_waited_for(left_behind):
-    assert placement.running() == ""
+    assert cluster.running() == ""
     with pytest.raises(UserError, match=f"{left_behind} has ended"):
-        placement.join(left_behind)
+        cluster.join(left_behind)
 
 
 def test_a_cluster_that_answers_is_joined(left_behind):
     host, port = left_behind.split(":")
     with socket.create_server((host, int(port))):
-        assert placement.running() == left_behind
+        assert cluster.running() == left_behind
 
 
 def test_a_cluster_asked_for_is_never_replaced_by_another(left_behind, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", left_behind)
     with pytest.raises(UserError, match="unset RAY_ADDRESS"):
-        placement.running()
+        cluster.running()
     monkeypatch.setenv("RAY_ADDRESS", "nowhere")
     with pytest.raises(UserError, match="not host:port"):
-        placement.running()
+        cluster.running()
 
 
 def test_local_is_a_cluster_of_its_own(left_behind, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "local")
-    assert placement.running() == ""
+    assert cluster.running() == ""
     with pytest.raises(UserError, match="no Ray cluster runs here"):
-        placement.join()
+        cluster.join()

@@ -4,17 +4,17 @@ import os
 
 import pytest
 
-from actors import process_environment
+from actors.runtime import env
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "ACTIVE", "LD_PRELOAD": "mine.so"})
-    process_environment.set_for_cluster()
-    assert os.environ == {**process_environment.CLUSTER, "OMP_WAIT_POLICY": "ACTIVE", "LD_PRELOAD": "mine.so"}
-    assert process_environment.of_learner(gpus=0) == {}
+    env.set_for_cluster()
+    assert os.environ == {**env.CLUSTER, "OMP_WAIT_POLICY": "ACTIVE", "LD_PRELOAD": "mine.so"}
+    assert env.of_learner(gpus=0) == {}
 
 
 def test_ranks_with_gpus_keep_their_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    assert process_environment.of_learner(gpus=0)
-    assert process_environment.of_learner(gpus=1) == {}
+    assert env.of_learner(gpus=0)
+    assert env.of_learner(gpus=1) == {}

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from actors.crew import learner_spec
-from actors.learner_group import LearnerGroup
+from actors.learner.group import LearnerGroup
+from actors.worker_groups import learner_spec
 from srm_ray import replay
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError

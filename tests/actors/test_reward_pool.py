@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.reward import RewardSpec, RewardWorker
-from actors.reward_pool import RewardPool
+from actors.reward.pool import RewardPool
+from actors.reward.worker import RewardSpec, RewardWorker
 from srm_ray.rl.types import Completion, Group, Prompt
 
 SQUARE = [{"fn": "f", "args": [7], "expected": 49}]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.reward import RewardSpec, RewardWorker, check
+from actors.reward.worker import RewardSpec, RewardWorker, check
 from rewards.gym import Gym
 from rewards.verdict import REASONS, Reward
 from srm_ray.data.prompts import read_jsonl

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors import conversations
+from actors.data import conversations
 from srm_ray.config.stages import ConversationData, PairData
 from srm_ray.data import arithmetic, reading, supervised
 from srm_ray.data.conversations import read_examples, to_pair

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.corpus import build_corpus
+from actors.data.corpus import build_corpus
 from srm_ray.config.stages import CorpusConfig
 from srm_ray.data.packing import documents, open_rows, rows_fingerprint
 from srm_ray.data.rendering import encode_document

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from srm_ray.data.packing import batch_rows, documents, open_rows, pack, rows_fingerprint, save_rows
-from srm_ray.model.losses import target_logprobs
 from srm_ray.model.shapes import build, shape
+from srm_ray.training.losses import target_logprobs
 
 
 def sequences(count: int = 12, seed: int = 0) -> list[tuple[list[int], list[bool]]]:

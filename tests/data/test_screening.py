@@ -39,7 +39,7 @@ def test_a_shared_13_gram_is_found_and_12_words_are_not() -> None:
 
 
 def test_the_guard_knows_gsm8ks_test_set() -> None:
-    from actors.corpus import evaluation_prompts
+    from actors.data.corpus import evaluation_prompts
 
     path = SHARED / "gsm8k" / "test.jsonl"
     if not path.is_file():

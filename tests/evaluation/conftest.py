@@ -14,7 +14,7 @@ class Asked:
     """An event loop that lives as long as the module, with the engines of one model in it."""
 
     def __init__(self, model: Path) -> None:
-        from actors.evaluation import Engines
+        from actors.rollout.scoring import Engines
 
         self.events = asyncio.new_event_loop()
         self.facts = open_model(str(model))

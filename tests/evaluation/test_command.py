@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import evaluation
+from actors.rollout import scoring
 from srm_ray import evaluate
 from srm_ray.evaluation.results import read
 
@@ -52,8 +52,8 @@ def test_two_engines_say_what_one_says(finished, child, tmp_path: Path, monkeypa
         answered.append(one.worker)
         return of_completion(prompt, one)
 
-    of_completion = evaluation.said
-    monkeypatch.setattr(evaluation, "said", said)
+    of_completion = scoring.said
+    monkeypatch.setattr(scoring, "said", said)
     run, (one_engine, _) = tmp_path / "run", finished
     assert evaluate.main(["--model", str(child), "--run_dir", str(run), *SMALL, "--workers", "2"]) == 0
     assert "starting 2 engine(s)" in capsys.readouterr().out

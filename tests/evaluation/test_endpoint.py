@@ -14,7 +14,7 @@ from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation import endpoint as endpoint_module
 from srm_ray.evaluation.endpoint import Endpoint
 from srm_ray.evaluation.results import read
-from srm_ray.evaluation.speaker import Decoding
+from srm_ray.inference.completers import Decoding
 
 
 class Server(ThreadingHTTPServer):

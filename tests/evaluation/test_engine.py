@@ -2,7 +2,7 @@
 
 import pytest
 
-from srm_ray.evaluation.speaker import Decoding, NoRoom
+from srm_ray.inference.completers import Decoding, NoRoom
 
 
 def test_log_likelihoods_are_those_of_transformers(asked, tiny_model) -> None:

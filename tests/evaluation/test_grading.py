@@ -3,8 +3,8 @@
 import pytest
 
 from srm_ray.evaluation.grading import Graders, bare, flexible
-from srm_ray.evaluation.speaker import Said
 from srm_ray.evaluation.suites import SUITES, Item
+from srm_ray.inference.completers import Said
 
 ITEM = Item(0, "q", "1234")
 

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'srm-ray[eval]'")
 
-from srm_ray.evaluation import harness
-from srm_ray.evaluation.speaker import Decoding
+from srm_ray.evaluation.lm_eval import harness
 from srm_ray.evaluation.suites import SUITES
+from srm_ray.inference.completers import Decoding
 from tests.rewards.shared_data import existing
 
 GREEDY = harness.Options(Decoding(max_new_tokens=24), 3407, 2, "cot_zeroshot", "</think>", "", True, 64)
@@ -88,7 +88,7 @@ def compare(theirs, ours, name: str, options: harness.Options, path) -> None:
 @pytest.fixture
 def lm(asked, tmp_path):
     """Our engines as the harness sees them."""
-    from srm_ray.evaluation.harness_lm import Answered, EngineLM
+    from srm_ray.evaluation.lm_eval.harness_lm import Answered, EngineLM
 
     return EngineLM(
         asked.speaker,

@@ -13,9 +13,9 @@ from srm_ray.errors import UserError
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.in_training import InTraining, judge
+from srm_ray.model.lineage import read_lineage
 from srm_ray.model.loading import open_model
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.metrics import MetricsLog
 
 START = {"gsm8k": 0.5, "svamp": 0.4}

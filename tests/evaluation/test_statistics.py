@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srm_ray.evaluation import statistics
-from srm_ray.runs.intervals import wilson
+from srm_ray.intervals import wilson
 
 
 @pytest.mark.parametrize(("n", "correct", "k"), [(5, 2, 1), (5, 2, 3), (8, 1, 4), (6, 0, 6), (6, 6, 2), (4, 3, 2)])

@@ -8,8 +8,8 @@ import pytest
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.grading import Graders
-from srm_ray.evaluation.speaker import Said
 from srm_ray.evaluation.suites import SUITES, Item
+from srm_ray.inference.completers import Said
 from tests.rewards.shared_data import FOLDER, rows
 
 ROWS = {

@@ -7,9 +7,10 @@ import pytest
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.export import ExportConfig
+from srm_ray.config.formats import FORMATS
 from srm_ray.errors import UserError
 from srm_ray.gguf.architecture import Architecture, architecture_of, read_architecture
-from srm_ray.gguf.formats import FORMATS, tensor_type, weight_bytes
+from srm_ray.gguf.formats import tensor_type, weight_bytes
 from srm_ray.model.shapes import PRESETS, parameters, qwen3_config
 
 

@@ -7,9 +7,10 @@ import gguf
 import numpy as np
 import pytest
 
+from srm_ray.config.formats import FORMATS
 from srm_ray.data.rendering import render_prompt
 from srm_ray.gguf.architecture import read_architecture
-from srm_ray.gguf.formats import FORMATS, tensor_type, weight_bytes
+from srm_ray.gguf.formats import tensor_type, weight_bytes
 from srm_ray.gguf.writer import write_gguf
 from srm_ray.inference.engine import Sampling, open_engine
 from srm_ray.model import tokenization

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
+from srm_ray.config.formats import FORMATS
 from srm_ray.errors import UserError
 from srm_ray.gguf.architecture import read_architecture
-from srm_ray.gguf.formats import FORMATS, tensor_type, weight_bytes
+from srm_ray.gguf.formats import tensor_type, weight_bytes
 from srm_ray.gguf.vocabulary import CONTROL, NORMAL, UNUSED, USER_DEFINED, read_vocabulary, tokenizer_of, without_marks
 from srm_ray.gguf.writer import write_gguf
 from srm_ray.model import tokenization

@@ -154,7 +154,7 @@ def test_lines_that_are_piped_in(trained_model: Path) -> None:
 
 def test_a_gguf_file_says_what_its_folder_says(trained_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp", reason="LLAMA.CPP IS NOT INSTALLED: chat with a GGUF file is not tested")
-    from srm_ray.gguf.formats import FORMATS
+    from srm_ray.config.formats import FORMATS
     from srm_ray.gguf.writer import write_gguf
 
     path = write_gguf(trained_model, tmp_path / "m.gguf", FORMATS["f16"])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.crew import Crew
+from actors.worker_groups import Crew
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.prompts import training_stream
 from srm_ray.model.loading import open_model

@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.rollout import RolloutWorker, Sampling, engine_args
-from actors.rollout_pool import RolloutPool
+from actors.rollout.pool import RolloutPool
+from actors.rollout.worker import RolloutWorker, Sampling, engine_args
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
 

@@ -15,9 +15,9 @@ from srm_ray.config.filter import FilterConfig
 from srm_ray.data.conversations import read_examples
 from srm_ray.data.prompts import PromptStream, read_jsonl, training_stream, training_tasks
 from srm_ray.errors import UserError
+from srm_ray.files.journal import Journal
 from srm_ray.model.loading import open_model
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.journal import Journal
 
 # Long enough for a random model to end a turn by itself now and then.
 ROLLOUT = {"max_new_tokens": 128, "max_model_len": 192, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25}
@@ -28,7 +28,7 @@ class Engine:
     """One sampler and the event loop that it lives in."""
 
     def __init__(self, model: Path):
-        from actors.sampler import Sampler
+        from actors.rollout.sampler import Sampler
 
         self.events = asyncio.new_event_loop()
         self.facts = open_model(str(model))
@@ -102,8 +102,8 @@ def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> No
 
 
 def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -> None:
-    from actors.crew import reward_spec
-    from actors.reward import RewardWorker
+    from actors.reward.worker import RewardWorker
+    from actors.worker_groups import reward_spec
     from srm_ray.distillation.ledger import Ledger
 
     values = {"model": engine.facts.path, "samples": 3, "rollout": ROLLOUT, "reward": REWARD}

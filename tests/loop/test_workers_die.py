@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.rollout import Sampling, join, nothing_yet
+from actors.rollout.worker import Sampling, join, nothing_yet
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
 

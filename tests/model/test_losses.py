@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from srm_ray.model.losses import apo_zero, dft, dpo, nll, noisy, sum_by_row, target_logprobs
 from srm_ray.model.shapes import build, shape
+from srm_ray.training.losses import apo_zero, dft, dpo, nll, noisy, sum_by_row, target_logprobs
 
 
 def sigmoid(x: float) -> float:

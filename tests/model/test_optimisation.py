@@ -1,7 +1,7 @@
 import pytest
 
-from srm_ray.model.optimisation import Schedule, decay_groups
 from srm_ray.model.shapes import build, shape
+from srm_ray.training.schedule import Schedule, decay_groups
 
 
 def test_warmup_then_cosine_to_the_floor() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import yaml
 
 from rewards.verdict import Reward
+from srm_ray.intervals import wilson
 from srm_ray.report.token_text import _byte_of_character
 from srm_ray.rl.types import Completion, Group, Prompt
 from srm_ray.runs import rollout_log
 from srm_ray.runs.folder import RunFolder
-from srm_ray.runs.intervals import wilson
 from srm_ray.runs.metrics import MetricsLog
 
 END_THINK, STOP = 256, 257  # ids after the 256 bytes

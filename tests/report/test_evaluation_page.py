@@ -10,8 +10,8 @@ from srm_ray import evaluate
 from srm_ray.evaluation import samples, statistics, tax
 from srm_ray.evaluation.grading import Sample
 from srm_ray.evaluation.results import Results, SuiteResult
-from srm_ray.evaluation.speaker import Said
 from srm_ray.evaluation.suites import Item
+from srm_ray.inference.completers import Said
 from srm_ray.report import run_data
 from srm_ray.report.page import write_report
 from srm_ray.runs.folder import RunFolder

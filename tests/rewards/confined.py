@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 from rewards.gym import confine
-from rewards.processes import receive, send
+from rewards.sandbox.processes import receive, send
 
 
 def attempts(folder: str) -> dict:

@@ -3,7 +3,7 @@
 import os
 import socket
 
-from rewards.processes import receive, send
+from rewards.sandbox.processes import receive, send
 
 
 def serve(sock: socket.socket) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rewards.code.inside import isolate
 from rewards.gym import BadFamily, Gym, Scorer, active
-from rewards.processes import Pool
+from rewards.sandbox.processes import Pool
 from tests.rewards.gym_data import needs_gym, task
 
 OWN = ["countdown", "n_queens", "number_sorting", "binary_matrix", "shortest_path", "simple_integration", "word_ladder"]

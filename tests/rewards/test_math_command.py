@@ -1,4 +1,4 @@
-"""`python -m rewards.math`: order, streaming, bad lines, completions; and `--bench`'s errors."""
+"""`python -m rewards.math`: order, streaming, bad lines, completions."""
 
 # ruff: noqa: E501
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.lines import answer
+from rewards.jsonl_server import answer
 from tests.rewards.hostile_answers import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,9 +91,7 @@ def test_a_defect_of_the_grader_is_reported_and_the_stream_goes_on() -> None:
     assert answer(b"{}", 1, broken)["correct"] is None
 
 
-@pytest.mark.parametrize(
-    "options", [["--workers", "0"], ["--timeout", "-1"], ["--nonsense"], ["--bench", "--data", "/nowhere"]]
-)
+@pytest.mark.parametrize("options", [["--workers", "0"], ["--timeout", "-1"], ["--nonsense"]])
 def test_wrong_options_end_with_status_2(options: list[str]) -> None:
     done = subprocess.run([*COMMAND, *options], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "error" in done.stderr

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import rewards.math
-from rewards import extract, grading, normal
-from rewards.math import Grader
-from rewards.processes import Pool
+import rewards.math.grader
+from rewards import extract
+from rewards.math import normalize, worker
+from rewards.math.grader import Grader
+from rewards.sandbox.processes import Pool
 from rewards.verdict import REASONS
 from tests.rewards.hostile_answers import HOSTILE
 
@@ -226,7 +227,7 @@ def test_random_latex_gets_a_verdict_the_same_both_ways(grader: Grader, answer: 
 @given(st.lists(LATEX, max_size=25).map(" ".join))
 def test_what_is_read_equals_itself(grader: Grader, text: str) -> None:
     verdict = grader.equivalent(text, text)
-    assert verdict.correct is True or not normal.clean(text)
+    assert verdict.correct is True or not normalize.clean(text)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -234,6 +235,6 @@ def test_what_is_read_equals_itself(grader: Grader, text: str) -> None:
 def test_rationals_are_exact(left, right) -> None:  # type: ignore[no-untyped-def]
     spellings = (f"{left}", rf"\frac{{{left.numerator}}}{{{left.denominator}}}", f"{left.numerator}/{left.denominator}")
     for spelling in spellings:
-        verdict = rewards.math.quick(spelling, str(right))
+        verdict = rewards.math.grader.quick(spelling, str(right))
         assert verdict is None or verdict.correct == (left == right)
-        assert grading.compare_pair(normal.clean(spelling), normal.clean(str(right)))[0] == (left == right)
+        assert worker.compare_pair(normalize.clean(spelling), normalize.clean(str(right)))[0] == (left == right)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from rewards import extract
-from rewards.math import Grader, Verdict
+from rewards.math.grader import Grader, Verdict
 from tests.rewards.pairs import DIFFERENT, PERCENT, SAME
 from tests.rewards.shared_data import rows
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from srm_ray.runs import scratch
+from srm_ray.process import scratch
 
 OWN = """
 import sys, tempfile
-from srm_ray.runs import scratch
+from srm_ray.process import scratch
 folder = scratch.own()
 assert scratch.own() == folder == __import__("pathlib").Path(tempfile.gettempdir())
 print(folder, flush=True)

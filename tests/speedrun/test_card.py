@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from srm_ray.report import card as cards
-from srm_ray.report import card_page
-from srm_ray.report.card import Card, Delta, StageRow
+from srm_ray.intervals import wilson
 from srm_ray.report.quantisation_table import Row
-from srm_ray.runs import chain
-from srm_ray.runs.intervals import wilson
+from srm_ray.speedrun import card as cards
+from srm_ray.speedrun import card_page, chain
+from srm_ray.speedrun.card import Card, Delta, StageRow
 from tests.report import browser
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from srm_ray.errors import UserError
-from srm_ray.runs import chain
+from srm_ray.speedrun import chain
 
 
 class Work:

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from srm_ray import speedrun
 from srm_ray.config.command_line import parse, shipped_names
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.errors import UserError
+from srm_ray.speedrun import __main__ as speedrun
 
 SHIPPED = [name for name in shipped_names() if name.startswith("speedrun/")]
 
@@ -67,7 +67,7 @@ def test_a_plan_says_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_twice_the_tokens_take_twice_the_time() -> None:
-    from actors.budget import Budget
+    from srm_ray.speedrun.estimate import Budget
 
     one = Budget(config("--pretrain.steps", "1000", "--machine.start_seconds", "0")).pretrain()
     two = Budget(config("--pretrain.steps", "2000", "--machine.start_seconds", "0")).pretrain()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from srm_ray import speedrun
 from srm_ray.data.arithmetic import in_words
-from srm_ray.runs.lineage import read_lineage
+from srm_ray.model.lineage import read_lineage
+from srm_ray.speedrun import __main__ as speedrun
 
 # A model of 20 steps is never right, so its completions are paid for their length's parity instead.
 MINIATURE = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def main(path: str) -> None:
-    from actors.rollout import EngineSpec, prepare_environment
+    from actors.rollout.worker import EngineSpec, prepare_environment
 
     job = json.loads(Path(path).read_text())
     spec = EngineSpec(job["model"], (), 128, 8, "float32", 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import stage
+from actors.train import stage
 from srm_ray import prefer, pretrain, sft, tokenizer
 from srm_ray.config.stages import SftConfig
 from srm_ray.data import arithmetic

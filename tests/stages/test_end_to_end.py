@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from actors import placement
+from actors.runtime import cluster
 from srm_ray import grpo, prefer, pretrain, sft
 from srm_ray.data import arithmetic
 from srm_ray.data.rendering import render_completion, render_prompt
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
+from srm_ray.model.lineage import read_lineage
 from srm_ray.model.loading import open_model
-from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.metrics import read, without_times
 from tests.loop.command_run import small_run
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def cluster(ray_session: Any) -> None:
+def shared_ray(ray_session: Any) -> None:
     """The session's Ray."""
 
 
@@ -124,7 +124,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_curve(
 def test_changed_data_is_not_continued_on(
     calm: Path,
 ) -> None:
-    from actors import stage
+    from actors.train import stage
 
     lineage = read_lineage(calm / "checkpoints" / "step_6" / "model")
     assert {"stage", "parent", "parent_weights", "config", "data", "packages", "commit"} <= set(lineage)
@@ -202,7 +202,7 @@ def test_merge_writes_plain_weights(adapter: Path, tmp_path: Path, capsys: pytes
 def test_grpo_starts_from_an_adapter(adapter: Path, tmp_path: Path) -> None:
     """Of its merged weights: what comes out is plain weights whose parent is the adapter."""
     command = small_run(adapter, tmp_path / "prompts.jsonl", steps="1")
-    with placement.session():
+    with cluster.session():
         assert grpo.main([*command[3:], "--run_dir", str(tmp_path / "run")]) == 0
     [step] = read(tmp_path / "run" / "metrics.jsonl")
     assert step["policy/mismatch_kl"] < 1e-3 and step["policy/grad_norm"] > 0

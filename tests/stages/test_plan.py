@@ -5,9 +5,9 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from actors.plan import memory
+from actors.train.memory import memory
 from srm_ray.model import shapes
-from srm_ray.model.losses import target_logprobs
+from srm_ray.training.losses import target_logprobs
 
 SMALL = replace(shapes.shape("tiny", vocab_size=1024), d_model=512, q_heads=4, kv_heads=2, ffn=1408, layers=6)
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from actors import trainer
-from srm_ray.model.optimisation import Schedule
+from actors.train import run
+from srm_ray.training.schedule import Schedule
 
-JOB = trainer.TrainJob(
+JOB = run.TrainJob(
     name="sft",
     model="m",
     rows="r",
@@ -33,11 +33,11 @@ JOB = trainer.TrainJob(
 def test_the_precision_is_what_the_gpu_has(monkeypatch, bf16: bool, asked: str, taken: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
-    assert trainer.available(asked) == taken
-    config = trainer.deepspeed_config(replace(JOB, precision=taken), 1)
+    assert run.available(asked) == taken
+    config = run.deepspeed_config(replace(JOB, precision=taken), 1)
     assert config["fp16"]["enabled"] == (taken == "fp16") and config["bf16"]["enabled"] == (taken == "bf16")
     assert config["gradient_clipping"] == (0.0 if taken in ("autocast", "fp32") else JOB.clip)
 
 
 def test_a_cpu_computes_in_bf16() -> None:
-    assert trainer.available("autocast") == "autocast"
+    assert run.available("autocast") == "autocast"

@@ -10,16 +10,16 @@ from typing import Any
 import psutil
 import pytest
 
-from actors import trainer
+from actors.train import run
 from srm_ray.data import arithmetic
 from srm_ray.data.packing import Rows, pack, save_rows
 from srm_ray.data.rendering import render_conversation
 from srm_ray.model import tokenization
 from srm_ray.model.folder import save_model, weights_fingerprint
-from srm_ray.model.optimisation import Schedule
+from srm_ray.model.lineage import read_lineage
 from srm_ray.model.shapes import build, shape
-from srm_ray.runs.lineage import read_lineage
 from srm_ray.runs.metrics import read, without_times
+from srm_ray.training.schedule import Schedule
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -30,7 +30,7 @@ def cluster(ray_session) -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> trainer.TrainJob:
+def base(tmp_path_factory: pytest.TempPathFactory) -> run.TrainJob:
     """A job of six steps of four short rows in FP32."""
     folder = tmp_path_factory.mktemp("base")
     core = tokenization.train(arithmetic.tokenizer_texts(1, 1500), 384)
@@ -42,7 +42,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> trainer.TrainJob:
     examples = [render_conversation(tokenizer, arithmetic.conversation(1, index)) for index in range(60)]
     save_rows(pack(examples[:48], 64), folder / "rows")
     save_rows(pack(examples[48:], 64), folder / "eval")
-    return trainer.TrainJob(
+    return run.TrainJob(
         name="sft",
         model=str(folder / "model"),
         rows=str(folder / "rows"),
@@ -61,22 +61,22 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> trainer.TrainJob:
     )
 
 
-def run(job: trainer.TrainJob, folder: Path, *, workers: int = 1, progress: Any = print) -> list[dict[str, Any]]:
+def run_job(job: run.TrainJob, folder: Path, *, workers: int = 1, progress: Any = print) -> list[dict[str, Any]]:
     folder.mkdir()
     placed = replace(job, run_dir=str(folder), destination=str(folder / "final"))
-    trainer.run([placed], workers=workers, storage=folder / "ray", progress=progress)
+    run.run([placed], workers=workers, storage=folder / "ray", progress=progress)
     return read(folder / "metrics.jsonl")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: None, base: trainer.TrainJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(cluster: None, base: run.TrainJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of the base job."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(base, folder)
+    run_job(base, folder)
     return folder
 
 
-def test_a_killed_worker_changes_nothing(undisturbed: Path, base: trainer.TrainJob, tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(undisturbed: Path, base: run.TrainJob, tmp_path: Path) -> None:
     calm = read(undisturbed / "metrics.jsonl")
     assert [line["step"] for line in calm] == [1, 2, 3, 4, 5, 6]
     wanted = bare_loop(base)
@@ -89,7 +89,7 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: trainer.TrainJ
         if line.startswith("sft 3/6") and not killed:
             killed.extend(kill_train_workers())
 
-    disturbed = run(base, tmp_path / "disturbed", progress=kill_at_step_3)
+    disturbed = run_job(base, tmp_path / "disturbed", progress=kill_at_step_3)
     assert killed, "no worker was found to kill"
     assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
     assert weights_fingerprint(undisturbed / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
@@ -101,7 +101,7 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: trainer.TrainJ
 
 @pytest.mark.parametrize("stage", ["pretrain", "prefer"])
 def test_a_killed_worker_changes_nothing_in_other_stages(
-    cluster: None, base: trainer.TrainJob, tmp_path: Path, stage: str
+    cluster: None, base: run.TrainJob, tmp_path: Path, stage: str
 ) -> None:
     job = replace(base, name=stage, schedule=replace(base.schedule, steps=4))
     if stage == "pretrain":
@@ -110,7 +110,7 @@ def test_a_killed_worker_changes_nothing_in_other_stages(
         save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
         save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
         job = replace(job, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
-    calm = run(job, tmp_path / "calm")
+    calm = run_job(job, tmp_path / "calm")
     if stage == "prefer":
         starts_at_ln_2_and_learns_the_pairs(calm)
     killed: list[int] = []
@@ -119,7 +119,7 @@ def test_a_killed_worker_changes_nothing_in_other_stages(
         if line.startswith(f"{stage} 3/4") and not killed:
             killed.extend(kill_train_workers())
 
-    disturbed = run(job, tmp_path / "disturbed", progress=kill_at_step_3)
+    disturbed = run_job(job, tmp_path / "disturbed", progress=kill_at_step_3)
     assert killed, "no worker was found to kill"
     assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
     assert weights_fingerprint(tmp_path / "calm" / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
@@ -132,14 +132,14 @@ def starts_at_ln_2_and_learns_the_pairs(lines: list[dict[str, Any]]) -> None:
     assert lines[-1]["pairs/accuracy"] == 1.0
 
 
-def bare_loop(job: trainer.TrainJob) -> list[tuple[float, float]]:
+def bare_loop(job: run.TrainJob) -> list[tuple[float, float]]:
     """(loss, gradient norm) of each step by plain PyTorch on whole batches: no Ray, DeepSpeed or micro-batches."""
     import torch
     from transformers import AutoModelForCausalLM
 
     from srm_ray.data.packing import batch_rows, open_rows
-    from srm_ray.model.losses import target_logprobs
-    from srm_ray.model.optimisation import decay_groups
+    from srm_ray.training.losses import target_logprobs
+    from srm_ray.training.schedule import decay_groups
 
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
     optimizer = torch.optim.AdamW(decay_groups(model, job.weight_decay), lr=job.schedule.at(0), betas=job.betas)
@@ -148,7 +148,7 @@ def bare_loop(job: trainer.TrainJob) -> list[tuple[float, float]]:
         batch = rows.take(batch_rows(len(rows), step, job.batch, job.seed))
         for group in optimizer.param_groups:
             group["lr"] = job.schedule.at(step)
-        loss = -target_logprobs(model, *trainer.to_device(batch, "cpu")).sum() / batch.targets
+        loss = -target_logprobs(model, *run.to_device(batch, "cpu")).sum() / batch.targets
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)
@@ -167,9 +167,9 @@ def kill_train_workers() -> list[int]:
     return found
 
 
-def test_two_ranks_give_the_losses_of_one(undisturbed: Path, base: trainer.TrainJob, tmp_path: Path) -> None:
+def test_two_ranks_give_the_losses_of_one(undisturbed: Path, base: run.TrainJob, tmp_path: Path) -> None:
     one = read(undisturbed / "metrics.jsonl")
-    two = run(replace(base, eval_rows="", micro_batch=1, zero_stage=1), tmp_path / "two", workers=2)
+    two = run_job(replace(base, eval_rows="", micro_batch=1, zero_stage=1), tmp_path / "two", workers=2)
     for name, tolerance in (("train/loss", 1e-5), ("train/grad_norm", 1e-4)):
         assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=tolerance), name
 

@@ -47,7 +47,7 @@ class Step:
 
 
 class Crew:
-    """What `srm_ray.grpo.train` asks of `actors.crew.Crew`, and no more."""
+    """What `srm_ray.grpo.train` asks of `actors.worker_groups.Crew`, and no more."""
 
     def __init__(self, script: Callable[[int], Step], group_size: int):
         self.script, self.group_size = script, group_size

@@ -1,0 +1,323 @@
+"""The data pipeline on Ray Data: documents to packed rows of tokens.
+
+    read -> screen (filters, contamination) -> tokenise     on all workers, order kept
+         -> spill tokens, digests, signatures to disk        one pass in the driver, in order
+         -> leave out duplicates -> mix by shares of tokens -> shuffle -> pack -> rows on disk
+
+Whatever looks at more than one document happens in one place and in the documents' order, so the
+rows do not depend on the number of workers. Documents stream through; what stays in memory is a
+length, a digest and a few numbers for each of them.
+"""
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.data.datasets import BATCH, FAILED, cached_tokenizer, plain_row, read_files, read_hub, rows_of, where
+from srm_ray.config.stages import CorpusConfig, FilterConfig, Source
+from srm_ray.console.progress import say
+from srm_ray.data import mixture, reading, screening
+from srm_ray.data.packing import RowWriter, packed
+from srm_ray.data.spill import Fingerprints, Spill
+from srm_ray.data.texts import document_text, files_of, has_rows
+from srm_ray.errors import UserError
+
+EVERY = 5.0  # seconds between progress lines
+
+
+@dataclass
+class CorpusReport:
+    """What became of the documents, by source. tokens: of the kept ones; mixed: of these, used."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    mixed: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, Counter[str]] = field(default_factory=dict)
+    rows: int = 0
+    held_out: int = 0
+
+    def lines(self) -> Iterator[str]:
+        for source in self.read:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped[source].items()))
+            yield (
+                f"{source}: {self.kept[source]} of {self.read[source]} documents kept, "
+                f"{self.tokens[source]} tokens, {self.mixed[source]} of them used; dropped: {reasons or 'none'}"
+            )
+
+    def to_plain(self) -> dict[str, Any]:
+        counts = {name: dict(getattr(self, name)) for name in ("read", "kept", "tokens", "mixed")}
+        dropped = {source: dict(reasons) for source, reasons in self.dropped.items()}
+        return {**counts, "dropped": dropped, "rows": self.rows, "held_out": self.held_out}
+
+
+def build_corpus(
+    config: CorpusConfig, tokenizer: str, destination: Path, *, seed: int, held_out: float = 0.0
+) -> CorpusReport:
+    """Write the rows of a corpus to `<destination>/rows`, and every 1/`held_out`-th row to `<destination>/eval`.
+    Ray must be initialised.
+
+    Raises `UserError` for data that cannot be read (with file and line), a contaminated document (by
+    name), a source that runs out, or nothing left.
+    """
+    sources = dict(config.sources) or {"data": Source(path=config.path)}
+    guard = screening.Guard.of(evaluation_prompts(config.evaluation))
+    report = CorpusReport()
+    work = destination / "tokens"
+    marks = Fingerprints(work / "fingerprints")
+    spills = {}
+    for name, source in sources.items():
+        dataset = screened(read_source(name, source), config, source.column, guard, tokenizer)
+        spills[name] = Spill(work / name)
+        spill(dataset, name, spills[name], marks, report)
+    marks.close()
+    drop_duplicates(spills, marks, config.filters, report)
+    for name, held in spills.items():
+        report.kept[name], report.tokens[name] = len(held.kept_lengths), held.total
+    if not sum(report.tokens.values()):
+        raise UserError("no documents are left after filtering: " + "; ".join(report.lines()))
+    write_rows(planned(config, spills), spills, config.row_length, destination, seed, held_out, report)
+    shutil.rmtree(work)
+    (destination / "report.json").write_text(json.dumps(report.to_plain(), indent=2) + "\n")
+    return report
+
+
+# Reading
+
+
+def read_source(name: str, source: Source) -> Any:
+    """A Ray dataset of a source's rows, in order: {path, offset, content} of text and JSONL files, else its fields."""
+    if source.name:
+        dataset = read_hub(source.name, source.subset, source.split, option=f"data.sources.{name}.name")
+    else:
+        files = files_of(source.path, f"data.sources.{name}" if name != "data" else "--data.path")
+        dataset = read_files(files, f"source {name!r}")
+    return dataset.limit(source.limit) if source.limit else dataset
+
+
+# Screening and tokenising, on all workers
+
+
+def screened(
+    dataset: Any, config: CorpusConfig, column: str, guard: screening.Guard, tokenizer: str
+) -> Iterator[dict[str, Any]]:
+    """Batches of {reason, ids, digest, signature, path, offset, start}, in the order of the documents."""
+    import ray
+
+    options = {"filters": config.filters, "guard": ray.put(guard), "tokenizer": tokenizer, "column": column}
+    limit = {"concurrency": config.workers} if config.workers else {}
+    return dataset.map_batches(screen, batch_size=BATCH, fn_kwargs=options, **limit).iter_batches(
+        batch_size=BATCH, prefetch_batches=1
+    )
+
+
+def screen(
+    batch: dict[str, Any], *, filters: FilterConfig, guard: Any, tokenizer: str, column: str
+) -> dict[str, list[Any]]:
+    """Screen and tokenise a batch of documents; dropped ones carry the reason and no tokens."""
+    import ray
+
+    from srm_ray.data.rendering import encode_document
+
+    known = ray.get(guard) if isinstance(guard, ray.ObjectRef) else guard
+    encoder = cached_tokenizer(tokenizer)
+    names = ("reason", "ids", "digest", "signature", "path", "offset", "start")
+    out: dict[str, list[Any]] = {name: [] for name in names}
+    for row in rows_of(batch):
+        text, reason = text_and_reason(row, column, filters)
+        if not reason and known.contaminated(text):
+            reason = "contaminated"
+        kept = not reason
+        out["reason"].append(reason)
+        out["ids"].append(np.array(encode_document(encoder, text) if kept else [], np.int32).tobytes())
+        out["digest"].append(screening.digest(text))
+        out["signature"].append(screening.minhash(text).tobytes() if kept and filters.near else b"")
+        out["path"].append(str(row.get("path", "")))
+        out["offset"].append(int(row.get("offset", -1)))
+        out["start"].append(text[:60])
+    return out
+
+
+def text_and_reason(row: dict[str, Any], column: str, filters: FilterConfig) -> tuple[str, str]:
+    """A document's text, and why it is dropped ("" where it is kept); a reason that begins with `FAILED`
+    ends the build."""
+    try:
+        if "content" in row and "offset" in row:
+            if not has_rows(Path(str(row["path"]))):
+                text = row["content"]
+            elif not row["content"].strip():
+                return "", "empty line"
+            else:
+                text = document_text(reading.parse(row["content"], ""), column, "")
+        else:
+            text = document_text(plain_row(row), column, "")
+    except UserError as error:
+        return "", FAILED + str(error).removeprefix(": ")
+    limits = filters.model_dump(include={"min_characters", "max_characters", "min_words", "max_non_ascii"})
+    return text, screening.reason_to_drop(text, **limits)
+
+
+# One pass in order
+
+
+def spill(batches: Iterator[dict[str, Any]], name: str, held: Spill, marks: Fingerprints, report: CorpusReport) -> None:
+    """Write a source's screened documents to disk."""
+    report.dropped[name] = Counter()
+    tokens, began = 0, time.monotonic()
+    said = began
+    for batch in batches:
+        for place, reason in enumerate(batch["reason"]):
+            check(str(reason), name, batch, place, report.read[name] + place + 1)
+            if reason:
+                report.dropped[name][reason] += 1
+                continue
+            ids = bytes(batch["ids"][place])
+            held.add(ids)
+            marks.add(bytes(batch["digest"][place]), bytes(batch["signature"][place]))
+            tokens += len(ids) // 4
+        report.read[name] += len(batch["reason"])
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            rate = report.read[name] / (said - began)
+            say(f"{name}: {report.read[name]:,} documents read, {tokens:,} tokens, {rate:,.0f} documents/s")
+    held.close()
+    dropped = report.dropped[name]
+    # Lines without content are not documents.
+    report.read[name] -= dropped.pop("empty line", 0)
+
+
+def check(reason: str, source: str, batch: dict[str, Any], place: int, number: int) -> None:
+    """Raise `UserError`, naming the document, for one that must not be and one that cannot be read."""
+    if reason != "contaminated" and not reason.startswith(FAILED):
+        return
+    named = where(str(batch["path"][place]), int(batch["offset"][place]), source, number)
+    if reason == "contaminated":
+        raise UserError(
+            f"{named}: the document {batch['start'][place]!r} of source {source!r} shares a {screening.NGRAM}-gram "
+            "with an evaluation prompt: take it out, or do not evaluate on that set"
+        )
+    raise UserError(f"{named}: {reason.removeprefix(FAILED)}")
+
+
+def drop_duplicates(spills: dict[str, Spill], marks: Fingerprints, filters: FilterConfig, report: CorpusReport) -> None:
+    """Keep the first of each set of duplicates, over all sources in their order."""
+    sizes = [len(held.lengths) for held in spills.values()]
+    if not sum(sizes):
+        return
+    kept = np.ones(sum(sizes), bool)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    found = {}
+    if filters.exact:
+        found["exact duplicate"] = screening.exact_duplicates(marks.digests)
+    if filters.near:
+        found["near duplicate"] = screening.near_duplicates(marks.signatures, filters.near)
+    for reason, repeated in found.items():
+        for index, name in enumerate(spills):
+            count = int((repeated & kept & (owner == index)).sum())
+            if count:
+                report.dropped[name][reason] = count
+        kept &= ~repeated
+    for index, held in enumerate(spills.values()):
+        held.keep(kept[owner == index])
+
+
+# Mixing and packing
+
+
+def planned(config: CorpusConfig, spills: dict[str, Spill]) -> list[dict[str, mixture.Stretch]]:
+    """For each phase, the stretch of each source's tokens."""
+    totals = {name: held.total for name, held in spills.items()}
+    if config.phases:
+        return mixture.plan(totals, config.tokens, [(phase.until, phase.shares) for phase in config.phases])
+    left = config.tokens or sum(totals.values())
+    if left > sum(totals.values()):
+        raise UserError(f"data.tokens {left} is more than the sources hold after filtering: {sum(totals.values())}")
+    stretches = {}
+    for name, total in totals.items():
+        stretches[name] = (0, min(total, left))
+        left -= stretches[name][1]
+    return [stretches]
+
+
+def write_rows(
+    phases: list[dict[str, mixture.Stretch]],
+    spills: dict[str, Spill],
+    length: int,
+    destination: Path,
+    seed: int,
+    held_out: float,
+    report: CorpusReport,
+) -> None:
+    """Pack each phase in turn, its documents shuffled by the seed. A document longer than a row is
+    continued in others, each piece a sequence of its own."""
+    train = RowWriter(destination / "rows", length)
+    held = RowWriter(destination / "eval", length) if held_out else train
+    said = time.monotonic()
+    for number, stretches in enumerate(phases):
+        for name, (start, end) in stretches.items():
+            report.mixed[name] += end - start
+        for group in packed(sequences(stretches, spills, length, np.random.default_rng([seed, number])), length):
+            takes = held_out and is_held_out(report.rows + report.held_out, held_out)
+            (held if takes else train).add(group)
+            if takes:
+                report.held_out += 1
+            else:
+                report.rows += 1
+            if time.monotonic() - said > EVERY:
+                said = time.monotonic()
+                say(f"packing: {report.rows + report.held_out:,} rows of {length} tokens written")
+    train.close()
+    if held_out:
+        held.close()
+
+
+def is_held_out(row: int, share: float) -> bool:
+    """The first row, then evenly every 1/share-th."""
+    return int(row * share) > int((row - 1) * share) if row else True
+
+
+def sequences(
+    stretches: dict[str, mixture.Stretch], spills: dict[str, Spill], length: int, draw: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    names = list(stretches)
+    pieces = [mixture.cut(spills[name].kept_lengths, stretches[name], length) for name in names]
+    owner = np.repeat(np.arange(len(names), dtype=np.int32), [len(starts) for starts, _ in pieces])
+    starts = np.concatenate([starts for starts, _ in pieces])
+    sizes = np.concatenate([sizes for _, sizes in pieces])
+    for place in draw.permutation(len(owner)):
+        ids = spills[names[owner[place]]].tokens(int(starts[place]), int(sizes[place]))
+        yield ids, np.ones(len(ids), bool)
+
+
+# Evaluation sets
+
+
+def evaluation_prompts(paths: Sequence[str]) -> Iterator[str]:
+    """Prompts of evaluation files (JSONL, or JSON with `examples`), answers left out."""
+    for path in paths:
+        file = Path(path).expanduser()
+        if not file.exists():
+            raise UserError(f"data.evaluation {path}: no such file")
+        for each in [file] if file.is_file() else sorted(file.rglob("*.json*")):
+            yield from file_prompts(each)
+
+
+PROMPT_FIELDS = ("question", "problem", "prompt", "Body", "Question", "text", "input")
+
+
+def file_prompts(file: Path) -> Iterator[str]:
+    if file.suffix == ".json":
+        found: Any = json.loads(file.read_text(encoding="utf-8")).get("examples", [])
+    else:
+        found = (row for _, row in reading.rows(file, "data.evaluation"))
+    for row in found:
+        parts = [str(row[name]) for name in PROMPT_FIELDS if isinstance(row.get(name), str)]
+        if parts:
+            yield " ".join(parts)

@@ -1,0 +1,323 @@
+"""The learner's ranks as the driver sees them: a batch in, one optimizer step, weights out."""
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import ray
+
+from actors.learner.rank import Learner, LearnerSpec
+from actors.runtime import env
+from actors.runtime.labels import identity, task_name
+from actors.runtime.recovery import Budget
+from actors.runtime.rpc import cause, close_actors, end_process, wait
+from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.errors import LearnerLost, RunError
+from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches
+from srm_ray.rl.loss import step_denominator
+from srm_ray.rl.types import Group, Learned, TrainBatch
+from srm_ray.weights.flat import WeightUpdate
+
+PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
+WATCH = "watch"  # concurrency group of the pings
+
+T = TypeVar("T")
+
+
+class LearnerGroup:
+    """K ranks that step together. `max_new_tokens` is Dr. GRPO's constant length.
+
+    fresh_only: only tokens of the learner's own version prove the weights (asynchronous rollouts); otherwise
+    every token must.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        spec: LearnerSpec,
+        *,
+        max_new_tokens: int,
+        mismatch_limit: float,
+        fresh_only: bool = False,
+        recovery: RecoveryConfig | None = None,
+    ):
+        self.count, self.spec = count, spec
+        self.max_new_tokens, self.mismatch_limit, self.fresh_only = max_new_tokens, mismatch_limit, fresh_only
+        recovery = recovery or RecoveryConfig()
+        self.budget, self.recovery = Budget("learner", recovery), recovery
+        self.version = 0
+        self.ranks: list[Any] = []
+        self.facts: list[dict[str, Any]] = []
+        self._spawn()
+
+    def _spawn(self) -> None:
+        options = self.spec.learner
+        # Pings have a thread of their own in each rank, so that one that computes for minutes still answers them.
+        remote = ray.remote(concurrency_groups={WATCH: 1})(Learner)
+        resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
+        environment = {"env_vars": env.of_learner(options.gpus)}
+        self.ranks = [
+            remote.options(**resources, runtime_env=environment, **identity(f"learner-{rank}")).remote(
+                rank, self.count, self.spec
+            )
+            for rank in range(self.count)
+        ]
+
+    async def start(self) -> list[dict[str, Any]]:
+        master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
+        self.facts = await self._all("start", master)
+        return self.facts
+
+    async def restart(self, lost: LearnerLost) -> None:
+        """End every rank (they cannot go on without one another) and start new ones, with the first weights.
+
+        Raises RunError when the restart budget is spent.
+        """
+        while True:
+            delay = self.budget.spend(str(lost))
+            await self._end()
+            await asyncio.sleep(delay)
+            self._spawn()
+            try:
+                await self.start()
+                return
+            except LearnerLost as again:
+                lost = again
+
+    async def _end(self) -> None:
+        for rank in self.ranks:
+            ray.kill(rank)
+        await asyncio.gather(*(end_process(known.get("pid"), known.get("node")) for known in self.facts))
+        self.facts = []
+
+    async def step(self, batch: TrainBatch, lr: float) -> Learned:
+        """Apply the loss to a batch. Raises RunError, nothing updated, on a mismatch."""
+        began = time.perf_counter()
+        shares = self._shares(batch)
+        if len(shares) > 1:
+            # The later updates use a batch that older weights sampled: pin log pi_old to those weights.
+            shares = [(groups, await self._with_old_logprobs(parts)) for groups, parts in shares]
+        results, norms = [], []
+        for groups, parts in shares:
+            results.append(await self._accumulate(groups, parts))
+            norms.append((await self._all("apply", lr))[0]["grad_norm"])
+        metrics = _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
+        return Learned(metrics, _of_batch(shares, results))
+
+    def _shares(self, batch: TrainBatch) -> list[tuple[tuple[Group, ...], list[list[PackedBatch]]]]:
+        """The batch cut into one share of groups for each update, packed for every rank."""
+        count = min(self.spec.learner.updates_per_step, len(batch.groups))
+        shares = [batch.groups[first::count] for first in range(count)]
+        return [(groups, self._pack(groups, batch.version)) for groups in shares]
+
+    def _pack(self, groups: tuple[Group, ...], version: int) -> list[list[PackedBatch]]:
+        return micro_batches(
+            groups,
+            budget=self.spec.learner.micro_batch_tokens,
+            ranks=len(self.ranks),
+            filter_overlong=self.spec.loss.filter_overlong,
+            proof_version=version if self.fresh_only else None,
+        )
+
+    async def _with_old_logprobs(self, parts: list[list[PackedBatch]]) -> list[list[PackedBatch]]:
+        calls = [self._call(rank, "logprobs", part) for rank, part in enumerate(parts)]
+        found = await self._gather("logprobs", calls)
+        return [
+            [replace(micro, old_logprobs_C=old) for micro, old in zip(part, olds, strict=True)]
+            for part, olds in zip(parts, found, strict=True)
+        ]
+
+    async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> dict[str, Any]:
+        denominator = self._denominator(groups)
+        calls = [self._call(rank, "accumulate", part, denominator) for rank, part in enumerate(parts)]
+        result = _add_ranks(await self._gather("accumulate", calls))
+        self._check_mismatch(result["by_worker"])
+        return result
+
+    def _denominator(self, groups: tuple[Group, ...]) -> float:
+        """Counted once, over the whole update: see `srm_ray.rl.loss`."""
+        counted = [
+            completion
+            for group in groups
+            for index, completion in enumerate(group.completions)
+            if counts_in_loss(group, index, filter_overlong=self.spec.loss.filter_overlong)
+        ]
+        if not counted:
+            raise RunError("every completion of this step is masked out of the loss (undecided or truncated)")
+        return step_denominator(
+            self.spec.loss.name,
+            self.spec.loss.normalisation,
+            tokens=sum(len(completion.token_ids) for completion in counted),
+            sequences=len(counted),
+            constant_length=self.max_new_tokens,
+        )
+
+    def _check_mismatch(self, by_worker: dict[str, list[float]]) -> None:
+        """Weights are proved here: sampled tokens must be as likely to the learner as they were to the sampler."""
+        for worker, (tokens, distance) in sorted(by_worker.items()):
+            mean = distance / max(1.0, tokens)
+            if not mean <= self.mismatch_limit:
+                raise RunError(
+                    f"{worker} samples from other weights than the learner's: log-probabilities differ by {mean:.3g} "
+                    f"on average over {tokens:.0f} tokens (weights.mismatch_limit {self.mismatch_limit:g})"
+                )
+
+    async def publish(self, version: int, *, elsewhere: bool = False) -> WeightUpdate:
+        """The current weights as `version`. elsewhere: for workers on other nodes too."""
+        update = (await self._all("publish", version, elsewhere))[0]
+        self.version = version
+        return update
+
+    async def share(self, update: WeightUpdate) -> WeightUpdate | None:
+        """A published update for workers on other nodes too; None where it has been overwritten since."""
+        return (await self._gather("share", [self._call(0, "share", update)]))[0]
+
+    async def check(self) -> None:
+        """Raises LearnerLost where a rank is dead, or does not answer within `recovery.hung_after`."""
+        limit = self.recovery.hung_after
+        pings = [asyncio.wait_for(wait(self._ping(rank)), limit) for rank in range(len(self.ranks))]
+        for rank, answer in enumerate(await asyncio.gather(*pings, return_exceptions=True)):
+            if isinstance(answer, TimeoutError):
+                raise LearnerLost(f"learner-{rank} did not answer for {limit:g} s")
+            if isinstance(answer, ray.exceptions.RayError):
+                raise LearnerLost(f"learner-{rank} died: {cause(answer)}") from answer
+            if isinstance(answer, BaseException):
+                raise answer
+
+    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """`work`, which waits for others than the learner; LearnerLost, and the work cancelled, when a rank dies."""
+        working, watching = asyncio.ensure_future(work), asyncio.ensure_future(self._watch())
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                watching.result()
+            return await working
+        finally:
+            working.cancel()
+            watching.cancel()
+            await asyncio.gather(working, watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.recovery.ping_every)
+            if self.facts:  # not while ranks start
+                await self.check()
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """What the last bits of a step depend on besides config, weights and batch."""
+        return self.facts[0]["numerics"]
+
+    @property
+    def node(self) -> str:
+        """Where the weights are published."""
+        return self.facts[0]["node"] if self.facts else ""
+
+    async def ping(self) -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(wait(self._ping(rank)) for rank in range(len(self.ranks)))))
+
+    async def save(self, folder: Path) -> None:
+        await self._all("save", str(folder))
+
+    async def load(self, folder: Path) -> None:
+        await self._all("load", str(folder))
+
+    async def export(self, folder: Path) -> None:
+        await self._all("export", str(folder))
+
+    async def close(self) -> None:
+        await close_actors(self.ranks)
+        await self._end()
+
+    async def _all(self, method: str, *args: Any) -> list[Any]:
+        return await self._gather(method, [self._call(index, method, *args) for index in range(len(self.ranks))])
+
+    def _call(self, rank: int, method: str, *args: Any) -> Any:
+        name = task_name(f"learner-{rank}", self.version, method)
+        return getattr(self.ranks[rank], method).options(name=name).remote(*args)
+
+    def _ping(self, rank: int) -> Any:
+        name = task_name(f"learner-{rank}", self.version, "ping")
+        return self.ranks[rank].ping.options(name=name, concurrency_group=WATCH).remote()
+
+    async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
+        """Await one call per rank; a failure, a missed time limit or a rank that hangs meanwhile is named."""
+        timeout = self.spec.learner.step_timeout
+        waiting = [asyncio.ensure_future(wait(call)) for call in calls]
+        try:
+            done, late = await self.unless_lost(
+                asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
+            )
+        finally:
+            for task in waiting:
+                task.cancel()
+        for rank, task in enumerate(waiting):
+            error = task.exception() if task in done else None
+            if isinstance(error, ray.exceptions.RayTaskError) and not self._lost_a_peer(error):
+                raise error.as_instanceof_cause() from error
+            if error is not None:
+                raise LearnerLost(f"learner-{rank} failed in {what}: {cause(error)}") from error
+        if late:
+            names = ", ".join(f"learner-{rank}" for rank, task in enumerate(waiting) if task in late)
+            raise LearnerLost(f"{names} did not finish {what} within {timeout:g} s")
+        return [task.result() for task in waiting]
+
+    def _lost_a_peer(self, error: BaseException) -> bool:
+        """A collective that failed because another rank is gone: gloo and NCCL say so before Ray notices."""
+        return len(self.ranks) > 1 and any(sign in str(error) for sign in PEER_IS_GONE)
+
+
+def _add_ranks(results: list[dict[str, Any]]) -> dict[str, Any]:
+    values: Counter[str] = Counter()
+    by_worker: dict[str, list[float]] = {}
+    for result in results:
+        values.update({name: value for name, value in result["values"].items() if name != "mismatch_max"})
+        for worker, (tokens, distance) in result["by_worker"].items():
+            pair = by_worker.setdefault(worker, [0.0, 0.0])
+            pair[0] += tokens
+            pair[1] += distance
+    values["mismatch_max"] = max(result["values"].get("mismatch_max", 0.0) for result in results)
+    return {"values": dict(values), "by_worker": by_worker, "logprobs": [result["logprobs"] for result in results]}
+
+
+def _of_batch(
+    shares: list[tuple[tuple[Group, ...], list[list[PackedBatch]]]], results: list[dict[str, Any]]
+) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Per-token log-probabilities, [group][completion] in the order of the step's batch, which `_shares` cut."""
+    laid = []
+    for (groups, parts), result in zip(shares, results, strict=True):
+        found: dict[int, np.ndarray] = {}
+        for part, values in zip(parts, result["logprobs"], strict=True):
+            found |= lay_back(part, values)
+        orders = itertools.count()
+        laid.append([tuple(found[next(orders)] for _ in group.completions) for group in groups])
+    return tuple(laid[i % len(laid)][i // len(laid)] for i in range(sum(map(len, laid))))
+
+
+def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) -> dict[str, float]:
+    """Sums over the step's updates to per-token means."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result["values"])
+    tokens = max(1.0, total["tokens"])
+    metrics = {
+        "policy/loss": total["loss"] / len(results),
+        "policy/entropy": total["entropy"] / tokens,
+        "policy/clip_fraction_high": total["clipped_high"] / tokens,
+        "policy/clip_fraction_low": total["clipped_low"] / tokens,
+        "policy/mismatch_kl": total["mismatch_kl"] / tokens,
+        "policy/mismatch_abs": total["mismatch_abs"] / tokens,
+        "policy/mismatch_max": max(result["values"]["mismatch_max"] for result in results),
+        "policy/grad_norm": sum(norms) / len(norms),
+        "time/learn": seconds,
+        "throughput/learner_tokens_per_s": total["tokens"] / seconds,
+    }
+    if "kl" in total:
+        metrics["policy/kl"] = total["kl"] / len(results)
+    return metrics

@@ -1,0 +1,441 @@
+"""Learner: one DeepSpeed rank in one Ray actor. Micro-batches in, updated weights out.
+
+    driver --PackedBatch--> accumulate (forward, backward) --sums--> driver checks the mismatch
+    driver --lr-----------> apply (optimizer step)         --grad norm-->
+    driver <--WeightUpdate- publish (flat buffer in shared memory)
+
+`accumulate` and `apply` are two calls so that the driver can refuse a batch whose log-probabilities do
+not agree with the rollout workers' before anything is updated.
+"""
+
+import os
+import random
+import socket
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.runtime.labels import STARTING, describe, show_status
+from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.process import memory
+from srm_ray.rl.batching import PackedBatch
+from srm_ray.training.deepspeed_ops import no_compiled_collectives
+from srm_ray.weights.flat import Publisher, WeightUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """model: Hugging Face folder or hub name. temperature: the sampler's. threads: of one rank.
+
+    publish_dtype: of published weights, torch's name; empty: that of the learner's own. transport: "pull" or "ipc".
+    """
+
+    model: str
+    learner: LearnerConfig
+    loss: LossConfig
+    temperature: float
+    seed: int
+    threads: int
+    publish_dtype: str = ""
+    transport: str = "pull"
+
+
+class Learner:
+    """A rank. Calls that contain collectives (all but `address` and `ping`) go to every rank at once."""
+
+    def __init__(self, rank: int, world_size: int, spec: LearnerSpec):
+        self.rank, self.world_size, self.spec = rank, world_size, spec
+        self.name = f"learner-{rank}"
+        self.version = 0
+        self.state = STARTING
+        self.publisher: Publisher | None = None
+
+    def __repr__(self) -> str:
+        return describe("Learner", self.name, self.version, self.state)
+
+    def address(self) -> tuple[str, int]:
+        """Where the ranks meet: this actor's host and a free port."""
+        import ray
+
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+    def start(self, master: tuple[str, int]) -> dict[str, Any]:
+        """Join the group and build model, optimizer and engine. Returns facts for the log."""
+        began = time.time()
+        self._prepare_environment(master)
+        import deepspeed
+        import torch
+
+        if not self.spec.learner.gpus:
+            torch.set_num_threads(self.spec.threads)
+            no_compiled_collectives()
+        deepspeed.utils.logging.logger.setLevel("WARNING")
+        self._seed()
+        self.module = self._build_policy()
+        self.reference = self._build_policy().eval().requires_grad_(False) if self.spec.loss.kl_beta else None
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=self.module,
+            optimizer=self._make_optimizer(),
+            config=engine_config(self.spec.learner),
+            dist_init_required=True,
+        )
+        self.device = self.engine.device
+        if self.reference is not None:
+            self.reference.to(self.device)
+        self._set_state("ready")
+        import ray
+
+        return {
+            "worker": self.name,
+            "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
+            "seconds": time.time() - began,
+            "parameters": self.count(),
+            "numerics": self._numerics(),
+        }
+
+    def _numerics(self) -> dict[str, Any]:
+        """What the last bits of a step depend on besides config, weights and batch."""
+        import deepspeed
+        import torch
+
+        gpu = bool(self.spec.learner.gpus)
+        return {
+            "threads": self.spec.threads,
+            "device": torch.cuda.get_device_name(self.device) if gpu else torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
+            "deepspeed": deepspeed.__version__,
+        }
+
+    def count(self) -> int:
+        return sum(getattr(p, "ds_numel", p.numel()) for p in self.module.parameters())
+
+    def _prepare_environment(self, master: tuple[str, int]) -> None:
+        """What torch.distributed and DeepSpeed read, set before either is imported."""
+        host, port = master
+        gpu = bool(self.spec.learner.gpus)
+        os.environ.update(
+            RANK=str(self.rank),
+            WORLD_SIZE=str(self.world_size),
+            # Ray shows each actor its own GPUs only, so a GPU rank's device is always number 0.
+            LOCAL_RANK="0" if gpu else str(self.rank),
+            LOCAL_SIZE=str(self.world_size),
+            MASTER_ADDR=host,
+            MASTER_PORT=str(port),
+            TOKENIZERS_PARALLELISM="false",
+        )
+        if not gpu:
+            os.environ.update(DS_ACCELERATOR="cpu", OMP_NUM_THREADS=str(self.spec.threads))
+            # oneDNN keeps a kernel for each of the newest shapes, by default of so many that they fill for 500 steps.
+            # With few of them a step takes as long.
+            os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+    def _seed(self) -> None:
+        import torch
+
+        random.seed(self.spec.seed)
+        np.random.seed(self.spec.seed)
+        torch.manual_seed(self.spec.seed)
+
+    def _build_policy(self):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from srm_ray.model.policy import PolicyModel
+
+        options = self.spec.learner
+        dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=dtype)
+        if options.activation_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
+        return PolicyModel(model, temperature=self.spec.temperature, autocast=autocast)
+
+    def _make_optimizer(self):
+        import torch
+
+        from srm_ray.training.schedule import decay_groups
+
+        options = self.spec.learner
+        groups = decay_groups(self.module, options.weight_decay)
+        if options.offload_optimizer:
+            from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+            return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
+        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=1e-8)
+
+    # The step
+
+    def accumulate(self, batches: list[PackedBatch], denominator: float) -> dict[str, Any]:
+        """Forward and backward over this rank's micro-batches. Returns sums over completion tokens.
+
+        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`). "logprobs" of the result holds what the
+        mismatch is measured against: the learner's own of each token before this step, [C] of each micro-batch.
+        """
+        self._set_state("learning")
+        began = time.perf_counter()
+        self.engine.train()
+        sums = Sums()
+        for index, batch in enumerate(batches):
+            self.engine.set_gradient_accumulation_boundary(index == len(batches) - 1)
+            loss = self._micro_loss(batch, denominator, sums)
+            # ZeRO averages gradients over ranks; the denominator is global, so they must add up.
+            self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
+            # Micro-batches short of the last do not step, but DeepSpeed counts them in step().
+            if index < len(batches) - 1:
+                self.engine.step()
+        return {**sums.result(), "seconds": time.perf_counter() - began}
+
+    def apply(self, lr: float) -> dict[str, float]:
+        """The optimizer step on what `accumulate` gathered. Returns the gradient norm before clipping."""
+        began = self._set_state("updating")
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        whole = self._whole_gradient_norm() if self.spec.learner.zero_stage == 0 else None
+        self.engine.step()
+        norm = self.engine.get_global_grad_norm()
+        self.version += 1
+        self._set_state("ready")
+        measured = whole if norm is None else norm
+        assert measured is not None
+        return {"grad_norm": float(measured), "seconds": time.perf_counter() - began}
+
+    def _whole_gradient_norm(self):
+        """Norm of gradients that every rank holds whole: without ZeRO, DeepSpeed clips by it but does not report it."""
+        import torch
+
+        return torch.nn.utils.get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
+
+    def logprobs(self, batches: list[PackedBatch]) -> list[np.ndarray]:
+        """Log-probabilities of each micro-batch's completion tokens under the current weights. [C] each."""
+        import torch
+
+        self.engine.eval()
+        with torch.no_grad():
+            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in batches]
+
+    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: "Sums"):
+        import torch
+
+        from srm_ray.rl import loss as losses
+
+        options = self.spec.loss
+        logprobs_C, entropy_C = self._forward(self.engine, batch)
+        rollout_C = self._tensor(batch.rollout_logprobs_C)
+        mask_C = self._tensor(batch.mask_C).to(logprobs_C.dtype)
+        advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
+        old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
+        weights_C = losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
+        masked = int((weights_C == 0).sum())
+        if options.normalisation == "sequences" and options.name != "gspo":
+            weights_C = weights_C * losses.sequence_weights(mask_C, sequence_C)
+        terms = losses.policy_loss(
+            options.name,
+            logprobs_C=logprobs_C,
+            old_logprobs_C=old_C,
+            advantages_C=advantages_C,
+            mask_C=mask_C,
+            weights_C=weights_C,
+            sequence_C=sequence_C,
+            denominator=denominator,
+            clip_low=options.clip_low,
+            clip_high=options.clip_high,
+        )
+        loss = terms.loss
+        if self.reference is not None:
+            with torch.no_grad():
+                reference_C, _ = self._forward(self.reference, batch)
+            kl = losses.kl_loss(logprobs_C, reference_C, mask_C, denominator=denominator)
+            loss = loss + options.kl_beta * kl
+            sums.add(kl=kl.detach())
+        sums.add(loss=loss.detach(), masked=masked)
+        sums.add_tokens(batch, options, old_C, rollout_C, mask_C, advantages_C, entropy_C, terms.ratio_C)
+        return loss
+
+    def _forward(self, module, batch: PackedBatch):
+        from srm_ray.model.packed_attention import AttentionLayout
+
+        layout = AttentionLayout([self._tensor(b) for b in batch.buckets], self._tensor(batch.output_T))
+        return module(
+            self._tensor(batch.tokens_T),
+            self._tensor(batch.positions_T),
+            layout,
+            self._tensor(batch.predict_C),
+            self._tensor(batch.targets_C),
+        )
+
+    def _tensor(self, array: np.ndarray):
+        import torch
+
+        return torch.tensor(array, device=self.device)
+
+    # Weights
+
+    def publish(self, version: int, elsewhere: bool = False) -> WeightUpdate | None:
+        """Write the current weights as `version`; rank 0 returns the update, the others None.
+
+        elsewhere: put them into Ray's object store too, for workers on other nodes.
+        """
+        import deepspeed
+        import ray
+
+        began = self._set_state("publishing weights")
+        memory.give_back(version)
+        parameters = list(self.module.model.named_parameters())
+        if 0 < self.spec.learner.gpus < 1:
+            import torch
+
+            torch.cuda.empty_cache()  # what the step used is the engine's now
+        if self.spec.transport == "ipc":
+            from srm_ray.weights import ipc
+
+            update = ipc.share(version, [(n, p.detach()) for n, p in parameters])
+            self.version = version
+            self._set_state("ready", began)
+            return update
+        with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
+            if self.rank == 0:
+                if self.publisher is None:
+                    node = ray.get_runtime_context().get_node_id()
+                    self.publisher = Publisher(node, dtype=self.spec.publish_dtype)
+                update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
+        self.version = version
+        if self.rank:
+            self._set_state("ready", began)
+            return None
+        if elsewhere:
+            update = _for_other_nodes(update, buffer)
+        self._set_state("ready", began)
+        return update
+
+    def share(self, update: WeightUpdate) -> WeightUpdate | None:
+        """An update that was published for this node, so that workers on other nodes can read it; None where this
+        rank no longer has it."""
+        if update.handles:  # they lead to the weights of now
+            return update if update.version == self.version else None
+        file = self.publisher.holding(update.version) if self.publisher else None
+        return _for_other_nodes(update, file.buffer) if file else None
+
+    # Checkpoints
+
+    def save(self, folder: str) -> None:
+        """Model, optimizer and random state into `folder`, on every rank."""
+        import torch
+
+        self._set_state("saving")
+        self.engine.save_checkpoint(folder, tag="learner", client_state={"version": self.version})
+        rng = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
+        torch.save(rng, Path(folder) / f"rng_{self.rank}.pt")
+        self._set_state("ready")
+
+    def load(self, folder: str) -> None:
+        import torch
+
+        path, client_state = self.engine.load_checkpoint(folder, tag="learner")
+        if path is None:
+            raise RuntimeError(f"no learner state in {folder}")
+        self.version = client_state["version"]
+        rng = torch.load(Path(folder) / f"rng_{self.rank}.pt", weights_only=False)
+        random.setstate(rng["python"])
+        np.random.set_state(rng["numpy"])
+        torch.set_rng_state(rng["torch"])
+
+    def export(self, folder: str) -> None:
+        """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
+        import deepspeed
+
+        parameters = list(self.module.model.named_parameters())
+        with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
+            if self.rank == 0:
+                # Weights alone: what packed attention registered must not reach the saved config.
+                self.module.model.config._attn_implementation_internal = None
+                state = {name: p.detach().cpu().clone() for name, p in parameters}
+                self.module.model.save_pretrained(folder, state_dict=state)
+                from srm_ray.model.packed_attention import use_packed_attention
+
+                use_packed_attention(self.module.model)
+
+    def ping(self) -> dict[str, Any]:
+        return {"worker": self.name, "version": self.version, "state": self.state, "repr": repr(self)}
+
+    def close(self) -> None:
+        if self.publisher is not None:
+            self.publisher.close()
+            self.publisher = None
+
+    def _set_state(self, state: str, began: float | None = None) -> float:
+        self.state = state
+        show_status(self, self.name, self.version, state)
+        return time.perf_counter()
+
+
+def _for_other_nodes(update: WeightUpdate, buffer: Any) -> WeightUpdate:
+    """The update with its bytes in Ray's object store as well."""
+    import ray
+
+    return replace(update, data=ray.put(np.frombuffer(buffer, np.uint8).copy()))
+
+
+class Sums:
+    """Sums over completion tokens of a step, per rank; the driver adds ranks up and divides."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.by_worker: dict[str, list[float]] = {}
+        self.logprobs: list[np.ndarray] = []
+
+    def add(self, **values: Any) -> None:
+        for name, value in values.items():
+            self.values[name] = self.values.get(name, 0.0) + float(value)
+
+    def add_tokens(self, batch, options, old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C) -> None:
+        """Counts of one micro-batch; `by_worker` holds [tokens, sum of |difference|] for each rollout worker."""
+        from srm_ray.rl.loss import k3
+
+        difference_C = old_C - rollout_C
+        distance_C = difference_C.abs() * mask_C
+        high_C = (ratio_C > 1 + options.clip_high) & (advantages_C > 0)
+        low_C = (ratio_C < 1 - options.clip_low) & (advantages_C < 0)
+        self.add(
+            tokens=mask_C.sum(),
+            entropy=(entropy_C * mask_C).sum(),
+            clipped_high=(high_C * mask_C).sum(),
+            clipped_low=(low_C * mask_C).sum(),
+            mismatch_kl=(k3(difference_C) * mask_C).sum(),
+            mismatch_abs=distance_C.sum(),
+            packed_tokens=len(batch.tokens_T),
+        )
+        self.values["mismatch_max"] = max(self.values.get("mismatch_max", 0.0), float(distance_C.max()))
+        self.logprobs.append(old_C.float().cpu().numpy())
+        worker_S = np.asarray(batch.workers_S)
+        counted = mask_C.cpu().numpy() * batch.proof_C
+        distance = distance_C.cpu().numpy() * batch.proof_C
+        for worker in np.unique(worker_S):
+            chosen = (worker_S == worker)[batch.sequence_C]
+            pair = self.by_worker.setdefault(str(worker), [0.0, 0.0])
+            pair[0] += float(counted[chosen].sum())
+            pair[1] += float(distance[chosen].sum(dtype=np.float64))
+
+    def result(self) -> dict[str, Any]:
+        return {"values": self.values, "by_worker": self.by_worker, "logprobs": self.logprobs}
+
+
+def engine_config(options: LearnerConfig) -> dict[str, Any]:
+    """DeepSpeed's config. Accumulation is steered by hand (`set_gradient_accumulation_boundary`)."""
+    zero: dict[str, Any] = {"stage": options.zero_stage}
+    if options.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": options.clip_grad,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "bf16": {"enabled": options.precision == "bfloat16"},
+        "steps_per_print": 1 << 30,
+    }

@@ -1,0 +1,85 @@
+"""The reward workers as the driver sees them: a group in, the same group with rewards out.
+
+What a worker that dies was grading is graded again by another: scoring has no side effects, and the
+caller gets one answer.
+"""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from actors.reward.worker import RewardSpec, RewardWorker
+from actors.runtime import env
+from actors.runtime.labels import identity
+from actors.runtime.pool import Events, Member, Pool
+from actors.runtime.rpc import cause, named, wait
+from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.errors import RunError
+from srm_ray.rl.types import Group
+
+ATTEMPTS = 4  # workers that may die over one group before the run gives up
+START_TIMEOUT = 300.0  # seconds
+
+
+class RewardPool:
+    """Reward actors, the least busy first."""
+
+    def __init__(
+        self,
+        bounds: tuple[int, int],
+        spec: RewardSpec,
+        *,
+        cpus: float,
+        recovery: RecoveryConfig | None = None,
+        events: Events = lambda event, **facts: None,
+        worker_class: Any = RewardWorker,
+    ):
+        remote = ray.remote(worker_class)
+        environment = {"env_vars": env.REWARD_WORKER}
+        options = {"num_cpus": cpus, "max_concurrency": 1024, "runtime_env": environment}
+        self.pool = Pool(
+            "reward",
+            spawn=lambda number, name: remote.options(**options, **identity(name)).remote(spec, number),
+            prepare=self._prepare,
+            recovery=recovery or RecoveryConfig(),
+            bounds=bounds,
+            room={"CPU": cpus},
+            events=events,
+        )
+
+    @property
+    def members(self) -> list[Member]:
+        return self.pool.members
+
+    async def start(self) -> None:
+        await self.pool.start()
+
+    async def _prepare(self, member: Member) -> dict[str, Any]:
+        return await named(member.actor.ping.remote(), who=member.name, what="start", timeout=START_TIMEOUT)
+
+    async def score(self, group: Group) -> Group:
+        deaths: list[str] = []
+        while True:
+            async with self.pool.lend(1) as member:
+                try:
+                    name = f"{member.name} prompt {group.prompt.index} score"
+                    rewards = await member.actor.score.options(name=name).remote(group)
+                    return replace(group, rewards=tuple(rewards))
+                except ray.exceptions.RayError as error:
+                    why = f"failed while grading prompt {group.prompt.index}: {cause(error)}"
+                    deaths.append(f"{member.name} {why}")
+                    if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
+                        raise RunError(deaths[-1]) from error
+                    self.pool.lost(member, why)
+                    if len(deaths) == ATTEMPTS:
+                        raise RunError(
+                            f"{ATTEMPTS} reward workers died over one group; the first: {deaths[0]}"
+                        ) from error
+
+    async def stats(self) -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(wait(member.actor.stats.remote()) for member in self.pool.serving())))
+
+    async def close(self) -> None:
+        await self.pool.close(seconds=15)

@@ -1,0 +1,381 @@
+"""Reward worker: one Reward for each completion of a group.
+
+    Group --> answers extracted, compared cheaply (event loop, microseconds)
+                |--> math pairs, each distinct one once --> processes (rewards.math.grader)
+          --> code                                      --> sandbox   (rewards.code)
+          --> Reasoning Gym's own scorers               --> processes (rewards.gym), confined
+          --> the user's own function                   --> processes (rewards.user)
+          --> text, format, length (event loop)
+          <-- parts, weighted sum
+
+Math, code and the user's function have a queue each, with a bound on what is in flight: past it,
+`score` waits, and so does its caller. A sample that hangs costs its own process its time limit; a
+process that dies is replaced and its sample tried again, then reported `null`. There is no batching
+delay: pairs go to a process one by one, so that none waits behind another in a batch.
+
+The worker never raises for what a group holds: bad input, a grader's defect and a lost process each
+have a reason, with `correct=None`, which masks the sample out of the loss.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import rewards.code
+import rewards.extract
+import rewards.format
+import rewards.gym
+import rewards.length
+import rewards.math.grader
+import rewards.text
+import rewards.user
+from rewards.code.sandbox import Limits
+from rewards.sandbox.processes import Failure
+from rewards.verdict import Reward, Verdict
+from srm_ray.errors import UserError
+from srm_ray.process import memory
+from srm_ray.rl.types import Completion, Group, Prompt
+
+logger = logging.getLogger(__name__)
+PARTS = ("math", "code", "format", "length", "function")
+LIKE_MATH = ("text", "gym")  # correctness of an answer, too: paid with the weight of `math`
+KEPT_LATENCIES = 1000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """What a completion is paid for, and what grading may cost.
+
+    weights: weight of each part, e.g. {"math": 1.0, "format": 0.1}. `math` and `code` are the
+        correctness part of prompts with an answer and with tests; parts without a weight are not
+        computed, but correctness always is.
+    math_timeout, code_timeout, function_timeout: seconds for one comparison, for all tests of one
+        candidate, and for one call of the user's function.
+    allow_last_number: without an announced answer, take the last number of the text.
+    l_max, l_cache: tokens; see `rewards.length`. Needed when `length` has a weight.
+    function: the user's own reward, "package.module:function" (see `rewards.user`), or "". Its
+        weight is 1.0 unless given. For a prompt without answer and tests it also decides
+        correctness (above 0: correct).
+    allow_unsafe: run code without a sandbox where none works; otherwise it is `sandbox_unavailable`.
+    processes: how many samples of each kind (math, code, function) are graded at once.
+    in_flight: samples of each kind that are held before `score` waits.
+    """
+
+    weights: dict[str, float] = field(default_factory=lambda: {"math": 1.0, "code": 1.0, "format": 0.1})
+    math_timeout: float = 5.0
+    code_timeout: float = 10.0
+    function_timeout: float = 5.0
+    allow_last_number: bool = False
+    l_max: int = 0
+    l_cache: int = 0
+    function: str = ""
+    allow_unsafe: bool = False
+    processes: int = 2
+    in_flight: int = 256
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.weights) - set(PARTS))
+        if unknown:
+            raise UserError(f"reward weights: unknown part {unknown[0]!r}; parts are {', '.join(PARTS)}")
+        if "length" in self.weights and not 0 <= self.l_cache <= self.l_max > 0:
+            raise UserError(f"a length reward needs 0 <= l_cache <= l_max, got {self.l_cache} and {self.l_max}")
+        if "function" in self.weights and not self.function:
+            raise UserError("the weights name a function, but no reward function is given (package.module:function)")
+        if min(self.math_timeout, self.code_timeout, self.function_timeout) <= 0:
+            raise UserError("reward time limits must be above 0 seconds")
+        if self.processes < 1 or self.in_flight < 1:
+            raise UserError(f"processes and in_flight must be at least 1, got {self.processes} and {self.in_flight}")
+
+
+def check(spec: RewardSpec) -> None:
+    """Fail early, with one clear line, on a user function that cannot be used. Raises `UserError`."""
+    if spec.function:
+        try:
+            rewards.user.Function(spec.function).close()
+        except rewards.user.BadFunction as error:
+            raise UserError(f"--reward {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Correctness of one completion: which grader said so ("" for none), and what."""
+
+    kind: str
+    verdict: Verdict
+
+
+class Lane:
+    """One kind of grading: threads that wait for its processes, and a bound on what is in flight."""
+
+    def __init__(self, name: str, threads: int, in_flight: int) -> None:
+        self.name, self.in_flight = name, in_flight
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"reward-{name}")
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.room: asyncio.Semaphore
+        self.flying: dict[Any, asyncio.Future[Any]] = {}
+        self.depth = 0
+
+    async def run(self, key: Any, work: Callable[[], T]) -> T:
+        """`work()` in a thread; calls with an equal `key` that overlap share one result (None: never)."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.loop, self.room, self.flying = loop, asyncio.Semaphore(self.in_flight), {}
+        if key is not None and key in self.flying:
+            return await asyncio.shield(self.flying[key])
+        future: asyncio.Future[T] = asyncio.ensure_future(self._run(work))
+        if key is not None:
+            self.flying[key] = future
+            future.add_done_callback(lambda _: self.flying.pop(key, None))
+        return await asyncio.shield(future)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        self.depth += 1
+        try:
+            async with self.room:
+                return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        finally:
+            self.depth -= 1
+
+    def close(self) -> None:
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+class RewardWorker:
+    """Scores groups. A plain class; `ray.remote` where it is spawned (an async actor).
+
+    Raises `UserError` at construction for a user function that cannot be used.
+    """
+
+    def __init__(self, spec: RewardSpec, index: int = 0) -> None:
+        self.spec, self.index = spec, index
+        limits = Limits(seconds=spec.code_timeout)
+        self.function: rewards.user.Function | None = None
+        if spec.function:
+            try:
+                self.function = rewards.user.Function(spec.function, spec.processes, spec.function_timeout)
+            except rewards.user.BadFunction as error:
+                raise UserError(f"--reward {error}") from None
+        self.math = rewards.math.grader.Grader(spec.processes, spec.math_timeout)
+        self.code = rewards.code.Grader(spec.processes, limits, spec.allow_unsafe)
+        self.gym = rewards.gym.Scorer(spec.processes, spec.math_timeout, spec.allow_unsafe)
+        lanes = ("math", "code", "gym", "function")
+        self.lanes = {name: Lane(name, spec.processes, spec.in_flight) for name in lanes}
+        if "math" in spec.weights:
+            self.lanes["math"].threads.submit(self.math.warm)
+        self.groups = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.latencies: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_LATENCIES))
+        self.published = Published.when_in_ray(index)
+        logger.info("%r: code sandbox tier %s", self, self.code.tier or "unavailable")
+
+    def __repr__(self) -> str:
+        return f"RewardWorker(reward-{self.index})"
+
+    async def hand_back(self) -> None:
+        """Nothing to hand back: grading ends by itself, within its time limits."""
+
+    def ping(self) -> dict[str, Any]:
+        """Who and where this is."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
+        return {"worker": f"reward-{self.index}", "pid": os.getpid(), "node": node}
+
+    async def score(self, group: Group) -> tuple[Reward, ...]:
+        """One Reward per completion, in order. Never raises for what the group holds."""
+        self.groups += 1
+        memory.give_back(self.groups)
+        return tuple(await asyncio.gather(*(self.reward(group.prompt, c) for c in group.completions)))
+
+    async def reward(self, prompt: Prompt, completion: Completion) -> Reward:
+        start = time.perf_counter()
+        try:
+            judgement, parts = await self.grade(prompt, completion)
+        except Exception:  # a defect here must not lose the group: reported, counted, logged
+            logger.exception("%r: prompt %s", self, getattr(prompt, "index", "?"))
+            judgement, parts = Judgement("", Verdict(None, "grader_error")), {}
+        seconds = time.perf_counter() - start
+        verdict = judgement.verdict
+        self.count(judgement.kind, verdict, seconds)
+        value = sum(self.weight(name) * part for name, part in parts.items())
+        return Reward(0.0 if verdict.correct is None else value, verdict.correct, verdict.reason, seconds, parts)
+
+    def weight(self, part: str) -> float:
+        if part in LIKE_MATH:
+            part = "math"
+        return self.spec.weights.get(part, 1.0 if part == "function" else 0.0)
+
+    async def grade(self, prompt: Prompt, completion: Completion) -> tuple[Judgement, dict[str, float]]:
+        """Correctness and every part. A part that has no value makes the whole sample undecided."""
+        if not isinstance(completion.text, str) or not isinstance(prompt.text, str):
+            return Judgement("", Verdict(None, "bad_input")), {}
+        judgement = await self.correctness(prompt, completion)
+        parts: dict[str, float] = {}
+        if judgement.kind and judgement.verdict.correct is not None:
+            parts[judgement.kind] = float(judgement.verdict.correct)
+        if "format" in self.spec.weights:
+            parts["format"] = rewards.format.score_completion(prompt.text, completion.text)
+        if "length" in self.spec.weights:
+            parts["length"] = rewards.length.score(len(completion.token_ids), self.spec.l_max, self.spec.l_cache)
+        if self.function is not None:
+            own = await self.lanes["function"].run(None, self.call_of(prompt, completion))
+            if isinstance(own, Failure):
+                return Judgement("function", Verdict(None, own.reason)), parts
+            parts["function"] = own
+            if not judgement.kind:
+                correct = own > 0 and not completion.truncated
+                reason = "correct" if correct else "truncated" if completion.truncated else "wrong"
+                judgement = Judgement("function", Verdict(correct, reason))
+        return judgement, parts
+
+    def call_of(self, prompt: Prompt, completion: Completion) -> Callable[[], float | Failure]:
+        function = self.function
+        assert function is not None
+        return lambda: function(prompt.text, completion.text, prompt.answer)
+
+    async def correctness(self, prompt: Prompt, completion: Completion) -> Judgement:
+        """Tests where the prompt has them, else its answer; a truncated completion is never correct."""
+        if prompt.tests is None and prompt.answer is None and prompt.gym is None:
+            return Judgement("", Verdict(None, "bad_input"))
+        kind = prompt.grader or ("code" if prompt.tests is not None else "math")
+        if completion.truncated:
+            return Judgement(kind, Verdict(False, "truncated"))
+        text = rewards.extract.opened_thinking(prompt.text) + completion.text
+        graders: dict[str, Callable[[Prompt, str], Awaitable[Verdict]]] = {
+            "math": self.grade_math,
+            "code": self.grade_code,
+            "text": self.grade_text,
+            "gym": self.grade_gym,
+        }
+        return Judgement(kind, await graders[kind](prompt, text))
+
+    async def grade_text(self, prompt: Prompt, text: str) -> Verdict:
+        if not isinstance(prompt.answer, str):
+            return Verdict(None, "bad_input")
+        reward = rewards.text.score(text, prompt.answer)
+        return Verdict(reward.correct, reward.reason)
+
+    async def grade_gym(self, prompt: Prompt, text: str) -> Verdict:
+        """A right answer is right also where Reasoning Gym gives another as an example."""
+        task, answer = prompt.gym, rewards.text.the_answer(text)
+        if task is None:
+            return Verdict(None, "bad_input")
+        if isinstance(answer, Verdict):
+            return answer
+        return await self.lanes["gym"].run((answer, task), lambda: self.gym.grade(answer, task))
+
+    async def grade_math(self, prompt: Prompt, text: str) -> Verdict:
+        gold = prompt.answer
+        if not isinstance(gold, str):
+            return Verdict(None, "bad_input")
+        answers = rewards.math.grader.answers_of(text, self.spec.allow_last_number)
+        if isinstance(answers, Verdict):
+            return answers
+        if len(answers) == 1:
+            verdict = rewards.math.grader.quick(answers[0], gold)
+            if verdict is not None:
+                return verdict
+            return await self.lanes["math"].run((answers[0], gold), lambda: self.math.equivalent(answers[0], gold))
+        return await self.lanes["math"].run((tuple(answers), gold), lambda: self.several(answers, gold))
+
+    def several(self, answers: list[str], gold: str) -> Verdict:
+        verdicts = self.math.grade([(answer, gold) for answer in answers])
+        return rewards.math.grader.choose(answers, verdicts, self.math.grade)
+
+    async def grade_code(self, prompt: Prompt, text: str) -> Verdict:
+        def work() -> Verdict:
+            reward = self.code.score(text, prompt.tests, prompt.entry_point)
+            return Verdict(reward.correct, reward.reason)
+
+        return await self.lanes["code"].run((text, prompt.index), work)
+
+    # Counters
+
+    def count(self, kind: str, verdict: Verdict, seconds: float) -> None:
+        self.counts[kind or "none", verdict.reason] += 1
+        self.latencies[verdict.reason].append(seconds)
+        if self.published is not None:
+            self.published.count(
+                kind or "none", verdict, seconds, {name: lane.depth for name, lane in self.lanes.items()}
+            )
+
+    def stats(self) -> dict[str, Any]:
+        """Counts and latencies (seconds) by reason, queue depths, the sandbox's tier, replaced processes."""
+        reasons: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
+        for (kind, reason), count in self.counts.items():
+            reasons[reason] += count
+            kinds[kind] += count
+        return {
+            "scored": sum(reasons.values()),
+            "reasons": dict(reasons),
+            "kinds": dict(kinds),
+            "seconds": {reason: summary(values) for reason, values in self.latencies.items()},
+            "queued": {name: lane.depth for name, lane in self.lanes.items()},
+            "sandbox": self.code.tier or "unavailable",
+            "sandbox_why": dict(self.code.sandbox.why),
+            "replaced": self.math.own.replaced
+            + self.math.fallback.replaced
+            + self.code.sandbox.restarts
+            + self.gym.pool.replaced,
+        }
+
+    def pids(self) -> list[int]:
+        """Processes that grade (not their zygotes)."""
+        own = self.function.pool.pids() if self.function else []
+        return [*self.math.pids(), *self.code.pids(), *self.gym.pids(), *own]
+
+    def close(self) -> None:
+        """End every process that the worker owns."""
+        for lane in self.lanes.values():
+            lane.close()
+        self.math.close()
+        self.code.close()
+        self.gym.close()
+        if self.function is not None:
+            self.function.close()
+
+
+def summary(values: deque[float]) -> dict[str, float]:
+    """Count, median, 99th percentile and largest of the latest latencies, in seconds."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {"count": len(ordered), "p50": ordered[last // 2], "p99": ordered[round(last * 0.99)], "max": ordered[-1]}
+
+
+class Published:
+    """The same numbers for Prometheus, through `ray.util.metrics`."""
+
+    def __init__(self, index: int) -> None:
+        from ray.util.metrics import Counter as RayCounter
+        from ray.util.metrics import Gauge, Histogram
+
+        self.worker = f"reward-{index}"
+        tags = ("worker", "kind", "reason")
+        self.verdicts = RayCounter("srm_reward_verdicts", "graded completions", tag_keys=tags)
+        bounds = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
+        self.seconds = Histogram(
+            "srm_reward_seconds", "seconds to grade a completion", boundaries=bounds, tag_keys=tags
+        )
+        self.queued = Gauge("srm_reward_queued", "completions waiting or being graded", tag_keys=("worker", "kind"))
+
+    @staticmethod
+    def when_in_ray(index: int) -> "Published | None":
+        """None outside a Ray worker (tests, tools)."""
+        ray = sys.modules.get("ray")
+        return Published(index) if ray is not None and ray.is_initialized() else None
+
+    def count(self, kind: str, verdict: Verdict, seconds: float, depths: dict[str, int]) -> None:
+        tags = {"worker": self.worker, "kind": kind, "reason": verdict.reason}
+        self.verdicts.inc(1, tags=tags)
+        self.seconds.observe(seconds, tags=tags)
+        for name, depth in depths.items():
+            self.queued.set(depth, tags={"worker": self.worker, "kind": name})

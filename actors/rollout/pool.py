@@ -1,0 +1,246 @@
+"""The rollout workers as the driver sees them: sample a group, push weights; who dies is replaced.
+
+A group whose worker dies is sampled again by another: with the same seeds it is the same group. Workers
+that join (replacements, or because the run was scaled) load the current weights before they serve.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import ray
+
+from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
+from actors.runtime.labels import identity, task_name
+from actors.runtime.pool import Events, Member, Pool
+from actors.runtime.rpc import cause, named, wait
+from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.errors import LearnerLost, RunError
+from srm_ray.rl.types import Completion
+from srm_ray.weights.flat import WeightUpdate
+
+ATTEMPTS = 4  # workers that may die over one group before it is taken for the cause
+SLEEP_TIMEOUT = 120.0  # seconds, to move an engine's weights between GPU and CPU memory
+
+
+class RolloutPool:
+    """Rollout actors. A group goes to the worker with the fewest tokens outstanding.
+
+    keep_partial: what a leaving worker had sampled of a completion is kept and continued by another one; the
+    deterministic mode samples it anew. share: asks the learner for weights that workers on other nodes can read, too;
+    None where they can no longer be had. spawn: makes the actor of a worker, where it is not one of `worker_class`.
+    """
+
+    def __init__(
+        self,
+        bounds: tuple[int, int],
+        spec: EngineSpec,
+        *,
+        cpus: float,
+        start_timeout: float = 600,
+        push_timeout: float = 120,
+        recovery: RecoveryConfig | None = None,
+        events: Events = lambda event, **facts: None,
+        keep_partial: bool = False,
+        share: Callable[[WeightUpdate], Awaitable[WeightUpdate | None]] | None = None,
+        worker_class: Callable[..., Any] = RolloutWorker,
+        spawn: Callable[[int, str], Any] | None = None,
+    ):
+        self.spec, self.keep_partial, self.share = spec, keep_partial, share
+        self.start_timeout, self.push_timeout = start_timeout, push_timeout
+        remote = ray.remote(worker_class)
+        options = {"num_cpus": cpus, "num_gpus": spec.gpus, "max_concurrency": 4096}
+        self.pool = Pool(
+            "rollout",
+            spawn=spawn or (lambda number, name: remote.options(**options, **identity(name)).remote(number, spec)),
+            prepare=self._prepare,
+            recovery=recovery or RecoveryConfig(),
+            bounds=bounds,
+            room={"CPU": cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
+            events=events,
+        )
+        self.current: WeightUpdate | None = None
+        self.mean_length = spec.max_model_len / 2
+        self.version = 0
+        self._tickets = itertools.count()
+        self._loading = asyncio.Lock()  # a worker joins before a push or after it, not in its middle
+
+    async def start(self) -> list[dict[str, Any]]:
+        return await self.pool.start()
+
+    async def close(self) -> None:
+        """End engines, then actors."""
+        await self.pool.close(seconds=30)
+
+    @property
+    def members(self) -> list[Member]:
+        return self.pool.members
+
+    @property
+    def capacity(self) -> int:
+        """Sequences that the serving engines decode at once."""
+        return self.spec.max_num_seqs * max(1, len(self.pool.serving()))
+
+    async def _prepare(self, member: Member) -> dict[str, Any]:
+        """Start the engine and load the weights of now."""
+        facts = await named(member.actor.start.remote(), who=member.name, what="start", timeout=self.start_timeout)
+        member.facts = facts
+        if self.current is not None:
+            member.ready = time.monotonic()
+        while not await self._up_to_date(member):
+            await asyncio.sleep(0.2)
+        return facts
+
+    async def _up_to_date(self, member: Member) -> bool:
+        """Load the weights of now; False where the worker has to wait for the next push to get them."""
+        async with self._loading:
+            update = self.current
+            if update is None:
+                member.state = "serving"
+                return True
+            if update is member.facts.get("missed"):
+                return False
+            if not _readable(update, member) and (update := await self._shared(update)) is None:
+                return False
+            try:
+                await named(
+                    member.actor.load_weights.remote(update),
+                    who=member.name,
+                    what=f"load weights of version {update.version}",
+                    timeout=self.push_timeout,
+                )
+            except RunError as error:
+                if not isinstance(getattr(error.__cause__, "cause", None), WeightsGoneError):
+                    raise
+                member.facts["missed"] = update  # the learner died: its successor will push
+                return False
+            member.state = "serving"
+            return True
+
+    # Sampling
+
+    async def generate(
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+    ) -> tuple[Completion, ...]:
+        """One completion per seed, from one worker (or its successors). Cancelling this cancels the requests."""
+        begun: tuple[Completion, ...] = ()
+        deaths: list[str] = []
+        while True:
+            async with self.pool.lend(len(seeds) * (len(prompt_ids) + round(self.mean_length))) as member:
+                ticket = next(self._tickets)
+                call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun, ticket)
+                try:
+                    found = tuple(await call)
+                except asyncio.CancelledError:
+                    self._call(member, "abandon", "abandon", ticket, num_returns=0)
+                    raise
+                except ray.exceptions.RayError as error:
+                    deaths.append(await self._failed(member, error))
+                    if len(deaths) == ATTEMPTS:
+                        raise RunError(f"{ATTEMPTS} workers died over one prompt; the first: {deaths[0]}") from error
+                    continue
+            self._first_group(member)
+            if not any(completion.finish_reason == "abort" for completion in found):
+                self._learn_length(found)
+                return found
+            begun = found if self.keep_partial else ()
+
+    async def _failed(self, member: Member, error: Exception) -> str:
+        """A call failed: with the worker, which is replaced, or by itself, which ends the run."""
+        why = f"failed while generating: {cause(error)}"
+        if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
+            raise RunError(f"{member.name} {why}") from error
+        self.pool.lost(member, why)
+        return f"{member.name} {why}"
+
+    def _first_group(self, member: Member) -> None:
+        """How soon a worker that joined in mid-run is of use."""
+        if member.ready is not None:
+            seconds, member.ready = time.monotonic() - member.ready, None
+            self.pool.events("first_group", role="rollout", worker=member.name, seconds=seconds)
+
+    def _learn_length(self, found: tuple[Completion, ...]) -> None:
+        mean = sum(len(completion.token_ids) for completion in found) / max(1, len(found))
+        self.mean_length += 0.02 * (mean - self.mean_length)
+
+    # Weights
+
+    async def push(self, update: WeightUpdate, timeout: float) -> float:
+        """Load `update` into every serving worker at once. Returns the slowest one's seconds.
+
+        A worker that dies meanwhile, or misses the time limit, is replaced; RunError where none is left to
+        load it or one refuses it.
+        """
+        began = time.perf_counter()
+        async with self._loading:
+            self.current = update
+            serving = self.pool.serving()
+            if not update.handles and not all(_readable(update, member) for member in serving):
+                update = await self._shared(update) or update  # one has joined on another node since it was published
+            await asyncio.gather(*(self._push(member, update, timeout) for member in serving))
+            self.version = update.version
+        return time.perf_counter() - began
+
+    async def _push(self, member: Member, update: WeightUpdate, timeout: float) -> None:
+        what = f"load weights of version {update.version}"
+        try:
+            await asyncio.wait_for(wait(self._call(member, "load_weights", what, update)), timeout)
+        except TimeoutError:
+            self.pool.lost(member, f"did not {what} within {timeout:g} s")
+        except ray.exceptions.RayError as error:
+            why = f"could not {what}: {cause(error)}"
+            if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
+                raise RunError(f"{member.name} {why}") from error
+            self.pool.lost(member, why)
+
+    async def _shared(self, update: WeightUpdate) -> WeightUpdate | None:
+        """The same weights, for workers anywhere; None where the learner no longer has them."""
+        if self.share is None:
+            return None
+        try:
+            shared = await self.share(update)
+        except LearnerLost:
+            return None  # its successor will push
+        if shared is not None and self.current is update:
+            self.current = shared
+        return shared
+
+    def forget(self) -> None:
+        """The published weights are gone with their learner: who joins now waits for the next push."""
+        self.current = None
+
+    def nodes(self) -> set[str]:
+        """Nodes of the workers that serve, and of those that are about to."""
+        return {member.facts["node"] for member in self.members if member.facts.get("node")}
+
+    # The rest
+
+    async def sleep(self) -> None:
+        """Every engine gives its GPU memory back until `wake_up`."""
+        await self._each(SLEEP_TIMEOUT, "go to sleep", "sleep")
+
+    async def wake_up(self) -> None:
+        await self._each(SLEEP_TIMEOUT, "wake up", "wake_up")
+
+    async def ping(self) -> list[dict[str, Any]]:
+        return await self._each(30, "answer", "ping")
+
+    def _call(self, member: Member, method: str, what: str, *args: Any, **options: Any) -> Any:
+        """A call named so that Ray's lists of tasks say who does what at which weights."""
+        name = task_name(member.name, self.version, what)
+        return getattr(member.actor, method).options(name=name, **options).remote(*args)
+
+    async def _each(self, timeout: float, what: str, method: str) -> list[Any]:
+        """Call a method of every serving worker; a failure or a missed time limit names the worker."""
+        calls = [
+            named(self._call(member, method, what), who=member.name, what=what, timeout=timeout)
+            for member in self.pool.serving()
+        ]
+        return list(await asyncio.gather(*calls))
+
+
+def _readable(update: WeightUpdate, member: Member) -> bool:
+    """Whether the weights lie where the worker can read them: on its own node, or in Ray's object store."""
+    return update.data is not None or update.node == member.facts.get("node")

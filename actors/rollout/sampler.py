@@ -1,0 +1,77 @@
+"""Rollout and reward workers without a learner: a model's completions, graded.
+
+prompt --RolloutPool--> G completions --RewardPool--> group with rewards
+"""
+
+import asyncio
+import time
+from types import TracebackType
+
+from actors.reward.pool import RewardPool
+from actors.rollout.pool import RolloutPool
+from actors.rollout.worker import Sampling
+from actors.runtime import cluster
+from actors.worker_groups import engine_spec, reward_spec
+from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console.progress import duration, say
+from srm_ray.model.loading import ModelFacts
+from srm_ray.rl.seeds import completion_seed
+from srm_ray.rl.types import Group, Prompt
+
+
+class Sampler:
+    """`async with Sampler(...) as sampler` starts the workers and ends them whatever happens.
+
+    config: its `rollout`, `reward` and `seed` are used. context: prompt + completion, tokens. graded: False
+    starts no reward workers. Ray must be initialised.
+    """
+
+    def __init__(self, config: GRPOConfig, facts: ModelFacts, *, context: int, graded: bool = True):
+        rollout, reward = config.rollout, config.reward
+        engine = {"CPU": rollout.cpus, **({"GPU": rollout.gpus} if rollout.gpus else {})}
+        cluster.require(
+            [engine] * bounds(rollout.workers)[0]
+            + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0),
+            lower="rollout.workers, reward.workers or their cpus and gpus",
+        )
+        self.config, self.model = config, facts.path
+        self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
+        spec = engine_spec(config, facts.path, context, facts.stop_token_ids)
+        self.rollouts = RolloutPool(
+            bounds(rollout.workers),
+            spec,
+            cpus=rollout.cpus,
+            start_timeout=rollout.start_timeout,
+            recovery=config.recovery,
+        )
+        self.rewards = RewardPool(bounds(reward.workers), reward_spec(config), cpus=reward.cpus) if graded else None
+
+    async def __aenter__(self) -> "Sampler":
+        say(f"starting {bounds(self.config.rollout.workers)[0]} engine(s) for {self.model}")
+        began = time.perf_counter()
+        try:
+            starting = [self.rollouts.start()]
+            await asyncio.gather(*starting, *([self.rewards.start()] if self.rewards else []))
+        except BaseException:
+            await self.close()
+            raise
+        say(f"engines ready after {duration(time.perf_counter() - began)}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await asyncio.gather(self.rollouts.close(), *([self.rewards.close()] if self.rewards else []))
+
+    async def sample(self, prompt: Prompt, samples: range) -> Group:
+        """The completions of these sample numbers, unscored. The seeds are those of training."""
+        seeds = tuple(completion_seed(self.config.seed, prompt.index, 0, sample) for sample in samples)
+        return Group(prompt, await self.rollouts.generate(prompt.token_ids, seeds, self.sampling))
+
+    async def graded(self, prompt: Prompt) -> Group:
+        """A whole group, scored."""
+        assert self.rewards is not None, "this sampler was made without reward workers"
+        return await self.rewards.score(await self.sample(prompt, range(self.config.rollout.group_size)))

@@ -1,0 +1,192 @@
+"""Engines that answer an evaluation: a model's rollout workers, which also tell log-likelihoods.
+
+    Speaker.answer(messages) --render--> RolloutPool.generate --> Said x n
+    Reader.complete(ids)     ----------> RolloutPool.generate --> Said
+    Reader.score(ids, start) ----------> RolloutPool.generate with a `Scoring` request --> Scored
+
+A worker is the same as in GRPO but for `Scoring` requests, so everything that the pool does for its workers (placement,
+naming, recovery) holds here too. Engines start with the first request: an evaluation that is done needs none.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.rollout.engine_spec import spec_of
+from actors.rollout.pool import RolloutPool
+from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling
+from actors.runtime import cluster
+from srm_ray.config.engine import EngineConfig
+from srm_ray.console.progress import duration, say
+from srm_ray.data.rendering import check_messages, render_prompt
+from srm_ray.inference.completers import Decoding, Messages, NoRoom, Said, Scored
+from srm_ray.model.loading import ModelFacts
+from srm_ray.rl.types import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring(Sampling):
+    """A request for the log-likelihood of the prompt's tokens from `start` on; nothing is sampled."""
+
+    start: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTokens(Completion):
+    """The answer to a `Scoring` request: the prompt's tokens from `start` on, with their log-probabilities.
+
+    greedy: whether each of them is the likeliest in its place.
+    """
+
+    greedy: bool = False
+
+
+class EvaluationWorker(RolloutWorker):
+    """A rollout worker that also answers `Scoring` requests, with one `ScoredTokens`."""
+
+    async def generate(
+        self,
+        prompt_ids: tuple[int, ...],
+        seeds: tuple[int, ...],
+        sampling: Sampling,
+        begun: tuple[Completion, ...] = (),
+        ticket: int | None = None,
+    ) -> list[Completion]:
+        if isinstance(sampling, Scoring):
+            return [await self._score(prompt_ids, sampling.start)]
+        return await super().generate(prompt_ids, seeds, sampling, begun, ticket)
+
+    async def _score(self, ids: tuple[int, ...], start: int) -> ScoredTokens:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        request_id = f"{self.name}-{next(self._request_numbers)}"
+        final = None
+        async for output in self.engine.generate({"prompt_token_ids": list(ids)}, params, request_id=request_id):
+            final = output
+        if final is None or final.prompt_logprobs is None:
+            raise RuntimeError(f"{self.name}: the engine returned no log-probabilities for request {request_id}")
+        entries = [final.prompt_logprobs[place][ids[place]] for place in range(start, len(ids))]
+        return ScoredTokens(
+            token_ids=np.asarray(ids[start:], np.int32),
+            logprobs=np.asarray([one.logprob for one in entries], np.float32),
+            versions=np.full(len(entries), self.version, np.int32),
+            finish_reason="stop",
+            seed=0,
+            text="",
+            worker=self.name,
+            greedy=all(one.rank == 1 for one in entries),
+        )
+
+
+class PoolSpeaker:
+    """A pool of rollout workers as `Speaker` and `Reader`. context: prompt + completion, tokens.
+
+    ready: awaited before every request; gives the pool. chat_template: False renders the messages as plain text,
+    for base models.
+    """
+
+    def __init__(
+        self, ready: Callable[[], Awaitable[RolloutPool]], tokenizer: Any, context: int, chat_template: bool = True
+    ) -> None:
+        self.ready, self.tokenizer, self.context, self.chat_template = ready, tokenizer, context, chat_template
+
+    async def prepare(self) -> None:
+        await self.ready()
+
+    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
+        ids = self.render(messages)
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=False)
+        return [said(text, one) for one in await self._generate(ids, tuple(seeds), decoding)]
+
+    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> Said:
+        (one,) = await self._generate(tuple(ids), (seed,), decoding)
+        return said("", one)
+
+    async def score(self, ids: Sequence[int], start: int) -> Scored:
+        pool = await self.ready()
+        (scored,) = await pool.generate(tuple(ids), (0,), Scoring(0.0, 1, start=start))
+        assert isinstance(scored, ScoredTokens), "the pool's workers are EvaluationWorkers"
+        return Scored(float(scored.logprobs.sum(dtype=np.float64)), scored.greedy)
+
+    def render(self, messages: Messages) -> tuple[int, ...]:
+        if self.chat_template:
+            return tuple(render_prompt(self.tokenizer, messages))
+        check_messages(messages)
+        return tuple(self.tokenizer.encode("\n\n".join(one["content"] for one in messages) + "\n\n"))
+
+    async def _generate(
+        self, ids: tuple[int, ...], seeds: tuple[int, ...], decoding: Decoding
+    ) -> tuple[Completion, ...]:
+        room = min(decoding.max_new_tokens, self.context - len(ids))
+        if room < 1:
+            raise NoRoom
+        pool = await self.ready()
+        return await pool.generate(ids, seeds, Sampling(decoding.temperature, room, decoding.top_p))
+
+
+def said(prompt: str, one: Completion) -> Said:
+    ids = tuple(int(token) for token in one.token_ids)
+    return Said(prompt, one.text, len(ids), one.truncated, one.seed, ids)
+
+
+class Engines:
+    """A model's engines. `async with Engines(...) as speaker`: started when first asked, ended whatever happens."""
+
+    def __init__(
+        self, facts: ModelFacts, options: EngineConfig, *, workers: int, seed: int, chat_template: bool
+    ) -> None:
+        self.facts, self.options, self.workers, self.seed = facts, options, workers, seed
+        self.context = options.max_model_len or facts.context
+        self.pool: RolloutPool | None = None
+        self.starting = asyncio.Lock()
+        self.speaker = PoolSpeaker(self.ready, facts.tokenizer, self.context, chat_template)
+
+    async def ready(self) -> RolloutPool:
+        async with self.starting:
+            if self.pool is None:
+                cluster.connect()
+                say(f"starting {self.workers} engine(s) for {self.facts.path}")
+                began = time.perf_counter()
+                options = self.options
+                bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
+                cluster.require([bundle] * self.workers, lower="workers, engine.cpus or engine.gpus")
+                pool = RolloutPool(
+                    (self.workers, self.workers),
+                    self.spec(),
+                    cpus=options.cpus,
+                    start_timeout=options.start_timeout,
+                    worker_class=EvaluationWorker,
+                )
+                try:
+                    await pool.start()
+                except BaseException:
+                    await pool.close()
+                    raise
+                self.pool = pool
+                say(f"engines ready after {duration(time.perf_counter() - began)}")
+        return self.pool
+
+    def spec(self) -> EngineSpec:
+        facts = self.facts
+        return spec_of(
+            self.options, facts.path, self.context, facts.stop_token_ids, seed=self.seed, workers=self.workers
+        )
+
+    async def __aenter__(self) -> PoolSpeaker:
+        return self.speaker
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self.pool is not None:
+            await self.pool.close()

@@ -1,0 +1,112 @@
+"""Scripted rollout workers, for measurements alone: completions of set lengths at a set pace, and no model.
+
+They answer the calls of `actors.rollout.worker.RolloutWorker`, so the real pools and the real loop run on them. What is
+measured with them is the loop (does it overlap? what does the driver cost?), never a model or an engine.
+"""
+
+import asyncio
+import os
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from srm_ray.rl.types import Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """tokens_per_s: of each sequence. longest: tokens; lengths have a long tail up to it. gpus: none, ever."""
+
+    tokens_per_s: float
+    longest: int
+    max_num_seqs: int
+    max_model_len: int
+    vocabulary: int = 300
+    gpus: float = 0.0
+
+
+class ScriptedWorker:
+    """One worker's pace and answers; completions are the same for the same seed."""
+
+    def __init__(self, index: int, script: Script):
+        self.name, self.script = f"rollout-{index}", script
+        self.version = self.in_flight = 0
+
+    async def start(self) -> dict[str, Any]:
+        import ray
+
+        return {"worker": self.name, "pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
+
+    async def generate(
+        self, prompt_ids: Any, seeds: tuple[int, ...], sampling: Any, begun: Any = (), ticket: int | None = None
+    ) -> list[Completion]:
+        self.in_flight += len(seeds)
+        version = self.version
+        lengths = [self.length(seed) for seed in seeds]
+        await asyncio.sleep(max(lengths) / self.script.tokens_per_s)
+        self.in_flight -= len(seeds)
+        return [self.completion(seed, length, version) for seed, length in zip(seeds, lengths, strict=True)]
+
+    async def abandon(self, ticket: int) -> None:
+        """Sleeps on: a scripted completion costs nothing."""
+
+    def length(self, seed: int) -> int:
+        tail = random.Random(seed).lognormvariate(0, 0.9) * self.script.longest / 4
+        return max(2, min(self.script.longest, round(tail)))
+
+    def completion(self, seed: int, length: int, version: int) -> Completion:
+        ids = np.full(length, 20 + seed % (self.script.vocabulary - 20), np.int32)
+        text = f"</think>\n\\boxed{{{seed % 2}}}"
+        logprobs = np.full(length, -1.0, np.float32)
+        return Completion(ids, logprobs, np.full(length, version, np.int32), "stop", seed, text, self.name)
+
+    async def load_weights(self, update: Any) -> float:
+        self.version = update.version
+        return 0.0
+
+    async def hand_back(self) -> None:
+        while self.in_flight:
+            await asyncio.sleep(0.01)
+
+    async def ping(self) -> dict[str, Any]:
+        return {"worker": self.name, "version": self.version}
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+class ScriptedHost:
+    """Many scripted workers in one actor: a machine has not the memory for hundreds of actors."""
+
+    def __init__(self, script: Script):
+        self.script = script
+        self.workers: dict[int, ScriptedWorker] = {}
+
+    async def call(self, index: int, method: str, *args: Any) -> Any:
+        worker = self.workers.setdefault(index, ScriptedWorker(index, self.script))
+        return await getattr(worker, method)(*args)
+
+
+class Seat:
+    """The handle of one worker in a host: `seat.generate.remote(...)` as on an actor of its own."""
+
+    def __init__(self, host: Any, index: int):
+        self._host, self._index = host, index
+
+    def __getattr__(self, method: str) -> "SeatMethod":
+        return SeatMethod(self._host, self._index, method)
+
+
+@dataclass(frozen=True, slots=True)
+class SeatMethod:
+    host: Any
+    index: int
+    method: str
+
+    def options(self, **options: Any) -> "SeatMethod":
+        return self
+
+    def remote(self, *args: Any) -> Any:
+        return self.host.call.remote(self.index, self.method, *args)

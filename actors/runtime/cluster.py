@@ -1,0 +1,197 @@
+"""Whether the cluster can hold what is asked of it: said within 30 seconds, never a silent wait."""
+
+import contextlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from actors.runtime import env
+from actors.runtime.metrics_reader import MetricsReader
+from srm_ray.errors import UserError
+from srm_ray.process import scratch
+
+WAIT = 30.0
+GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
+_sessions = 0  # blocks of `session` that are open
+_reader: MetricsReader | None = None  # of the cluster that this process started
+
+
+def connect() -> None:
+    """Join the running cluster (RAY_ADDRESS, or one that `ray start` made here), else start a local one."""
+    import logging
+    import os
+
+    import ray
+
+    if ray.is_initialized():
+        return
+    env.set_for_cluster()
+    options = {"log_to_driver": False, "logging_level": logging.WARNING}
+    # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
+    os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
+    scratch.own()
+    found = running()
+    ray.init(address=found or "local", **options)
+    if not found:
+        global _reader
+        _reader = MetricsReader()
+
+
+def running() -> str:
+    """host:port of the cluster to join: RAY_ADDRESS, else the one that `ray start` made here; "" where there is none.
+
+    Ray itself would try for a quarter of an hour to reach one that is gone and left its address behind.
+    """
+    import os
+
+    from ray._private.services import canonicalize_bootstrap_address
+
+    given = os.environ.get("RAY_ADDRESS", "")
+    if "://" in given:  # Ray's own to understand
+        return given
+    try:
+        found = canonicalize_bootstrap_address(None) or ""
+    except ValueError:
+        raise UserError(f"RAY_ADDRESS: {given!r} is not host:port") from None
+    if found and not _answers(found):
+        if given:
+            raise UserError(f"{GONE.format(found)}: unset RAY_ADDRESS to start a cluster here")
+        return ""
+    return found
+
+
+def _answers(address: str) -> bool:
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def address() -> str:
+    """Of the cluster that this process is connected to."""
+    import ray
+
+    return ray.get_runtime_context().gcs_address
+
+
+def join(address: str = "auto") -> None:
+    """Join a cluster that runs already; UserError where there is none."""
+    import logging
+
+    import ray
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        found = canonicalize_bootstrap_address(address)
+    except ConnectionError:
+        found = None
+    if not found:
+        raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines")
+    if not _answers(found):
+        raise UserError(GONE.format(found))
+    ray.init(address=found, log_to_driver=False, logging_level=logging.WARNING)
+
+
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """One connection for all commands that the block calls: what they disconnect stays connected until it ends.
+
+    A connection that was there before is left as it was.
+    """
+    import ray
+
+    global _sessions
+    found = ray.is_initialized()
+    connect()
+    _sessions += 1
+    try:
+        yield
+    finally:
+        _sessions -= 1
+        if not found:
+            disconnect()
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that this process started ends with all of its processes.
+
+    Ray's agents notice the end of their cluster a minute late; they are ended by their process ids.
+    """
+    import psutil
+    import ray
+
+    global _reader
+    if _sessions:
+        return
+    if _reader:
+        _reader.close()
+        _reader = None
+    started = psutil.Process().children(recursive=True)
+    ray.shutdown()
+    _, left = psutil.wait_procs(started, timeout=5)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+    scratch.release()
+
+
+def require(
+    bundles: list[dict[str, float]],
+    *,
+    wait: float = WAIT,
+    lower: str = "rollout.workers, learner.workers or their cpus and gpus",
+) -> None:
+    """Return once `bundles` (resources of each actor) fit; raise UserError after `wait` seconds.
+
+    Each bundle must fit on one node; nodes are filled largest bundle first. lower: the options that ask for less.
+    """
+    import ray
+
+    deadline = time.monotonic() + wait
+    while True:
+        nodes = [dict(node) for node in ray._private.state.available_resources_per_node().values()]
+        if _fits(bundles, nodes):
+            return
+        totals = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        hopeless = not _fits(bundles, totals)
+        if hopeless or time.monotonic() > deadline:
+            asked: Counter[str] = Counter()
+            for bundle in bundles:
+                asked.update(bundle)
+            raise UserError(
+                f"the cluster cannot hold this run: asked for {_show(asked)} in {len(bundles)} actors, "
+                f"{_show(_sum(nodes))} available of {_show(_sum(totals))}"
+                + ("" if hopeless else f" (waited {wait:.0f} s)")
+                + f"; lower {lower}, or add nodes"
+            )
+        time.sleep(0.5)
+
+
+def _fits(bundles: list[dict[str, float]], nodes: list[dict[str, float]]) -> bool:
+    free = [dict(node) for node in nodes]
+    for bundle in sorted(bundles, key=lambda b: (-b.get("GPU", 0), -b.get("CPU", 0))):
+        for node in free:
+            if all(node.get(name, 0) + 1e-9 >= amount for name, amount in bundle.items()):
+                for name, amount in bundle.items():
+                    node[name] = node.get(name, 0) - amount
+                break
+        else:
+            return False
+    return True
+
+
+def _sum(nodes: list[dict[str, float]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for node in nodes:
+        total.update({name: node.get(name, 0.0) for name in ("CPU", "GPU")})
+    return total
+
+
+def _show(resources: Counter[str]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

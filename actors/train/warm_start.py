@@ -1,0 +1,186 @@
+"""The tiny base model that the demos of GRPO start from, made on Ray Train and cached.
+
+    tokenizer -> pretraining on worked sums -> SFT, 40 % with reasoning and 60 % bare answers -> final/
+
+What comes out has partial skill: worked reasoning is mostly right, a blurted answer mostly wrong,
+and it samples both. Reinforcement learning then has something to find out.
+"""
+
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from actors.runtime import cluster
+from actors.train import run
+from srm_ray.config.grpo import DataConfig
+from srm_ray.data import arithmetic, chain_sums
+from srm_ray.data.packing import Rows, concatenate, pack, save_rows
+from srm_ray.files.roots import cache_root
+from srm_ray.model import shapes, tokenization
+from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.training.schedule import Schedule
+
+T = TypeVar("T")
+Progress = Callable[[str], None]
+DONE = "COMPLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The warm start's numbers. Steps and rows were chosen so that two CPU cores need about three minutes."""
+
+    vocab_size: int = 384
+    context: int = 512
+    row_length: int = 128
+    batch_rows: int = 8
+    pretrain_steps: int = 1000
+    sft_steps: int = 800
+    pretrain_lr: float = 2e-3
+    sft_lr: float = 1.5e-3
+    thinking_share: float = arithmetic.THINKING_SHARE
+    version: int = 2
+    families: tuple[str, ...] = ("arithmetic",)
+
+
+RECIPE = Recipe()
+# Twice the skills in not quite twice the steps.
+TWO_FAMILIES = Recipe(pretrain_steps=1600, sft_steps=1200, families=("arithmetic", chain_sums.NAME))
+
+
+def recipe_for(data: DataConfig) -> Recipe:
+    """What a base model must have seen some of, so that GRPO on `data` finds it with partial skill."""
+    named = {source.name for source in data.mixture.values()} | {data.name}
+    return TWO_FAMILIES if chain_sums.NAME in named else RECIPE
+
+
+def make_base_model(
+    destination: Path, *, seed: int, workers: int = 1, progress: Progress = print, recipe: Recipe = RECIPE
+) -> Path:
+    """Make, or find in the cache, the base model of `seed`; returns its Hugging Face folder.
+
+    `destination` is the cache's folder: the model goes to `<destination>/<fingerprint>/final`,
+    complete or not at all. Ray must be initialised. The fingerprint covers recipe and seed.
+    """
+    folder = Path(destination).absolute() / fingerprint(recipe, seed)
+    final = folder / "final"
+    if (folder / DONE).is_file():
+        progress(f"warm start: using the cached base model {final}")
+        return final
+    shutil.rmtree(folder, ignore_errors=True)
+    work = folder / "work"
+    progress("warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape")
+    start = fresh_model(work / "start", recipe, seed)
+    jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
+    run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
+    shutil.rmtree(work)
+    (folder / DONE).write_text("")
+    return final
+
+
+def open_base(model: str, data: DataConfig, seed: int, progress: Progress) -> ModelFacts:
+    """The model to start from; with none named, the tiny base model that has seen some of `data`."""
+    if model:
+        return open_model(model)
+    cluster.connect()
+    made = make_base_model(cache_root() / "tiny-base", seed=seed, progress=progress, recipe=recipe_for(data))
+    return open_model(str(made))
+
+
+def fingerprint(recipe: Recipe, seed: int) -> str:
+    named = asdict(recipe)
+    if recipe.families == RECIPE.families:
+        del named["families"]  # models made before there were any stay what they are
+    plain = json.dumps({"recipe": named, "seed": seed}, sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]
+
+
+def fresh_model(folder: Path, recipe: Recipe, seed: int) -> Path:
+    """A Hugging Face folder with the trained tokenizer and random weights."""
+    from srm_ray.model.folder import save_model
+
+    core = tokenization.train(tokenizer_texts(recipe, seed), recipe.vocab_size)
+    tokenization.save(tokenization.wrap(core, context=recipe.context), folder)
+    model = shapes.build(shapes.shape("tiny", vocab_size=recipe.vocab_size), seed=seed)
+    lineage = {"stage": "init", "parent": None, "seed": seed}
+    save_model(model, dict(model.named_parameters()), folder, tokenizer_from=folder, lineage=lineage)
+    return folder
+
+
+def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> run.TrainJob:
+    from srm_ray.data.rendering import encode_continuation
+
+    tokenizer = tokenization.load(model)
+    wanted = recipe.pretrain_steps * recipe.batch_rows
+    documents = (encode_continuation(tokenizer, *document) for document in documents_of(recipe, seed))
+    rows = rows_of(documents, recipe, wanted)
+    steps, lr = recipe.pretrain_steps, recipe.pretrain_lr
+    return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
+
+
+def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> run.TrainJob:
+    from srm_ray.data.rendering import render_conversation
+
+    tokenizer = tokenization.load(start)
+    wanted = recipe.sft_steps * recipe.batch_rows
+    conversations = (render_conversation(tokenizer, messages) for messages in conversations_of(recipe, seed))
+    rows = rows_of(conversations, recipe, wanted)
+    return job("sft", work, work / "pretrained", final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
+
+
+def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
+    yield from arithmetic.tokenizer_texts(seed)
+    for chains in chains_of(recipe, seed):
+        yield from chains.tokenizer_texts()
+
+
+def documents_of(recipe: Recipe, seed: int) -> Iterator[tuple[str, str]]:
+    """Pretraining documents of the families in turn."""
+    return in_turn(arithmetic.documents(seed), *(chains.documents() for chains in chains_of(recipe, seed)))
+
+
+def conversations_of(recipe: Recipe, seed: int) -> Iterator[arithmetic.Messages]:
+    """Supervised examples of the families in turn, other problems than the documents'."""
+    share = recipe.thinking_share
+    return in_turn(
+        arithmetic.conversations(seed, share), *(chains.conversations(share) for chains in chains_of(recipe, seed))
+    )
+
+
+def chains_of(recipe: Recipe, seed: int) -> list[chain_sums.ChainSums]:
+    return [chain_sums.ChainSums(seed)] if chain_sums.NAME in recipe.families else []
+
+
+def in_turn(*streams: Iterator[T]) -> Iterator[T]:
+    """One of each stream, then the next of each."""
+    return itertools.chain.from_iterable(zip(*streams, strict=True))
+
+
+def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:
+    """Exactly `wanted` rows from an endless stream of sequences, made in pieces."""
+    pieces: list[Rows] = []
+    while sum(map(len, pieces)) < wanted:
+        pieces.append(pack(itertools.islice(sequences, 4096), recipe.row_length))
+    return concatenate(pieces).take(slice(0, wanted))
+
+
+def job(
+    name: str, work: Path, model: Path, to: Path, rows: Rows, steps: int, lr: float, recipe: Recipe, seed: int
+) -> run.TrainJob:
+    save_rows(rows, work / f"{name}-rows")
+    return run.TrainJob(
+        name=f"warm start: {name}",
+        model=str(model),
+        rows=str(work / f"{name}-rows"),
+        destination=str(to),
+        schedule=Schedule(peak=lr, floor=lr * (0.1 if name == "sft" else 0.3), steps=steps, warmup=max(1, steps // 20)),
+        batch=recipe.batch_rows,
+        micro_batch=recipe.batch_rows,
+        say_every=50,
+        seed=seed,
+        lineage={"stage": name, "parent": str(model), "seed": seed, "recipe": asdict(recipe)},
+    )

@@ -1,0 +1,207 @@
+"""Everyone that a GRPO run employs: rollout, reward and learner actors, started together, ended together."""
+
+import asyncio
+from typing import Any
+
+from actors.learner.group import LearnerGroup
+from actors.learner.rank import LearnerSpec
+from actors.reward.pool import RewardPool
+from actors.reward.worker import RewardSpec
+from actors.rollout.engine_spec import cores_each, spec_of
+from actors.rollout.pool import RolloutPool
+from actors.rollout.worker import EngineSpec, Sampling
+from actors.runtime import cluster
+from actors.runtime.pool import Events
+from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.errors import LearnerLost, RunError
+from srm_ray.rl.seeds import completion_seed
+from srm_ray.rl.types import Group, Learned, Prompt, TrainBatch
+
+
+class Crew:
+    """The loop's workers. `async with Crew(...) as crew` starts them and ends them whatever happens.
+
+    model: Hugging Face folder or hub name. context: prompt + completion, tokens. events: hears who died, joined or
+    left. spec and classes: another engine than vLLM's, for measurements.
+    """
+
+    def __init__(
+        self,
+        config: GRPOConfig,
+        model: str,
+        *,
+        context: int,
+        stop_token_ids: tuple[int, ...],
+        events: Events = lambda event, **facts: None,
+        spec: Any = None,
+        **classes: Any,
+    ):
+        self.config = config
+        self.asleep = False
+        cluster.require(bundles(config))
+        rollout, learner, recovery = config.rollout, config.learner, config.recovery
+        self.events = events
+        self.rollouts = RolloutPool(
+            bounds(rollout.workers),
+            spec or engine_spec(config, model, context, stop_token_ids),
+            cpus=rollout.cpus,
+            start_timeout=rollout.start_timeout,
+            push_timeout=config.weights.push_timeout,
+            recovery=recovery,
+            events=events,
+            keep_partial=config.max_staleness > 0,
+            share=lambda update: self.learner.share(update),
+            **classes,
+        )
+        self.rewards = RewardPool(
+            bounds(config.reward.workers),
+            reward_spec(config),
+            cpus=config.reward.cpus,
+            recovery=recovery,
+            events=events,
+        )
+        self.learner = LearnerGroup(
+            learner.workers,
+            learner_spec(config, model),
+            max_new_tokens=rollout.max_new_tokens,
+            mismatch_limit=config.weights.mismatch_limit,
+            fresh_only=config.max_staleness > 0,
+            recovery=recovery,
+        )
+        self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
+        self.greedy = Sampling(0.0, rollout.max_new_tokens)
+
+    async def __aenter__(self) -> "Crew":
+        try:
+            await asyncio.gather(self.rollouts.start(), self.learner.start(), self.rewards.start())
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await asyncio.gather(self.rollouts.close(), self.learner.close(), self.rewards.close())
+
+    async def sample(self, prompt: Prompt, draw: int = 0) -> Group:
+        """A group of completions from the current weights, unscored."""
+        seeds = tuple(
+            completion_seed(self.config.seed, prompt.index, draw, i) for i in range(self.config.rollout.group_size)
+        )
+        return Group(prompt, await self.rollouts.generate(prompt.token_ids, seeds, self.sampling), draw)
+
+    async def answer(self, prompt: Prompt) -> Group:
+        """One greedy completion, scored."""
+        return await self.rewards.score(
+            Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy))
+        )
+
+    async def learn(self, batch: TrainBatch, lr: float) -> Learned:
+        """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
+        if self.config.rollout.sleep:
+            self.asleep = True
+            await self.rollouts.sleep()
+        return await self.learner.step(batch, lr)
+
+    async def push_weights(self, version: int) -> float:
+        """The learner's weights to every rollout worker, as `version`. Returns the slowest load's seconds."""
+        update = await self.learner.publish(version, elsewhere=bool(self.rollouts.nodes() - {self.learner.node}))
+        if self.asleep:
+            await self.rollouts.wake_up()
+            self.asleep = False
+        try:
+            return await self.rollouts.push(update, self.config.weights.push_timeout)
+        except RunError:
+            await self.learner.check()  # weights of a learner that died cannot be read
+            raise
+
+    async def restart_learner(self, lost: LearnerLost) -> None:
+        """New ranks in place of those that died, with the model's first weights: load a checkpoint, then push."""
+        self.events("restarted", role="learner", worker="learner", cause=str(lost))
+        self.rollouts.forget()
+        await self.learner.restart(lost)
+
+    async def scale(self, rollouts: int | None = None, rewards: int | None = None) -> None:
+        """Ask for other numbers of workers. Returns at once."""
+        if rollouts is not None:
+            await self.rollouts.pool.scale(rollouts)
+        if rewards is not None:
+            await self.rewards.pool.scale(rewards)
+
+    def staff(self) -> dict[str, int]:
+        """Workers that serve or have not left yet, by role, as `srm_ray.scale` asks for them."""
+        return {"rollouts": self.rollouts.pool.present(), "rewards": self.rewards.pool.present()}
+
+    def describe(self) -> dict[str, float]:
+        """Metrics of the staff: workers that serve, and how many have been replaced so far."""
+        return {
+            "rollout/workers": len(self.rollouts.pool.serving()),
+            "reward/workers": len(self.rewards.pool.serving()),
+            "restarts/rollout": self.rollouts.pool.budget.total,
+            "restarts/reward": self.rewards.pool.budget.total,
+            "restarts/learner": self.learner.budget.total,
+        }
+
+
+def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
+    """Resources of one actor."""
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+
+
+def bundles(config: GRPOConfig) -> list[dict[str, float]]:
+    """Resources of each actor that a run starts with."""
+    rollout, learner, reward = config.rollout, config.learner, config.reward
+    return (
+        [bundle(rollout.cpus, rollout.gpus)] * bounds(rollout.workers)[0]
+        + [bundle(learner.cpus, learner.gpus)] * learner.workers
+        + [bundle(reward.cpus)] * bounds(reward.workers)[0]
+    )
+
+
+def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tuple[int, ...]) -> EngineSpec:
+    return spec_of(
+        config.rollout,
+        model,
+        context,
+        stop_token_ids,
+        seed=config.seed,
+        workers=bounds(config.rollout.workers)[0],
+        recompute_cache=config.rollout.cache_on_update == "recompute",
+        sleep=config.rollout.sleep,
+        transport=config.weights.transport,
+    )
+
+
+def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) -> LearnerSpec:
+    """threads: of each rank; None: as the config says."""
+    options = config.learner
+    return LearnerSpec(
+        model=model,
+        learner=options,
+        loss=config.loss,
+        temperature=config.rollout.temperature,
+        seed=config.seed,
+        threads=threads or options.threads or cores_each(options.workers),
+        publish_dtype={"auto": ""}.get(config.rollout.dtype, config.rollout.dtype),
+        transport=config.weights.transport,
+    )
+
+
+def reward_spec(config: GRPOConfig) -> RewardSpec:
+    options = config.reward
+    used = {"length": bool(options.overlong_cache), "function": bool(options.function)}
+    weights = {name: weight for name, weight in options.weights if weight and used.get(name, True)}
+    return RewardSpec(
+        weights=weights,
+        math_timeout=options.timeout,
+        code_timeout=options.timeout,
+        function_timeout=options.timeout,
+        allow_last_number=options.last_number,
+        l_max=config.rollout.max_new_tokens,
+        l_cache=options.overlong_cache,
+        function=options.function,
+        allow_unsafe=options.allow_unsafe,
+        processes=options.processes,
+    )

@@ -1,0 +1,22 @@
+"""Where runs lie, and what is made once for all of them."""
+
+import os
+from pathlib import Path
+
+
+def runs_root() -> Path:
+    """`$SRM_RAY_RUNS`, else `runs/` in the current folder.
+
+    A Ray job's current folder is a temporary copy of the working directory, so there it is
+    `~/srm_ray/runs`.
+    """
+    if os.environ.get("SRM_RAY_RUNS"):
+        return Path(os.environ["SRM_RAY_RUNS"])
+    if "working_dir_files" in Path.cwd().parts:
+        return Path.home() / "srm_ray" / "runs"
+    return Path("runs")
+
+
+def cache_root() -> Path:
+    """`$SRM_RAY_CACHE`, else `~/.cache/srm_ray`: what is made once and used by every run and job of a machine."""
+    return Path(os.environ.get("SRM_RAY_CACHE") or Path.home() / ".cache" / "srm_ray")
