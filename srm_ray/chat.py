@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from srm_ray.config.chat import ChatConfig
 from srm_ray.config.command_line import parse
-from srm_ray.errors import UserError, command
+from srm_ray.console.command import interactive
+from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
     from srm_ray.inference.conversation import Conversation
@@ -26,7 +27,7 @@ HELP = """\
 /quit             end (Ctrl-D too); Ctrl-C stops an answer"""
 
 
-@command
+@interactive
 def main(argv: list[str] | None = None) -> int:
     config = parse(ChatConfig, sys.argv[1:] if argv is None else argv, stage="chat", about=__doc__)
     if not config.model:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from srm_ray.config.command_line import parse
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.grpo import bounds
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
 from srm_ray.console.progress import duration, say
-from srm_ray.errors import RunError, UserError, command
+from srm_ray.errors import RunError, UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
 from srm_ray.runs.folder import RunFolder
@@ -90,8 +92,9 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
+    output.log_to(folder.logs)
     folder.check_config(config, may_change=MAY_CHANGE)
-    return asyncio.run(run(config, folder))
+    return interrupts.run(run(config, folder))
 
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.export import ExportConfig
+from srm_ray.console import output
+from srm_ray.console.command import command
 from srm_ray.console.progress import duration, say
-from srm_ray.errors import UserError, command
+from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import runs_root
 from srm_ray.runs.folder import RunFolder
@@ -78,6 +80,7 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
 
     began = time.time()
     folder.create()
+    output.log_to(folder.logs)
     name = config.name or model_name(config.model)
     work = folder.path / ".partial"
     shutil.rmtree(work, ignore_errors=True)

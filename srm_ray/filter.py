@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.command_line import parse
 from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import bounds
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
 from srm_ray.console.progress import duration, say
-from srm_ray.errors import UserError, command
+from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.journal import Journal
 from srm_ray.runs.folder import MAY_CHANGE, RunFolder
@@ -43,9 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume == "never":
         folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
+    output.log_to(folder.logs)
     # Other bounds need no other samples.
     folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
-    return asyncio.run(run(config, folder))
+    return interrupts.run(run(config, folder))
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:

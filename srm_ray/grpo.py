@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import parse
-from srm_ray.config.grpo import GRPOConfig, bounds
-from srm_ray.console.progress import Progress, duration, say
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
+from srm_ray.console.progress import Progress, duration, phase, say
 from srm_ray.console.text_table import aligned
-from srm_ray.errors import LearnerLost, UserError, command
+from srm_ray.errors import LearnerLost, UserError
 from srm_ray.process import memory
 from srm_ray.report.page import write_report
 from srm_ray.runs import checkpoints, rollout_log
@@ -216,11 +218,17 @@ async def evaluate(
     from srm_ray.evaluation.accuracy import summarise
 
     answer = answer or crew.answer
+    with phase("answering held-out problems", total=len(held_out)) as counted:
 
-    async def all_of_them() -> "list[Group]":
-        return list(await asyncio.gather(*(answer(prompt) for prompt in held_out)))
+        async def one(prompt: "Prompt") -> "Group":
+            group = await answer(prompt)
+            counted.advance()
+            return group
 
-    return summarise(await crew.learner.unless_lost(all_of_them()), samples=samples)
+        async def all_of_them() -> "list[Group]":
+            return list(await asyncio.gather(*map(one, held_out)))
+
+        return summarise(await crew.learner.unless_lost(all_of_them()), samples=samples)
 
 
 async def measure(
@@ -257,7 +265,10 @@ async def evaluate_now(
 async def save(config: GRPOConfig, folder: RunFolder, crew: "Crew", state: State, log: MetricsLog) -> None:
     """Model, optimizer, random state and the driver's own state, committed as one."""
     log.flush()
-    with checkpoints.writing(folder.checkpoints, state.step, keep=config.checkpoint.keep) as path:
+    with (
+        phase(f"writing the checkpoint of step {state.step}"),
+        checkpoints.writing(folder.checkpoints, state.step, keep=config.checkpoint.keep) as path,
+    ):
         await crew.learner.save(path.absolute())
         (path / "driver.json").write_text(json.dumps(asdict(replace(state, queue=None))))
         (path / "queue.pickle").write_bytes(pickle.dumps(state.queue))
@@ -282,8 +293,9 @@ async def restore(folder: RunFolder, crew: "Crew", log: MetricsLog) -> State:
     state.queue = pickle.loads((path / "queue.pickle").read_bytes())
     folder.record_event("continued", step=step)
     say(f"continuing from {path}")
-    await crew.learner.load(path.absolute())
-    await crew.push_weights(state.step)
+    with phase(f"loading {path}"):
+        await crew.learner.load(path.absolute())
+        await crew.push_weights(state.step)
     return state
 
 
@@ -301,6 +313,7 @@ def main(argv: list[str] | None = None) -> int:
     folder.create()
     if config.resume == "never":
         folder.clear()
+    output.log_to(folder.logs)
     folder.check_config(config)
     done = folder.read_summary()
     if done and done["steps"] >= config.steps:
@@ -309,7 +322,8 @@ def main(argv: list[str] | None = None) -> int:
             "--run_dir starts another"
         )
         return 0
-    return asyncio.run(run(config, folder))
+    with interrupts.advising(folder.how_to_go_on):
+        return interrupts.run(run(config, folder))
 
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
@@ -350,10 +364,7 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     )
     cluster.connect()
     try:
-        say(
-            f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
-            f"{bounds(config.reward.workers)[0]} reward worker(s); run folder {folder.path}"
-        )
+        say(f"run folder {folder.path}")
         steering = control.open_control(folder.path)
 
         def events(event: str, **known: Any) -> None:
@@ -366,7 +377,6 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
             stop_token_ids=facts.stop_token_ids,
             events=events,
         ) as crew:
-            say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
             suites = suites_in_training(config, folder, crew, facts, context, problems, graders) if problems else None
             async with (
@@ -415,9 +425,12 @@ async def train_to_the_end(
             before = state.before
             if suites:
                 await suites.start(state.suites)
-            await train(config, folder, crew, stream, held_out, state, log, watch, suites)
+            steps = {"total": config.steps, "done": state.step, "count": partial(getattr, state, "step")}
+            with phase("training", **steps, status=crew.doing):
+                await train(config, folder, crew, stream, held_out, state, log, watch, suites)
             after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
-            await export(config, folder, crew, facts, state)
+            with phase(f"writing {folder.final}"):
+                await export(config, folder, crew, facts, state)
             return state, after
         except LearnerLost as lost:
             await crew.restart_learner(lost)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import TextData, TokenizerConfig
-from srm_ray.errors import RunError, UserError, command
+from srm_ray.console.command import command
+from srm_ray.errors import RunError, UserError
 
 
 @command
@@ -19,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(TokenizerConfig, sys.argv[1:] if argv is None else argv, stage="tokenizer", about=__doc__)
     import time
 
-    from srm_ray.console.progress import duration, heartbeat, say
+    from srm_ray.console.progress import duration, phase, say
     from srm_ray.model import tokenization
     from srm_ray.runs.folder import RunFolder
 
@@ -36,8 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     if first is None:
         raise UserError(f"--data.path {config.data.path}: no text in it")
     counted = Counted(itertools.chain([first], texts), config.data.limit_mb * 1_000_000)
-    with heartbeat(f"learning {config.vocab_size} entries"):
-        core = tokenization.train(counted, config.vocab_size, progress=sys.stderr.isatty())
+    with phase(f"learning {config.vocab_size} entries"):
+        core = tokenization.train(counted, config.vocab_size, progress=False)
     say(f"{core.get_vocab_size()} entries after {duration(time.time() - began)}; verifying")
     samples = {"the training text": counted.sample, **tokenization.english_and_code()}
     compression = {name: tokenization.characters_per_token(core, text) for name, text in samples.items()}

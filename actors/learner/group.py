@@ -25,6 +25,8 @@ from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
+# What is told of a call on the ranks, where it is the step that waits for it.
+DOING = {"logprobs": "learning, log-probabilities first", "apply": "learning, optimizer step", "publish": "publishing"}
 WATCH = "watch"  # concurrency group of the pings
 
 T = TypeVar("T")
@@ -52,6 +54,8 @@ class LearnerGroup:
         recovery = recovery or RecoveryConfig()
         self.budget, self.recovery = Budget("learner", recovery), recovery
         self.version = 0
+        self.stage = ""  # what the ranks are asked for, between a call and its result
+        self.micro_batches = (0, 0)  # of rank 0: done, and of how many
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
         self._spawn()
@@ -183,6 +187,8 @@ class LearnerGroup:
         limit = self.recovery.hung_after
         pings = [asyncio.wait_for(wait(self._ping(rank)), limit) for rank in range(len(self.ranks))]
         for rank, answer in enumerate(await asyncio.gather(*pings, return_exceptions=True)):
+            if rank == 0 and isinstance(answer, dict):
+                self.micro_batches = answer.get("micro_batches", (0, 0))
             if isinstance(answer, TimeoutError):
                 raise LearnerLost(f"learner-{rank} did not answer for {limit:g} s")
             if isinstance(answer, ray.exceptions.RayError):
@@ -208,6 +214,13 @@ class LearnerGroup:
             await asyncio.sleep(self.recovery.ping_every)
             if self.facts:  # not while ranks start
                 await self.check()
+
+    def doing(self) -> str:
+        """What the ranks compute now, as far as the last ping told; "" where they wait."""
+        if self.stage != "accumulate":
+            return DOING.get(self.stage, "")
+        done, total = self.micro_batches
+        return f"learning, micro-batch {done + 1} of {total}" if total else "learning"
 
     @property
     def numerics(self) -> dict[str, Any]:
@@ -249,12 +262,14 @@ class LearnerGroup:
     async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
         """Await one call per rank; a failure, a missed time limit or a rank that hangs meanwhile is named."""
         timeout = self.spec.learner.step_timeout
+        self.stage = what
         waiting = [asyncio.ensure_future(wait(call)) for call in calls]
         try:
             done, late = await self.unless_lost(
                 asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
             )
         finally:
+            self.stage = ""
             for task in waiting:
                 task.cancel()
         for rank, task in enumerate(waiting):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, show_status
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.process import memory
@@ -49,6 +50,8 @@ class Learner:
     def __init__(self, rank: int, world_size: int, spec: LearnerSpec):
         self.rank, self.world_size, self.spec = rank, world_size, spec
         self.name = f"learner-{rank}"
+        env.keep_log(self.name)
+        self.micro_batches = (0, 0)  # done, and of how many, in the step under way
         self.version = 0
         self.state = STARTING
         self.publisher: Publisher | None = None
@@ -182,6 +185,7 @@ class Learner:
         self.engine.train()
         sums = Sums()
         for index, batch in enumerate(batches):
+            self.micro_batches = (index, len(batches))
             self.engine.set_gradient_accumulation_boundary(index == len(batches) - 1)
             loss = self._micro_loss(batch, denominator, sums)
             # ZeRO averages gradients over ranks; the denominator is global, so they must add up.
@@ -361,7 +365,13 @@ class Learner:
                 use_packed_attention(self.module.model)
 
     def ping(self) -> dict[str, Any]:
-        return {"worker": self.name, "version": self.version, "state": self.state, "repr": repr(self)}
+        return {
+            "worker": self.name,
+            "version": self.version,
+            "state": self.state,
+            "repr": repr(self),
+            "micro_batches": self.micro_batches,
+        }
 
     def close(self) -> None:
         if self.publisher is not None:

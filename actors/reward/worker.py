@@ -36,6 +36,7 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
+from actors.runtime import env
 from rewards.code.sandbox import Limits
 from rewards.sandbox.processes import Failure
 from rewards.verdict import Reward, Verdict
@@ -156,6 +157,7 @@ class RewardWorker:
 
     def __init__(self, spec: RewardSpec, index: int = 0) -> None:
         self.spec, self.index = spec, index
+        env.keep_log(f"reward-{index}")
         limits = Limits(seconds=spec.code_timeout)
         self.function: rewards.user.Function | None = None
         if spec.function:

@@ -6,6 +6,8 @@ from typing import Any
 from actors.rollout.worker import EngineSpec
 from srm_ray.config.engine import EngineConfig
 
+USUAL_START = 45.0  # seconds until an engine is ready, on two cores
+
 
 def cores_each(workers: int) -> int:
     """Compute threads of each of `workers` processes that share this machine."""

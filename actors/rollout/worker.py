@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, show_status
 from srm_ray.process import memory, scratch
 from srm_ray.rl.seeds import continued_seed
@@ -67,6 +68,7 @@ class RolloutWorker:
 
     def __init__(self, index: int, spec: EngineSpec):
         self.name = f"rollout-{index}"
+        env.keep_log(self.name)
         self.spec = spec
         self.version = 0
         self.state = STARTING

@@ -5,9 +5,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from actors.runtime import env
 from actors.runtime.metrics_reader import MetricsReader
+from srm_ray.console import output
+from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 from srm_ray.process import scratch
 
@@ -27,12 +30,16 @@ def connect() -> None:
     if ray.is_initialized():
         return
     env.set_for_cluster()
-    options = {"log_to_driver": False, "logging_level": logging.WARNING}
+    env.set_log_folder()
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     scratch.own()
     found = running()
-    ray.init(address=found or "local", **options)
+    if found:
+        options["runtime_env"] = {"env_vars": {output.FOLDER: os.environ[output.FOLDER]}}
+    with phase("joining the Ray cluster" if found else "starting Ray", remember=True):
+        ray.init(address=found or "local", **options)
     if not found:
         global _reader
         _reader = MetricsReader()

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.rollout.engine_spec import cores_each
+from actors.runtime import env
+from srm_ray.console import output
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
 from srm_ray.model.adapters import Adapter
@@ -145,7 +147,11 @@ def last_line(error: BaseException) -> str:
 
 
 def worker_environment(gpus: bool, cpus: int) -> dict[str, str]:
-    common = {"OMP_NUM_THREADS": str(cpus), "TOKENIZERS_PARALLELISM": "false"}
+    common = {
+        "OMP_NUM_THREADS": str(cpus),
+        "TOKENIZERS_PARALLELISM": "false",
+        output.FOLDER: str(output.log_folder() or ""),
+    }
     return common if gpus else {**common, "DS_ACCELERATOR": "cpu"}
 
 
@@ -189,6 +195,7 @@ def train(settings: dict[str, Any]) -> None:
     import ray.train
 
     context = ray.train.get_context()
+    env.keep_log(f"train-{context.get_world_rank()}")
     for job in settings["jobs"]:
         if not (Path(job.destination) / LINEAGE).is_file():
             Rank(job, context.get_world_rank(), context.get_world_size(), Path(settings["log"])).train()

@@ -13,6 +13,7 @@ import yaml
 from actors.train.run import TrainJob
 from srm_ray.config.base import to_plain
 from srm_ray.config.stages import LoraConfig, TrainStage
+from srm_ray.console import output
 from srm_ray.console.progress import duration, say
 from srm_ray.errors import UserError
 from srm_ray.intervals import Share
@@ -31,6 +32,7 @@ def open_run(config: TrainStage, stage: str) -> RunFolder | None:
     folder.create()
     if config.resume == "never":
         folder.clear()
+    output.log_to(folder.logs)
     if not folder.config.is_file():
         # Data prepared for another config, or by a try that never got as far as training.
         for part in ("data", "start", "best", "ray"):

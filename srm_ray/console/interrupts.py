@@ -1,0 +1,148 @@
+"""Ctrl-C: the first one ends what runs in good order, the second one ends everything at once.
+
+    first   -> cancels the event loop's main task, or raises KeyboardInterrupt where none runs -> finally blocks
+    second  -> every process that this one started is killed, and this one with them
+
+A terminal sends the signal to every process of the group. Those that we start ignore it or have a group of their own.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, TypeVar
+
+from srm_ray.console import output
+
+T = TypeVar("T")
+
+STATUS = 130
+HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
+PATIENCE = 30.0  # seconds that finally blocks have after the first Ctrl-C
+NOTHING_SAVED = "nothing was saved yet: the same command starts again"
+
+
+@dataclass
+class Interrupts:
+    """What a Ctrl-C finds. advice: how to go on, of the command under way, innermost last."""
+
+    count: int = 0
+    installed: bool = False
+    loop: asyncio.AbstractEventLoop | None = None
+    main: "asyncio.Task[Any] | None" = None
+    forced: bool = False
+    advice: list[Callable[[], str]] = field(default_factory=list)
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.forced:  # sent by ourselves, to code that does not let the loop hear
+            self.forced = False
+            raise KeyboardInterrupt
+        self.count += 1
+        if self.count > 1:
+            end_at_once(f"ended at once; {how_to_go_on()}")
+        _tell("interrupted: what runs is ended in order (Ctrl-C again: at once)")
+        threading.Thread(target=self._lose_patience, name="interrupted", daemon=True).start()
+        if self.loop is None or self.main is None or self.main.done():
+            raise KeyboardInterrupt
+        heard = threading.Event()
+        self.main.cancel()
+        self.loop.call_soon_threadsafe(heard.set)
+        threading.Thread(target=self._insist, args=(heard,), name="insist", daemon=True).start()
+
+    def _insist(self, heard: threading.Event) -> None:
+        """Interrupt what keeps the event loop from hearing: synchronous work within its main task."""
+        if not heard.wait(HEARS):
+            self.forced = True
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def _lose_patience(self) -> None:
+        time.sleep(PATIENCE)
+        end_at_once(f"what runs did not end within {PATIENCE:.0f} s and was killed; {how_to_go_on()}")
+
+
+_interrupts = Interrupts()
+
+
+def interrupted() -> bool:
+    return _interrupts.count > 0
+
+
+def installed() -> bool:
+    """Whether a command of this process has Ctrl-C in hand."""
+    return _interrupts.installed
+
+
+def install() -> None:
+    """For the rest of this process. Nothing where Ctrl-C is somebody else's, or ignored (`nohup`, `&` of a script)."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupts.on_signal)
+        _interrupts.installed = True
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, whose main task the first Ctrl-C cancels. Raises KeyboardInterrupt then, once all has ended."""
+    if not _interrupts.installed:
+        return asyncio.run(main)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        before = _interrupts.loop, _interrupts.main
+        _interrupts.loop, _interrupts.main = loop, task
+        try:
+            return loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            if interrupted():
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            _interrupts.loop, _interrupts.main = before
+
+
+@contextlib.contextmanager
+def advising(advice: Callable[[], str]) -> Iterator[None]:
+    """Who interrupts the block is told this, e.g. `the same command goes on after step 40`."""
+    _interrupts.advice.append(advice)
+    try:
+        yield
+    finally:
+        if not interrupted():
+            _interrupts.advice.remove(advice)
+
+
+def how_to_go_on() -> str:
+    if not _interrupts.advice:
+        return NOTHING_SAVED
+    return _interrupts.advice[-1]()
+
+
+def end_at_once(text: str) -> None:
+    """Kill every process that this one has started, and end."""
+    try:
+        _tell(text)
+    finally:
+        end_children()
+        os._exit(STATUS)
+
+
+def end_children() -> None:
+    """Kill every process that this one has started, and those that they have."""
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children, timeout=3)
+
+
+def _tell(text: str) -> None:
+    """From a signal handler: past what is being printed. On a terminal the cursor, which bars hide, is shown again."""
+    target = output.err()
+    show = "\r\x1b[?25h\x1b[K" if target.isatty() else ""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(target.fileno(), f"{show}{text}\n".encode())
