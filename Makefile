@@ -27,8 +27,11 @@ lock: setup
 	@requirements/lock.sh --upgrade
 
 # llama.cpp, for Q4_K_M, for measuring GGUF files and for the tests against it: compiled for any x86-64 processor
-# with AVX2 and FMA. LLAMACPP_CMAKE=-DGGML_NATIVE=ON compiles for this one.
-LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF
+# with AVX2 and FMA, on Arm for any Armv8.2 with half precision and dot products (Graviton 2, Ampere Altra, Apple M1
+# and later). LLAMACPP_CMAKE=-DGGML_NATIVE=ON compiles for this one.
+MACHINE ?= $(shell uname -m)
+ARM_CMAKE = -DGGML_CPU_ARM_ARCH=armv8.2-a+fp16+dotprod
+LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF $(if $(filter aarch64 arm64,$(MACHINE)),$(ARM_CMAKE))
 llamacpp: setup
 	@VIRTUAL_ENV=$(CURDIR)/.venv CMAKE_ARGS="$(LLAMACPP_CMAKE) -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" \
 	  .venv/bin/uv pip install --no-binary llama-cpp-python "$$(sed -n 's/^llamacpp = \["\(.*\)"\]$$/\1/p' pyproject.toml)"

@@ -15,8 +15,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.calls import cause
-from actors.pool import Events
+from actors.runtime.pool import Events
+from actors.runtime.rpc import cause
 from srm_ray.errors import UserError
 
 NAMESPACE = "srm_ray"

@@ -28,11 +28,17 @@ SOCKET_TYPE_MASK, SOCK_STREAM, AF_UNIX = 0xF, 1, 1
 IOCTLS = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS FIONREAD FIONBIO FIONCLEX FIOCLEX
 
 
-def compiled() -> bytes:
-    """The filter as struct sock_filter[]. Raises ImportError or OSError where libseccomp is missing."""
+def compiled(machine: str = "") -> bytes:
+    """The filter as struct sock_filter[]. Raises ImportError or OSError where libseccomp is missing.
+
+    machine: x86_64 or aarch64, "" for this one.
+    """
     import pyseccomp as seccomp
 
     rules = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+    if machine and not rules.exist_arch(arch := getattr(seccomp.Arch, machine.upper())):
+        rules.add_arch(arch)
+        rules.remove_arch(seccomp.Arch.NATIVE)
     for name in ALLOWED.split():
         add(rules, name, seccomp.ALLOW)
     add(rules, "clone", seccomp.ALLOW, seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, CLONE_THREAD))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.control import Control, followed
+from actors.runtime.control import Control, followed
 from srm_ray import scale
 from srm_ray.errors import RunError
 
