@@ -425,8 +425,8 @@ async def train_to_the_end(
             before = state.before
             if suites:
                 await suites.start(state.suites)
-            steps = {"total": config.steps, "done": state.step, "count": partial(getattr, state, "step")}
-            with phase("training", **steps, status=crew.doing):
+            count = partial(getattr, state, "step")
+            with phase("training", total=config.steps, done=state.step, count=count, status=crew.doing, told=True):
                 await train(config, folder, crew, stream, held_out, state, log, watch, suites)
             after = await evaluate(crew, held_out, config.eval.samples) if held_out else None
             with phase(f"writing {folder.final}"):

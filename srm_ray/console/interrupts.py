@@ -35,7 +35,8 @@ class Interrupts:
     installed: bool = False
     loop: asyncio.AbstractEventLoop | None = None
     main: "asyncio.Task[Any] | None" = None
-    forced: bool = False
+    forced: bool = False  # the next signal is our own
+    insisted: bool = False
     advice: list[Callable[[], str]] = field(default_factory=list)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -50,14 +51,18 @@ class Interrupts:
         if self.loop is None or self.main is None or self.main.done():
             raise KeyboardInterrupt
         heard = threading.Event()
-        self.main.cancel()
-        self.loop.call_soon_threadsafe(heard.set)
+        self.loop.call_soon_threadsafe(self._cancel, self.main, heard)
         threading.Thread(target=self._insist, args=(heard,), name="insist", daemon=True).start()
+
+    def _cancel(self, main: "asyncio.Task[Any]", heard: threading.Event) -> None:
+        if not self.insisted:
+            heard.set()
+            main.cancel()
 
     def _insist(self, heard: threading.Event) -> None:
         """Interrupt what keeps the event loop from hearing: synchronous work within its main task."""
         if not heard.wait(HEARS):
-            self.forced = True
+            self.forced = self.insisted = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _lose_patience(self) -> None:

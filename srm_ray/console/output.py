@@ -68,7 +68,8 @@ def routed() -> Iterator[None]:
     global _routed
     _flush()
     copies = os.dup(1), os.dup(2)
-    _routed = Routed(*(os.fdopen(os.dup(copy), "w", buffering=1, errors="replace") for copy in copies))
+    streams = [os.fdopen(os.dup(copy), "w", buffering=1, errors="replace") for copy in copies]
+    _routed = Routed(streams[0], streams[1])
     with tempfile.TemporaryFile("ab") as unnamed:
         _lead(unnamed.fileno())
     try:
@@ -78,7 +79,7 @@ def routed() -> Iterator[None]:
         for copy, place in zip(copies, (1, 2), strict=True):
             os.dup2(copy, place)
             os.close(copy)
-        streams, _routed = (_routed.out, _routed.err), None
+        _routed = None
         for stream in streams:
             stream.close()
 

@@ -21,6 +21,7 @@ from srm_ray.files.roots import cache_root
 SHORT = 5.0  # seconds: what takes no longer needs no words
 SILENCE = 20.0  # seconds without a line, at most
 TICK = 0.25
+REMEMBERED = 200  # phases
 DURATIONS = "durations.json"  # in the cache: seconds that phases took the last time
 
 
@@ -44,7 +45,8 @@ class Phase:
 
     usual: seconds that it takes, as far as is known. count, status: items done, and what to tell besides, asked for
     when it is told.
-    background: shown while nothing else is under way.
+    told: what is done within says its own lines, so that this one speaks only into a silence. background: so does
+    this one, and it is shown only while nothing else is under way.
     """
 
     def __init__(
@@ -56,13 +58,15 @@ class Phase:
         usual: float = 0.0,
         count: Callable[[], int] | None = None,
         status: Callable[[], str] | None = None,
+        told: bool = False,
         background: bool = False,
     ) -> None:
         self.what, self.total, self.done, self.usual, self.status = what, total, done, usual, status
-        self.count, self.background = count, background
+        self.count, self.speaks = count, not (told or background)
+        self.background = background
         self.before, self.note = done, ""
         self.began = time.monotonic()
-        self.told = False
+        self.told = False  # that it is under way
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """So many items more are done."""
@@ -132,7 +136,7 @@ class Console:
                 self.ended.clear()
                 self.thread = threading.Thread(target=self._watch, name="progress", daemon=True)
                 self.thread.start()
-        if phase.usual > SHORT and not output.on_terminal():
+        if phase.speaks and phase.usual > SHORT and not output.on_terminal():
             phase.told = True
             self.say(f"{phase.what}: takes about {duration(phase.usual)}")
 
@@ -145,7 +149,7 @@ class Console:
                 self.ended.set()
         if thread is not None:
             thread.join()
-        if whole and not phase.background and (phase.told or phase.took > SHORT):
+        if whole and phase.speaks and (phase.told or phase.took > SHORT):
             self.say(f"{phase.what}: took {duration(phase.took)}")
 
     def _watch(self) -> None:
@@ -165,7 +169,7 @@ class Console:
     def break_silence(self, phase: Phase) -> None:
         """One line, where it is due."""
         silent = time.monotonic() - self.said
-        if silent > SILENCE or (not phase.told and not phase.background and phase.took > SHORT - 1):
+        if silent > SILENCE or (phase.speaks and not phase.told and phase.took > SHORT - 1):
             phase.told = True
             self.say(f"{phase.what}: {phase.state()}")
 
@@ -216,7 +220,9 @@ def remember_seconds(what: str, seconds: float) -> None:
     with contextlib.suppress(OSError):  # a cache that cannot be written: estimates stay the usual ones
         path = cache_root() / DURATIONS
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({**_durations(), what: round(seconds, 1)}, indent=1) + "\n")
+        others = {name: known for name, known in _durations().items() if name != what}
+        kept = dict([*others.items(), (what, round(seconds, 1))][-REMEMBERED:])
+        write_atomically(path, json.dumps(kept, indent=1) + "\n")
 
 
 def _durations() -> dict[str, float]:
