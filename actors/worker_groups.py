@@ -11,6 +11,7 @@ from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec, Sampling
 from actors.runtime import cluster
+from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import phase
@@ -201,6 +202,7 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
 def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) -> LearnerSpec:
     """threads: of each rank; None: as the config says."""
     options = config.learner
+    options = options.model_copy(update={"precision": learner_precision(options)})
     return LearnerSpec(
         model=model,
         learner=options,
@@ -208,7 +210,7 @@ def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) 
         temperature=config.rollout.temperature,
         seed=config.seed,
         threads=threads or options.threads or cores_each(options.workers),
-        publish_dtype={"auto": ""}.get(config.rollout.dtype, config.rollout.dtype),
+        publish_dtype=engine_dtype(config.rollout, model),
         transport=config.weights.transport,
     )
 

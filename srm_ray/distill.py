@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
     output.log_to(folder.logs)
-    folder.check_config(config, may_change=MAY_CHANGE)
+    config = folder.check_config(config, may_change=MAY_CHANGE)
     return interrupts.run(run(config, folder))
 
 
@@ -129,6 +129,12 @@ def engine_room(config: DistillConfig) -> int:
     return 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
 
 
+def longest_answer(config: DistillConfig) -> int:
+    """Tokens that an answer can have, however the request says it."""
+    asked = {"max_tokens": config.rollout.max_new_tokens, **config.endpoint.body}
+    return int(asked.get("max_completion_tokens") or asked["max_tokens"])
+
+
 def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
     if tasks.size is None and not config.limit:
         raise UserError("these problems never end: give --limit, the number of prompts")
@@ -162,11 +168,12 @@ async def ask_model(
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
     from actors.rollout.sampler import Sampler
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from srm_ray.data.prompts import PromptStream
     from srm_ray.model.loading import context_of, open_model
 
     facts = open_model(config.model)
+    config = compute.settle_rollout(config, facts.path)
     context = context_of(facts, config.rollout)
     room = context - config.rollout.max_new_tokens
     stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, limit=room)
@@ -195,8 +202,11 @@ async def ask(
     concurrency: int,
 ) -> list[str]:
     """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
-    from srm_ray.distillation.endpoint import Failed
+    from srm_ray.data.prompts import with_system
+    from srm_ray.distillation.budget import Budget
+    from srm_ray.inference.openai_client import Failed
 
+    budget = Budget(config.budget, ledger, longest_answer(config))
     places = [(index, sample) for index in range(count) for sample in range(config.samples)]
     for index in ledger.digests:
         if index < count:
@@ -213,16 +223,19 @@ async def ask(
         for place in waiting:
             task, _ = tasks.task(place[0])
             if place not in ledger.answers:
-                if (config.budget and ledger.cost >= config.budget) or in_a_row >= GIVE_UP:
+                if in_a_row >= GIVE_UP:
                     return
-                try:
-                    answer = await teacher.answer(task, place)
-                except Failed as error:
-                    failures.append(str(error))
-                    in_a_row += 1
-                    continue
-                in_a_row = 0
-                ledger.add(place, digest_of(task), answer)
+                async with budget.for_request(with_system(task.messages, config.data.system)) as affordable:
+                    if not affordable:
+                        return
+                    try:
+                        answer = await teacher.answer(task, place)
+                    except Failed as error:
+                        failures.append(str(error))
+                        in_a_row += 1
+                        continue
+                    in_a_row = 0
+                    ledger.add(place, digest_of(task), answer)
                 progress.step(ledger)
             await grade(task, place, ledger, grader)
 

@@ -5,6 +5,8 @@ itself went wrong: a worker missed its time limit, weights did not arrive, the d
 one line and exit status 1. Anything else is a defect and keeps its traceback.
 """
 
+import re
+
 
 class UserError(Exception):
     """Wrong input: an unknown key, a missing file, a model that is not one. Exit status 2."""
@@ -16,3 +18,16 @@ class RunError(Exception):
 
 class LearnerLost(RunError):
     """A learner rank died or hangs. The driver starts the learner again from the newest checkpoint."""
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(printable(str(error)).split())
+
+
+# Control characters other than line feed and tab, the C1 controls, and what turns the direction of text around.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Text that a terminal shows and does not obey: control characters as `\x1b`, whoever wrote them."""
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

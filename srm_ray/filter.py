@@ -47,21 +47,23 @@ def main(argv: list[str] | None = None) -> int:
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
     output.log_to(folder.logs)
     # Other bounds need no other samples.
-    folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
+    config = folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
     return interrupts.run(run(config, folder))
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
     from actors.reward import worker
     from actors.rollout.sampler import Sampler
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from actors.train.warm_start import open_base
     from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_stream
     from srm_ray.model.loading import context_of
 
     worker.check(reward_spec(config))
-    facts = open_base(config.model, config.data, config.seed, say)
+    config = compute.settle_learner(config)
+    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_rollout(config, facts.path)
     context = context_of(facts, config.rollout)
     stream = training_stream(
         config.data,

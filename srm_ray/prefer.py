@@ -63,9 +63,10 @@ def run(config: PreferConfig, facts: Any) -> int:
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
     if longest > facts.context:
         raise UserError(f"the longest pair has {longest} tokens, the context of {facts.path} {facts.context}")
-    folder = stage.open_run(config, "prefer")
-    if folder is None:
+    opened = stage.open_run(config, "prefer")
+    if opened is None:
         return 0
+    config, folder = opened
     kept, held_out = hold_out(encoded, config.eval.share)
     rows = pair_rows(kept)
     work = folder.path / "data"

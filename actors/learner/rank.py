@@ -152,8 +152,8 @@ class Learner:
         from srm_ray.model.policy import PolicyModel
 
         options = self.spec.learner
-        dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=dtype)
+        whole = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(options.precision, torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole)
         if options.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
@@ -200,7 +200,8 @@ class Learner:
         began = self._set_state("updating")
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        whole = self._whole_gradient_norm() if self.spec.learner.zero_stage == 0 else None
+        options = self.spec.learner
+        whole = self._whole_gradient_norm() if options.zero_stage == 0 and options.precision != "float16" else None
         self.engine.step()
         norm = self.engine.get_global_grad_norm()
         self.version += 1
@@ -447,5 +448,6 @@ def engine_config(options: LearnerConfig) -> dict[str, Any]:
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": options.precision == "bfloat16"},
+        "fp16": {"enabled": options.precision == "float16"},
         "steps_per_print": 1 << 30,
     }

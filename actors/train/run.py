@@ -6,9 +6,9 @@
 N is the number of loss tokens (or pairs) in the whole step, over all ranks and micro-batches. Every
 rank knows it from the rows themselves, so loss and gradient do not depend on how a step is divided.
 
-DeepSpeed holds FP32 parameters (the master weights); the model's own forward pass computes in BF16
-autocast, entered inside the module, not around the engine, so that gradients are reduced over ranks
-in FP32.
+DeepSpeed holds FP32 parameters (the master weights); where the precision is bf16_autocast the model's own
+forward pass computes in it, entered inside the module, not around the engine, so that gradients are reduced
+over ranks in FP32.
 
 A step is a pure function of weights, optimizer state and (seed, step). So the newest complete
 checkpoint and its number are all that resuming needs, whether Ray Train restarted a dead worker or
@@ -22,12 +22,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actors.rollout.engine_spec import cores_each
 from actors.runtime import env
+from actors.runtime.compute import trains_on_gpus
 from srm_ray.console import output
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
@@ -54,8 +55,8 @@ class TrainJob:
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
     say_every: steps between progress lines. neftune: NEFTune's alpha.
-    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32"; the first two become "fp16" (loss
-        scaling, FP32 masters) on GPUs that do not compute in BF16.
+    precision: of `srm_ray.model.precision.training`: "float32", "bf16_autocast" (FP32 weights, BF16 products),
+        "bfloat16", "float16" (both with FP32 masters, the latter with loss scaling).
     """
 
     name: str
@@ -83,7 +84,7 @@ class TrainJob:
     weight_decay: float = 0.1
     clip: float = 1.0
     adam_bits: int = 32
-    precision: str = "autocast"
+    precision: str = "float32"
     zero_stage: int = 0
     activation_checkpointing: bool = False
     liger: bool = False
@@ -112,7 +113,7 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    gpus = int(ray.cluster_resources().get("GPU", 0)) >= workers
+    gpus = trains_on_gpus(workers)
     # One CPU is reserved for a worker, as `placement.require` checked; others may hold the rest of a shared cluster.
     threads = cores_each(workers)
     log = storage / "progress.log"
@@ -215,7 +216,6 @@ class Rank:
     def __init__(self, job: TrainJob, rank: int, world: int, progress_file: Path) -> None:
         import torch
 
-        job = replace(job, precision=available(job.precision))
         self.job, self.rank, self.world = job, rank, world
         if not torch.cuda.is_available():
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -471,7 +471,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
 
     logger.setLevel(logging.ERROR)
     no_compiled_collectives()
-    model = load_policy(job.model, job.adapter, attention=job.attention, liger=job.liger)
+    model = load_policy(job.model, job.adapter, attention=job.attention, liger=job.liger, precision=job.precision)
     if job.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
@@ -499,18 +499,9 @@ def make_optimizer(module: Any, job: TrainJob) -> Any:
     return torch.optim.AdamW(groups, fused=True, **options)
 
 
-def available(precision: str) -> str:
-    """The precision that this rank's hardware has for the one asked for."""
-    import torch
-
-    from srm_ray.model.adapters import reduced_dtype
-
-    return "fp16" if precision != "fp32" and reduced_dtype() == torch.float16 else precision
-
-
 def clips_itself(job: TrainJob) -> bool:
     """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the rank does both."""
-    return job.zero_stage == 0 and job.precision in ("fp32", "autocast")
+    return job.zero_stage == 0 and job.precision in ("float32", "bf16_autocast")
 
 
 def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
@@ -520,8 +511,8 @@ def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
         "gradient_clipping": 0.0 if clips_itself(job) else job.clip,
         "zero_optimization": {"stage": job.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": job.precision == "bf16"},
-        "fp16": {"enabled": job.precision == "fp16"},
+        "bf16": {"enabled": job.precision == "bfloat16"},
+        "fp16": {"enabled": job.precision == "float16"},
         "steps_per_print": 1_000_000_000,
     }
 
@@ -553,7 +544,7 @@ def loss_module(model: Any, job: TrainJob) -> Any:
             return torch.stack([loss, *[loss.new_zeros(())] * 3])
 
         def logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any, noise_seeds_B: Any = None) -> Any:
-            reduced = job.precision == "autocast"
+            reduced = job.precision == "bf16_autocast"
             kind = tokens_BT.device.type
             noise = (job.neftune, noise_seeds_B) if self.training and noise_seeds_B else None
             with torch.autocast(kind, torch.bfloat16) if reduced else contextlib.nullcontext():
@@ -599,7 +590,7 @@ class Log:
         from srm_ray.runs.metrics import MetricsLog
 
         self.job, self.file = job, progress_file
-        self.peak = world * peak_flops(job.precision != "fp32")
+        self.peak = world * peak_flops(job.precision != "float32")
         folder = Path(job.run_dir)
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0

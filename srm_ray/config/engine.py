@@ -1,10 +1,9 @@
 """Options of a vLLM engine, wherever one is started."""
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from srm_ray.config.base import Section
+from srm_ray.config.precision import DTYPE, Dtype
 
 
 class EngineConfig(Section):
@@ -12,9 +11,7 @@ class EngineConfig(Section):
 
     max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
     max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="weights and compute of the engine"
-    )
+    dtype: Dtype = Field("auto", description=DTYPE)
     kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")
     gpus: float = Field(0.0, ge=0, description="GPUs of one worker; below 1 the card is shared")
     cpus: float = Field(1.0, ge=0, description="CPUs that Ray reserves for one worker")

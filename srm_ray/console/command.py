@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
-from srm_ray.errors import RunError, UserError
+from srm_ray.errors import RunError, UserError, one_line
 
 Main = Callable[..., int | None]
 
@@ -29,7 +29,7 @@ def command(main: Main) -> Callable[..., int]:
             with phase(name_of(main), background=True):
                 status = ended(main, *args, **kwargs)
             if interrupts.interrupted():
-                interrupts.end_children()
+                interrupts.end_process()
         return status
 
     return wrapped
@@ -77,7 +77,3 @@ def name_of(main: Main) -> str:
     spec = main.__globals__.get("__spec__")
     name = spec.name if spec else main.__module__
     return name.removesuffix(".__main__").removeprefix("srm_ray.")
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 STATUS = 130
 HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
-PATIENCE = 30.0  # seconds that finally blocks have after the first Ctrl-C
+LEFT = 5.0  # seconds that threads have to end in once a command has
 NOTHING_SAVED = "nothing was saved yet: the same command starts again"
 
 
@@ -47,7 +47,6 @@ class Interrupts:
         if self.count > 1:
             end_at_once(f"ended at once; {how_to_go_on()}")
         _tell("interrupted: what runs is ended in order (Ctrl-C again: at once)")
-        threading.Thread(target=self._lose_patience, name="interrupted", daemon=True).start()
         if self.loop is None or self.main is None or self.main.done():
             raise KeyboardInterrupt
         heard = threading.Event()
@@ -64,10 +63,6 @@ class Interrupts:
         if not heard.wait(HEARS):
             self.forced = self.insisted = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    def _lose_patience(self) -> None:
-        time.sleep(PATIENCE)
-        end_at_once(f"what runs did not end within {PATIENCE:.0f} s and was killed; {how_to_go_on()}")
 
 
 _interrupts = Interrupts()
@@ -123,6 +118,17 @@ def how_to_go_on() -> str:
     if not _interrupts.advice:
         return NOTHING_SAVED
     return _interrupts.advice[-1]()
+
+
+def end_process() -> None:
+    """Of a command that has ended after Ctrl-C: kill what is left of it, and do not wait long for its threads."""
+    end_children()
+
+    def insist() -> None:
+        time.sleep(LEFT)
+        os._exit(STATUS)
+
+    threading.Thread(target=insist, name="end", daemon=True).start()
 
 
 def end_at_once(text: str) -> None:

@@ -39,6 +39,11 @@ class Curriculum:
         self.raise_at, self.window = raise_at, window
         self.climbs = {name: Climb(count - 1) for name, count in levels.items() if count}
 
+    @property
+    def at_top(self) -> bool:
+        """Whether no source has a harder level to come."""
+        return all(climb.level == climb.top for climb in self.climbs.values())
+
     def level(self, source: str, index: int) -> int:
         """The level that prompt `index` is drawn at; 0 for a source without levels."""
         return self.climbs[source].at(index) if source in self.climbs else 0

@@ -7,7 +7,7 @@ before, on the order of arrival or on the number of engines.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,15 @@ class Measurement:
         await self._each(suite, todo, one)
         return summarise(suite.name, suite.metric, file.finish(items), settings, seed=self.seed)
 
-    async def score(self, suite: Suite, items: Sequence[Item], speaker: Speaker) -> SuiteResult:
-        """The same, kept nowhere: for a look at a model in training."""
+    async def score(
+        self, suite: Suite, items: Sequence[Item], speaker: Speaker, done: Callable[[], object] = lambda: None
+    ) -> SuiteResult:
+        """The same, kept nowhere: for a look at a model in training. done: called after each problem."""
         found: dict[int, list[dict[str, Any]]] = {}
 
         async def one(item: Item) -> None:
             found[item.index] = lines_of(item, await self.answer(suite, item, speaker))
+            done()
 
         await self._each(suite, items, one)
         return summarise(suite.name, suite.metric, [found[item.index] for item in items], {}, seed=self.seed)

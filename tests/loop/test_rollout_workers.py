@@ -15,6 +15,8 @@ from actors.rollout.worker import RolloutWorker, Sampling, engine_args
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
 
+pytestmark = pytest.mark.integration
+
 PROMPTS = range(300, 312)
 
 

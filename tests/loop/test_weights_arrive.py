@@ -9,8 +9,10 @@ import pytest
 
 from rewards.verdict import Reward
 from srm_ray.errors import RunError
-from srm_ray.rl.collection import with_advantages
+from srm_ray.rl.advantages import with_advantages
 from srm_ray.rl.types import TrainBatch
+
+pytestmark = pytest.mark.integration
 
 
 async def scored_batch(loop, first, count=4):

@@ -14,6 +14,8 @@ from actors.rollout.worker import Sampling, join, nothing_yet
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
 
+pytestmark = pytest.mark.integration
+
 
 def same(one, other):
     return all(

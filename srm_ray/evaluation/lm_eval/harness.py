@@ -18,6 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from srm_ray.console import hub
 from srm_ray.console.progress import say
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.errors import RunError, UserError
@@ -25,7 +26,6 @@ from srm_ray.evaluation import statistics
 from srm_ray.evaluation.progress import SuiteProgress
 from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.suites import Suite, digest, local_file
-from srm_ray.files import hub
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import cache_root
 from srm_ray.inference.completers import Decoding, Reader, Said, Speaker
