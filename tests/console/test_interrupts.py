@@ -10,6 +10,8 @@ import pytest
 
 from tests.console.scripts import finished, start
 
+pytestmark = pytest.mark.integration
+
 BUSY = {
     "a call": "(HERE / 'ready').touch(); time.sleep(60)",
     "an event loop": """

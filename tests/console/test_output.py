@@ -1,6 +1,10 @@
 """What libraries print goes to the log, what we say to the person, and errors to the person too."""
 
+import pytest
+
 from tests.console.scripts import finished, start
+
+pytestmark = pytest.mark.integration
 
 
 def test_what_libraries_print_goes_to_the_log(tmp_path) -> None:

@@ -92,6 +92,7 @@ def test_a_cache_that_cannot_be_read_costs_the_estimate_alone(monkeypatch, tmp_p
     assert progress.seconds_of("starting") >= 0
 
 
+@pytest.mark.integration
 def test_a_terminal_has_bars_below_the_lines(tmp_path) -> None:
     ours, theirs = pty.openpty()
     process = start(
