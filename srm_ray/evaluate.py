@@ -53,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # its bars; read when tqdm is imported
         harness.check_installed()
-    return interrupts.run(run(config, asked))
+    kept = "what was answered is kept: the same command asks for the rest"
+    with interrupts.advising(lambda: kept):
+        return interrupts.run(run(config, asked))
 
 
 def bare_against(arguments: list[str]) -> list[str]:

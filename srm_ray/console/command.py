@@ -68,7 +68,7 @@ def ended(main: Main, *args, **kwargs) -> int:
 def _interrupted(main: Main) -> int:
     if interrupts.installed() and main.__module__ != "__main__":
         raise KeyboardInterrupt
-    output.complain(f"interrupted; {interrupts.how_to_go_on()}")
+    interrupts.conclude()
     return interrupts.STATUS
 
 

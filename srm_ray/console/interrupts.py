@@ -4,6 +4,7 @@
     second  -> every process that this one started is killed, and this one with them
 
 A terminal sends the signal to every process of the group. Those that we start ignore it or have a group of their own.
+Python's own handler waits for the main thread, which may be in a library for minutes; so a thread counts the signals.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 STATUS = 130
 HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
+DEAF = 15.0  # seconds after which a main thread that has not heard of the signal is in a library that never will
 LEFT = 5.0  # seconds that threads have to end in once a command has
 NOTHING_SAVED = "nothing was saved yet: the same command starts again"
 
@@ -31,37 +33,62 @@ NOTHING_SAVED = "nothing was saved yet: the same command starts again"
 class Interrupts:
     """What a Ctrl-C finds. advice: how to go on, of the command under way, innermost last."""
 
-    count: int = 0
     installed: bool = False
+    count: int = 0  # signals seen by the thread that counts them
+    heard: threading.Event = field(default_factory=threading.Event)  # by Python, in the main thread
+    told: threading.Event = field(default_factory=threading.Event)  # to the person
     loop: asyncio.AbstractEventLoop | None = None
     main: "asyncio.Task[Any] | None" = None
-    forced: bool = False  # the next signal is our own
     insisted: bool = False
+    own: int = 0  # signals to come that we have sent ourselves
     advice: list[Callable[[], str]] = field(default_factory=list)
 
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.forced:  # sent by ourselves, to code that does not let the loop hear
-            self.forced = False
-            raise KeyboardInterrupt
+    # The thread that counts
+
+    def watch(self, descriptor: int) -> None:
+        while signals := os.read(descriptor, 64):
+            for _ in range(signals.count(signal.SIGINT)):
+                self.count_one()
+
+    def count_one(self) -> None:
+        if self.own:
+            self.own -= 1
+            return
         self.count += 1
         if self.count > 1:
             end_at_once(f"ended at once; {how_to_go_on()}")
         _tell("interrupted: what runs is ended in order (Ctrl-C again: at once)")
+        self.told.set()
+        threading.Thread(target=self._expect, name="interrupted", daemon=True).start()
+
+    def _expect(self) -> None:
+        if not self.heard.wait(DEAF):
+            end_at_once(f"ended at once, since a library does not end in order; {how_to_go_on()}")
+
+    # The main thread
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.insisted:
+            raise KeyboardInterrupt
+        if self.heard.is_set():
+            return
+        self.heard.set()
         if self.loop is None or self.main is None or self.main.done():
             raise KeyboardInterrupt
-        heard = threading.Event()
-        self.loop.call_soon_threadsafe(self._cancel, self.main, heard)
-        threading.Thread(target=self._insist, args=(heard,), name="insist", daemon=True).start()
+        done = threading.Event()
+        self.loop.call_soon_threadsafe(self._cancel, self.main, done)
+        threading.Thread(target=self._insist, args=(done,), name="insist", daemon=True).start()
 
-    def _cancel(self, main: "asyncio.Task[Any]", heard: threading.Event) -> None:
+    def _cancel(self, main: "asyncio.Task[Any]", done: threading.Event) -> None:
         if not self.insisted:
-            heard.set()
+            done.set()
             main.cancel()
 
-    def _insist(self, heard: threading.Event) -> None:
+    def _insist(self, done: threading.Event) -> None:
         """Interrupt what keeps the event loop from hearing: synchronous work within its main task."""
-        if not heard.wait(HEARS):
-            self.forced = self.insisted = True
+        if not done.wait(HEARS):
+            self.insisted = True
+            self.own += 1
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
@@ -69,7 +96,7 @@ _interrupts = Interrupts()
 
 
 def interrupted() -> bool:
-    return _interrupts.count > 0
+    return _interrupts.heard.is_set()
 
 
 def installed() -> bool:
@@ -77,11 +104,23 @@ def installed() -> bool:
     return _interrupts.installed
 
 
+def conclude() -> None:
+    """The last word of a command that Ctrl-C has ended."""
+    if _interrupts.installed:
+        _interrupts.told.wait(1.0)
+    output.complain(f"interrupted; {how_to_go_on()}")
+
+
 def install() -> None:
     """For the rest of this process. Nothing where Ctrl-C is somebody else's, or ignored (`nohup`, `&` of a script)."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupts.on_signal)
-        _interrupts.installed = True
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, _interrupts.on_signal)
+    threading.Thread(target=_interrupts.watch, args=(reader,), name="interrupts", daemon=True).start()
+    _interrupts.installed = True
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -101,6 +140,27 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             raise
         finally:
             _interrupts.loop, _interrupts.main = before
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """`work()` in a thread, for libraries that are long in their own code, or take Ctrl-C over: the main thread waits
+    for it and can be interrupted. What is interrupted goes on until the process ends."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="work", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 @contextlib.contextmanager
@@ -152,7 +212,7 @@ def end_children() -> None:
 
 
 def _tell(text: str) -> None:
-    """From a signal handler: past what is being printed. On a terminal the cursor, which bars hide, is shown again."""
+    """Past what is being printed. On a terminal the cursor, which bars hide, is shown again."""
     target = output.err()
     show = "\r\x1b[?25h\x1b[K" if target.isatty() else ""
     with contextlib.suppress(OSError, ValueError):

@@ -76,6 +76,11 @@ class Phase:
         """So many items are done in all."""
         self.done, self.note = done, note or self.note
 
+    def turn_to(self, what: str, total: int, done: int) -> None:
+        """Something else is under way now, in the same place."""
+        self.what, self.total, self.done, self.before, self.note = what, total, done, done, ""
+        self.began = time.monotonic()
+
     @property
     def took(self) -> float:
         return time.monotonic() - self.began

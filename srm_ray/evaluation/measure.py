@@ -14,7 +14,7 @@ from typing import Any
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.grading import Graders, Sample
-from srm_ray.evaluation.progress import SuiteProgress
+from srm_ray.evaluation.progress import suite_progress
 from srm_ray.evaluation.results import SuiteResult, summarise
 from srm_ray.evaluation.samples import SampleFile, lines_of
 from srm_ray.evaluation.suites import Item, Suite
@@ -60,13 +60,14 @@ class Measurement:
         todo = [item for item in items if item.index not in file.done]
         if todo:
             await speaker.prepare()
-        progress = SuiteProgress(suite.name, position, len(items), len(items) - len(todo))
+        with suite_progress(suite.name, position, len(items), len(items) - len(todo)) as progress:
 
-        async def one(item: Item) -> None:
-            lines = file.add(item, await self.answer(suite, item, speaker))
-            progress.add(sum(line["correct"] is True for line in lines) / len(lines), sum(x["tokens"] for x in lines))
+            async def one(item: Item) -> None:
+                lines = file.add(item, await self.answer(suite, item, speaker))
+                right = sum(line["correct"] is True for line in lines) / len(lines)
+                progress.add(right, sum(line["tokens"] for line in lines))
 
-        await self._each(suite, todo, one)
+            await self._each(suite, todo, one)
         return summarise(suite.name, suite.metric, file.finish(items), settings, seed=self.seed)
 
     async def score(

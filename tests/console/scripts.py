@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 HEAD = """
-import asyncio, os, signal, subprocess, sys, time, warnings
+import asyncio, hashlib, os, signal, subprocess, sys, time, warnings
 from pathlib import Path
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command

@@ -34,6 +34,10 @@ BUSY = {
                 (HERE / "cleaned").touch()
         interrupts.run(work())
         """,
+    "a library that is long in its own code": """
+        (HERE / "ready").touch()
+        interrupts.in_thread(lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 400_000_000))
+        """,
     "work that fails when it is cut off": """
         try:
             (HERE / "ready").touch()
@@ -113,3 +117,14 @@ def test_no_process_is_left(tmp_path, presses) -> None:
     assert "the same command starts again" in err.splitlines()[-1]
     child = int((tmp_path / "child").read_text())
     until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_library_that_hears_nothing_ends_with_the_second(tmp_path) -> None:
+    body = "(HERE / 'ready').touch(); hashlib.pbkdf2_hmac('sha256', b'', b'', 400_000_000)"
+    process = start(tmp_path, body)
+    press(process, tmp_path)
+    assert process.stderr.readline().startswith("interrupted: ")
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, err = finished(process)
+    assert (status, err) == (130, "ended at once; nothing was saved yet: the same command starts again\n")
