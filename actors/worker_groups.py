@@ -100,7 +100,7 @@ class Crew:
         return f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
 
     def doing(self) -> str:
-        """Where the step under way is, e.g. `sampling, 12 groups so far` or `learning, micro-batch 3 of 40`."""
+        """Where the step under way is, e.g. `sampling, 12 groups so far` or `learning from micro-batch 3 of 40`."""
         return self.learner.doing() or f"sampling, {self.sampled} groups so far, {self.sampling_now} under way"
 
     async def sample(self, prompt: Prompt, draw: int = 0) -> Group:
@@ -126,7 +126,7 @@ class Crew:
         """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
         if self.config.rollout.sleep:
             self.asleep = True
-            await self.rollouts.sleep()
+            await self.learner.unless_lost(self.rollouts.sleep())
         self.sampled = 0
         return await self.learner.step(batch, lr)
 
@@ -137,7 +137,7 @@ class Crew:
             await self.rollouts.wake_up()
             self.asleep = False
         try:
-            return await self.rollouts.push(update, self.config.weights.push_timeout)
+            return await self.rollouts.push(update)
         except RunError:
             await self.learner.check()  # weights of a learner that died cannot be read
             raise

@@ -12,6 +12,7 @@ import os
 import random
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from typing import Any
 import numpy as np
 
 from actors.runtime import env
-from actors.runtime.labels import STARTING, describe, show_status
+from actors.runtime.labels import STARTING, describe, node_id, show_status
+from actors.runtime.liveness import STARTING as START
+from actors.runtime.liveness import Progress, tracked
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.process import memory
 from srm_ray.rl.batching import PackedBatch
+from srm_ray.training import saved_state
 from srm_ray.training.deepspeed_ops import no_compiled_collectives
 from srm_ray.weights.flat import Publisher, WeightUpdate
 
@@ -51,10 +55,11 @@ class Learner:
         self.rank, self.world_size, self.spec = rank, world_size, spec
         self.name = f"learner-{rank}"
         env.keep_log(self.name)
-        self.micro_batches = (0, 0)  # done, and of how many, in the step under way
         self.version = 0
         self.state = STARTING
         self.publisher: Publisher | None = None
+        self.progress = Progress()
+        self.node = node_id()
 
     def __repr__(self) -> str:
         return describe("Learner", self.name, self.version, self.state)
@@ -67,6 +72,7 @@ class Learner:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
+    @tracked(START)
     def start(self, master: tuple[str, int]) -> dict[str, Any]:
         """Join the group and build model, optimizer and engine. Returns facts for the log."""
         began = time.time()
@@ -87,16 +93,15 @@ class Learner:
             config=engine_config(self.spec.learner),
             dist_init_required=True,
         )
+        saved_state.read_as_data(self.engine)
         self.device = self.engine.device
         if self.reference is not None:
             self.reference.to(self.device)
         self._set_state("ready")
-        import ray
-
         return {
             "worker": self.name,
             "pid": os.getpid(),
-            "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
+            "node": self.node,
             "seconds": time.time() - began,
             "parameters": self.count(),
             "numerics": self._numerics(),
@@ -184,8 +189,7 @@ class Learner:
         began = time.perf_counter()
         self.engine.train()
         sums = Sums()
-        for index, batch in enumerate(batches):
-            self.micro_batches = (index, len(batches))
+        for index, batch in enumerate(self._followed("learning from", batches)):
             self.engine.set_gradient_accumulation_boundary(index == len(batches) - 1)
             loss = self._micro_loss(batch, denominator, sums)
             # ZeRO averages gradients over ranks; the denominator is global, so they must add up.
@@ -195,6 +199,7 @@ class Learner:
                 self.engine.step()
         return {**sums.result(), "seconds": time.perf_counter() - began}
 
+    @tracked("updating weights")
     def apply(self, lr: float) -> dict[str, float]:
         """The optimizer step on what `accumulate` gathered. Returns the gradient norm before clipping."""
         began = self._set_state("updating")
@@ -222,7 +227,14 @@ class Learner:
 
         self.engine.eval()
         with torch.no_grad():
-            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in batches]
+            parts = self._followed("scoring", batches)
+            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in parts]
+
+    def _followed(self, kind: str, batches: list[PackedBatch]) -> Iterator[PackedBatch]:
+        """The micro-batches, each a step that the watchdog sees."""
+        for index, batch in enumerate(batches):
+            with self.progress.doing(kind, f"micro-batch {index + 1} of {len(batches)}"):
+                yield batch
 
     def _micro_loss(self, batch: PackedBatch, denominator: float, sums: "Sums"):
         import torch
@@ -281,6 +293,7 @@ class Learner:
 
     # Weights
 
+    @tracked("publishing weights")
     def publish(self, version: int, elsewhere: bool = False) -> WeightUpdate | None:
         """Write the current weights as `version`; rank 0 returns the update, the others None.
 
@@ -318,6 +331,7 @@ class Learner:
         self._set_state("ready", began)
         return update
 
+    @tracked("publishing weights")
     def share(self, update: WeightUpdate) -> WeightUpdate | None:
         """An update that was published for this node, so that workers on other nodes can read it; None where this
         rank no longer has it."""
@@ -328,28 +342,23 @@ class Learner:
 
     # Checkpoints
 
+    @tracked("saving")
     def save(self, folder: str) -> None:
         """Model, optimizer and random state into `folder`, on every rank."""
-        import torch
-
         self._set_state("saving")
         self.engine.save_checkpoint(folder, tag="learner", client_state={"version": self.version})
-        rng = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-        torch.save(rng, Path(folder) / f"rng_{self.rank}.pt")
+        saved_state.write_random_state(Path(folder) / f"random_{self.rank}.json")
         self._set_state("ready")
 
+    @tracked("loading a checkpoint")
     def load(self, folder: str) -> None:
-        import torch
-
         path, client_state = self.engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise RuntimeError(f"no learner state in {folder}")
         self.version = client_state["version"]
-        rng = torch.load(Path(folder) / f"rng_{self.rank}.pt", weights_only=False)
-        random.setstate(rng["python"])
-        np.random.set_state(rng["numpy"])
-        torch.set_rng_state(rng["torch"])
+        saved_state.read_random_state(Path(folder) / f"random_{self.rank}.json")
 
+    @tracked("exporting weights")
     def export(self, folder: str) -> None:
         """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
         import deepspeed
@@ -371,7 +380,9 @@ class Learner:
             "version": self.version,
             "state": self.state,
             "repr": repr(self),
-            "micro_batches": self.micro_batches,
+            "pid": os.getpid(),
+            "node": self.node,
+            "progress": self.progress.report(),
         }
 
     def close(self) -> None:

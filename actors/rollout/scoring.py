@@ -164,6 +164,7 @@ class Engines:
                     self.spec(),
                     cpus=options.cpus,
                     start_timeout=options.start_timeout,
+                    start_option="engine.start_timeout",
                     worker_class=EvaluationWorker,
                 )
                 try:

@@ -5,10 +5,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from actors.runtime import env
 from actors.runtime.metrics_reader import MetricsReader
+from actors.runtime.ray_start import start
 from srm_ray.console import output
 from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
@@ -22,7 +22,6 @@ _reader: MetricsReader | None = None  # of the cluster that this process started
 
 def connect() -> None:
     """Join the running cluster (RAY_ADDRESS, or one that `ray start` made here), else start a local one."""
-    import logging
     import os
 
     import ray
@@ -31,15 +30,13 @@ def connect() -> None:
         return
     env.set_for_cluster()
     env.set_log_folder()
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     scratch.own()
     found = running()
-    if found:
-        options["runtime_env"] = {"env_vars": {output.FOLDER: os.environ[output.FOLDER]}}
+    options = {"runtime_env": {"env_vars": {output.FOLDER: os.environ[output.FOLDER]}}} if found else {}
     with phase("joining the Ray cluster" if found else "starting Ray", remember=True):
-        ray.init(address=found or "local", **options)
+        start(found or "local", **options)
     if not found:
         global _reader
         _reader = MetricsReader()
@@ -88,9 +85,6 @@ def address() -> str:
 
 def join(address: str = "auto") -> None:
     """Join a cluster that runs already; UserError where there is none."""
-    import logging
-
-    import ray
     from ray._private.services import canonicalize_bootstrap_address
 
     try:
@@ -101,7 +95,7 @@ def join(address: str = "auto") -> None:
         raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines")
     if not _answers(found):
         raise UserError(GONE.format(found))
-    ray.init(address=found, log_to_driver=False, logging_level=logging.WARNING)
+    start(found)
 
 
 @contextlib.contextmanager

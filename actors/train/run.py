@@ -120,6 +120,9 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     gpus = trains_on_gpus(workers)
     # One CPU is reserved for a worker, as `placement.require` checked; others may hold the rest of a shared cluster.
     threads = cores_each(workers)
+    os.environ.setdefault(
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600"
+    )  # Ray's own minute is short on a slow machine
     log = storage / "progress.log"
     storage.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
@@ -132,7 +135,7 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
-            failure_config=FailureConfig(max_failures=3),
+            failure_config=FailureConfig(max_failures=3, controller_failure_limit=2),
             logging_config=LoggingConfig(log_level="ERROR"),
             worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
         ),
@@ -146,8 +149,20 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     return Path(jobs[-1].destination)
 
 
+ENDED_BY_RAY = (  # (what Ray Train says, what it means)
+    ("worker group startup timed out", "its workers found no room on the cluster; lower workers, or end what holds it"),
+    (
+        "health check has been hanging",
+        "a worker did not answer for minutes, and was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
+    ),
+)
+
+
 def last_line(error: BaseException) -> str:
     """The cause in a training error, whose text is a traceback."""
+    for sign, meaning in ENDED_BY_RAY:
+        if sign in str(error):
+            return meaning
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -450,6 +465,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     from deepspeed.utils import logger
 
     from srm_ray.model.adapters import load_policy
+    from srm_ray.training import saved_state
     from srm_ray.training.deepspeed_ops import no_compiled_collectives
 
     logger.setLevel(logging.ERROR)
@@ -465,6 +481,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=make_optimizer(module, job), config=deepspeed_config(job, world)
     )
+    saved_state.read_as_data(engine)
     return engine
 
 

@@ -81,7 +81,7 @@ async def steps(stream: AsyncSource, pool: Any) -> dict[str, float]:
             done += GROUP_SIZE * len(collected.judged)
             most = max(most, GROUP_SIZE * len(stream.in_flight))
         pushing = time.perf_counter()
-        await pool.push(WeightUpdate(step + 1, "", node, "", ()), 60)
+        await pool.push(WeightUpdate(step + 1, "", node, "", ()))
         pushes.append(time.perf_counter() - pushing)
         stream.advance(step + 1)
     wall = time.perf_counter() - began

@@ -267,7 +267,7 @@ async def push(crew: Any) -> dict[str, Any]:
         began = time.perf_counter()
         update = await crew.learner.publish(version)
         published = time.perf_counter()
-        await crew.rollouts.push(update, 600)
+        await crew.rollouts.push(update)
         pushes.append(time.perf_counter() - began)
         publishes.append(published - began)
         if version == 1:

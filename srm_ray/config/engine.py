@@ -19,7 +19,7 @@ class EngineConfig(Section):
     memory_fraction: float = Field(0.9, gt=0, lt=1, description="share of GPU memory that vLLM takes")
     tensor_parallel: int = Field(1, ge=1, description="GPUs that one engine spreads over")
     eager: bool = Field(False, description="skip CUDA graphs")
-    start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start")
+    start_timeout: float = Field(600, gt=0, description="seconds a worker may take to start; more while it computes")
 
     @model_validator(mode="after")
     def _spreads_over_its_own_cards(self):

@@ -222,7 +222,12 @@ class LearnerConfig(Section):
     gpus: float = Field(0.0, ge=0, description="GPUs of one rank; below 1 the card is shared")
     cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
     threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
-    step_timeout: float = Field(1800, gt=0, description="seconds that one step may take")
+    step_timeout: float = Field(
+        1800,
+        gt=0,
+        description="seconds without a finished micro-batch (or checkpoint, or start) after which the learner is "
+        "started again; more where they took longer before",
+    )
 
     @field_validator("betas")
     @classmethod
@@ -239,7 +244,12 @@ class WeightsConfig(Section):
         "pull",
         description="pull: a buffer in shared memory, anywhere; ipc: CUDA IPC, learner and engine on one card",
     )
-    push_timeout: float = Field(120, gt=0, description="seconds after which a push fails and names the worker")
+    push_timeout: float = Field(
+        120,
+        gt=0,
+        description="seconds without progress after which a worker that loads weights is replaced; more where the "
+        "weights are large, or loading took longer before",
+    )
     mismatch_limit: float = Field(
         0.1, gt=0, description="mean absolute log-probability difference of rollout and learner at which the run stops"
     )
@@ -257,7 +267,10 @@ class RecoveryConfig(Section):
     )
     ping_every: float = Field(5.0, gt=0, description="seconds between the watchdog's rounds")
     hung_after: float = Field(
-        60.0, gt=0, description="seconds without an answer after which a worker is ended and replaced"
+        60.0,
+        gt=0,
+        description="seconds without progress (an engine step, a graded completion, an answer) after which a worker is "
+        "ended and replaced; more for a first step, where steps took longer before, and while its process computes",
     )
 
 

@@ -65,8 +65,8 @@ def pair(loop):
     )
     try:
         loop.run(pool.start())
-        loop.run(loop.crew.rollouts.push(update, timeout=60))
-        loop.run(pool.push(update, timeout=60))
+        loop.run(loop.crew.rollouts.push(update))
+        loop.run(pool.push(update))
         yield pool, told
     finally:
         loop.run(pool.close())
