@@ -32,7 +32,7 @@ ADVICE = (  # (what Ray says, what to do), the first that fits
 
 
 def start(address: str, **options: Any) -> None:
-    """`ray.init` at host:port, or "local" for a cluster of its own. options: more of them. Raises RunError, saying what to do.
+    """`ray.init` at host:port, or "local" for a cluster of its own. Raises RunError, saying what to do.
 
     A start that misses Ray's own time limit is tried again: the second finds its files in memory.
     """
