@@ -81,7 +81,7 @@ def test_advice_is_that_of_the_innermost_stage(tmp_path) -> None:
             with interrupts.advising(lambda: "the same command goes on after step 40"):
                 (HERE / "ready").touch()
                 time.sleep(60)
-        inner.__module__ = "srm_ray.stage"
+        inner.__module__ = "srm_ray.sft"
         with interrupts.advising(lambda: "outer"):
             command(inner)()
         """,

@@ -78,7 +78,7 @@ def test_a_command_within_another_has_its_own_log(tmp_path) -> None:
         def inner():
             output.log_to(HERE / "inner")
             print("inside")
-        inner.__module__ = "srm_ray.stage"
+        inner.__module__ = "srm_ray.sft"
         command(inner)()
         print("outside")
         """,
