@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from srm_ray.config.chat import ChatConfig
 from srm_ray.config.command_line import parse
+from srm_ray.console import output
 from srm_ray.console.command import interactive
+from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
     terminal = Terminal(sys.stdin, sys.stdout)
     terminal.notice(f"loading {config.model} ...")
-    engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
+    with output.routed(), phase("loading", told=True):
+        engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
     sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
     conversation = Conversation(engine, sampling, system=config.system, thinking=config.think)
     terminal.notice(f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends.")

@@ -23,14 +23,15 @@ def command(main: Main) -> Callable[..., int]:
     def wrapped(*args, **kwargs) -> int:
         if main.__module__ != "__main__":
             with output.log_restored():
-                return ended(main, *args, **kwargs)
+                return within(main, *args, **kwargs)
         with output.routed():
             interrupts.install()
-            with phase(name_of(main), background=True):
-                status = ended(main, *args, **kwargs)
-            if interrupts.interrupted():
-                interrupts.end_process()
-        return status
+            try:
+                with phase(name_of(main), background=True):
+                    return ended(main, *args, **kwargs)
+            except KeyboardInterrupt:
+                interrupts.conclude()
+                return interrupts.STATUS
 
     return wrapped
 
@@ -40,21 +41,34 @@ def interactive(main: Main) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
-        return ended(main, *args, **kwargs)
+        try:
+            return ended(main, *args, **kwargs)
+        except KeyboardInterrupt:
+            output.complain("interrupted")
+            return interrupts.STATUS
 
     return wrapped
 
 
+def within(main: Main, *args, **kwargs) -> int:
+    """Of a command that Python code calls. Within another command an interrupt is that one's to say."""
+    try:
+        return ended(main, *args, **kwargs)
+    except KeyboardInterrupt:
+        if interrupts.installed():
+            raise
+        interrupts.conclude()
+        return interrupts.STATUS
+
+
 def ended(main: Main, *args, **kwargs) -> int:
-    """Exit status of `main`, its error said. Within another command an interrupt is that one's to say."""
+    """Exit status of `main`, its error said. Raises KeyboardInterrupt where that ended it."""
     try:
         return main(*args, **kwargs) or 0
-    except KeyboardInterrupt:
-        return _interrupted(main)
     except Exception as error:
         if interrupts.interrupted():  # what was cut off may fail in any way
             traceback.print_exc()
-            return _interrupted(main)
+            raise KeyboardInterrupt from error
         if isinstance(error, UserError):
             output.complain(f"error: {one_line(error)}")
             return 2
@@ -63,13 +77,6 @@ def ended(main: Main, *args, **kwargs) -> int:
             output.complain(f"run failed: {one_line(error)}" + (f" (log: {more})" if more else ""))
             return 1
         raise
-
-
-def _interrupted(main: Main) -> int:
-    if interrupts.installed() and main.__module__ != "__main__":
-        raise KeyboardInterrupt
-    interrupts.conclude()
-    return interrupts.STATUS
 
 
 def name_of(main: Main) -> str:

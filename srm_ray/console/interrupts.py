@@ -105,10 +105,17 @@ def installed() -> bool:
 
 
 def conclude() -> None:
-    """The last word of a command that Ctrl-C has ended."""
+    """The last word of a command that Ctrl-C has ended; nothing that it started is left. Its threads have a while."""
     if _interrupts.installed:
         _interrupts.told.wait(1.0)
+        end_children()
+        threading.Thread(target=_insist_on_end, name="end", daemon=True).start()
     output.complain(f"interrupted; {how_to_go_on()}")
+
+
+def _insist_on_end() -> None:
+    time.sleep(LEFT)
+    os._exit(STATUS)
 
 
 def install() -> None:
@@ -178,17 +185,6 @@ def how_to_go_on() -> str:
     if not _interrupts.advice:
         return NOTHING_SAVED
     return _interrupts.advice[-1]()
-
-
-def end_process() -> None:
-    """Of a command that has ended after Ctrl-C: kill what is left of it, and do not wait long for its threads."""
-    end_children()
-
-    def insist() -> None:
-        time.sleep(LEFT)
-        os._exit(STATUS)
-
-    threading.Thread(target=insist, name="end", daemon=True).start()
 
 
 def end_at_once(text: str) -> None:
