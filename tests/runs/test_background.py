@@ -55,10 +55,9 @@ def test_an_outage_is_reported_once_and_nothing_is_lost() -> None:
     behind.write(2, {"x": 2.0})
     behind.close()
     assert tracker.taken == [(1, 1.0), (2, 2.0)]
-    assert told == [
-        "warning: MLflow does not take steps (ConnectionError: no route to host); the run goes on, they are tried again",
-        "MLflow takes steps again",
-    ]
+    assert len(told) == 2
+    assert told[0].startswith("warning: MLflow does not take steps (ConnectionError: no route to host); the run goes on")
+    assert told[1] == "MLflow takes steps again"
 
 
 def test_a_tracker_that_stays_away_is_not_waited_for() -> None:
