@@ -56,7 +56,9 @@ def test_an_outage_is_reported_once_and_nothing_is_lost() -> None:
     behind.close()
     assert tracker.taken == [(1, 1.0), (2, 2.0)]
     assert len(told) == 2
-    assert told[0].startswith("warning: MLflow does not take steps (ConnectionError: no route to host); the run goes on")
+    assert told[0].startswith(
+        "warning: MLflow does not take steps (ConnectionError: no route to host); the run goes on"
+    )
     assert told[1] == "MLflow takes steps again"
 
 
