@@ -230,6 +230,10 @@ class LearnerGroup:
             await asyncio.sleep(self.recovery.ping_every)
             await self._look(watched.look() for watched in self.watched)
 
+    def doing(self) -> str:
+        """What the first rank computes, as far as its last ping told; "" where it waits."""
+        return ", ".join(str(seen) for seen in self.watched[0].doing.values()) if self.watched else ""
+
     @property
     def numerics(self) -> dict[str, Any]:
         """What the last bits of a step depend on besides config, weights and batch."""
