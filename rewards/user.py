@@ -119,7 +119,7 @@ class Function:
         return [sampled.prompt, completions, sampled.answer, named]
 
     def check(self, samples: Sequence[Sampled]) -> None:
-        """Call it with each of them. Raises `BadFunction` for a missing column, what it raises or a result of no use."""
+        """Call it with each. Raises `BadFunction` for a missing column, what it raises or a result of no use."""
         for sampled in samples:
             missing = [name for name in self.needs if name not in (sampled.row or {})]
             if missing:
