@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from srm_ray.rl.types import Group
 
 KEPT = "problems.jsonl"
+MAY_CHANGE_HERE = MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"}  # other bounds need no other samples
 
 
 @command
@@ -43,8 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume == "never":
         folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
-    # Other bounds need no other samples.
-    folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
+    folder.check_config(config, may_change=MAY_CHANGE_HERE)
     return asyncio.run(run(config, folder))
 
 
@@ -55,16 +55,18 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     from actors.train.warm_start import open_base
     from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_stream
-    from srm_ray.model.loading import context_of
+    from srm_ray.model.loading import settle_lengths
 
     worker.check(reward_spec(config))
     facts = open_base(config.model, config.data, config.seed, say)
-    context = context_of(facts, config.rollout)
+    config, lengths = settle_lengths(config, facts)
+    folder.check_config(config, may_change=MAY_CHANGE_HERE)
     stream = training_stream(
         config.data,
         facts.tokenizer,
         seed=config.seed,
-        limit=context - config.rollout.max_new_tokens,
+        limit=lengths.prompt,
+        limited_by=lengths.why,
         graded=not config.reward.function,
         curriculum=config.curriculum,
     )
@@ -75,7 +77,7 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     if len(rates) < count:
         cluster.connect()
         try:
-            async with Sampler(config, facts, context=context) as sampler:
+            async with Sampler(config, facts, context=lengths.context) as sampler:
                 folder.save_config(config)
                 rates = await rates_of(config, sampler, stream, count, journal)
         finally:

@@ -316,23 +316,26 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
     """Check model and data, start the workers, train, and sum up."""
     from actors.train.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
-    from srm_ray.model.loading import context_of
+    from srm_ray.model.loading import settle_lengths
 
     began = time.time()
     facts = open_base(config.model, config.data, config.seed, say)
-    context = context_of(facts, config.rollout)
-    room = context - config.rollout.max_new_tokens
+    config, lengths = settle_lengths(config, facts)
+    folder.check_config(config)
     stream = training_stream(
         config.data,
         facts.tokenizer,
         seed=config.seed,
-        limit=room,
+        limit=lengths.prompt,
+        limited_by=lengths.why,
         graded=not config.reward.function,
         curriculum=config.curriculum,
     )
     stream.check()  # a prompt that does not fit is the user's to hear of now, not after the workers have started
     held_out = (
-        held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=room)
+        held_out_prompts(
+            config.data, facts.tokenizer, count=config.eval.problems, limit=lengths.prompt, limited_by=lengths.why
+        )
         if config.eval.problems
         else []
     )
@@ -362,13 +365,17 @@ async def run(config: GRPOConfig, folder: RunFolder) -> int:
         async with Crew(
             config,
             facts.path,
-            context=context,
+            context=lengths.context,
             stop_token_ids=facts.stop_token_ids,
             events=events,
         ) as crew:
             say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
-            suites = suites_in_training(config, folder, crew, facts, context, problems, graders) if problems else None
+            suites = (
+                suites_in_training(config, folder, crew, facts, lengths.context, problems, graders)
+                if problems
+                else None
+            )
             async with (
                 control.followed(steering, crew.scale, crew.staff, events),
                 Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,

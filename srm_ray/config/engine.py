@@ -10,7 +10,11 @@ from srm_ray.config.base import Section
 class EngineConfig(Section):
     """vLLM engines, one for each worker."""
 
-    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
+    max_model_len: int = Field(
+        0,
+        ge=0,
+        description="prompt + completion, tokens; 0: 2048 and max_new_tokens, at most the model's context",
+    )
     max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="weights and compute of the engine"

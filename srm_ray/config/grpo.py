@@ -123,7 +123,9 @@ class RolloutConfig(EngineConfig):
     )
     group_size: int = Field(8, ge=2, description="completions sampled for each prompt (G)")
     temperature: float = Field(1.0, gt=0, le=2, description="sampling temperature in training; top_p is 1")
-    max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
+    max_new_tokens: int = Field(
+        0, ge=0, description="limit of a completion, tokens; 0: 2048, at most half of max_model_len"
+    )
     cache_on_update: Literal["keep", "recompute"] = Field(
         "keep", description="KV cache of requests that go on across a weight update"
     )
@@ -215,7 +217,9 @@ class LearnerConfig(Section):
         "bf16_autocast",
         description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer",
     )
-    micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
+    micro_batch_tokens: int = Field(
+        0, ge=0, description="tokens of one forward and backward pass; 0: 16384 on a GPU, 4096 on a CPU"
+    )
     updates_per_step: int = Field(
         1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
     )
@@ -225,6 +229,12 @@ class LearnerConfig(Section):
     cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
     threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
     step_timeout: float = Field(1800, gt=0, description="seconds that one step may take")
+
+    @model_validator(mode="after")
+    def _what_memory_holds(self):
+        if not self.micro_batch_tokens:
+            self.settle(micro_batch_tokens=16_384 if self.gpus else 4_096)
+        return self
 
     @field_validator("betas")
     @classmethod
@@ -303,6 +313,8 @@ class EvalConfig(Section):
 
 class GRPOConfig(StageConfig):
     """Everything that `python -m srm_ray.grpo` can be told."""
+
+    subject: ClassVar[tuple[str, ...]] = ("model", "data.path", "data.name", "data.mixture", "data.eval_path")
 
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")

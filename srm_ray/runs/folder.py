@@ -25,6 +25,8 @@ MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
     "recovery", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
+# Options that 0 leaves open until the model is known. A saved config has what came out.
+OPEN = {"rollout.max_model_len", "rollout.max_new_tokens"}
 
 
 class RunFolder:
@@ -68,7 +70,8 @@ class RunFolder:
         saved = flatten(yaml.safe_load(self.config.read_text()) or {})
         asked = flatten(to_plain(config))
         for key in sorted(saved.keys() | asked.keys()):
-            if saved.get(key) != asked.get(key) and not _may_change(key, may_change):
+            still_open = key in OPEN and not asked.get(key)
+            if saved.get(key) != asked.get(key) and not still_open and not _may_change(key, may_change):
                 raise UserError(
                     f"{self.path} was run with {key} {saved.get(key)!r}, this command has {asked.get(key)!r}: "
                     "give another --run_dir, or --resume never to start it over"
