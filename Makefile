@@ -1,9 +1,10 @@
-# `make demo`, `make speedrun` and `make test` each set up what they need (.venv, from requirements/*.txt).
+# `make demo`, `make speedrun`, `make check` and `make test` each set up what they need (.venv, from requirements/*.txt).
 # EXTRA=gpu takes the CUDA build of vLLM and PyTorch; PYTHON chooses the interpreter.
 EXTRA ?= cpu
 PYTHON ?= python3
 
-.PHONY: setup demo speedrun test lint lock llamacpp clean
+.NOTPARALLEL:
+.PHONY: setup demo speedrun check test lint fast integration lock llamacpp clean
 
 setup:
 	@PYTHON=$(PYTHON) requirements/setup.sh $(EXTRA)
@@ -14,14 +15,24 @@ demo: setup
 speedrun: setup
 	@.venv/bin/python -m srm_ray.speedrun
 
-test: setup
-	@requirements/system.sh
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+# All day long: style, types, import order and the tests of the fast tier. docs/development.md says more.
+check: lint fast
+
+# All tests. `make check test` runs the fast ones once.
+test: fast integration
 
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 	.venv/bin/mypy
+
+fast: setup
+	@.venv/bin/python -m pytest -n 2 --tier fast
+
+integration: setup
+	@requirements/system.sh
+	@.venv/bin/python -m pytest -n 2 --tier integration
 
 lock: setup
 	@requirements/lock.sh --upgrade

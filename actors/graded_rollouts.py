@@ -9,8 +9,7 @@ from pathlib import Path
 from actors.rollout.sampler import Sampler
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.model.loading import ModelFacts
-from srm_ray.rl.advantages import has_signal
-from srm_ray.rl.collection import with_advantages
+from srm_ray.rl.advantages import has_signal, with_advantages
 from srm_ray.rl.types import Prompt
 from srm_ray.runs import rollout_log
 

@@ -11,6 +11,7 @@ from actors.rollout.engine_spec import cores_each, spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec, Sampling
 from actors.runtime import cluster
+from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.errors import LearnerLost, RunError
@@ -102,7 +103,7 @@ class Crew:
         """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
         if self.config.rollout.sleep:
             self.asleep = True
-            await self.rollouts.sleep()
+            await self.learner.unless_lost(self.rollouts.sleep())
         return await self.learner.step(batch, lr)
 
     async def push_weights(self, version: int) -> float:
@@ -112,7 +113,7 @@ class Crew:
             await self.rollouts.wake_up()
             self.asleep = False
         try:
-            return await self.rollouts.push(update, self.config.weights.push_timeout)
+            return await self.rollouts.push(update)
         except RunError:
             await self.learner.check()  # weights of a learner that died cannot be read
             raise
@@ -177,6 +178,7 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
 def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) -> LearnerSpec:
     """threads: of each rank; None: as the config says."""
     options = config.learner
+    options = options.model_copy(update={"precision": learner_precision(options)})
     return LearnerSpec(
         model=model,
         learner=options,
@@ -184,7 +186,7 @@ def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) 
         temperature=config.rollout.temperature,
         seed=config.seed,
         threads=threads or options.threads or cores_each(options.workers),
-        publish_dtype={"auto": ""}.get(config.rollout.dtype, config.rollout.dtype),
+        publish_dtype=engine_dtype(config.rollout, model),
         transport=config.weights.transport,
     )
 

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
     terminal = Terminal(sys.stdin, sys.stdout)
     terminal.notice(f"loading {config.model} ...")
-    engine = open_engine(config.model, threads=config.threads)
+    engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
     sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
     conversation = Conversation(engine, sampling, system=config.system, thinking=config.think)
     terminal.notice(f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends.")

@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
-    folder.check_config(config, may_change=MAY_CHANGE)
+    config = folder.check_config(config, may_change=MAY_CHANGE)
     return asyncio.run(run(config, folder))
 
 
@@ -104,7 +104,6 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
 
     began = time.time()
     config, local = settled(config)
-    folder.check_config(config, may_change=MAY_CHANGE)
     spec = reward_spec(config.sampling())
     check(spec)
     tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
@@ -141,6 +140,12 @@ def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelFacts, Le
 def engine_room(config: DistillConfig) -> int:
     """Completions under way that keep every engine full."""
     return 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
+
+
+def longest_answer(config: DistillConfig) -> int:
+    """Tokens that an answer can have, however the request says it."""
+    asked = {"max_tokens": config.rollout.max_new_tokens, **config.endpoint.body}
+    return int(asked.get("max_completion_tokens") or asked["max_tokens"])
 
 
 def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
@@ -183,9 +188,10 @@ async def ask_model(
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
     from actors.rollout.sampler import Sampler
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from srm_ray.data.prompts import PromptStream
 
+    config = compute.settle_rollout(config, facts.path)
     limits: Any = {"limit": lengths.prompt, "limited_by": lengths.why}
     stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, **limits)
     stream.check()
@@ -213,8 +219,11 @@ async def ask(
     concurrency: int,
 ) -> list[str]:
     """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
-    from srm_ray.distillation.endpoint import Failed
+    from srm_ray.data.prompts import with_system
+    from srm_ray.distillation.budget import Budget
+    from srm_ray.inference.openai_client import Failed
 
+    budget = Budget(config.budget, ledger, longest_answer(config))
     places = [(index, sample) for index in range(count) for sample in range(config.samples)]
     for index in ledger.digests:
         if index < count:
@@ -231,16 +240,19 @@ async def ask(
         for place in waiting:
             task, _ = tasks.task(place[0])
             if place not in ledger.answers:
-                if (config.budget and ledger.cost >= config.budget) or in_a_row >= GIVE_UP:
+                if in_a_row >= GIVE_UP:
                     return
-                try:
-                    answer = await teacher.answer(task, place)
-                except Failed as error:
-                    failures.append(str(error))
-                    in_a_row += 1
-                    continue
-                in_a_row = 0
-                ledger.add(place, digest_of(task), answer)
+                async with budget.for_request(with_system(task.messages, config.data.system)) as affordable:
+                    if not affordable:
+                        return
+                    try:
+                        answer = await teacher.answer(task, place)
+                    except Failed as error:
+                        failures.append(str(error))
+                        in_a_row += 1
+                        continue
+                    in_a_row = 0
+                    ledger.add(place, digest_of(task), answer)
                 progress.step(ledger)
             await grade(task, place, ledger, grader)
 

@@ -6,6 +6,7 @@ one line and exit status 1. Anything else is a defect and keeps its traceback.
 """
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 
@@ -43,4 +44,13 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return " ".join(printable(str(error)).split())
+
+
+# Control characters other than line feed and tab, the C1 controls, and what turns the direction of text around.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Text that a terminal shows and does not obey: control characters as `\x1b`, whoever wrote them."""
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -248,7 +248,11 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
         facts = open_model(model)
         fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
         check_model(config, facts)
-    prepare_folder(folder, config, model, fingerprint)
+    config = prepare_folder(folder, config, model, fingerprint)
+    if facts:
+        from actors.runtime.compute import settle_evaluation
+
+        config = settle_evaluation(config, facts.path)
     async with speaker_of(config, model, facts) as speaker:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}
@@ -273,8 +277,8 @@ def engine_context(config: EvaluateConfig, facts: "ModelFacts") -> int:
     return context_for(asked, new, facts.own_context, origins=config.origins, name=name)
 
 
-def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> None:
-    """Refuse to go on with another model's samples, or with samples of other settings."""
+def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> EvaluateConfig:
+    """The config to go on with. Refuses another model's samples, and samples of other settings."""
     import json
     import shutil
 
@@ -287,7 +291,7 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
             shutil.rmtree(folder.path / part, ignore_errors=True)
         for name in ("results.json", "tax.json", "model.json"):
             (folder.path / name).unlink(missing_ok=True)
-    folder.check_config(config, MAY_CHANGE | {"model"})
+    config = folder.check_config(config, MAY_CHANGE | {"model"})
     record = folder.path / "model.json"
     now = {"model": model, "fingerprint": fingerprint}
     before = json.loads(record.read_text()) if record.is_file() else now
@@ -299,6 +303,7 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
     for name in ("results.json", "tax.json"):  # what is there speaks of what was measured before
         (folder.path / name).unlink(missing_ok=True)
     write_atomically(record, json.dumps(now) + "\n")
+    return config
 
 
 def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncContextManager[Any]:

@@ -43,17 +43,28 @@ def main(argv: list[str] | None = None) -> int:
             require_llama_cpp(f"--format {name}")
     facts = open_model(config.model)
     folder = RunFolder(config.run_dir, stage="export")
-    if is_complete(config, folder):
-        say(f"{folder.path} is complete; --resume never starts it over")
-        return 0
-    return export(config, facts, folder)
+    if config.resume != "never":
+        config = folder.check_config(config)
+        if is_complete(config, folder):
+            say(f"{folder.path} is complete; --resume never starts it over")
+            return 0
+    return export(settled(config, facts), facts, folder)
+
+
+def settled(config: ExportConfig, facts: "ModelFacts") -> ExportConfig:
+    """With the dtype in which the Hugging Face folder is measured, said in one line."""
+    from srm_ray.model import precision
+
+    measure = config.measure
+    if not measure.enabled:
+        return config
+    dtype = precision.here(measure.dtype, precision.parameters_of(facts.path), say)
+    say(f"compute: the Hugging Face folder is measured in {dtype}")
+    return config.model_copy(update={"measure": measure.model_copy(update={"dtype": dtype})})
 
 
 def is_complete(config: ExportConfig, folder: RunFolder) -> bool:
     """Whether this export was made already. Raises `UserError` where another was."""
-    if config.resume == "never":
-        return False
-    folder.check_config(config)
     known = folder.read_summary()
     if known and known["fingerprint"] != fingerprint(config.model):
         raise UserError(
@@ -165,6 +176,7 @@ def measured(
     context = quantised.context_for(questions, config.measure, facts.context)
     notes = [f"perplexity on {questions.about_text}"]
     notes += [f"accuracy on {questions.about_task}, with its 95 % interval"] if questions.problems else []
+    notes.append(f"the Hugging Face folder is measured in {config.measure.dtype}")
     notes.append(f"tokens/s of one sequence on {machine(config.measure.threads)}")
     if len(rows) > 1 and not has_llama_cpp():
         notes.append(f"GGUF files were NOT measured: llama.cpp is not installed: {INSTALL}")
@@ -191,7 +203,7 @@ def open_for_measuring(path: Path, config: ExportConfig, context: int) -> Any:
     from srm_ray.inference.engine import open_engine
 
     if path.suffix != ".gguf":
-        return open_engine(str(path), threads=config.measure.threads)
+        return open_engine(str(path), threads=config.measure.threads, dtype=config.measure.dtype)
     from srm_ray.inference.llama_cpp_engine import LlamaCppEngine
 
     return LlamaCppEngine(path, threads=config.measure.threads, context=context, every_logit=True)

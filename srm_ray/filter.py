@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from srm_ray.rl.types import Group
 
 KEPT = "problems.jsonl"
-MAY_CHANGE_HERE = MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"}  # other bounds need no other samples
 
 
 @command
@@ -44,23 +43,25 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume == "never":
         folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
-    folder.check_config(config, may_change=MAY_CHANGE_HERE)
+    # Other bounds need no other samples.
+    config = folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
     return asyncio.run(run(config, folder))
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
     from actors.reward import worker
     from actors.rollout.sampler import Sampler
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from actors.train.warm_start import open_base
     from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_stream
     from srm_ray.model.loading import settle_lengths
 
     worker.check(reward_spec(config))
-    facts = open_base(config.model, config.data, config.seed, say)
+    config = compute.settle_learner(config)
+    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_rollout(config, facts.path)
     config, lengths = settle_lengths(config, facts)
-    folder.check_config(config, may_change=MAY_CHANGE_HERE)
     stream = training_stream(
         config.data,
         facts.tokenizer,

@@ -79,9 +79,10 @@ def run(config: PreferConfig, facts: Any) -> int:
             f"the longest pair has {longest} tokens, which {allowed} allow, and the model's own context is "
             f"{facts.context} ({facts.context_said_by}): lower one of them"
         )
-    folder = stage.open_run(config, "prefer")
-    if folder is None:
+    opened = stage.open_run(config, "prefer")
+    if opened is None:
         return 0
+    config, folder = opened
     kept, held_out = hold_out(encoded, config.eval.share)
     rows = pair_rows(kept)
     work = folder.path / "data"

@@ -53,12 +53,13 @@ def run(config: PretrainConfig) -> int:
     from srm_ray.model.loading import open_model, row_length
 
     check(config)
-    folder = stage.open_run(config, "pretrain")
-    if folder is None:
-        return 0
-    facts = open_model(config.model or str(fresh_model(config, folder)))
-    length = row_length(config.data.row_length, PRETRAIN_ROW, facts, config.origins)
     with cluster.session():
+        opened = stage.open_run(config, "pretrain")
+        if opened is None:
+            return 0
+        config, folder = opened
+        facts = open_model(config.model or str(fresh_model(config, folder)))
+        length = row_length(config.data.row_length, PRETRAIN_ROW, facts, config.origins)
         return train(config, folder, facts, length)
 
 

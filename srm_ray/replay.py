@@ -77,6 +77,8 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
     if step not in logged:
         there = f"it has steps {min(logged)} to {max(logged)}" if logged else "it has no step yet"
         raise UserError(f"--step {step}: {folder.path} has no such step ({there})")
+    if not logged[step].get("groups/kept", 1):
+        raise UserError(f"--step {step}: {folder.path} skipped this step, it had no group with signal to train on")
     starts = [event for event in folder.read_events() if event["event"] == "started" and event["step"] < step]
     if not starts:
         raise UserError(f"{folder.path} does not say how it was started: its events.jsonl lacks it")
@@ -92,16 +94,17 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
 async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     """Print the step's numbers as logged, as recomputed, and their differences."""
     from actors.learner.group import LearnerGroup
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from actors.worker_groups import learner_spec
     from srm_ray.rl.types import TrainBatch
 
-    options = plan.config.learner
+    config = compute.settle_learner(plan.config)  # the run's own; what this machine does not have is said
+    options = config.learner
     bundle = {"CPU": options.cpus} | ({"GPU": options.gpus} if options.gpus else {})
     cluster.require([bundle] * options.workers)
     learner = LearnerGroup(
         options.workers,
-        learner_spec(plan.config, plan.model, threads=plan.numerics["threads"]),
+        learner_spec(config, plan.model, threads=plan.numerics["threads"]),
         max_new_tokens=plan.config.rollout.max_new_tokens,
         mismatch_limit=float("inf"),  # a difference is what is looked for here, so it must not stop the step
     )
@@ -112,7 +115,10 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
         if plan.checkpoint is not None:
             await learner.load(plan.checkpoint.absolute())
         for number in range(plan.first + 1, step + 1):
-            batch = TrainBatch(rollout_log.read(folder.rollouts, number), version=number - 1)
+            groups = rollout_log.read(folder.rollouts, number)
+            if not groups:
+                continue  # skipped: its weights are those of the step before
+            batch = TrainBatch(groups, version=int(plan.logged[number]["weights/version"]) - 1)
             found = (await learner.step(batch, plan.logged[number]["policy/lr"])).metrics
             apart = [name for name in COMPARED if found[name] != plan.logged[number][name]]
             if number < step and apart:

@@ -107,9 +107,10 @@ def train(config: SftConfig, facts: Any, length: int) -> int:
         cap=data.source_cap,
         seed=config.seed,
     )
-    folder = stage.open_run(config, "sft")
-    if folder is None:
+    opened = stage.open_run(config, "sft")
+    if opened is None:
         return 0
+    config, folder = opened
     say(str(report))
     kept, held_out = supervised.hold_out(supervised.draw(encoded, 0, config.seed), config.eval.share)
     rows = supervised.rows(kept, length, data.pack)

@@ -42,19 +42,23 @@ def grpo(tmp_path: Path):
 # Options: nothing but the config is read.
 
 
+@pytest.mark.integration
 def test_an_unknown_key(grpo) -> None:
     assert grpo("--rollout.grop_size", "4").endswith("did you mean rollout.group_size?")
 
 
+@pytest.mark.integration
 def test_a_file_that_is_not_yaml(grpo, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("steps: [1\nrollout: {")
     assert "bad.yaml: not YAML" in grpo("--config", "bad.yaml")
 
 
+@pytest.mark.integration
 def test_a_value_that_does_not_fit(grpo) -> None:
     assert grpo("--learner.zero_stage", "4").startswith("error: --learner.zero_stage: ")
 
 
+@pytest.mark.integration
 def test_a_config_that_is_not_there(grpo) -> None:
     assert "grpo/huge: no such file" in grpo("--config", "grpo/huge")
 
@@ -62,6 +66,7 @@ def test_a_config_that_is_not_there(grpo) -> None:
 # Model and data: checked before Ray starts.
 
 
+@pytest.mark.integration
 def test_a_model_path_that_is_not_one(grpo, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "not a model folder (no config.json in it)" in grpo("--model", "./empty")
@@ -81,6 +86,7 @@ def in_process():
     return refused
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -100,6 +106,7 @@ def test_data_files(
     assert message.format(path=path) in in_process(capsys, *options)
 
 
+@pytest.mark.integration
 def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     config = json.loads((model / "config.json").read_text())
@@ -109,6 +116,7 @@ def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp
     assert "its embedding 128 rows: the tokenizer belongs to another model" in error
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -146,6 +154,7 @@ def test_a_length_that_does_not_fit_names_all_that_set_it(
 # Placement
 
 
+@pytest.mark.integration
 def test_a_cluster_that_can_never_hold_the_run_is_said_at_once(ray_session) -> None:
     began = time.monotonic()
     with pytest.raises(UserError) as refused:
@@ -155,6 +164,7 @@ def test_a_cluster_that_can_never_hold_the_run_is_said_at_once(ray_session) -> N
     assert "available of 12 CPU, 0 GPU" in str(refused.value)
 
 
+@pytest.mark.integration
 def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> None:
     class Busy:
         def ping(self) -> None:

@@ -195,6 +195,7 @@ def test_every_field_has_a_description() -> None:
     assert undocumented(GRPOConfig) == []
 
 
+@pytest.mark.integration
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     script = (
         "import sys\n"

@@ -98,6 +98,7 @@ def summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.integration
 def test_right_answers_become_sft_data_with_counts_and_cost(tmp_path: Path, problems: Path) -> None:
     def say(body: dict[str, Any], before: int) -> dict[str, Any]:
         asked = int(body["messages"][-1]["content"][:-1])
@@ -130,6 +131,7 @@ def test_right_answers_become_sft_data_with_counts_and_cost(tmp_path: Path, prob
     assert found["teacher"].startswith("teacher at http://127.0.0.1:")
 
 
+@pytest.mark.integration
 def test_nothing_is_paid_for_twice(tmp_path: Path, problems: Path) -> None:
     folder = tmp_path / "run"
     failing = Teacher(lambda body, before: right(body, before) if before < 4 else 503)
@@ -156,6 +158,7 @@ def test_nothing_is_paid_for_twice(tmp_path: Path, problems: Path) -> None:
     assert len((folder / "answers.jsonl").read_text().splitlines()) == 12
 
 
+@pytest.mark.integration
 def test_data_that_changed_is_not_mixed_with_old_answers(tmp_path: Path, problems: Path) -> None:
     folder = tmp_path / "run"
     assert run(Teacher(right), folder, problems, limit=4) == 0
@@ -164,6 +167,7 @@ def test_data_that_changed_is_not_mixed_with_old_answers(tmp_path: Path, problem
         run(Teacher(right), folder, problems, limit=6)
 
 
+@pytest.mark.integration
 def test_failures_that_pass_are_tried_again(tmp_path: Path, problems: Path) -> None:
     statuses = iter([429, 500, "<html>", 503])
     teacher = Teacher(lambda body, before: next(statuses, None) or right(body, before))
@@ -172,6 +176,7 @@ def test_failures_that_pass_are_tried_again(tmp_path: Path, problems: Path) -> N
     assert summary(tmp_path / "run")["kept"] == 6
 
 
+@pytest.mark.integration
 def test_a_request_that_is_refused_is_not_asked_again(
     tmp_path: Path, problems: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,12 +187,14 @@ def test_a_request_that_is_refused_is_not_asked_again(
     assert "1 requests were refused, the last one with: HTTP 400" in capsys.readouterr().out
 
 
+@pytest.mark.integration
 def test_a_server_that_refuses_everything_is_the_users_to_know(tmp_path: Path, problems: Path) -> None:
     with pytest.raises(UserError, match=r"refuses every request: HTTP 400 .*told to"):
         run(Teacher(lambda body, before: 400), tmp_path / "run", problems)
     assert not (tmp_path / "run" / "final").exists()
 
 
+@pytest.mark.integration
 def test_a_server_that_is_gone_is_not_asked_for_everything(tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{n}?", "answer": n}) + "\n" for n in range(500)))
@@ -197,6 +204,7 @@ def test_a_server_that_is_gone_is_not_asked_for_everything(tmp_path: Path) -> No
     assert len(teacher.requests) <= 2 * (distill.GIVE_UP + 2)
 
 
+@pytest.mark.integration
 def test_a_budget_ends_the_asking(tmp_path: Path, problems: Path) -> None:
     price = {"price_in": 1e4, "price_out": 0.0, "concurrency": 1}  # a dollar a completion
     teacher, folder = Teacher(right), tmp_path / "run"
@@ -207,6 +215,7 @@ def test_a_budget_ends_the_asking(tmp_path: Path, problems: Path) -> None:
     assert len(teacher.requests) == 6 and summary(folder)["missing"] == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("teacher", "options", "message"),
     [
@@ -227,12 +236,14 @@ def test_what_the_user_must_put_right(
     assert not (tmp_path / "run" / "final").exists()
 
 
+@pytest.mark.integration
 def test_the_key_comes_from_the_environment(tmp_path: Path, problems: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "secret")
     assert run(Teacher(right, key="secret"), tmp_path / "run", problems, endpoint={"key": "MY_KEY"}) == 0
     assert "secret" not in (tmp_path / "run" / "config.yaml").read_text()
 
 
+@pytest.mark.integration
 def test_an_answer_of_another_form_is_a_failure(tmp_path: Path, problems: Path) -> None:
     with pytest.raises(RunError, match="not a chat completion"):
         run(Teacher(lambda body, before: "[]"), tmp_path / "run", problems)
@@ -322,6 +333,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.integration
 @pytest.mark.timeout(420)
 def test_a_vllm_server_teaches(served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A random model's completions, and a reward that likes about half of them."""

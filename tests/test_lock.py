@@ -142,6 +142,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("name", LOCKS)
@@ -160,6 +161,7 @@ def test_every_pin_can_be_had(
     assert set(re.findall(r"^ \+ (\S+)$", done.stderr, re.MULTILINE)) == wanted
 
 
+@pytest.mark.integration
 def test_the_lock_is_what_the_project_resolves_to(registry: None, tmp_path: Path) -> None:
     for name in LOCKS:
         shutil.copy(FOLDER / f"{name}.txt", tmp_path)

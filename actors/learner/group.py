@@ -4,10 +4,11 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import ray
@@ -15,8 +16,9 @@ import ray
 from actors.learner.rank import Learner, LearnerSpec
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
+from actors.runtime.liveness import WATCH, Hung, Rules, Watched
 from actors.runtime.recovery import Budget
-from actors.runtime.rpc import cause, close_actors, end_process, wait
+from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches
@@ -25,7 +27,6 @@ from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
-WATCH = "watch"  # concurrency group of the pings
 
 T = TypeVar("T")
 
@@ -54,6 +55,8 @@ class LearnerGroup:
         self.version = 0
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
+        self.watched: list[Watched] = []
+        self.processes: dict[int, tuple[int, str]] = {}  # process id and node of each rank that has answered
         self._spawn()
 
     def _spawn(self) -> None:
@@ -68,10 +71,16 @@ class LearnerGroup:
             )
             for rank in range(self.count)
         ]
+        step = (options.step_timeout, "learner.step_timeout")
+        cpu: Literal["steps", "silence"] = "silence" if options.gpus else "steps"
+        rules = Rules(self.recovery.hung_after, self.recovery.ping_every, floors={"*": step}, cpu=cpu)
+        ranks = range(self.count)
+        self.watched = [Watched(partial(self._ping, rank), rules, partial(self._cpu, rank)) for rank in ranks]
 
     async def start(self) -> list[dict[str, Any]]:
         master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
         self.facts = await self._all("start", master)
+        self.processes = {rank: (known["pid"], known["node"]) for rank, known in enumerate(self.facts)}
         return self.facts
 
     async def restart(self, lost: LearnerLost) -> None:
@@ -91,10 +100,12 @@ class LearnerGroup:
                 lost = again
 
     async def _end(self) -> None:
+        for watched in self.watched:
+            watched.close()
         for rank in self.ranks:
             ray.kill(rank)
-        await asyncio.gather(*(end_process(known.get("pid"), known.get("node")) for known in self.facts))
-        self.facts = []
+        await asyncio.gather(*(end_process(pid, node) for pid, node in self.processes.values()))
+        self.facts, self.processes = [], {}
 
     async def step(self, batch: TrainBatch, lr: float) -> Learned:
         """Apply the loss to a batch. Raises RunError, nothing updated, on a mismatch."""
@@ -179,16 +190,24 @@ class LearnerGroup:
         return (await self._gather("share", [self._call(0, "share", update)]))[0]
 
     async def check(self) -> None:
-        """Raises LearnerLost where a rank is dead, or does not answer within `recovery.hung_after`."""
-        limit = self.recovery.hung_after
-        pings = [asyncio.wait_for(wait(self._ping(rank)), limit) for rank in range(len(self.ranks))]
-        for rank, answer in enumerate(await asyncio.gather(*pings, return_exceptions=True)):
-            if isinstance(answer, TimeoutError):
-                raise LearnerLost(f"learner-{rank} did not answer for {limit:g} s")
-            if isinstance(answer, ray.exceptions.RayError):
-                raise LearnerLost(f"learner-{rank} died: {cause(answer)}") from answer
-            if isinstance(answer, BaseException):
-                raise answer
+        """Raises LearnerLost where a rank is dead or hangs; returns when all have answered."""
+
+        async def answered(watched: Watched) -> None:
+            while not await watched.look():
+                pass
+
+        await self._look(answered(watched) for watched in self.watched)
+
+    async def _look(self, looks: Iterable[Awaitable[Any]]) -> None:
+        """One look at each rank. Raises LearnerLost, naming the first that is dead or all that hang."""
+        found = list(enumerate(await asyncio.gather(*looks, return_exceptions=True)))
+        for rank, error in found:
+            if isinstance(error, ray.exceptions.RayError):
+                raise LearnerLost(f"learner-{rank} died: {cause(error)}") from error
+            if isinstance(error, BaseException) and not isinstance(error, Hung):
+                raise error
+        if hung := [f"learner-{rank} {error}" for rank, error in found if isinstance(error, Hung)]:
+            raise LearnerLost("; ".join(hung))
 
     async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, which waits for others than the learner; LearnerLost, and the work cancelled, when a rank dies."""
@@ -206,8 +225,7 @@ class LearnerGroup:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.recovery.ping_every)
-            if self.facts:  # not while ranks start
-                await self.check()
+            await self._look(watched.look() for watched in self.watched)
 
     @property
     def numerics(self) -> dict[str, Any]:
@@ -220,7 +238,7 @@ class LearnerGroup:
         return self.facts[0]["node"] if self.facts else ""
 
     async def ping(self) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(wait(self._ping(rank)) for rank in range(len(self.ranks)))))
+        return list(await asyncio.gather(*(self._ping(rank) for rank in range(len(self.ranks)))))
 
     async def save(self, folder: Path) -> None:
         await self._all("save", str(folder))
@@ -242,18 +260,21 @@ class LearnerGroup:
         name = task_name(f"learner-{rank}", self.version, method)
         return getattr(self.ranks[rank], method).options(name=name).remote(*args)
 
-    def _ping(self, rank: int) -> Any:
+    async def _ping(self, rank: int) -> dict[str, Any]:
         name = task_name(f"learner-{rank}", self.version, "ping")
-        return self.ranks[rank].ping.options(name=name, concurrency_group=WATCH).remote()
+        answer = await self.ranks[rank].ping.options(name=name, concurrency_group=WATCH).remote()
+        self.processes[rank] = (answer["pid"], answer["node"])
+        return answer
+
+    async def _cpu(self, rank: int, tree: bool) -> float | None:
+        pid, node = self.processes.get(rank, (None, None))
+        return await cpu_seconds(pid, node, tree=tree)
 
     async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
-        """Await one call per rank; a failure, a missed time limit or a rank that hangs meanwhile is named."""
-        timeout = self.spec.learner.step_timeout
+        """Await one call per rank; a failure, or a rank that dies or hangs meanwhile, is named."""
         waiting = [asyncio.ensure_future(wait(call)) for call in calls]
         try:
-            done, late = await self.unless_lost(
-                asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_EXCEPTION)
-            )
+            done, _ = await self.unless_lost(asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION))
         finally:
             for task in waiting:
                 task.cancel()
@@ -263,9 +284,6 @@ class LearnerGroup:
                 raise error.as_instanceof_cause() from error
             if error is not None:
                 raise LearnerLost(f"learner-{rank} failed in {what}: {cause(error)}") from error
-        if late:
-            names = ", ".join(f"learner-{rank}" for rank, task in enumerate(waiting) if task in late)
-            raise LearnerLost(f"{names} did not finish {what} within {timeout:g} s")
         return [task.result() for task in waiting]
 
     def _lost_a_peer(self, error: BaseException) -> bool:

@@ -12,16 +12,20 @@ import os
 import random
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from actors.runtime.labels import STARTING, describe, show_status
+from actors.runtime.labels import STARTING, describe, node_id, show_status
+from actors.runtime.liveness import STARTING as START
+from actors.runtime.liveness import Progress, tracked
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.process import memory
 from srm_ray.rl.batching import PackedBatch
+from srm_ray.training import saved_state
 from srm_ray.training.deepspeed_ops import no_compiled_collectives
 from srm_ray.weights.flat import Publisher, WeightUpdate
 
@@ -52,6 +56,8 @@ class Learner:
         self.version = 0
         self.state = STARTING
         self.publisher: Publisher | None = None
+        self.progress = Progress()
+        self.node = node_id()
 
     def __repr__(self) -> str:
         return describe("Learner", self.name, self.version, self.state)
@@ -64,6 +70,7 @@ class Learner:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
+    @tracked(START)
     def start(self, master: tuple[str, int]) -> dict[str, Any]:
         """Join the group and build model, optimizer and engine. Returns facts for the log."""
         began = time.time()
@@ -84,16 +91,15 @@ class Learner:
             config=engine_config(self.spec.learner),
             dist_init_required=True,
         )
+        saved_state.read_as_data(self.engine)
         self.device = self.engine.device
         if self.reference is not None:
             self.reference.to(self.device)
         self._set_state("ready")
-        import ray
-
         return {
             "worker": self.name,
             "pid": os.getpid(),
-            "node": ray.get_runtime_context().get_node_id() if ray.is_initialized() else "",
+            "node": self.node,
             "seconds": time.time() - began,
             "parameters": self.count(),
             "numerics": self._numerics(),
@@ -149,8 +155,8 @@ class Learner:
         from srm_ray.model.policy import PolicyModel
 
         options = self.spec.learner
-        dtype = torch.bfloat16 if options.precision == "bfloat16" else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=dtype)
+        whole = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(options.precision, torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole)
         if options.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
@@ -181,7 +187,7 @@ class Learner:
         began = time.perf_counter()
         self.engine.train()
         sums = Sums()
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(self._followed("learning from", batches)):
             self.engine.set_gradient_accumulation_boundary(index == len(batches) - 1)
             loss = self._micro_loss(batch, denominator, sums)
             # ZeRO averages gradients over ranks; the denominator is global, so they must add up.
@@ -191,12 +197,14 @@ class Learner:
                 self.engine.step()
         return {**sums.result(), "seconds": time.perf_counter() - began}
 
+    @tracked("updating weights")
     def apply(self, lr: float) -> dict[str, float]:
         """The optimizer step on what `accumulate` gathered. Returns the gradient norm before clipping."""
         began = self._set_state("updating")
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        whole = self._whole_gradient_norm() if self.spec.learner.zero_stage == 0 else None
+        options = self.spec.learner
+        whole = self._whole_gradient_norm() if options.zero_stage == 0 and options.precision != "float16" else None
         self.engine.step()
         norm = self.engine.get_global_grad_norm()
         self.version += 1
@@ -217,7 +225,14 @@ class Learner:
 
         self.engine.eval()
         with torch.no_grad():
-            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in batches]
+            parts = self._followed("scoring", batches)
+            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in parts]
+
+    def _followed(self, kind: str, batches: list[PackedBatch]) -> Iterator[PackedBatch]:
+        """The micro-batches, each a step that the watchdog sees."""
+        for index, batch in enumerate(batches):
+            with self.progress.doing(kind, f"micro-batch {index + 1} of {len(batches)}"):
+                yield batch
 
     def _micro_loss(self, batch: PackedBatch, denominator: float, sums: "Sums"):
         import torch
@@ -276,6 +291,7 @@ class Learner:
 
     # Weights
 
+    @tracked("publishing weights")
     def publish(self, version: int, elsewhere: bool = False) -> WeightUpdate | None:
         """Write the current weights as `version`; rank 0 returns the update, the others None.
 
@@ -313,6 +329,7 @@ class Learner:
         self._set_state("ready", began)
         return update
 
+    @tracked("publishing weights")
     def share(self, update: WeightUpdate) -> WeightUpdate | None:
         """An update that was published for this node, so that workers on other nodes can read it; None where this
         rank no longer has it."""
@@ -323,28 +340,23 @@ class Learner:
 
     # Checkpoints
 
+    @tracked("saving")
     def save(self, folder: str) -> None:
         """Model, optimizer and random state into `folder`, on every rank."""
-        import torch
-
         self._set_state("saving")
         self.engine.save_checkpoint(folder, tag="learner", client_state={"version": self.version})
-        rng = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-        torch.save(rng, Path(folder) / f"rng_{self.rank}.pt")
+        saved_state.write_random_state(Path(folder) / f"random_{self.rank}.json")
         self._set_state("ready")
 
+    @tracked("loading a checkpoint")
     def load(self, folder: str) -> None:
-        import torch
-
         path, client_state = self.engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise RuntimeError(f"no learner state in {folder}")
         self.version = client_state["version"]
-        rng = torch.load(Path(folder) / f"rng_{self.rank}.pt", weights_only=False)
-        random.setstate(rng["python"])
-        np.random.set_state(rng["numpy"])
-        torch.set_rng_state(rng["torch"])
+        saved_state.read_random_state(Path(folder) / f"random_{self.rank}.json")
 
+    @tracked("exporting weights")
     def export(self, folder: str) -> None:
         """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
         import deepspeed
@@ -361,7 +373,15 @@ class Learner:
                 use_packed_attention(self.module.model)
 
     def ping(self) -> dict[str, Any]:
-        return {"worker": self.name, "version": self.version, "state": self.state, "repr": repr(self)}
+        return {
+            "worker": self.name,
+            "version": self.version,
+            "state": self.state,
+            "repr": repr(self),
+            "pid": os.getpid(),
+            "node": self.node,
+            "progress": self.progress.report(),
+        }
 
     def close(self) -> None:
         if self.publisher is not None:
@@ -437,5 +457,6 @@ def engine_config(options: LearnerConfig) -> dict[str, Any]:
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "bf16": {"enabled": options.precision == "bfloat16"},
+        "fp16": {"enabled": options.precision == "float16"},
         "steps_per_print": 1 << 30,
     }

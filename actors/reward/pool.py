@@ -13,14 +13,15 @@ import ray
 from actors.reward.worker import RewardSpec, RewardWorker
 from actors.runtime import env
 from actors.runtime.labels import identity
+from actors.runtime.liveness import STARTING, WATCH, Rules
 from actors.runtime.pool import Events, Member, Pool
-from actors.runtime.rpc import cause, named, wait
+from actors.runtime.rpc import cause, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
 
 ATTEMPTS = 4  # workers that may die over one group before the run gives up
-START_TIMEOUT = 300.0  # seconds
+START_TIMEOUT = 900.0  # seconds
 
 
 class RewardPool:
@@ -36,14 +37,16 @@ class RewardPool:
         events: Events = lambda event, **facts: None,
         worker_class: Any = RewardWorker,
     ):
-        remote = ray.remote(worker_class)
+        recovery = recovery or RecoveryConfig()
+        remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
         environment = {"env_vars": env.REWARD_WORKER}
         options = {"num_cpus": cpus, "max_concurrency": 1024, "runtime_env": environment}
         self.pool = Pool(
             "reward",
             spawn=lambda number, name: remote.options(**options, **identity(name)).remote(spec, number),
             prepare=self._prepare,
-            recovery=recovery or RecoveryConfig(),
+            recovery=recovery,
+            rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
             bounds=bounds,
             room={"CPU": cpus},
             events=events,
@@ -57,7 +60,7 @@ class RewardPool:
         await self.pool.start()
 
     async def _prepare(self, member: Member) -> dict[str, Any]:
-        return await named(member.actor.ping.remote(), who=member.name, what="start", timeout=START_TIMEOUT)
+        return await self.pool.ask(member, member.actor.ping.remote(), "start")
 
     async def score(self, group: Group) -> Group:
         deaths: list[str] = []
@@ -69,10 +72,9 @@ class RewardPool:
                     return replace(group, rewards=tuple(rewards))
                 except ray.exceptions.RayError as error:
                     why = f"failed while grading prompt {group.prompt.index}: {cause(error)}"
-                    deaths.append(f"{member.name} {why}")
                     if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
-                        raise RunError(deaths[-1]) from error
-                    self.pool.lost(member, why)
+                        raise RunError(f"{member.name} {why}") from error
+                    deaths.append(f"{member.name} {self.pool.lost(member, why)}")
                     if len(deaths) == ATTEMPTS:
                         raise RunError(
                             f"{ATTEMPTS} reward workers died over one group; the first: {deaths[0]}"

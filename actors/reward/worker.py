@@ -36,6 +36,8 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
+from actors.runtime.labels import node_id
+from actors.runtime.liveness import Activity, Progress
 from rewards.code.sandbox import Limits
 from rewards.sandbox.processes import Failure
 from rewards.verdict import Reward, Verdict
@@ -47,6 +49,7 @@ logger = logging.getLogger(__name__)
 PARTS = ("math", "code", "format", "length", "function")
 LIKE_MATH = ("text", "gym")  # correctness of an answer, too: paid with the weight of `math`
 KEPT_LATENCIES = 1000
+SLOWEST_GRADE = 6  # times its time limit: one that died over it is tried again, in a process that has to start
 T = TypeVar("T")
 
 
@@ -171,6 +174,11 @@ class RewardWorker:
         if "math" in spec.weights:
             self.lanes["math"].threads.submit(self.math.warm)
         self.groups = 0
+        self.node = node_id()
+        self.progress = Progress()
+        self.grading: Activity | None = None  # while there is something to grade: a step for each completion
+        self.outstanding = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
         self.latencies: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_LATENCIES))
         self.published = Published.when_in_ray(index)
@@ -183,17 +191,34 @@ class RewardWorker:
         """Nothing to hand back: grading ends by itself, within its time limits."""
 
     def ping(self) -> dict[str, Any]:
-        """Who and where this is."""
-        import ray
-
-        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else None
-        return {"worker": f"reward-{self.index}", "pid": os.getpid(), "node": node}
+        """Who and where this is, and what it is doing; asked for in a thread of its own."""
+        if self.loop is not None:
+            turn = self.progress.begin("turning the event loop")
+            self.loop.call_soon_threadsafe(self.progress.end, turn)
+        progress = self.progress.report()
+        return {"worker": f"reward-{self.index}", "pid": os.getpid(), "node": self.node, "progress": progress}
 
     async def score(self, group: Group) -> tuple[Reward, ...]:
         """One Reward per completion, in order. Never raises for what the group holds."""
+        self.loop = asyncio.get_running_loop()
         self.groups += 1
         memory.give_back(self.groups)
-        return tuple(await asyncio.gather(*(self.reward(group.prompt, c) for c in group.completions)))
+        return tuple(await asyncio.gather(*(self.counted(group.prompt, c) for c in group.completions)))
+
+    async def counted(self, prompt: Prompt, completion: Completion) -> Reward:
+        """Its reward; grading shows as progress, completion by completion."""
+        self.outstanding += 1
+        if self.grading is None:
+            limits = self.spec.math_timeout, self.spec.code_timeout, self.spec.function_timeout
+            self.grading = self.progress.begin("grading", allowance=SLOWEST_GRADE * max(limits))
+        try:
+            return await self.reward(prompt, completion)
+        finally:
+            self.grading.step()
+            self.outstanding -= 1
+            if not self.outstanding:
+                self.progress.end(self.grading)
+                self.grading = None
 
     async def reward(self, prompt: Prompt, completion: Completion) -> Reward:
         start = time.perf_counter()

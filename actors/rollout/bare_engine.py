@@ -10,7 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from actors.rollout.worker import EngineSpec, engine_args, prepare_environment
+from actors.rollout.engine_env import prepare_environment
+from actors.rollout.worker import EngineSpec, engine_args
 
 READY, RATE = "bare engine ready", "bare engine tokens/s"  # lines of vLLM's own may come between
 

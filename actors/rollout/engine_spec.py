@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from actors.rollout.worker import EngineSpec
+from actors.runtime.compute import engine_dtype
 from srm_ray.config.engine import EngineConfig
 
 
@@ -31,7 +32,7 @@ def spec_of(
         stop_token_ids=stop_token_ids,
         max_model_len=context,
         max_num_seqs=options.max_num_seqs,
-        dtype=options.dtype,
+        dtype=engine_dtype(options, model),
         seed=seed,
         threads=options.threads or cores_each(workers),
         kv_cache_gb=options.kv_cache_gb,

@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from actors.runtime.liveness import STEP, Progress
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -43,8 +45,9 @@ LATER = object()  # the result of a call whose caller hears of it in a later ste
 class SteppedEngine:
     """One LLMEngine and its thread. Everything that touches the engine happens on that thread."""
 
-    def __init__(self, args: Any):
-        """args: vLLM's `EngineArgs`. Raises what starting the engine raises."""
+    def __init__(self, args: Any, progress: Progress):
+        """args: vLLM's `EngineArgs`. progress: told of each step and call. Raises what starting the engine raises."""
+        self.progress = progress
         self.inbox: queue.SimpleQueue[tuple[Callable[[], Any], Caller] | None] = queue.SimpleQueue()
         self.waiting: dict[str, Caller] = {}
         self.paused = False
@@ -72,7 +75,9 @@ class SteppedEngine:
         try:
             while self._take(block=self.paused or not self.engine.has_unfinished_requests()):
                 if not self.paused and self.engine.has_unfinished_requests():
-                    self._hand_over(self.engine.step())
+                    with self.progress.doing(STEP, f"of {len(self.waiting)} sequences"):
+                        outputs = self.engine.step()
+                    self._hand_over(outputs)
         except BaseException as error:
             self.failure = error
         finally:
@@ -98,7 +103,8 @@ class SteppedEngine:
             function, caller = work
             wait = 0.0
             try:
-                result = function()
+                with self.progress.doing("carrying out a call to the engine"):
+                    result = function()
             except Exception as error:
                 caller.resolve(None, error)
                 continue
@@ -126,6 +132,11 @@ class SteppedEngine:
             caller.resolve(None, error)
 
     # AsyncLLM's calls
+
+    @property
+    def errored(self) -> bool:
+        """Whether the engine ended by an error of its own."""
+        return self.failure is not None
 
     async def _call(self, function: Callable[[], Any]) -> Any:
         """The function's result, run between two steps."""

@@ -14,6 +14,7 @@ import ray
 
 from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
 from actors.runtime.labels import identity, task_name
+from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
 from actors.runtime.pool import Events, Member, Pool
 from actors.runtime.rpc import cause, named, wait
 from srm_ray.config.grpo import RecoveryConfig
@@ -22,7 +23,6 @@ from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 
 ATTEMPTS = 4  # workers that may die over one group before it is taken for the cause
-SLEEP_TIMEOUT = 120.0  # seconds, to move an engine's weights between GPU and CPU memory
 
 
 class RolloutPool:
@@ -40,6 +40,7 @@ class RolloutPool:
         *,
         cpus: float,
         start_timeout: float = 600,
+        start_option: str = "rollout.start_timeout",
         push_timeout: float = 120,
         recovery: RecoveryConfig | None = None,
         events: Events = lambda event, **facts: None,
@@ -49,14 +50,23 @@ class RolloutPool:
         spawn: Callable[[int, str], Any] | None = None,
     ):
         self.spec, self.keep_partial, self.share = spec, keep_partial, share
-        self.start_timeout, self.push_timeout = start_timeout, push_timeout
-        remote = ray.remote(worker_class)
+        recovery = recovery or RecoveryConfig()
+        remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
         options = {"num_cpus": cpus, "num_gpus": spec.gpus, "max_concurrency": 4096}
         self.pool = Pool(
             "rollout",
             spawn=spawn or (lambda number, name: remote.options(**options, **identity(name)).remote(number, spec)),
             prepare=self._prepare,
-            recovery=recovery or RecoveryConfig(),
+            recovery=recovery,
+            rules=Rules(
+                usual=recovery.hung_after,
+                every=recovery.ping_every,
+                floors={
+                    STARTING: (start_timeout, start_option),
+                    LOADING: (push_timeout, "weights.push_timeout"),
+                },
+                cpu="silence" if spec.gpus else "steps",
+            ),
             bounds=bounds,
             room={"CPU": cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
             events=events,
@@ -85,8 +95,8 @@ class RolloutPool:
 
     async def _prepare(self, member: Member) -> dict[str, Any]:
         """Start the engine and load the weights of now."""
-        facts = await named(member.actor.start.remote(), who=member.name, what="start", timeout=self.start_timeout)
-        member.facts = facts
+        facts = await self.pool.ask(member, member.actor.start.remote(), "start")
+        member.facts |= facts
         if self.current is not None:
             member.ready = time.monotonic()
         while not await self._up_to_date(member):
@@ -98,26 +108,27 @@ class RolloutPool:
         async with self._loading:
             update = self.current
             if update is None:
-                member.state = "serving"
+                self._serve(member)
                 return True
             if update is member.facts.get("missed"):
                 return False
             if not _readable(update, member) and (update := await self._shared(update)) is None:
                 return False
             try:
-                await named(
-                    member.actor.load_weights.remote(update),
-                    who=member.name,
-                    what=f"load weights of version {update.version}",
-                    timeout=self.push_timeout,
-                )
+                what = f"load weights of version {update.version}"
+                await self.pool.ask(member, member.actor.load_weights.remote(update), what)
             except RunError as error:
                 if not isinstance(getattr(error.__cause__, "cause", None), WeightsGoneError):
                     raise
                 member.facts["missed"] = update  # the learner died: its successor will push
                 return False
-            member.state = "serving"
+            self._serve(member)
             return True
+
+    def _serve(self, member: Member) -> None:
+        """Before the next push, so that it is not left out; unless it has been told to leave meanwhile."""
+        if member.state == "starting":
+            member.state = "serving"
 
     # Sampling
 
@@ -152,8 +163,7 @@ class RolloutPool:
         why = f"failed while generating: {cause(error)}"
         if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
             raise RunError(f"{member.name} {why}") from error
-        self.pool.lost(member, why)
-        return f"{member.name} {why}"
+        return f"{member.name} {self.pool.lost(member, why)}"
 
     def _first_group(self, member: Member) -> None:
         """How soon a worker that joined in mid-run is of use."""
@@ -167,11 +177,10 @@ class RolloutPool:
 
     # Weights
 
-    async def push(self, update: WeightUpdate, timeout: float) -> float:
+    async def push(self, update: WeightUpdate) -> float:
         """Load `update` into every serving worker at once. Returns the slowest one's seconds.
 
-        A worker that dies meanwhile, or misses the time limit, is replaced; RunError where none is left to
-        load it or one refuses it.
+        A worker that dies meanwhile, or does not get on with it, is replaced; RunError where one refuses it.
         """
         began = time.perf_counter()
         async with self._loading:
@@ -179,16 +188,18 @@ class RolloutPool:
             serving = self.pool.serving()
             if not update.handles and not all(_readable(update, member) for member in serving):
                 update = await self._shared(update) or update  # one has joined on another node since it was published
-            await asyncio.gather(*(self._push(member, update, timeout) for member in serving))
+            await asyncio.gather(*(self._push(member, update) for member in serving))
             self.version = update.version
         return time.perf_counter() - began
 
-    async def _push(self, member: Member, update: WeightUpdate, timeout: float) -> None:
+    async def _push(self, member: Member, update: WeightUpdate) -> None:
         what = f"load weights of version {update.version}"
+        await self._or_lose(member, self._call(member, "load_weights", what, update), what)
+
+    async def _or_lose(self, member: Member, call: Any, what: str) -> None:
+        """A call on a member, which is replaced where it dies over it; RunError where the call itself fails."""
         try:
-            await asyncio.wait_for(wait(self._call(member, "load_weights", what, update)), timeout)
-        except TimeoutError:
-            self.pool.lost(member, f"did not {what} within {timeout:g} s")
+            await wait(call)
         except ray.exceptions.RayError as error:
             why = f"could not {what}: {cause(error)}"
             if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
@@ -218,11 +229,18 @@ class RolloutPool:
     # The rest
 
     async def sleep(self) -> None:
-        """Every engine gives its GPU memory back until `wake_up`."""
-        await self._each(SLEEP_TIMEOUT, "go to sleep", "sleep")
+        """Every engine gives its GPU memory back until `wake_up`; until then none starts. Who dies over it is gone from
+        the GPU, too."""
+        await self.pool.hold()
+        await self._each_or_lose("go to sleep", "sleep")
 
     async def wake_up(self) -> None:
-        await self._each(SLEEP_TIMEOUT, "wake up", "wake_up")
+        await self._each_or_lose("wake up", "wake_up")
+        self.pool.release()
+
+    async def _each_or_lose(self, what: str, method: str) -> None:
+        serving = self.pool.serving()
+        await asyncio.gather(*(self._or_lose(one, self._call(one, method, what), what) for one in serving))
 
     async def ping(self) -> list[dict[str, Any]]:
         return await self._each(30, "answer", "ping")

@@ -16,7 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from actors.runtime.labels import STARTING, describe, show_status
+from actors.rollout.completions import join, nothing_yet, token_versions
+from actors.rollout.engine_env import prepare_environment
+from actors.rollout.in_process_engine import SteppedEngine
+from actors.runtime.labels import STARTING, describe, node_id, show_status
+from actors.runtime.liveness import LOADING, STEP, Activity, Progress
+from actors.runtime.liveness import STARTING as START
 from srm_ray.process import memory, scratch
 from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
@@ -55,6 +60,7 @@ class Sampling:
     ignore_eos: bool = False
 
 
+SLOWEST_LOAD = 20e6  # bytes a second, of weights
 GONE = "weights of version {} are gone with the learner that published them"
 
 
@@ -67,6 +73,7 @@ class RolloutWorker:
 
     def __init__(self, index: int, spec: EngineSpec):
         self.name = f"rollout-{index}"
+        self.node = node_id()
         self.spec = spec
         self.version = 0
         self.state = STARTING
@@ -78,6 +85,9 @@ class RolloutWorker:
         self.calls: dict[int, asyncio.Future[list[Completion]]] = {}  # of `generate`, by ticket
         self._request_numbers = itertools.count()
         self._loading = asyncio.Lock()
+        self.progress = Progress()
+        self._loop: asyncio.AbstractEventLoop | None = None  # once the engine has started
+        self._turning = False
         self._layout: tuple[TensorSpec, ...] = ()  # of the weights that the engine loaded last
 
     def __repr__(self) -> str:
@@ -87,15 +97,17 @@ class RolloutWorker:
         """Start the engine: 20 to 60 s. Returns facts for the log."""
         began = time.time()
         prepare_environment(self.spec)
-        import ray
-        from transformers import AutoTokenizer
-        from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+        with self.progress.doing(START, "(importing vLLM)") as starting:
+            from transformers import AutoTokenizer
+            from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-        self.node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-        self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
-        self.engine = self.start_engine()
-        await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
-        await self.engine.update_weight_version("0")
+            self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
+            starting.step("(loading the model)")
+            self.engine = self.start_engine()
+            starting.step("(preparing for weights)")
+            await self.engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info={}))
+            await self.engine.update_weight_version("0")
+        self._loop = asyncio.get_running_loop()
         self._set_state("ready")
         return {"worker": self.name, "pid": os.getpid(), "node": self.node, "seconds": time.time() - began}
 
@@ -105,9 +117,7 @@ class RolloutWorker:
             from vllm.v1.engine.async_llm import AsyncLLM
 
             return AsyncLLM.from_engine_args(engine_args(self.spec))
-        from actors.rollout.in_process_engine import SteppedEngine
-
-        return SteppedEngine(engine_args(self.spec))
+        return SteppedEngine(engine_args(self.spec), self.progress)
 
     async def generate(
         self,
@@ -199,7 +209,7 @@ class RolloutWorker:
             token_ids=ids,
             # The first entry of each position is the sampled token's.
             logprobs=np.asarray(output.logprobs.logprobs, np.float32)[output.logprobs.start_indices[: len(ids)]],
-            versions=_token_versions(output, len(ids), self.version),
+            versions=token_versions(output, len(ids), self.version),
             finish_reason=output.finish_reason,
             seed=seed,
             text=self.tokenizer.decode(shown.tolist(), skip_special_tokens=False),
@@ -208,9 +218,10 @@ class RolloutWorker:
 
     async def load_weights(self, update: WeightUpdate) -> float:
         """Pull one version into the engine; requests in flight wait and go on with it. Returns seconds."""
-        # A push that missed its time limit may still be under way; the next one waits for it.
-        async with self._loading:
-            return await self._load_weights(update)
+        size = sum(spec.nbytes for spec in update.specs)
+        with self.progress.doing(LOADING, f"of version {update.version}", allowance=size / SLOWEST_LOAD):
+            async with self._loading:
+                return await self._load_weights(update)
 
     async def _load_weights(self, update: WeightUpdate) -> float:
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
@@ -258,11 +269,13 @@ class RolloutWorker:
 
     async def sleep(self) -> None:
         """Give the GPU's memory back: weights go to CPU memory, the KV cache is gone."""
-        await self.engine.sleep(level=1)
+        with self.progress.doing("going to sleep"):
+            await self.engine.sleep(level=1)
         self._set_state("asleep")
 
     async def wake_up(self) -> None:
-        await self.engine.wake_up()
+        with self.progress.doing("waking up"):
+            await self.engine.wake_up()
         self._set_state("ready")
 
     def _fetch(self, update: WeightUpdate) -> str:
@@ -288,22 +301,43 @@ class RolloutWorker:
         """Stop sampling: every `generate` under way returns what it has, its completions marked "abort"."""
         self.leaving = True
         self._set_state("leaving")
-        while self.in_flight:
-            if self.active:
-                await self.engine.abort(list(self.active))
-            await asyncio.sleep(0.02)
+        with self.progress.doing("handing back its work"):
+            while self.in_flight:
+                if self.active:
+                    await self.engine.abort(list(self.active))
+                await asyncio.sleep(0.02)
 
-    async def ping(self) -> dict[str, Any]:
-        """Facts of now. Asks the engine's process too, so an engine that hangs or died is found out."""
-        if self.engine is not None:
-            await self.engine.is_paused()
+    def ping(self) -> dict[str, Any]:
+        """Facts of now, progress among them. Raises where the engine has died.
+
+        The watchdog asks in a thread of its own, which answers while event loop and engine are at work.
+        """
+        if self.engine is not None and self.engine.errored:
+            raise RuntimeError(f"{self.name}: the engine has died")
+        if self._loop is not None and not self._turning:
+            self._turning = True
+            turn = self._turn(self.progress.begin("turning the event loop"))
+            asyncio.run_coroutine_threadsafe(turn, self._loop)
         return {
+            "pid": os.getpid(),
+            "node": self.node,
+            "progress": self.progress.report(),
             "worker": self.name,
             "version": self.version,
             "state": self.state,
             "in_flight": self.in_flight,
             "repr": repr(self),
         }
+
+    async def _turn(self, activity: Activity) -> None:
+        """The event loop turns; an engine in a process of its own answers between two steps. `ping` tells of both."""
+        self.progress.end(activity)
+        try:
+            if self.engine is not None and not isinstance(self.engine, SteppedEngine):
+                with self.progress.doing(STEP):
+                    await self.engine.is_paused()
+        finally:
+            self._turning = False
 
     async def close(self) -> None:
         """End the engine and its process."""
@@ -315,56 +349,6 @@ class RolloutWorker:
     def _set_state(self, state: str) -> None:
         self.state = state
         show_status(self, self.name, self.version, state)
-
-
-def nothing_yet(seed: int, worker: str) -> Completion:
-    """A completion handed back before its first token."""
-    empty = np.zeros(0, np.int32)
-    return Completion(empty, np.zeros(0, np.float32), empty, "abort", seed, "", worker)
-
-
-def join(begun: Completion, rest: Completion) -> Completion:
-    """A completion that two workers sampled, one after the other; its seed is the first one's."""
-    return replace(
-        rest,
-        token_ids=np.concatenate([begun.token_ids, rest.token_ids]),
-        logprobs=np.concatenate([begun.logprobs, rest.logprobs]),
-        versions=np.concatenate([begun.versions, rest.versions]),
-        text=begun.text + rest.text,
-        seed=begun.seed,
-    )
-
-
-def _token_versions(output: Any, length: int, current: int) -> np.ndarray:
-    """vLLM's spans (start, version) to one version per token. [length] int32."""
-    versions = np.full(length, current, np.int32)
-    for span in output.weight_versions or ():
-        versions[span.start : span.end] = int(span.version)
-    return versions
-
-
-def prepare_environment(spec: EngineSpec) -> None:
-    """Set before vLLM is imported here and in the engine process that it starts."""
-    scratch.own()  # vLLM leaves sockets and rendezvous files behind
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    if spec.transport == "ipc":
-        # Handles of GPU memory travel pickled, between processes of one run on one machine.
-        os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
-    if spec.gpus:
-        return
-    threads = str(spec.threads)
-    os.environ.update(
-        OMP_NUM_THREADS=threads,
-        # The engine runs inside this process: see actors/rollout/in_process_engine.py.
-        VLLM_ENABLE_V1_MULTIPROCESSING="0",
-        # vLLM compiles its sampler's helpers on first use; on a CPU that takes 20 s and gains nothing.
-        TORCHDYNAMO_DISABLE="1",
-        VLLM_CPU_CI_ENV="1",
-        # Splitting a sequence's keys over threads when few sequences are left changes the last bit of
-        # their log-probabilities; without it a completion does not depend on what else is in flight.
-        VLLM_CPU_ATTN_SPLIT_KV="0",
-    )
 
 
 def engine_args(spec: EngineSpec) -> Any:

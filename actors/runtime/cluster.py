@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from actors.runtime import env
 from actors.runtime.metrics_reader import MetricsReader
+from actors.runtime.ray_start import start
 from srm_ray.errors import UserError
 from srm_ray.process import scratch
 
@@ -19,7 +20,6 @@ _reader: MetricsReader | None = None  # of the cluster that this process started
 
 def connect() -> None:
     """Join the running cluster (RAY_ADDRESS, or one that `ray start` made here), else start a local one."""
-    import logging
     import os
 
     import ray
@@ -27,12 +27,11 @@ def connect() -> None:
     if ray.is_initialized():
         return
     env.set_for_cluster()
-    options = {"log_to_driver": False, "logging_level": logging.WARNING}
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     scratch.own()
     found = running()
-    ray.init(address=found or "local", **options)
+    start(found or "local")
     if not found:
         global _reader
         _reader = MetricsReader()
@@ -81,9 +80,6 @@ def address() -> str:
 
 def join(address: str = "auto") -> None:
     """Join a cluster that runs already; UserError where there is none."""
-    import logging
-
-    import ray
     from ray._private.services import canonicalize_bootstrap_address
 
     try:
@@ -94,7 +90,7 @@ def join(address: str = "auto") -> None:
         raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines")
     if not _answers(found):
         raise UserError(GONE.format(found))
-    ray.init(address=found, log_to_driver=False, logging_level=logging.WARNING)
+    start(found)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,10 @@ CLUSTER = {
     # where nothing happens. With one arena and no caches they stay as they are after the first minute.
     "RAY_JEMALLOC_PROFILE": "raylet,gcs_server",
     "RAY_JEMALLOC_CONF": "narenas:1,tcache:false,dirty_decay_ms:1000,muzzy_decay_ms:0",
+    # Slow is not dead: a worker process may take minutes to start where cores or disk are slow, a raylet to answer.
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_health_check_failure_threshold": "20",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
 }
 
 # A reward worker's threads wait, for the most part: with one arena of glibc's for all of them it grows no more after

@@ -27,6 +27,13 @@ def identity(name: str) -> dict[str, str]:
     return {"name": name, "namespace": f"srm_ray-{uuid.uuid4().hex[:8]}"}
 
 
+def node_id() -> str:
+    """Of the node that this actor is on; nothing outside Ray."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+
+
 def describe(role: str, name: str, version: int, state: str) -> str:
     """An actor's repr. The one that Ray keeps is of an actor that has not started yet."""
     if state == STARTING:

@@ -5,8 +5,9 @@
                                           +----- backoff <-----+ (deaths, within a budget)
 
 Callers borrow a member (`lend`), the one with the least load, and report it `lost` when a call on it
-fails; whatever it was working on is theirs to give to another one. A watchdog asks every member every few
-seconds: one that does not answer in time is ended by its process id and replaced.
+fails; whatever it was working on is theirs to give to another one. A watchdog looks at every member every few
+seconds: one that makes no progress (actors/runtime/liveness.py) is ended by its process id and replaced, and whatever
+fails because of that says so.
 """
 
 import asyncio
@@ -18,13 +19,21 @@ from typing import Any
 
 import ray
 
+from actors.runtime.liveness import WATCH, Hung, Rules, Watched
 from actors.runtime.recovery import Budget
-from actors.runtime.rpc import cause, end_process, wait
+from actors.runtime.rpc import cause, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.console.progress import say
 from srm_ray.errors import RunError
 
 Events = Callable[..., None]  # (event, **facts)
 PLACEMENT_WAIT = 30.0  # seconds a worker beyond the fewest may wait for free resources
+
+
+def tell_of_deaths(event: str, **facts: Any) -> None:
+    """Events of a command that keeps no record of them: who was replaced, and why."""
+    if event == "restarted":
+        say(f"  {facts['worker']} {facts['cause']}; another one takes its place")
 
 
 @dataclass(eq=False)
@@ -32,6 +41,7 @@ class Member:
     """One actor. load: what it has been given and not returned, in whatever unit the caller counts.
 
     ready: when it had started (monotonic seconds), of one that joined in mid-run and has not done any work yet.
+    why: it is no more; what fails afterwards fails because of it.
     """
 
     number: int
@@ -42,14 +52,16 @@ class Member:
     facts: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     ready: float | None = None
+    why: str = ""
+    watched: Watched = field(init=False)
 
 
 class Pool:
     """The members of one role.
 
     spawn: makes the actor of a number. prepare: starts it and brings it up to date; its result, with `pid`
-    and `node`, is kept as facts. retire: lets a leaving member hand back its work. fewest, most: bounds
-    of automatic growth. room: resources of one more member, asked of the cluster when growing by itself.
+    and `node`, is kept as facts. rules: when one is taken for hung. bounds: fewest and most of automatic growth.
+    room: resources of one more member, asked of the cluster when growing by itself.
     """
 
     def __init__(
@@ -59,11 +71,12 @@ class Pool:
         spawn: Callable[[int, str], Any],
         prepare: Callable[[Member], Awaitable[dict[str, Any]]],
         recovery: RecoveryConfig,
+        rules: Rules,
         bounds: tuple[int, int],
         room: dict[str, float],
         events: Events,
     ):
-        self.role, self.recovery, self.room, self.events = role, recovery, room, events
+        self.role, self.rules, self.room, self.events = role, rules, room, events
         self.fewest, self.most = bounds
         self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
         self.target = self.fewest
@@ -74,17 +87,18 @@ class Pool:
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiters: list[asyncio.Future[None]] = []
-        self._closed = False
+        self._began = self._held = self._closed = False
 
     # Start and end
 
     async def start(self) -> list[dict[str, Any]]:
         """Start the members a run begins with. What cannot start at all is an error, not a death."""
         members = [self._hire() for _ in range(self.target)]
+        self._run(self._watch())
         facts = list(await asyncio.gather(*(self._prepare(member) for member in members)))
         for member, known in zip(members, facts, strict=True):
             self._serve(member, known)
-        self._run(self._watch())
+        self._began = True
         return facts
 
     async def close(self, *, seconds: float) -> None:
@@ -125,15 +139,28 @@ class Pool:
         """Members that serve, and those that have not yet handed back all of their work."""
         return sum(member.state in ("serving", "leaving") for member in self.members)
 
-    def lost(self, member: Member, why: str) -> None:
-        """`member` died or hangs: end it and, within the budget, start another."""
+    async def ask(self, member: Member, call: Any, what: str) -> Any:
+        """A call's result, however long it takes while there is progress. RunError says who failed, and why."""
+        try:
+            return await wait(call)
+        except ray.exceptions.RayError as error:
+            raise RunError(f"{member.name} {member.why or f'could not {what}: {cause(error)}'}") from error
+
+    def lost(self, member: Member, why: str) -> str:
+        """`member` died or hangs: end it and, within the budget, start another. Returns why it is no more, which is
+        what was found first: what fails when a worker is ended has the same cause."""
+        member.why = member.why or why
         if member not in self.members or self._closed:
-            return
+            return member.why
         self.members.remove(member)
         leaving, member.state = member.state == "leaving", "lost"
         self._run(self._end(member))
-        if leaving:
-            return
+        self._wake()
+        if not leaving and self._began:
+            self._replace(member, member.why)
+        return member.why
+
+    def _replace(self, member: Member, why: str) -> None:
         try:
             delay = self.budget.spend(f"{member.name} {why}")
         except RunError as error:
@@ -145,12 +172,13 @@ class Pool:
         self._run(self._reconcile(delay))
 
     async def healthy(self, member: Member) -> bool:
-        """Whether a member answers in time. A failed call on one that does is the call's own fault."""
+        """Whether a member answers. A failed call on one that does is the call's own fault."""
         try:
-            await asyncio.wait_for(wait(member.actor.ping.remote()), self.recovery.hung_after)
-        except (TimeoutError, ray.exceptions.RayError):
+            while not await member.watched.look():
+                pass
+        except (Hung, ray.exceptions.RayError):
             return False
-        return True
+        return not member.why
 
     # Size
 
@@ -160,11 +188,24 @@ class Pool:
         self.events("scaled", role=self.role, workers=self.target)
         await self._reconcile(0.0)
 
+    async def hold(self) -> None:
+        """Start nobody until `release`. Returns once nobody is starting any more."""
+        self._held = True
+        for member in [each for each in self.members if self._waits_for_room(each)]:
+            self._withdraw(member, "waited for free resources when no worker may start")
+        while self.failure is None and any(member.state == "starting" for member in self.members):
+            await self._change()
+
+    def release(self) -> None:
+        """Replace those that died meanwhile."""
+        self._held = False
+        self._run(self._reconcile(0.0))
+
     async def _reconcile(self, delay: float) -> None:
-        """Hire or dismiss until there are `target` members."""
+        """Hire or dismiss until there are `target` members; nobody is hired while the pool is held."""
         await asyncio.sleep(delay)
         staff = [member for member in self.members if member.state in ("starting", "serving")]
-        for _ in range(self.target - len(staff)):
+        for _ in range(0 if self._held else self.target - len(staff)):
             self._run(self._bring_up(self._hire()))
         surplus = sorted(staff, key=lambda each: (each.state == "serving", -each.number))
         for member in surplus[: max(0, len(staff) - self.target)]:
@@ -173,6 +214,7 @@ class Pool:
     def _hire(self) -> Member:
         name = f"{self.role}-{self._numbers}"
         member = Member(self._numbers, name, self._spawn(self._numbers, name))
+        member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree))
         self._numbers += 1
         self.members.append(member)
         return member
@@ -181,26 +223,29 @@ class Pool:
         try:
             self._serve(member, await self._prepare(member))
         except (RunError, ray.exceptions.RayError) as error:
-            self.lost(member, f"could not start: {cause(error)}")
-        else:
+            self.lost(member, f"could not start: {cause(error).removeprefix(f'{member.name} could not start: ')}")
+            return
+        if member.state == "serving":
             self.events("joined", role=self.role, worker=member.name, seconds=time.monotonic() - member.began)
 
     def _serve(self, member: Member, facts: dict[str, Any]) -> None:
-        member.facts = facts
+        member.facts |= facts
         if member.state == "starting":
             member.state = "serving"
         self._wake()
 
     async def _dismiss(self, member: Member) -> None:
-        """Let a member finish or hand back what it has, then end it."""
-        member.state = "leaving"
-        with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
-            await asyncio.wait_for(wait(member.actor.hand_back.remote()), self.recovery.hung_after)
-            while member.load > 0:
-                await asyncio.sleep(0.05)
-            await asyncio.wait_for(wait(member.actor.close.remote()), self.recovery.hung_after)
+        """Let a member finish or hand back what it has, then end it. The watchdog ends one that never gets there."""
+        starting, member.state = member.state == "starting", "leaving"
+        with contextlib.suppress(ray.exceptions.RayError):
+            if not starting:  # else it has nothing
+                await wait(member.actor.hand_back.remote())
+                while member.load > 0 and not member.why:
+                    await asyncio.sleep(0.05)
+                await wait(member.actor.close.remote())
         if member in self.members:
             self.members.remove(member)
+            member.why = member.why or "left"
             await self._end(member)
             self.events("left", role=self.role, worker=member.name)
         self._wake()
@@ -209,34 +254,53 @@ class Pool:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self.recovery.ping_every)
-            await asyncio.gather(*(self._check(member) for member in self.members if member.state == "serving"))
-            if self.follows:
+            await asyncio.gather(*(self._check(member) for member in self.members))
+            await asyncio.sleep(self.rules.every)
+            if self.follows and self._began:
                 self._follow_resources()
 
     async def _check(self, member: Member) -> None:
         try:
-            answer = await asyncio.wait_for(wait(member.actor.ping.remote()), self.recovery.hung_after)
-            member.facts.update(answer)
-        except TimeoutError:
-            self.lost(member, f"did not answer for {self.recovery.hung_after:g} s")
+            await member.watched.look()
+        except Hung as hung:
+            why = str(hung)
+            if self._waits_for_room(member):
+                needs = ", ".join(f"{amount:g} {name}" for name, amount in self.room.items())
+                waited = time.monotonic() - member.began
+                why = f"found no node with {needs} free for {waited:.0f} s: end what holds them, or add a node"
+            self.lost(member, why)
         except ray.exceptions.RayError as error:
-            self.lost(member, f"died: {cause(error)}")
+            if member.state != "starting":  # else the call that starts it says more
+                self.lost(member, f"died: {cause(error)}")
+
+    async def _ping(self, member: Member) -> dict[str, Any]:
+        answer = await member.actor.ping.options(concurrency_group=WATCH).remote()
+        member.facts |= {name: value for name, value in answer.items() if name != "progress"}
+        return answer
 
     def _follow_resources(self) -> None:
         """Grow by one while the cluster has room for it; give up on one that has found no room."""
         starting = [member for member in self.members if member.state == "starting"]
-        if not starting and len(self.members) < self.most and self._has_room():
+        if not self._held and not starting and len(self.members) < self.most and self._has_room():
             self.target = len(self.members) + 1
             self.events("scaled", role=self.role, workers=self.target, cause="free resources")
             self._run(self._reconcile(0.0))
         for member in starting:
             waited = time.monotonic() - member.began
-            if not member.facts and waited > PLACEMENT_WAIT and len(self.members) > self.fewest and not _placed(member):
+            if waited > PLACEMENT_WAIT and len(self.members) > self.fewest and self._waits_for_room(member):
                 self.target = max(self.fewest, len(self.members) - 1)
-                self.members.remove(member)
-                self._run(self._end(member))
-                self.events("scaled", role=self.role, workers=self.target, cause="no free resources")
+                self._withdraw(member, "found no free resources")
+                self.events("scaled", role=self.role, workers=self.target, cause=f"{member.name} {member.why}")
+
+    def _waits_for_room(self, member: Member) -> bool:
+        return member.state == "starting" and not member.facts and not _placed(member)
+
+    def _withdraw(self, member: Member, why: str) -> None:
+        """End one that has not come to work; nobody takes its place."""
+        self.members.remove(member)
+        member.why = why
+        self._run(self._end(member))
+        self._wake()
 
     def _has_room(self) -> bool:
         nodes = ray._private.state.available_resources_per_node().values()
@@ -245,6 +309,7 @@ class Pool:
     # Plumbing
 
     async def _end(self, member: Member) -> None:
+        member.watched.close()
         with contextlib.suppress(ray.exceptions.RayError):
             ray.kill(member.actor)
         await end_process(member.facts.get("pid"), member.facts.get("node"))
@@ -272,6 +337,10 @@ class Pool:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+async def _cpu(member: Member, tree: bool) -> float | None:
+    return await cpu_seconds(member.facts.get("pid"), member.facts.get("node"), tree=tree)
 
 
 def _placed(member: Member) -> bool:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,44 @@ async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
 
 async def end_process(pid: int | None, node: str | None) -> None:
     """See that an actor's process on a node ends, once Ray was told to end it: a stopped one does not hear Ray."""
-    if pid is None:
-        return
+    if pid is not None:
+        await on_node(node, kill_process, pid)
+
+
+async def cpu_seconds(pid: int | None, node: str | None, *, tree: bool) -> float | None:
+    """Processor time that a process on a node has used so far (tree: and all that it started); None if unknown."""
+    return None if pid is None else await on_node(node, used_cpu, pid, tree)
+
+
+async def on_node(node: str | None, function: Callable[..., Any], *args: Any) -> Any:
+    """The function's result in a thread here or, for another node, in a process there; None where that one is gone."""
     if node is None or node == ray.get_runtime_context().get_node_id():
-        await asyncio.to_thread(kill_process, pid)
-        return
+        return await asyncio.to_thread(function, *args)
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    ending = ray.remote(kill_process).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(pid)
-    with contextlib.suppress(ray.exceptions.RayError, TimeoutError):  # the node may be what died
-        await asyncio.wait_for(wait(ending), 30)
+    remote = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+    try:
+        return await asyncio.wait_for(wait(remote.remote(*args)), 30)
+    except (ray.exceptions.RayError, TimeoutError):
+        return None
+
+
+def used_cpu(pid: int, tree: bool) -> float | None:
+    """User and system time of a process, and of all that it started where `tree`, seconds."""
+    import psutil
+
+    used = 0.0
+    try:
+        process = psutil.Process(pid)
+        found = [process, *(process.children(recursive=True) if tree else ())]
+        used = sum(process.cpu_times()[: 4 if tree else 2])  # the latter two: of children that have ended
+    except psutil.NoSuchProcess:
+        return None
+    for child in found[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used += sum(child.cpu_times()[:4])
+    return used
 
 
 def kill_process(pid: int) -> None:

@@ -89,7 +89,7 @@ def training_memory(
         ffn=model_config.intermediate_size,
         vocabulary=model_config.vocab_size,
         checkpointed=optim.activation_checkpointing,
-        reduced=optim.precision != "fp32",
+        reduced=optim.precision != "float32",
     )
     return parameters, trained, need
 

@@ -6,9 +6,9 @@
 N is the number of loss tokens (or pairs) in the whole step, over all ranks and micro-batches. Every
 rank knows it from the rows themselves, so loss and gradient do not depend on how a step is divided.
 
-DeepSpeed holds FP32 parameters (the master weights); the model's own forward pass computes in BF16
-autocast, entered inside the module, not around the engine, so that gradients are reduced over ranks
-in FP32.
+DeepSpeed holds FP32 parameters (the master weights); where the precision is bf16_autocast the model's own
+forward pass computes in it, entered inside the module, not around the engine, so that gradients are reduced
+over ranks in FP32.
 
 A step is a pure function of weights, optimizer state and (seed, step). So the newest complete
 checkpoint and its number are all that resuming needs, whether Ray Train restarted a dead worker or
@@ -22,11 +22,12 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from actors.rollout.engine_spec import cores_each
+from actors.runtime.compute import trains_on_gpus
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
 from srm_ray.model.adapters import Adapter
@@ -52,8 +53,8 @@ class TrainJob:
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
     say_every: steps between progress lines. neftune: NEFTune's alpha.
-    precision: "autocast" (FP32 weights, BF16 compute), "bf16", "fp32"; the first two become "fp16" (loss
-        scaling, FP32 masters) on GPUs that do not compute in BF16.
+    precision: of `srm_ray.model.precision.training`: "float32", "bf16_autocast" (FP32 weights, BF16 products),
+        "bfloat16", "float16" (both with FP32 masters, the latter with loss scaling).
     """
 
     name: str
@@ -81,7 +82,7 @@ class TrainJob:
     weight_decay: float = 0.1
     clip: float = 1.0
     adam_bits: int = 32
-    precision: str = "autocast"
+    precision: str = "float32"
     zero_stage: int = 0
     activation_checkpointing: bool = False
     liger: bool = False
@@ -110,9 +111,12 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    gpus = int(ray.cluster_resources().get("GPU", 0)) >= workers
+    gpus = trains_on_gpus(workers)
     # One CPU is reserved for a worker, as `placement.require` checked; others may hold the rest of a shared cluster.
     threads = cores_each(workers)
+    os.environ.setdefault(
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600"
+    )  # Ray's own minute is short on a slow machine
     log = storage / "progress.log"
     storage.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(
@@ -125,7 +129,7 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
-            failure_config=FailureConfig(max_failures=3),
+            failure_config=FailureConfig(max_failures=3, controller_failure_limit=2),
             logging_config=LoggingConfig(log_level="ERROR"),
             worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
         ),
@@ -138,8 +142,20 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
     return Path(jobs[-1].destination)
 
 
+ENDED_BY_RAY = (  # (what Ray Train says, what it means)
+    ("worker group startup timed out", "its workers found no room on the cluster; lower workers, or end what holds it"),
+    (
+        "health check has been hanging",
+        "a worker did not answer for minutes, and was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
+    ),
+)
+
+
 def last_line(error: BaseException) -> str:
     """The cause in a training error, whose text is a traceback."""
+    for sign, meaning in ENDED_BY_RAY:
+        if sign in str(error):
+            return meaning
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -208,7 +224,6 @@ class Rank:
     def __init__(self, job: TrainJob, rank: int, world: int, progress_file: Path) -> None:
         import torch
 
-        job = replace(job, precision=available(job.precision))
         self.job, self.rank, self.world = job, rank, world
         if not torch.cuda.is_available():
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -460,11 +475,12 @@ def start_engine(job: TrainJob, world: int) -> Any:
     from deepspeed.utils import logger
 
     from srm_ray.model.adapters import load_policy
+    from srm_ray.training import saved_state
     from srm_ray.training.deepspeed_ops import no_compiled_collectives
 
     logger.setLevel(logging.ERROR)
     no_compiled_collectives()
-    model = load_policy(job.model, job.adapter, attention=job.attention, liger=job.liger)
+    model = load_policy(job.model, job.adapter, attention=job.attention, liger=job.liger, precision=job.precision)
     if job.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
@@ -475,6 +491,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=make_optimizer(module, job), config=deepspeed_config(job, world)
     )
+    saved_state.read_as_data(engine)
     return engine
 
 
@@ -492,18 +509,9 @@ def make_optimizer(module: Any, job: TrainJob) -> Any:
     return torch.optim.AdamW(groups, fused=True, **options)
 
 
-def available(precision: str) -> str:
-    """The precision that this rank's hardware has for the one asked for."""
-    import torch
-
-    from srm_ray.model.adapters import reduced_dtype
-
-    return "fp16" if precision != "fp32" and reduced_dtype() == torch.float16 else precision
-
-
 def clips_itself(job: TrainJob) -> bool:
     """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the rank does both."""
-    return job.zero_stage == 0 and job.precision in ("fp32", "autocast")
+    return job.zero_stage == 0 and job.precision in ("float32", "bf16_autocast")
 
 
 def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
@@ -513,8 +521,8 @@ def deepspeed_config(job: TrainJob, world: int) -> dict[str, Any]:
         "gradient_clipping": 0.0 if clips_itself(job) else job.clip,
         "zero_optimization": {"stage": job.zero_stage},
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": job.precision == "bf16"},
-        "fp16": {"enabled": job.precision == "fp16"},
+        "bf16": {"enabled": job.precision == "bfloat16"},
+        "fp16": {"enabled": job.precision == "float16"},
         "steps_per_print": 1_000_000_000,
     }
 
@@ -546,7 +554,7 @@ def loss_module(model: Any, job: TrainJob) -> Any:
             return torch.stack([loss, *[loss.new_zeros(())] * 3])
 
         def logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any, noise_seeds_B: Any = None) -> Any:
-            reduced = job.precision == "autocast"
+            reduced = job.precision == "bf16_autocast"
             kind = tokens_BT.device.type
             noise = (job.neftune, noise_seeds_B) if self.training and noise_seeds_B else None
             with torch.autocast(kind, torch.bfloat16) if reduced else contextlib.nullcontext():
@@ -592,7 +600,7 @@ class Log:
         from srm_ray.runs.metrics import MetricsLog
 
         self.job, self.file = job, progress_file
-        self.peak = world * peak_flops(job.precision != "fp32")
+        self.peak = world * peak_flops(job.precision != "float32")
         folder = Path(job.run_dir)
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0

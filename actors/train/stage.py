@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from actors.runtime.compute import StageT, settle_optim
 from actors.train.run import TrainJob
 from srm_ray.config.base import to_plain
 from srm_ray.config.stages import LoraConfig, TrainStage
@@ -25,8 +26,11 @@ Judge = Callable[[str], Share]
 LINES = 100  # progress lines of a run, about: metrics.jsonl has every step
 
 
-def open_run(config: TrainStage, stage: str) -> RunFolder | None:
-    """The run folder, ready to be continued; None when the run is complete already."""
+def open_run(config: StageT, stage: str) -> tuple[StageT, RunFolder] | None:
+    """The config to go on with, its precision settled, and the run folder, ready to be continued.
+
+    None when the run is complete already. Ray must be initialised.
+    """
     folder = RunFolder(config.run_dir, stage=stage)
     folder.create()
     if config.resume == "never":
@@ -35,13 +39,13 @@ def open_run(config: TrainStage, stage: str) -> RunFolder | None:
         # Data prepared for another config, or by a try that never got as far as training.
         for part in ("data", "start", "best", "ray"):
             shutil.rmtree(folder.path / part, ignore_errors=True)
-    folder.check_config(config)
+    config = folder.check_config(config)
     check_held_out(config, folder)
     done = folder.read_summary()
     if done and (not config.steps or done["steps"] >= config.steps):
         say(f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over")
         return None
-    return folder
+    return settle_optim(config), folder
 
 
 def check_held_out(config: TrainStage, folder: RunFolder) -> None:
@@ -132,7 +136,7 @@ def job_of(
         weight_decay=optim.weight_decay,
         clip=optim.clip,
         adam_bits=optim.adam_bits,
-        precision="autocast" if optim.precision == "auto" else optim.precision,
+        precision=optim.precision,
         zero_stage=optim.zero_stage,
         activation_checkpointing=optim.activation_checkpointing,
         liger=optim.liger,

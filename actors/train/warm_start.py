@@ -11,16 +11,18 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.runtime import cluster
+from actors.runtime import cluster, compute
 from actors.train import run
 from srm_ray.config.grpo import DataConfig
+from srm_ray.config.precision import AUTO
 from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
 from srm_ray.files.roots import cache_root
+from srm_ray.model import precision as precisions
 from srm_ray.model import shapes, tokenization
 from srm_ray.model.loading import ModelFacts, open_model
 from srm_ray.training.schedule import Schedule
@@ -59,43 +61,63 @@ def recipe_for(data: DataConfig) -> Recipe:
 
 
 def make_base_model(
-    destination: Path, *, seed: int, workers: int = 1, progress: Progress = print, recipe: Recipe = RECIPE
+    destination: Path,
+    *,
+    seed: int,
+    workers: int = 1,
+    progress: Progress = print,
+    recipe: Recipe = RECIPE,
+    precision: str = AUTO,
 ) -> Path:
     """Make, or find in the cache, the base model of `seed`; returns its Hugging Face folder.
 
     `destination` is the cache's folder: the model goes to `<destination>/<fingerprint>/final`,
-    complete or not at all. Ray must be initialised. The fingerprint covers recipe and seed.
+    complete or not at all. Ray must be initialised. The fingerprint covers recipe, seed and compute dtype:
+    that of `precision`, by which the base of a run is the same wherever it goes on.
     """
-    folder = Path(destination).absolute() / fingerprint(recipe, seed)
+    chosen = compute_of(precision, workers)
+    folder = Path(destination).absolute() / fingerprint(recipe, seed, chosen)
     final = folder / "final"
     if (folder / DONE).is_file():
         progress(f"warm start: using the cached base model {final}")
         return final
     shutil.rmtree(folder, ignore_errors=True)
     work = folder / "work"
-    progress("warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape")
+    progress(f"warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape, in {chosen}")
     start = fresh_model(work / "start", recipe, seed)
     jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
+    jobs = [replace(job, precision=chosen) for job in jobs]
     run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
     shutil.rmtree(work)
     (folder / DONE).write_text("")
     return final
 
 
-def open_base(model: str, data: DataConfig, seed: int, progress: Progress) -> ModelFacts:
-    """The model to start from; with none named, the tiny base model that has seen some of `data`."""
+def open_base(model: str, data: DataConfig, seed: int, progress: Progress, precision: str) -> ModelFacts:
+    """The model to start from; with none named, the tiny base model that has seen some of `data`, made in
+    `precision`."""
     if model:
         return open_model(model)
     cluster.connect()
-    made = make_base_model(cache_root() / "tiny-base", seed=seed, progress=progress, recipe=recipe_for(data))
+    cache = cache_root() / "tiny-base"
+    made = make_base_model(cache, seed=seed, progress=progress, recipe=recipe_for(data), precision=precision)
     return open_model(str(made))
 
 
-def fingerprint(recipe: Recipe, seed: int) -> str:
+def compute_of(precision: str, workers: int) -> str:
+    """How the base is made for a run of `precision`: FP32 weights and the same products."""
+    chosen = precision
+    if precision == AUTO:
+        chosen = precisions.training(AUTO, compute.hardware(compute.trains_on_gpus(workers)))
+    return {"bfloat16": "bf16_autocast"}.get(chosen, chosen)
+
+
+def fingerprint(recipe: Recipe, seed: int, precision: str) -> str:
     named = asdict(recipe)
     if recipe.families == RECIPE.families:
         del named["families"]  # models made before there were any stay what they are
-    plain = json.dumps({"recipe": named, "seed": seed}, sort_keys=True)
+    made = {} if precision == "bf16_autocast" else {"precision": precision}  # as all were once
+    plain = json.dumps({"recipe": named, "seed": seed, **made}, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 

@@ -31,21 +31,23 @@ def main(argv: list[str] | None = None) -> int:
         "--model", default="", help="Hugging Face folder; default: the tiny base model, made if need be"
     )
     parser.add_argument(
-        "--dtype", default="", help="weights and compute of the engines; default: configs/grpo/tiny.yaml's"
+        "--dtype", default="", help="weights and compute of the engines; default: as the hardware has it"
     )
+    parser.add_argument("--precision", default="", help="of the learner; default: as the hardware has it")
     parser.add_argument("--workers", type=int, default=0, help="rollout workers; default: configs/grpo/tiny.yaml's")
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options = parser.parse_args(argv)
     if options.only and options.only not in (*PARTS, *LONG):
         raise UserError(f"--only {options.only}: one of {', '.join((*PARTS, *LONG))}")
     wanted = [options.only] if options.only else list(PARTS)
-    results: dict[str, object] = {"machine": machine()}
-    print(results["machine"], flush=True)
+    results: dict[str, object] = {"machine": machine(), "hardware": hardware()}
+    print(f"{results['machine']}\n{results['hardware']}", flush=True)
     if set(wanted) - ALONE:
         from srm_ray.bench import loop
 
         chosen = {"dtype": options.dtype, "workers": options.workers}
-        results |= loop.measure([part for part in wanted if part not in ALONE], options.model, chosen)
+        parts = [part for part in wanted if part not in ALONE]
+        results |= loop.measure(parts, options.model, chosen, options.precision)
     if "fleet" in wanted:
         from srm_ray.bench import fleet
 
@@ -67,6 +69,13 @@ def main(argv: list[str] | None = None) -> int:
         with open(options.json, "w") as file:
             json.dump(results, file, indent=2)
     return 0
+
+
+def hardware() -> str:
+    """Whether what is measured computes BF16, and how that is known."""
+    from srm_ray.model.precision import probe
+
+    return str(probe(gpu=False))
 
 
 def machine() -> str:

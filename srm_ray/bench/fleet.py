@@ -13,9 +13,8 @@ from typing import Any
 
 import psutil
 
-from srm_ray.bench.overlap import prompt, score
-from srm_ray.rl.collection import KeepRate, Queue
-from srm_ray.rl.streaming import Stream
+from srm_ray.bench.overlap import grade, prompt
+from srm_ray.rl.sources import AsyncSource, KeepRate, SourceState
 
 WORKERS, IN_FLIGHT, GROUP_SIZE, HOSTS = 256, 64, 8, 4
 BATCH = 2  # groups of a step for each worker
@@ -45,9 +44,10 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
         return Group(prompt, await pool.generate(prompt.token_ids, seeds, sampling), draw)
 
     await pool.start()
-    stream = Stream(
-        Queue(), version=0, want=BATCH * workers, limit=100 * BATCH * workers, max_staleness=8, group_size=GROUP_SIZE,
-        capacity=lambda: pool.capacity, prompt=prompt, sample=sample, score=score, keep_rate=KeepRate(1.0),
+    stream = AsyncSource(
+        SourceState(), version=0, want=BATCH * workers, limit=100 * BATCH * workers, max_staleness=8,
+        group_size=GROUP_SIZE, capacity=lambda: pool.capacity,
+        prompt=prompt, sample=sample, grade=grade, keep_rate=KeepRate(1.0),
     )  # fmt: skip
     try:
         found = await steps(stream, pool)
@@ -66,7 +66,7 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
     return {"workers": workers, **found}
 
 
-async def steps(stream: Stream, pool: Any) -> dict[str, float]:
+async def steps(stream: AsyncSource, pool: Any) -> dict[str, float]:
     """Take batches as a learner that needs no time would. The first half of the steps warms up."""
     from srm_ray.weights.flat import WeightUpdate
 
@@ -79,9 +79,9 @@ async def steps(stream: Stream, pool: Any) -> dict[str, float]:
         collected = await stream.take()
         if step >= STEPS // 2:
             done += GROUP_SIZE * len(collected.judged)
-            most = max(most, GROUP_SIZE * len(stream.flying))
+            most = max(most, GROUP_SIZE * len(stream.in_flight))
         pushing = time.perf_counter()
-        await pool.push(WeightUpdate(step + 1, "", node, "", ()), 60)
+        await pool.push(WeightUpdate(step + 1, "", node, "", ()))
         pushes.append(time.perf_counter() - pushing)
         stream.advance(step + 1)
     wall = time.perf_counter() - began

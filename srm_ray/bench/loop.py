@@ -20,6 +20,7 @@ import numpy as np
 from rewards.verdict import Reward
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.model.precision import torch_dtype
 from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
 
 GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 7
@@ -31,12 +32,13 @@ def long_tail(count: int, *, median: int, limit: int, seed: int = 0) -> list[int
     return [max(2, min(limit, round(draw.lognormvariate(0, 0.9) * median))) for _ in range(count)]
 
 
-def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> dict[str, Any]:
+def measure(parts: list[str], model: str, rollout_options: dict[str, Any], precision: str = "") -> dict[str, Any]:
     """Run the named parts ("rollout", "learner", "push", "step") and print each as it is done.
 
-    rollout_options: options of the rollout workers in place of the recipe's; empty ones do not count.
+    rollout_options: options of the rollout workers in place of the recipe's; precision: the learner's. Empty ones do
+    not count.
     """
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from actors.train.warm_start import make_base_model
     from actors.worker_groups import Crew
     from srm_ray.files.roots import cache_root
@@ -44,9 +46,14 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> di
 
     recipe = read_yaml(config_file("grpo/tiny"))
     recipe["rollout"].update({name: value for name, value in rollout_options.items() if value})
+    recipe["learner"].update({"precision": precision} if precision else {})
     config = build(GRPOConfig, {**recipe, "model": model})
     cluster.connect()
-    facts = open_model(model or str(make_base_model(cache_root() / "tiny-base", seed=config.seed)))
+    config = compute.settle_learner(config)
+    if not model:
+        model = str(make_base_model(cache_root() / "tiny-base", seed=config.seed, precision=config.learner.precision))
+    facts = open_model(model)
+    config = compute.settle_run(config, facts.path)
 
     async def run() -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -69,7 +76,7 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any]) -> di
         cluster.disconnect()
     if "step" in parts:
         results["step"] = step(facts.path)
-    return results
+    return {**results, "compute": {"learner": config.learner.precision, "engines": config.rollout.dtype}}
 
 
 def prompt_ids(index: int) -> tuple[int, ...]:
@@ -211,7 +218,7 @@ class BareLearner:
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6)
         self.budget = config.learner.micro_batch_tokens
-        self.autocast = config.learner.precision == "bf16_autocast"
+        self.autocast = torch_dtype(config.learner.precision)
 
     def step(self, batch: TrainBatch) -> None:
         import torch
@@ -237,7 +244,7 @@ class BareLearner:
 
         ids = torch.tensor(np.stack([np.concatenate([prompt, own]) for prompt, own, _ in members]), dtype=torch.long)
         advantages = torch.tensor([advantage for _, _, advantage in members])
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+        with torch.autocast("cpu", dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
             logits = self.model(input_ids=ids, use_cache=False).logits[:, start - 1 : -1]
         logprobs = logits.float().log_softmax(-1).gather(2, ids[:, start:, None])[..., 0]
         ratio = (logprobs - logprobs.detach()).exp()
@@ -260,7 +267,7 @@ async def push(crew: Any) -> dict[str, Any]:
         began = time.perf_counter()
         update = await crew.learner.publish(version)
         published = time.perf_counter()
-        await crew.rollouts.push(update, 600)
+        await crew.rollouts.push(update)
         pushes.append(time.perf_counter() - began)
         publishes.append(published - began)
         if version == 1:

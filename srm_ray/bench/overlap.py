@@ -11,17 +11,18 @@ from typing import Any
 from rewards.verdict import Reward
 from srm_ray.bench.loop import median, prompt_ids
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.rl.collection import InOrder, KeepRate, Queue
-from srm_ray.rl.streaming import Stream
+from srm_ray.rl.advantages import with_advantages
+from srm_ray.rl.sources import AsyncSource, KeepRate, SourceState, SyncSource
 from srm_ray.rl.types import Group, Prompt, TrainBatch
 
 STEPS, WARM_UP, LONGEST, WANT = 10, 3, 96, 40
 
 
-async def score(group: Group) -> Group:
+async def grade(group: Group) -> Group:
     """Half right, half wrong, by the seed."""
     rights = [completion.seed % 2 == 1 for completion in group.completions]
-    return replace(group, rewards=tuple(Reward(float(right), right, "scripted") for right in rights))
+    graded = replace(group, rewards=tuple(Reward(float(right), right, "scripted") for right in rights))
+    return with_advantages(graded, normalise_std=True)
 
 
 def prompt(index: int) -> Prompt:
@@ -66,13 +67,13 @@ async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> 
             "limit": 8 * WANT,
             "prompt": prompt,
             "sample": crew.sample,
-            "score": score,
+            "grade": grade,
             "keep_rate": KeepRate(1.0),
         }
-        source: InOrder | Stream = InOrder(Queue(), **options)
+        source: SyncSource | AsyncSource = SyncSource(SourceState(), **options)
         if bound:
             capacity: dict[str, Any] = {"group_size": 8, "capacity": lambda: 4096}
-            source = Stream(Queue(), version=0, max_staleness=bound, **capacity, **options)
+            source = AsyncSource(SourceState(), version=0, max_staleness=bound, **capacity, **options)
         steps, waits, learns = [], [], []
         for step in range(STEPS):
             began = time.perf_counter()

@@ -13,10 +13,10 @@ def measure() -> dict[str, Any]:
     """Tokens/s of both: upper quartiles of the steps after the first few, since whatever else the machine does
     can only slow a step down. The bare loop runs before and after ours.
 
-    The bare loop reads packed rows too (documents apart), computes in BF16 autocast, clips, and steps a
+    The bare loop reads packed rows too (documents apart), computes with the same products, clips, and steps a
     fused AdamW: what one would write by hand.
     """
-    from actors.runtime import cluster
+    from actors.runtime import cluster, compute
     from actors.train import run
     from srm_ray.data.packing import save_rows
     from srm_ray.runs.metrics import read
@@ -37,13 +37,15 @@ def measure() -> dict[str, Any]:
             seed=1,
             run_dir=str(folder / "run"),
             checkpoint_every=STEPS + 1,
+            precision=compute.settle_training("auto", gpu=compute.trains_on_gpus(1)),
         )
         bare = bare_rates(job)
         (folder / "run").mkdir()
         run.run([job], workers=1, storage=folder / "ray", progress=lambda line: None)
         ours = [line["throughput/learner_tokens_per_s"] for line in read(folder / "run" / "metrics.jsonl")][WARM:]
         bare += bare_rates(job)
-    result = {"tokens_per_s": upper_quartile(ours), "bare_tokens_per_s": upper_quartile(bare)}
+    result: dict[str, Any] = {"tokens_per_s": upper_quartile(ours), "bare_tokens_per_s": upper_quartile(bare)}
+    result["precision"] = job.precision
     result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
     print(
         f"pretrain  {result['tokens_per_s']:,.0f} tokens/s, bare PyTorch {result['bare_tokens_per_s']:,.0f}: "
@@ -87,7 +89,9 @@ def bare_rates(job: Any) -> list[float]:
     from transformers import AutoModelForCausalLM
 
     from srm_ray.data.packing import batch_rows, open_rows
+    from srm_ray.model.precision import torch_dtype
 
+    reduced = torch_dtype(job.precision)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=job.betas, weight_decay=0.1, fused=True)
@@ -97,7 +101,7 @@ def bare_rates(job: Any) -> list[float]:
         batch = rows.take(batch_rows(len(rows), step, job.batch, job.seed))
         tokens, positions = torch.from_numpy(batch.tokens).long(), torch.from_numpy(batch.positions).long()
         labels = tokens.masked_fill(~torch.from_numpy(batch.mask), -100)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype=reduced or torch.bfloat16, enabled=reduced is not None):
             logits = model(input_ids=tokens, position_ids=positions, use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
         loss.backward()

@@ -41,7 +41,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--every", type=float, default=30.0, help="seconds of training steps between evaluations")
     parser.add_argument("--lr", type=float, default=LR, help="learning rate")
     options = parser.parse_args(argv)
-    config = build(GRPOConfig, read_yaml(config_file("grpo/tiny")))
+    from actors.runtime.compute import settle_learner
+
+    config = settle_learner(build(GRPOConfig, read_yaml(config_file("grpo/tiny"))))
     facts = open_model(options.model)
     grader = Grader(config, facts)
     train(config, facts, grader, options.seconds, options.every, options.lr)

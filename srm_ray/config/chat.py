@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from srm_ray.config.base import Section
+from srm_ray.config.precision import DTYPE, Dtype
 
 
 class ChatConfig(Section):
@@ -17,4 +18,5 @@ class ChatConfig(Section):
     think: bool = Field(True, description="false: the model answers without thinking first")
     seed: int = Field(3407, ge=0, description="seed of the sampler")
     threads: int = Field(0, ge=0, description="compute threads; 0: all cores")
+    dtype: Dtype = Field("auto", description=DTYPE)
     serve_command: bool = Field(False, description="print the vLLM command that serves the model, then stop")

@@ -3,6 +3,7 @@
 from pydantic import Field, field_validator
 
 from srm_ray.config.base import Section
+from srm_ray.config.precision import DTYPE, Dtype
 
 
 class MeasureConfig(Section):
@@ -16,6 +17,7 @@ class MeasureConfig(Section):
     max_new_tokens: int = Field(256, ge=1, description="limit of one completion, tokens")
     speed_tokens: int = Field(128, ge=8, description="tokens generated to measure tokens/s")
     threads: int = Field(0, ge=0, description="compute threads; 0: all cores")
+    dtype: Dtype = Field("auto", description=f"of the Hugging Face folder: {DTYPE}")
 
 
 class ExportConfig(Section):

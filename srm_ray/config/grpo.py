@@ -9,6 +9,7 @@ from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
+from srm_ray.config.precision import PRECISION, Precision
 
 GYM = "reasoning_gym/"  # names of Reasoning Gym's families begin so
 
@@ -213,10 +214,7 @@ class LearnerConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on matrices only")
     clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
-    precision: Literal["float32", "bf16_autocast", "bfloat16"] = Field(
-        "bf16_autocast",
-        description="float32; FP32 weights with BF16 products; or BF16 weights with FP32 masters in the optimizer",
-    )
+    precision: Precision = Field("auto", description=PRECISION)
     micro_batch_tokens: int = Field(
         0, ge=0, description="tokens of one forward and backward pass; 0: 16384 on a GPU, 4096 on a CPU"
     )
@@ -228,7 +226,12 @@ class LearnerConfig(Section):
     gpus: float = Field(0.0, ge=0, description="GPUs of one rank; below 1 the card is shared")
     cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
     threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
-    step_timeout: float = Field(1800, gt=0, description="seconds that one step may take")
+    step_timeout: float = Field(
+        1800,
+        gt=0,
+        description="seconds without a finished micro-batch (or checkpoint, or start) after which the learner is "
+        "started again; more where they took longer before",
+    )
 
     @model_validator(mode="after")
     def _what_memory_holds(self):
@@ -251,7 +254,12 @@ class WeightsConfig(Section):
         "pull",
         description="pull: a buffer in shared memory, anywhere; ipc: CUDA IPC, learner and engine on one card",
     )
-    push_timeout: float = Field(120, gt=0, description="seconds after which a push fails and names the worker")
+    push_timeout: float = Field(
+        120,
+        gt=0,
+        description="seconds without progress after which a worker that loads weights is replaced; more where the "
+        "weights are large, or loading took longer before",
+    )
     mismatch_limit: float = Field(
         0.1, gt=0, description="mean absolute log-probability difference of rollout and learner at which the run stops"
     )
@@ -269,7 +277,10 @@ class RecoveryConfig(Section):
     )
     ping_every: float = Field(5.0, gt=0, description="seconds between the watchdog's rounds")
     hung_after: float = Field(
-        60.0, gt=0, description="seconds without an answer after which a worker is ended and replaced"
+        60.0,
+        gt=0,
+        description="seconds without progress (an engine step, a graded completion, an answer) after which a worker is "
+        "ended and replaced; more for a first step, where steps took longer before, and while its process computes",
     )
 
 
@@ -278,6 +289,27 @@ class CheckpointConfig(Section):
 
     every: int = Field(10, ge=1, description="steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept")
+    last_timeout: float = Field(
+        120.0, gt=0, description="seconds for which a run that ends early waits for its last checkpoint"
+    )
+
+
+class StopConfig(Section):
+    """When a run ends before its last step."""
+
+    solved: float | None = Field(
+        0.999,
+        gt=0,
+        le=1,
+        description="share of right completions, of those sampled in `window` steps, at which the run ends well; "
+        "null: never",
+    )
+    window: int = Field(5, ge=1, description="steps over which `solved` is taken")
+    starved: int | None = Field(
+        3,
+        ge=1,
+        description="steps in a row without one group with signal after which the run ends, and says why; null: never",
+    )
 
 
 class EvalConfig(Section):
@@ -319,7 +351,7 @@ class GRPOConfig(StageConfig):
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")
     max_refill: float = Field(
-        8, ge=1, description="a step may draw this many times prompts_per_step before the run stops"
+        8, ge=1, description="a step draws at most this many times prompts_per_step, and trains on what it has by then"
     )
     max_staleness: int = Field(
         0,
@@ -336,6 +368,7 @@ class GRPOConfig(StageConfig):
     weights: WeightsConfig = WeightsConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    stop: StopConfig = StopConfig()
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     log: LogConfig = LogConfig()

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.precision import PRECISION, Precision
 
 
 class CheckpointConfig(Section):
@@ -49,10 +50,7 @@ class OptimConfig(Section):
     )
     batch: int = Field(32, ge=1, description="rows (packed sequences), or pairs, in an optimizer step over all workers")
     micro_batch: int = Field(4, ge=1, description="rows, or pairs, in one forward pass of one worker")
-    precision: Literal["auto", "autocast", "bf16", "fp32"] = Field(
-        "auto",
-        description="autocast: FP32 weights, BF16 compute; bf16: DeepSpeed's BF16 with FP32 masters; auto: autocast",
-    )
+    precision: Precision = Field("auto", description=PRECISION)
     zero_stage: int = Field(0, ge=0, le=3, description="DeepSpeed ZeRO stage")
     activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
     liger: bool = Field(False, description="Liger's fused kernels (GPU, needs liger-kernel)")

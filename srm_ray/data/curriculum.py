@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from srm_ray.rl.step_metrics import metric_name
 from srm_ray.rl.types import Group
-from srm_ray.runs.metrics import metric_name
 
 
 @dataclass
@@ -38,6 +38,11 @@ class Curriculum:
     def __init__(self, levels: dict[str, int], *, raise_at: float, window: int):
         self.raise_at, self.window = raise_at, window
         self.climbs = {name: Climb(count - 1) for name, count in levels.items() if count}
+
+    @property
+    def at_top(self) -> bool:
+        """Whether no source has a harder level to come."""
+        return all(climb.level == climb.top for climb in self.climbs.values())
 
     def level(self, source: str, index: int) -> int:
         """The level that prompt `index` is drawn at; 0 for a source without levels."""

@@ -49,12 +49,13 @@ class Ledger:
         self.prices = prices
         self._answers, self._grades = Journal(folder / "answers.jsonl"), Journal(folder / "grades.jsonl")
         self.answers: dict[Place, Answer] = {}
+        self.tokens = (0, 0)  # in, out, of all answers
+        self.longest_prompt = 0  # tokens
         self.digests: dict[int, int] = {}
         self.grades: dict[Place, tuple[bool | None, str]] = {}
         for line in self._answers.lines():
-            self.answers[line["index"], line["sample"]] = Answer(
-                line["text"], line["finish"], line["tokens_in"], line["tokens_out"]
-            )
+            answer = Answer(line["text"], line["finish"], line["tokens_in"], line["tokens_out"])
+            self._keep((line["index"], line["sample"]), answer)
             self.digests[line["index"]] = line["prompt"]
         for line in self._grades.lines():
             self.grades[line["index"], line["sample"]] = (line["correct"], line["reason"])
@@ -70,7 +71,12 @@ class Ledger:
     def add(self, place: Place, digest: int, answer: Answer) -> None:
         index, sample = place
         self._answers.add({"index": index, "sample": sample, "prompt": digest, **asdict(answer)})
+        self._keep(place, answer)
+
+    def _keep(self, place: Place, answer: Answer) -> None:
         self.answers[place] = answer
+        self.tokens = (self.tokens[0] + answer.tokens_in, self.tokens[1] + answer.tokens_out)
+        self.longest_prompt = max(self.longest_prompt, answer.tokens_in)
 
     def grade(self, place: Place, reward: Reward) -> None:
         index, sample = place
@@ -80,10 +86,6 @@ class Ledger:
     def close(self) -> None:
         self._answers.close()
         self._grades.close()
-
-    @property
-    def tokens(self) -> tuple[int, int]:
-        return sum(a.tokens_in for a in self.answers.values()), sum(a.tokens_out for a in self.answers.values())
 
     @property
     def cost(self) -> float:

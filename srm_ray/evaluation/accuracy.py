@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from srm_ray.intervals import Share, wilson
 from srm_ray.rl.types import Completion, Group
@@ -25,6 +26,17 @@ class Evaluation:
     truncated: float
     samples: tuple[Group, ...]
     by_source: dict[str, Share] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As summary.json has it, without the samples."""
+        return {
+            "accuracy": self.accuracy.to_plain(),
+            "thinks": self.thinks.to_plain(),
+            "thinking_characters": self.thinking_length,
+            "tokens": self.length,
+            "truncated": self.truncated,
+            "by_source": {source: share.to_plain() for source, share in self.by_source.items()},
+        }
 
 
 def thinking(completion: Completion) -> str:

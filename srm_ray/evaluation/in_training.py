@@ -1,12 +1,13 @@
-"""Suites measured while a model trains, to choose the checkpoint that is kept.
+"""What is measured while a model trains: held-out problems, and suites, to choose the checkpoint that is kept.
 
     every eval.every steps and after the last: Measurement.score of each suite -> judge -> best so far?
         -> keep (exports the weights)
 
 Best is the highest mean over the suites. With a guard, a checkpoint that has lost more than that on any suite since the
-start is not kept, however good its mean.
+start is not kept, however good its mean. What a run was not measured on before its first step has no "before".
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,13 @@ from srm_ray.console.progress import say
 from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
+from srm_ray.evaluation.accuracy import Evaluation, summarise
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import Decoding, Speaker
+from srm_ray.rl.state import State
+from srm_ray.rl.types import Group, Prompt
 
 # {"start": {suite: score}, "last": {"step": n, "mean": x, "scores": {suite: score}}, "best": the same, or None}
 Record = dict[str, Any]  # goes into checkpoints
@@ -36,7 +40,8 @@ class Decision:
 def judge(record: Record, scores: Mapping[str, float], guard: float | None) -> Decision:
     """Whether a checkpoint with these scores is to be kept. record: of the run so far; not changed."""
     mean = sum(scores.values()) / len(scores)
-    lost = {name: record["start"][name] - score for name, score in scores.items()}
+    start = record["start"]
+    lost = {name: start[name] - score for name, score in scores.items() if name in start}
     beyond = {name: loss for name, loss in lost.items() if guard is not None and loss > guard + 1e-9}
     before = record.get("best")
     return Decision(mean, not beyond and (before is None or mean > before["mean"]), beyond)
@@ -82,12 +87,25 @@ class InTraining:
             found[name] = result.score.value
         return found
 
-    async def start(self, record: Record) -> None:
-        """Scores before training, once a run."""
-        if "start" not in record:
-            record["start"] = await self.scores()
+    async def start(self, record: Record, step: int) -> None:
+        """Scores before training, once a run. step: steps done; what is first asked for after some has no before."""
+        if step == 0:
+            if "start" not in record:
+                record |= {"start": await self.scores(), "best": None}
+                say(f"suites before GRPO: {show(record['start'])}")
+            return
+        for name in self.items.keys() - record.setdefault("start", {}).keys():
+            say(f"{name} was not measured before GRPO: it is told without a change, and eval.guard does not hold on it")
+        best = record.setdefault("best", None)
+        if best and best["scores"].keys() != self.items.keys():
+            say(f"step {best['step']} was the best by the mean of {', '.join(best['scores'])}: forgotten, as other")
+            say("suites are measured now, and the best of them is looked for from here on")
             record["best"] = None
-            say(f"suites before GRPO: {show(record['start'])}")
+
+    def measured(self, record: Record, step: int) -> bool:
+        """Whether the suites of now have been measured after `step`."""
+        last = record.get("last")
+        return last is not None and last["step"] == step and last["scores"].keys() == self.items.keys()
 
     async def look(self, step: int, record: Record) -> dict[str, float]:
         """Measure, keep what is best so far, and return the metrics of the step."""
@@ -116,7 +134,7 @@ class InTraining:
 def show(scores: Mapping[str, float], start: Mapping[str, float] | None = None) -> str:
     """start: scores before training, to which the difference is told."""
     return "  ".join(
-        f"{name} {score:.1%}" + (f" ({100 * (score - start[name]):+.1f})" if start else "")
+        f"{name} {score:.1%}" + (f" ({100 * (score - start[name]):+.1f})" if start and name in start else "")
         for name, score in scores.items()
     )
 
@@ -143,11 +161,74 @@ def summary(record: Record, last: int, *, measured_after: bool) -> list[str]:
 
 def table(record: Record) -> list[str]:
     """Scores in percent before training, of the best step, and of the last where it is another."""
+    last = record["last"]
     shown = [("before GRPO", record["start"])]
     if best := record["best"]:
         shown.append((f"step {best['step']}, kept", best["scores"]))
-    if (last := record["last"]) != best:
+    if last != best:
         shown.append((f"step {last['step']}", last["scores"]))
     rows = [["suite", *(title for title, _ in shown)]]
-    rows += [[name, *(f"{100 * scores[name]:.1f}" for _, scores in shown)] for name in record["start"]]
+    for name in last["scores"]:
+        rows.append([name, *(f"{100 * scores[name]:.1f}" if name in scores else "-" for _, scores in shown)])
     return aligned(rows)
+
+
+class HeldOut:
+    """Greedy accuracy on problems that training never sees.
+
+    answer: one greedy completion of a problem, graded. samples: completions of a measurement that are shown.
+    """
+
+    def __init__(self, prompts: Sequence[Prompt], answer: Callable[[Prompt], Awaitable[Group]], *, samples: int):
+        self.prompts, self.answer, self.samples = prompts, answer, samples
+
+    async def measure(self) -> Evaluation:
+        return summarise(list(await asyncio.gather(*map(self.answer, self.prompts))), samples=self.samples)
+
+
+@dataclass
+class Evaluations:
+    """All that is measured of a run, and when. every: steps in between; 0: before and after the run alone."""
+
+    every: int = 0
+    held_out: HeldOut | None = None
+    suites: InTraining | None = None
+
+    async def before(self, state: State) -> None:
+        """Into `state` what is measured before the first step; once a run."""
+        if self.held_out and state.before is None:
+            if state.step == 0:
+                found = await self.held_out.measure()
+                state.before = found.to_plain()
+                say(f"held-out greedy accuracy before GRPO: {found.accuracy} of {found.accuracy.n}")
+            else:
+                say(f"held-out accuracy before GRPO is not known: it is first asked for after step {state.step}")
+        if self.suites:
+            await self.suites.start(state.suites, state.step)
+        elif state.suites:
+            say("no suites are measured any more: final/ will be the last step's weights")
+            state.suites = {}
+
+    def due(self, step: int, *, last: bool) -> bool:
+        """Whether something is measured after a step."""
+        if last:
+            return self.suites is not None
+        return bool(self.every) and step % self.every == 0 and (self.held_out or self.suites) is not None
+
+    async def after_step(self, state: State, *, last: bool) -> dict[str, float]:
+        """Metrics of a step that is `due`; held-out accuracy after the last one is `after`'s."""
+        found: dict[str, float] = {}
+        if self.held_out and not last:
+            accuracy = (await self.held_out.measure()).accuracy
+            say(f"  after step {state.step}: held-out greedy accuracy {accuracy}")
+            found |= {"eval/accuracy": accuracy.value}
+            found |= {"eval/accuracy_low": accuracy.low, "eval/accuracy_high": accuracy.high}
+        if self.suites:
+            found |= await self.suites.look(state.step, state.suites)
+        return found
+
+    async def after(self, state: State) -> Evaluation | None:
+        """Held-out accuracy of the weights that the run ended with, and the suites where no step has measured them."""
+        if self.suites and not self.suites.measured(state.suites, state.step):
+            await self.suites.look(state.step, state.suites)
+        return await self.held_out.measure() if self.held_out else None

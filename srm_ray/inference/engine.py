@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from srm_ray.config.precision import AUTO
 from srm_ray.errors import UserError
 
 
@@ -41,8 +42,11 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(model: str, *, threads: int = 0) -> Engine:
-    """threads: 0 for all cores that this process may use. Raises `UserError` where `model` is nothing to talk to."""
+def open_engine(model: str, *, threads: int = 0, dtype: str = AUTO) -> Engine:
+    """threads: 0 for all cores that this process may use. dtype: weights and compute of a model that is no GGUF file.
+
+    Raises `UserError` where `model` is nothing to talk to.
+    """
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
         from srm_ray.inference.llama_cpp_engine import LlamaCppEngine
@@ -52,7 +56,7 @@ def open_engine(model: str, *, threads: int = 0) -> Engine:
         raise UserError(f"--model {model}: no model in it (no config.json, no adapter_config.json){_near(path)}")
     from srm_ray.inference.transformers_engine import TransformersEngine
 
-    return TransformersEngine(str(path) if path.exists() else model, threads=threads)
+    return TransformersEngine(str(path) if path.exists() else model, threads=threads, dtype=dtype)
 
 
 def _near(path: Path) -> str:

@@ -1,7 +1,8 @@
 """The terminal side of a chat: lines in, dimmed thinking and plain answers out, Ctrl-C that stops an answer.
 
 Without a terminal (input piped, or output to a file) there are no colours and no prompt signs, and
-thinking stands between its tags.
+thinking stands between its tags. What a model says is shown and never obeyed: control characters and escape
+sequences come out as text.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from types import FrameType
 from typing import Any, TextIO
 
+from srm_ray.errors import printable
 from srm_ray.inference.conversation import Conversation, Piece
 from srm_ray.model.tokenization import END_THINK, THINK
 
@@ -69,6 +71,7 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         """What is not part of the conversation: to stderr, unless both are the terminal."""
+        text = printable(text)
         if self.interactive:
             self._write(f"{DIM}{text}{PLAIN}\n" if self.colours else f"{text}\n")
         else:
@@ -110,7 +113,7 @@ class Terminal:
             return shown
         if piece.kind != shown:
             self._write(self._after(shown) + ("\n" if shown else "") + self._before_part(piece.kind))
-        self._write(words)
+        self._write(printable(words))
         self._space = text[len(words) :]
         return piece.kind
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from srm_ray.config.precision import AUTO
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError
 from srm_ray.inference.engine import Sampling
 from srm_ray.inference.sampling import choose
-from srm_ray.model import adapters
+from srm_ray.model import adapters, precision
 from srm_ray.model.loading import open_model
 
 
 class TransformersEngine:
-    """FP32 on a CPU, BF16 on a GPU. An adapter is merged into its base as it is loaded."""
+    """dtype: of weights and compute (`srm_ray.model.precision`). An adapter is merged into its base as it is loaded."""
 
-    def __init__(self, model: str, *, threads: int = 0) -> None:
+    def __init__(self, model: str, *, threads: int = 0, dtype: str = AUTO) -> None:
         import torch
         from transformers.utils import logging
 
@@ -29,8 +31,10 @@ class TransformersEngine:
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"--model {model}: its weights cannot be loaded: {reason}") from None
-        self.model = loaded.to(self.device, torch.bfloat16 if self.device == "cuda" else torch.float32).eval()
-        self.about = f"{model} ({sum(w.numel() for w in self.model.parameters()) / 1e6:,.1f}M, {self.device})"
+        parameters = sum(weight.numel() for weight in loaded.parameters())
+        self.dtype = precision.here(dtype, parameters, say)
+        self.model = loaded.to(self.device, getattr(torch, self.dtype)).eval()
+        self.about = f"{model} ({parameters / 1e6:,.1f}M, {self.dtype}, {self.device})"
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
         import torch

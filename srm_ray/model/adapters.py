@@ -42,14 +42,24 @@ def base_of(folder: str | Path) -> str:
         raise UserError(f"{path}: names no base model (base_model_name_or_path)") from None
 
 
-def load_policy(folder: str, adapter: Adapter | None = None, *, attention: str = "sdpa", liger: bool = False) -> Any:
-    """The causal LM of a folder or hub name in FP32, with a fresh adapter where one is asked for."""
+def load_policy(
+    folder: str,
+    adapter: Adapter | None = None,
+    *,
+    attention: str = "sdpa",
+    liger: bool = False,
+    precision: str = "float32",
+) -> Any:
+    """The causal LM of a folder or hub name in FP32, with a fresh adapter where one is asked for.
+
+    precision: what it will be trained with, for the products of weights in 4 bits.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention}
     if adapter and adapter.nf4:
-        options["quantization_config"] = nf4_config()
+        options["quantization_config"] = nf4_config(precision)
     model = AutoModelForCausalLM.from_pretrained(folder, **options)
     if liger:
         from liger_kernel.transformers import _apply_liger_kernel_to_instance
@@ -76,8 +86,8 @@ def with_adapter(model: Any, adapter: Adapter) -> Any:
         raise UserError(f"lora.targets {list(adapter.targets)} do not fit this model: {error}") from None
 
 
-def nf4_config() -> Any:
-    """4-bit NormalFloat with BF16 compute where there is hardware for it, else FP16 (FP32 on a CPU without either).
+def nf4_config(precision: str) -> Any:
+    """4-bit NormalFloat whose products have the dtype of `precision` (on a CPU FP32).
 
     Raises `UserError` when bitsandbytes is not installed.
     """
@@ -88,20 +98,16 @@ def nf4_config() -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
+    from srm_ray.model.precision import torch_dtype
+
+    reduced = torch_dtype(precision) if torch.cuda.is_available() else None
+
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=reduced_dtype() if torch.cuda.is_available() else torch.float32,
+        bnb_4bit_compute_dtype=reduced or torch.float32,
     )
-
-
-def reduced_dtype() -> Any:
-    """BF16 where the hardware computes in it, else FP16."""
-    import torch
-
-    supported = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else True
-    return torch.bfloat16 if supported else torch.float16
 
 
 def trainable(model: Any) -> int:

@@ -44,7 +44,7 @@ def find(metrics: list[dict[str, Any]], summary: dict[str, Any] | None, recorded
     if not any(one["event"] == "restarted" for one in recorded):
         for name in sorted({name for line in metrics for name in line if "restart" in name}):
             events += _restarts(metrics, name)
-    events += _stale(metrics) + _evaluations(metrics)
+    events += _stale(metrics) + _skipped(metrics) + _evaluations(metrics)
     return sorted(events, key=lambda event: (event.first, event.kind))
 
 
@@ -84,7 +84,8 @@ def _whole_run(metrics: list[dict[str, Any]], summary: dict[str, Any] | None, co
     if uniform:
         drawn_in_all = kept + uniform
         text = (
-            f"{uniform:,} of {drawn_in_all:,} groups had no signal (all right or all wrong); others were drawn instead"
+            f"{uniform:,} of {drawn_in_all:,} groups had no signal (all right or all wrong); others were drawn "
+            "instead, up to max_refill"
         )
         events.append(Event(0, 0, "no signal", text))
     return events
@@ -108,6 +109,14 @@ def _stale(metrics: list[dict[str, Any]]) -> list[Event]:
         count = int(_sum(span, "groups/dropped_stale"))
         text = f"{count:,} group{'s' if count > 1 else ''} dropped: sampled too many weight versions ago"
         events.append(Event(span[0]["step"], span[-1]["step"], "stale", text))
+    return events
+
+
+def _skipped(metrics: list[dict[str, Any]]) -> list[Event]:
+    events = []
+    for span in _spans(metrics, lambda line: line.get("groups/kept") == 0):
+        text = f"skipped: none of {sum(map(drawn, span)):,} groups drawn had both right and wrong completions"
+        events.append(Event(span[0]["step"], span[-1]["step"], "no signal", text, warning=True))
     return events
 
 

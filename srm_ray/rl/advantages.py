@@ -5,10 +5,12 @@ its group's mean and spread and gets advantage 0; the loss masks it out.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from rewards.verdict import Reward
+from srm_ray.rl.types import Group
 
 EPSILON = 1e-6
 
@@ -35,3 +37,10 @@ def has_signal(rewards: Sequence[Reward]) -> bool:
     """Dynamic sampling (DAPO, arXiv 2503.14476, eq. 11): some correct and some not, correctness alone."""
     decided = [reward.correct for reward in rewards if reward.correct is not None]
     return 0 < sum(decided) < len(decided)
+
+
+def with_advantages(group: Group, *, normalise_std: bool) -> Group:
+    """The graded group with `group_advantages` of its rewards."""
+    decided = [reward.correct is not None for reward in group.rewards]
+    values = [reward.value for reward in group.rewards]
+    return replace(group, advantages=group_advantages(values, normalise_std=normalise_std, decided=decided))

@@ -9,24 +9,29 @@ import json
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel
 
 from srm_ray.config.base import flatten, to_plain
+from srm_ray.config.precision import AUTO, current_name
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import runs_root
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 # Options that may change between a run and its continuation: they say how far, where and how often,
 # not what is computed.
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
-    "recovery", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
+    "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
-# Options that 0 leaves open until the model is known. A saved config has what came out.
-OPEN = {"rollout.max_model_len", "rollout.max_new_tokens"}
+# Options that a run settles once, with the machine and the model before it, and the value that leaves them open: its
+# saved config holds what they became.
+DTYPES = ("learner.precision", "optim.precision", "rollout.dtype", "engine.dtype", "measure.dtype")
+SETTLED: dict[str, Any] = dict.fromkeys(DTYPES, AUTO) | {"rollout.max_model_len": 0, "rollout.max_new_tokens": 0}
 
 
 class RunFolder:
@@ -40,6 +45,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.final = self.path / "final"
+        self.best = self.path / "best"
         self.events = self.path / "events.jsonl"
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
@@ -55,27 +61,31 @@ class RunFolder:
         """Remove what an earlier run left here (`--resume never`)."""
         import shutil
 
-        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final):
+        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best):
             shutil.rmtree(part, ignore_errors=True)
         for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
 
-    def check_config(self, config: BaseModel, may_change: Collection[str] = MAY_CHANGE) -> None:
-        """Raise `UserError` where `config` differs from the saved one in what the run computes.
+    def check_config(self, config: ConfigT, may_change: Collection[str] = MAY_CHANGE) -> ConfigT:
+        """The config to go on with: `config`, with dtypes and lengths of the saved one where it leaves them open.
 
-        may_change: options, or whole sections, that may differ.
+        Raises `UserError` where it differs from the saved one in what the run computes. may_change: options, or whole
+        sections, that may differ.
         """
         if not self.config.is_file():
-            return
+            return config
         saved = flatten(yaml.safe_load(self.config.read_text()) or {})
+        saved |= {key: current_name(saved[key]) for key in DTYPES if key in saved}
+        for key, still_open in SETTLED.items():
+            config = with_value(config, key.split("."), still_open, saved.get(key, still_open))
         asked = flatten(to_plain(config))
         for key in sorted(saved.keys() | asked.keys()):
-            still_open = key in OPEN and not asked.get(key)
-            if saved.get(key) != asked.get(key) and not still_open and not _may_change(key, may_change):
+            if saved.get(key) != asked.get(key) and not _may_change(key, may_change):
                 raise UserError(
                     f"{self.path} was run with {key} {saved.get(key)!r}, this command has {asked.get(key)!r}: "
                     "give another --run_dir, or --resume never to start it over"
                 )
+        return config
 
     def save_config(self, config: BaseModel) -> None:
         write_atomically(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
@@ -125,3 +135,14 @@ def _listed(known: list[str]) -> str:
 def _may_change(key: str, allowed: Collection[str]) -> bool:
     parts = key.split(".")
     return any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
+
+
+def with_value(config: ConfigT, path: list[str], old: Any, new: Any) -> ConfigT:
+    """A config whose option at `path` is `new` where it was `old`."""
+    name, *rest = path
+    value = getattr(config, name, None)
+    if rest:
+        changed: Any = with_value(value, rest, old, new) if isinstance(value, BaseModel) else value
+    else:
+        changed = new if value == old else value
+    return config if changed is value else config.model_copy(update={name: changed})

@@ -5,7 +5,6 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +15,11 @@ NAMES = {
     "reward/mean": "mean reward of the completions sampled in this step, dropped groups included",
     "reward/accuracy": "share that is correct; correctness only",
     "reward/undecided": "completions that a grader could not decide (masked out of the loss)",
-    "groups/kept": "groups trained on",
+    "groups/kept": "groups trained on; 0: the step was skipped, and has no metrics of policy/",
     "groups/dropped_uniform": "groups drawn whose completions were all right or all wrong",
     "groups/dropped_stale": "groups dropped for being too many versions old",
     "completion/length_mean": "tokens",
+    "completion/tokens": "tokens sampled, of dropped groups too",
     "completion/truncated_fraction": "share of completions cut at the token limit",
     "policy/loss": "policy loss of the step",
     "policy/entropy": "nats a token",
@@ -42,14 +42,17 @@ NAMES = {
     "restarts/reward": "reward workers replaced so far",
     "restarts/learner": "times that the learner was started again from a checkpoint so far",
     "alarms/fired": "alarms raised so far (srm_ray.runs.alarms)",
-    "time/step": "seconds of a step",
+    "time/step": "seconds of the whole step, from the line before to this one, less time/eval, time/log and "
+    "time/checkpoint",
     "time/rollout": "seconds until the last completion",
     "time/reward": "seconds of waiting for grades after the last completion",
-    "time/learn": "seconds of the optimizer step",
+    "time/learn": "seconds of the optimizer step, with engines that share the GPU put to sleep",
     "time/sync": "seconds of the weight push",
-    "time/eval": "seconds of an evaluation, in steps that have one; not part of time/step",
-    "throughput/rollout_tokens_per_s": "completion tokens sampled, over time/rollout",
-    "throughput/learner_tokens_per_s": "completion tokens trained on, over time/learn",
+    "time/eval": "seconds of an evaluation, in steps that have one; like the next two not part of time/step",
+    "time/log": "seconds of writing this step's completions and the line before",
+    "time/checkpoint": "seconds of the checkpoint written since the line before",
+    "throughput/rollout_tokens_per_s": "completion tokens sampled, over the seconds in which they were",
+    "throughput/learner_tokens_per_s": "completion tokens trained on, over the learner's seconds",
     "eval/accuracy": "greedy accuracy on held-out problems",
     "eval/accuracy_low": "lower end of its 95 % interval",
     "eval/accuracy_high": "upper end of its 95 % interval",
@@ -191,11 +194,6 @@ class RayMetrics:
 
     def close(self) -> None:
         """What was set is collected until the process ends."""
-
-
-def metric_name(text: str) -> str:
-    """`text` as part of a metric's name: Prometheus takes letters, digits and underscores."""
-    return re.sub(r"\W", "_", text, flags=re.ASCII) or "none"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

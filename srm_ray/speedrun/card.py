@@ -154,8 +154,9 @@ def stage_row(name: str, folder: Path) -> StageRow:
 
 def tokens_of(lines: Sequence[dict[str, Any]]) -> int:
     """Tokens trained on, or, of a run that samples, sampled."""
-    if "train/tokens" in lines[0]:
-        return sum(int(line["train/tokens"]) for line in lines)
+    for name in ("train/tokens", "completion/tokens"):
+        if name in lines[0]:
+            return sum(int(line[name]) for line in lines)
     return round(sum(line["throughput/rollout_tokens_per_s"] * line["time/rollout"] for line in lines))
 
 

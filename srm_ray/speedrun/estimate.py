@@ -15,6 +15,7 @@ from srm_ray.config.base import Section
 from srm_ray.config.evaluate import EngineConfig
 from srm_ray.config.grpo import GRPOConfig, RolloutConfig
 from srm_ray.config.lengths import PRETRAIN_ROW, SFT_ROW, OwnContext, context_for, fit, half
+from srm_ray.config.precision import AUTO
 from srm_ray.config.speedrun import MachineConfig, SpeedrunConfig
 from srm_ray.config.stages import LoraConfig, TrainStage
 from srm_ray.console.progress import duration, say
@@ -153,7 +154,7 @@ class Budget:
     def engine_memory(self, rollout: RolloutConfig | EngineConfig, max_new_tokens: int = 0) -> float:
         """Weights and KV cache of one engine, GiB: on a GPU no more than it is given."""
         model = self.model_config
-        width = 4 if rollout.dtype == "float32" else 2
+        width = 4 if rollout.dtype == "float32" or (rollout.dtype == AUTO and not rollout.gpus) else 2
         weights = self.parameters * width / GIB
         if not rollout.gpus:
             return weights + rollout.kv_cache_gb

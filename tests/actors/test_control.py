@@ -8,6 +8,8 @@ from actors.runtime.control import Control, followed
 from srm_ray import scale
 from srm_ray.errors import RunError
 
+pytestmark = pytest.mark.integration
+
 
 class Remote:
     """`Control` in this process, called as an actor is."""

@@ -24,8 +24,6 @@ from srm_ray.weights.flat import WeightUpdate, digest, views
 from tests.rl.plain_reference import plain_logprobs, plain_loss
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
 
-pytestmark = pytest.mark.timeout(300)
-
 LR = 3e-3
 CLIP = 0.5  # below the gradient norms met here, so that clipping is part of what must agree
 TEMPERATURE = 0.8
@@ -38,7 +36,7 @@ LEARNER = LearnerConfig(
 Weights = dict[str, torch.Tensor]
 
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

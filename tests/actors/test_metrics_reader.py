@@ -9,6 +9,8 @@ import ray
 
 from actors.runtime import metrics_reader
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def agent(monkeypatch):

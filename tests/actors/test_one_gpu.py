@@ -12,6 +12,8 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.rl.types import TrainBatch
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def recipe():

@@ -8,6 +8,8 @@ import ray
 from actors.runtime import cluster
 from srm_ray.errors import UserError
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def left_behind(tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ import pytest
 
 from actors.runtime import env
 
+pytestmark = pytest.mark.integration
+
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"OMP_WAIT_POLICY": "ACTIVE", "LD_PRELOAD": "mine.so"})

@@ -5,10 +5,13 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 
 from actors.reward.pool import RewardPool
 from actors.reward.worker import RewardSpec, RewardWorker
 from srm_ray.rl.types import Completion, Group, Prompt
+
+pytestmark = pytest.mark.integration
 
 SQUARE = [{"fn": "f", "args": [7], "expected": 49}]
 

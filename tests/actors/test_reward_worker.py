@@ -63,6 +63,7 @@ def worker() -> Iterator[RewardWorker]:
     ours.close()
 
 
+@pytest.mark.integration
 def test_one_reward_per_completion_in_order(worker: RewardWorker) -> None:
     texts = [
         boxed("1/2"),
@@ -80,6 +81,7 @@ def test_one_reward_per_completion_in_order(worker: RewardWorker) -> None:
     assert all(r.seconds >= 0 for r in rewards)
 
 
+@pytest.mark.integration
 def test_an_opened_think_is_taken_from_the_prompt(worker: RewardWorker) -> None:
     """Without an opening tag in the prompt, a completion without tags is all answer."""
     assert score(worker, group([r"\boxed{5}"], answer="5", text="Q:"))[0][0].correct is True
@@ -87,12 +89,14 @@ def test_an_opened_think_is_taken_from_the_prompt(worker: RewardWorker) -> None:
     assert score(worker, group(["so 5"], answer="5", text=r"What? \boxed{5}"))[0][0].reason == "no_answer"
 
 
+@pytest.mark.integration
 def test_truncated_is_never_correct(worker: RewardWorker) -> None:
     cut = Group(prompt(answer="5"), (completion(boxed("5"), "length"),))
     reward = score(worker, cut)[0][0]
     assert (reward.correct, reward.reason, reward.parts["math"]) == (False, "truncated", 0.0)
 
 
+@pytest.mark.integration
 def test_code(worker: RewardWorker) -> None:
     texts = [
         fenced("def f(x): return x * x"),
@@ -107,6 +111,7 @@ def test_code(worker: RewardWorker) -> None:
     assert score(worker, group([texts[0]], tests=check_text, entry_point="f"))[0][0].correct is True
 
 
+@pytest.mark.integration
 def test_bad_input_has_a_reason(worker: RewardWorker) -> None:
     assert score(worker, group(["x"]))[0][0].reason == "bad_input"
     for broken in (prompt(answer=5), prompt(tests=5), prompt(tests=[]), Prompt(0, (), None, "5")):  # type: ignore[arg-type]
@@ -117,6 +122,7 @@ def test_bad_input_has_a_reason(worker: RewardWorker) -> None:
     assert score(worker, Group(prompt(answer="5"), ()))[0] == ()
 
 
+@pytest.mark.integration
 def test_undecided_is_masked_and_worth_nothing() -> None:
     worker = RewardWorker(RewardSpec(processes=1))
     worker.close()
@@ -124,6 +130,7 @@ def test_undecided_is_masked_and_worth_nothing() -> None:
     assert reward.correct is None and reward.value == 0.0 and reward.reason in ("worker_died", "grader_error")
 
 
+@pytest.mark.integration
 def test_equal_pairs_in_flight_are_graded_once(worker: RewardWorker) -> None:
     calls = 0
     original = worker.math.equivalent
@@ -141,6 +148,7 @@ def test_equal_pairs_in_flight_are_graded_once(worker: RewardWorker) -> None:
     assert [r.correct for r in rewards] == [True] * 8 and calls == 1
 
 
+@pytest.mark.integration
 def test_what_is_in_flight_is_bounded() -> None:
     worker = RewardWorker(RewardSpec(in_flight=4, processes=1))
     try:
@@ -152,6 +160,7 @@ def test_what_is_in_flight_is_bounded() -> None:
         worker.close()
 
 
+@pytest.mark.integration
 def test_every_hostile_answer_through_the_worker(worker: RewardWorker) -> None:
     rewards = score(worker, group([boxed(text) for text in HOSTILE], answer=r"\frac{123}{1000}"))[0]
     assert len(rewards) == len(HOSTILE)
@@ -183,6 +192,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.integration
 def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
     worker = RewardWorker(RewardSpec(processes=2))
     try:
@@ -209,6 +219,7 @@ def test_ten_thousand_samples_with_one_percent_hostile_ones() -> None:
     assert dirty < 1.25 * clean + 2.0, (clean, dirty)  # 20 % less throughput, and room for a busy machine
 
 
+@pytest.mark.integration
 def test_a_hung_sample_delays_no_other() -> None:
     worker = RewardWorker(
         RewardSpec(weights={"function": 1.0}, function=f"{OWN}:moods", function_timeout=3.0, processes=2)
@@ -234,6 +245,7 @@ def test_a_hung_sample_delays_no_other() -> None:
 # Killed processes
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("victims", ["workers", "zygote"])
 def test_killed_grading_processes_lose_nothing(victims: str) -> None:
     worker = RewardWorker(RewardSpec(processes=2))
@@ -266,6 +278,7 @@ def test_killed_grading_processes_lose_nothing(victims: str) -> None:
     assert undecided <= 4, undecided
 
 
+@pytest.mark.integration
 def test_close_ends_every_process() -> None:
     before = children_of(os.getpid())
     worker = RewardWorker(RewardSpec())
@@ -278,6 +291,7 @@ def test_close_ends_every_process() -> None:
     assert gone(started)
 
 
+@pytest.mark.integration
 def test_as_a_ray_actor_killed_and_replaced(ray_session) -> None:
     """Grades the hostile answers in a real actor; when it is killed, its processes go with it."""
     ray = ray_session
@@ -306,6 +320,7 @@ def test_as_a_ray_actor_killed_and_replaced(ray_session) -> None:
 # A user's own reward, weights
 
 
+@pytest.mark.integration
 def test_several_rewards_with_weights() -> None:
     weights = {"math": 2.0, "format": 0.5, "length": 1.0, "function": 0.25}
     spec = RewardSpec(weights=weights, l_max=100, l_cache=50, function=f"{OWN}:length_of_answer")
@@ -320,6 +335,7 @@ def test_several_rewards_with_weights() -> None:
     assert [r.correct for r in rewards] == [True, False, False]
 
 
+@pytest.mark.integration
 def test_a_function_alone_decides_correctness() -> None:
     worker = RewardWorker(RewardSpec(weights={"format": 0.1}, function=f"{OWN}:moods", function_timeout=1.0))
     try:
@@ -339,6 +355,7 @@ def test_a_function_alone_decides_correctness() -> None:
     assert [r.value for r in rewards] == [0.5, 0, 0, 0, 0, 0, 0.5]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -359,6 +376,7 @@ def test_a_function_that_cannot_be_used_is_refused_at_start_up(function: str, me
     assert "\n" not in str(error.value) and "--reward" in str(error.value)
 
 
+@pytest.mark.integration
 def test_functions_that_can_be_used() -> None:
     for name in ("length_of_answer", "unannotated"):
         check(RewardSpec(function=f"{OWN}:{name}"))
@@ -379,10 +397,12 @@ def test_a_spec_that_cannot_work_is_refused(fields: dict[str, Any], message: str
         RewardSpec(**fields)
 
 
+@pytest.mark.integration
 def test_it_says_who_it_is(worker: RewardWorker) -> None:
     assert repr(worker) == "RewardWorker(reward-3)" and worker.ping()["worker"] == "reward-3"
 
 
+@pytest.mark.integration
 def test_answers_that_are_text(worker: RewardWorker) -> None:
     rewards = score(worker, group([boxed("ainomma"), boxed("ammonia")], answer="ainomma", grader="text"))[0]
     assert [(r.correct, r.reason, round(r.value, 6)) for r in rewards] == [
@@ -392,6 +412,7 @@ def test_answers_that_are_text(worker: RewardWorker) -> None:
     assert rewards[0].parts == {"text": 1.0, "format": 1.0}
 
 
+@pytest.mark.integration
 @needs_gym
 def test_answers_that_only_reasoning_gym_can_tell(worker: RewardWorker) -> None:
     one = task("number_sorting")
@@ -405,6 +426,7 @@ def test_answers_that_only_reasoning_gym_can_tell(worker: RewardWorker) -> None:
     assert worker.stats()["kinds"]["gym"] >= 5
 
 
+@pytest.mark.integration
 def test_mbpps_tasks_as_they_are_trained_on(worker: RewardWorker) -> None:
     """Its own solutions pass the tests as read from its own files; another task's solution does not."""
     solutions = {row["text"].strip(): row["code"] for row in rows("mbpp/mbpp.jsonl")}

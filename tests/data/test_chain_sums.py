@@ -25,6 +25,7 @@ def test_reasoning(terms: list[int], worked: str) -> None:
     assert reasoning(terms) == worked
 
 
+@pytest.mark.integration
 @needs_gym
 def test_problems_are_worked_right_and_never_held_out() -> None:
     chains = ChainSums(1)
@@ -47,6 +48,7 @@ def test_the_default_base_model_is_what_it_was() -> None:
     assert first == [arithmetic.conversation(3407, 1_000_000 + index) for index in range(3)]
 
 
+@pytest.mark.integration
 @needs_gym
 def test_two_families_take_turns() -> None:
     assert recipe_for(DataConfig(mixture={"a": {}, "b": {"name": NAME}})) is TWO_FAMILIES

@@ -15,7 +15,7 @@ from srm_ray.data.rendering import render_conversation
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

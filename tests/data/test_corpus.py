@@ -16,6 +16,8 @@ from srm_ray.data.rendering import encode_document
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
+pytestmark = pytest.mark.integration
+
 WORDS = [first + second for first in ("ba", "de", "ki", "lo", "mu", "ra") for second in ("n", "st", "ck", "ver", "ly")]
 
 

@@ -147,6 +147,7 @@ def test_options_on_the_command_line_are_values() -> None:
 # Reasoning Gym
 
 
+@pytest.mark.integration
 @needs_gym
 def test_a_family_of_reasoning_gym_by_name() -> None:
     data = DataConfig(name="reasoning_gym/chain_sum", options={"min_terms": 2, "max_terms": 2, "max_digits": 2})
@@ -161,6 +162,7 @@ def test_a_family_of_reasoning_gym_by_name() -> None:
     assert not {task.messages[0]["content"] for task in held_out} & set(asked)
 
 
+@pytest.mark.integration
 @needs_gym
 @pytest.mark.parametrize(
     ("family", "grader"), [("gcd", "math"), ("caesar_cipher", "text"), ("countdown", "gym"), ("rubiks_cube", "gym")]
@@ -172,6 +174,7 @@ def test_each_family_has_the_grader_that_it_needs(family: str, grader: str) -> N
     assert (task.answer is None) == (family == "rubiks_cube")
 
 
+@pytest.mark.integration
 @needs_gym
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -185,6 +188,7 @@ def test_a_family_that_does_not_fit_is_one_line(options: dict[str, Any], message
         training_tasks(DataConfig(**options), seed=1)
 
 
+@pytest.mark.integration
 @needs_gym
 def test_too_few_problems_are_said_to_be() -> None:
     data = DataConfig(name="reasoning_gym/count_bits", options={"min_n": 1, "max_n": 1})

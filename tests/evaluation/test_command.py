@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from actors.rollout import scoring
 from srm_ray import evaluate
 from srm_ray.evaluation.results import read
 
-SMALL = ["--limit", "6", "--sampling.max_new_tokens", "12", "--engine.dtype", "float32", "--engine.cpus", "0.5"]
+pytestmark = pytest.mark.integration
+
+SMALL = ["--limit", "6", "--sampling.max_new_tokens", "12", "--engine.cpus", "0.5"]
 SMALL += ["--engine.kv_cache_gb", "0.25", "--engine.max_num_seqs", "32", "--sampling.samples", "3"]
 SMALL += ["--sampling.temperature", "1"]
 
@@ -43,6 +46,8 @@ def test_against_the_recorded_parent(finished, tiny_model, child) -> None:
     assert len({json.loads(line)["completion"] for line in samples.splitlines()}) > 6
     assert set(read(run).suites["arithmetic"].more) >= {"pass@2", "pass@3"}
     assert (run / "report.html").is_file()
+    # A small model answers in FP32 on every CPU, and the record names what `auto` became.
+    assert yaml.safe_load((run / "config.yaml").read_text())["engine"]["dtype"] == "float32"
 
 
 def test_two_engines_say_what_one_says(finished, child, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -11,9 +11,9 @@ import pytest
 from srm_ray import evaluate
 from srm_ray.data.arithmetic import problems
 from srm_ray.errors import RunError, UserError
-from srm_ray.evaluation import endpoint as endpoint_module
 from srm_ray.evaluation.endpoint import Endpoint
 from srm_ray.evaluation.results import read
+from srm_ray.inference import openai_client
 from srm_ray.inference.completers import Decoding
 
 
@@ -105,7 +105,7 @@ def test_what_may_pass_is_tried_again_what_may_not_is_told(server, monkeypatch) 
     async def at_once(seconds: float) -> None:
         """No waiting in a test."""
 
-    monkeypatch.setattr(endpoint_module.asyncio, "sleep", at_once)
+    monkeypatch.setattr(openai_client.asyncio, "sleep", at_once)
     server.failures = [503, 429]
     assert len(ask(server, seeds=(1,))) == 1
     assert len(server.asked) == 3
@@ -118,7 +118,7 @@ def test_what_may_pass_is_tried_again_what_may_not_is_told(server, monkeypatch) 
 
 
 def test_a_wrong_model_or_server_is_the_users_to_know(server) -> None:
-    with pytest.raises(UserError, match="the endpoint serves sums"):
+    with pytest.raises(UserError, match="--model other: the server has sums"):
         ask(server, model="other")
     server.shutdown()
     server.server_close()

@@ -4,6 +4,8 @@ import pytest
 
 from srm_ray.inference.completers import Decoding, NoRoom
 
+pytestmark = pytest.mark.integration
+
 
 def test_log_likelihoods_are_those_of_transformers(asked, tiny_model) -> None:
     import torch

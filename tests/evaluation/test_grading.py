@@ -20,6 +20,7 @@ def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, trunca
     return graders.grade(SUITES[suite], item, [Said("<think>\n", text, 1, truncated, 0)])[0]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("text", "correct", "reason"),
     [

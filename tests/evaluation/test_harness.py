@@ -43,6 +43,7 @@ def ours(asked, tmp_path, request):
     return run
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", GENERATED + SCORED)
 @pytest.mark.parametrize("chat_template", [True, False])
 def test_numbers_equal_those_of_the_hugging_face_backend(theirs, ours, local_suites, name, chat_template) -> None:
@@ -50,6 +51,7 @@ def test_numbers_equal_those_of_the_hugging_face_backend(theirs, ours, local_sui
     compare(theirs, ours, name, dataclasses.replace(GREEDY, chat_template=chat_template, limit=limit), local_suites)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("name", "limit"), [("bbh", 1), ("ifeval", 4), ("mmlu_stem", 1), ("arc_challenge", 12)])
 def test_they_are_equal_on_real_rows(theirs, ours, name: str, limit: int) -> None:
     path = existing(name).parent
@@ -103,6 +105,7 @@ def lm(asked, tmp_path):
     )
 
 
+@pytest.mark.integration
 def test_text_ends_where_generation_would_have_stopped(asked, lm) -> None:
     tokenizer = asked.facts.tokenizer
     ids = tokenizer.encode("two Q: and</think> more", add_special_tokens=False)
@@ -111,6 +114,7 @@ def test_text_ends_where_generation_would_have_stopped(asked, lm) -> None:
     assert lm._text(ids, ["never"]) == tokenizer.decode(ids, skip_special_tokens=True)
 
 
+@pytest.mark.integration
 def test_rolling_log_likelihood_is_the_sum_over_all_tokens(asked, theirs, lm) -> None:
     from lm_eval.api.instance import Instance
 
@@ -123,6 +127,7 @@ def test_rolling_log_likelihood_is_the_sum_over_all_tokens(asked, theirs, lm) ->
     assert asked.run(in_thread()) == pytest.approx(theirs.loglikelihood_rolling(requests), abs=1e-3)
 
 
+@pytest.mark.integration
 def test_a_second_run_asks_nothing_and_says_the_same(asked, ours, local_suites, tmp_path, monkeypatch) -> None:
     first, _ = ours("arc_challenge", GREEDY, local_suites, tmp_path)
     requests = tmp_path / "requests" / "arc_challenge.jsonl"
@@ -144,6 +149,7 @@ def test_a_second_run_asks_nothing_and_says_the_same(asked, ours, local_suites, 
     assert len(requests.read_text().splitlines()) == count
 
 
+@pytest.mark.integration
 def test_samples_are_in_the_form_that_the_viewer_shows(ours, local_suites, tmp_path) -> None:
     result, _ = ours("ifeval", GREEDY, local_suites)
     lines = [json.loads(line) for line in (tmp_path / "samples" / "ifeval.jsonl").read_text().splitlines()]
@@ -158,6 +164,7 @@ def test_the_choice_marked_is_the_one_that_the_metric_takes() -> None:
     assert [line[0] for line in harness.choices_text(example, by_length=True).splitlines()] == [" ", ">"]
 
 
+@pytest.mark.integration
 def test_marks_and_grades_agree(ours, local_suites, tmp_path) -> None:
     result, _ = ours("arc_challenge", GREEDY, local_suites)
     lines = [json.loads(line) for line in (tmp_path / "samples" / "arc_challenge.jsonl").read_text().splitlines()]
@@ -178,6 +185,7 @@ def test_local_files_decide_on_the_subjects_of_mmlu_stem(tmp_path) -> None:
         harness.load(SUITES["mmlu_stem"], str(tmp_path), GREEDY)
 
 
+@pytest.mark.integration
 def test_settings_tell_the_sentence_splitter(ours, local_suites) -> None:
     result, _ = ours("ifeval", GREEDY, local_suites)
     assert result.settings["sentence_splitter"] in ("punkt_tab", "punkt, untrained")

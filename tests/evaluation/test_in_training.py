@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from srm_ray import grpo
+from actors.grpo_run import Inputs, exporter, suites_in_training
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
@@ -15,8 +15,11 @@ from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.in_training import InTraining, judge
 from srm_ray.model.lineage import read_lineage
 from srm_ray.model.loading import open_model
+from srm_ray.rl.state import State
+from srm_ray.runs.final import write_final
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
+from srm_ray.runs.saving import Saver
 
 START = {"gsm8k": 0.5, "svamp": 0.4}
 
@@ -47,6 +50,7 @@ def test_what_was_lost_is_named() -> None:
     assert decision.lost == {"svamp": pytest.approx(0.3)}
 
 
+@pytest.mark.integration
 def test_a_model_is_measured_and_kept(asked, capsys) -> None:
     kept = []
 
@@ -67,9 +71,9 @@ def test_a_model_is_measured_and_kept(asked, capsys) -> None:
             graders=graders,
         )
         state: dict = {}
-        asked.run(suites.start(state))
+        asked.run(suites.start(state, 0))
         start = dict(state["start"])
-        asked.run(suites.start(state))  # once a run
+        asked.run(suites.start(state, 0))  # once a run
         assert state["start"] == start
         metrics = asked.run(suites.look(2, state))
         score = start["arithmetic"]  # greedy: the same model has the same score
@@ -123,6 +127,7 @@ def test_the_summary_tells_start_best_and_last() -> None:
     assert in_training.summary({}, 6, measured_after=True) == []
 
 
+@pytest.mark.integration
 def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_path) -> None:
     class Learner:
         async def export(self, path: Path) -> None:
@@ -135,8 +140,10 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
     folder.create()
     crew, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
     graders = Graders(processes=1, timeout=5)
-    made = grpo.suites_in_training(config, folder, crew, open_model(str(tiny_model)), 64, {}, graders)
-    state = grpo.State()
+    inputs = Inputs(config, open_model(str(tiny_model)), 64, None, [], {})
+    export = exporter(config, crew, inputs.facts)
+    made = suites_in_training(config, folder, crew, inputs, export, graders)
+    state, saver = State(), Saver(folder, crew.learner, log, keep=2, limit=60.0)
 
     def there() -> list[str]:
         return sorted(path.name for path in (folder.path / "best").iterdir())
@@ -147,7 +154,7 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
             await made.keep(step)
             state.suites = {"best": {"step": step}}
         if checkpoint:
-            await grpo.save(config, folder, crew, state, log)
+            await saver.save(state)
 
     async def scenario() -> None:
         await reach(1, best=True)
@@ -158,7 +165,7 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
         await reach(5, checkpoint=True)
         assert there() == ["step_000004"]
         await reach(6)
-        await grpo.export(config, folder, crew, open_model(str(tiny_model)), state)
+        await write_final(folder, export, state.step, state.suites["best"])
 
     asyncio.run(scenario())
     assert (folder.final / "model.safetensors").read_text() == "4"

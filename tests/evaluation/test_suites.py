@@ -115,6 +115,7 @@ def test_real_golds_are_graded_right(name: str) -> None:
         graders.close()
 
 
+@pytest.mark.integration
 def test_real_solutions_of_humaneval_pass_in_the_sandbox() -> None:
     canonical = rows("humaneval/test.jsonl")
     graders = Graders(processes=1, timeout=10)

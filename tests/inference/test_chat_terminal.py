@@ -93,6 +93,7 @@ def session(request: pytest.FixtureRequest) -> Iterator:
         one.close()
 
 
+@pytest.mark.integration
 def test_a_conversation(session, trained_model: Path) -> None:
     talk = session("--model", str(trained_model), "--temperature", "0")
     first = talk.ask("What is 47+36+29?")
@@ -115,6 +116,7 @@ def test_a_conversation(session, trained_model: Path) -> None:
     assert talk.process.wait(60) == 0
 
 
+@pytest.mark.integration
 def test_ctrl_c_stops_the_answer_and_not_the_program(session, tiny_model: Path) -> None:
     """A random model at temperature 2 draws from all 384 tokens alike, so its answers go on for long."""
     talk = session("--model", str(tiny_model), "--temperature", "2", "--max_new_tokens", "100000")
@@ -142,6 +144,7 @@ def piped(model: Path | str, text: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.integration
 def test_lines_that_are_piped_in(trained_model: Path) -> None:
     done = piped(trained_model, "What is 47+36+29?\n/nonsense\n/think off\n\nWhat is 11+12+13?\n")
     assert done.returncode == 0, done.stderr
@@ -152,6 +155,7 @@ def test_lines_that_are_piped_in(trained_model: Path) -> None:
     assert "no command /nonsense" in done.stderr
 
 
+@pytest.mark.integration
 def test_a_gguf_file_says_what_its_folder_says(trained_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp", reason="LLAMA.CPP IS NOT INSTALLED: chat with a GGUF file is not tested")
     from srm_ray.config.formats import FORMATS

@@ -152,3 +152,17 @@ def test_what_there_is_nothing_to_talk_to(tmp_path: Path) -> None:
         open_engine(str(tmp_path / "x.gguf"))
     with pytest.raises(UserError, match="not a model folder"):
         open_engine(str(tmp_path / "nowhere"))
+
+
+def test_what_a_model_says_is_shown_and_not_obeyed() -> None:
+    """OSC 52 writes the clipboard, CSI moves the cursor: neither reaches the terminal, however it is cut in pieces."""
+    import io
+
+    from srm_ray.inference.conversation import Piece
+    from srm_ray.inference.terminal import Terminal
+
+    target = io.StringIO()
+    terminal, shown = Terminal(io.StringIO(), target), ""
+    for text in ("a\x1b", "]52;c;cm0=\x07b", "\x9b2J", "é\n1\t2"):
+        shown = terminal._show(Piece("answer", text), shown)
+    assert target.getvalue() == "a\\x1b]52;c;cm0=\\x07b\\x9b2Jé\n1\t2"

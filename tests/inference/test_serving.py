@@ -16,6 +16,8 @@ from srm_ray import chat
 from srm_ray.errors import UserError
 from srm_ray.inference import serving
 
+pytestmark = pytest.mark.integration
+
 QUESTION = [{"role": "user", "content": "What is 47+36+29?"}]
 
 

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from actors.worker_groups import Crew
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.prompts import training_stream
 from srm_ray.model.loading import open_model
@@ -14,6 +13,8 @@ class Loop:
     """An event loop that lives as long as the session, with the crew in it."""
 
     def __init__(self, config, model):
+        from actors.worker_groups import Crew
+
         self.config = config
         self.events = asyncio.new_event_loop()
         facts = open_model(str(model))

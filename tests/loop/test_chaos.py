@@ -12,6 +12,8 @@ import pytest
 from srm_ray.runs.metrics import read
 from tests.loop.command_run import PATIENCE, Run, completions, events, small_run, steps_of
 
+pytestmark = pytest.mark.integration
+
 STEPS = 20
 EVERY = 8.0, 3  # seconds or steps between two deaths, whatever comes first
 DEATHS = 5  # one of each kind

@@ -12,6 +12,8 @@ import pytest
 
 from tests.loop.command_run import Marked, Run, completions, events, small_run, steps_of, until
 
+pytestmark = pytest.mark.integration
+
 STEPS = 8
 HEAD, WORKER = 5, 4  # CPUs: the learner's 4 fit on the head alone, which then has no room for the rollout worker's 3
 

@@ -8,6 +8,8 @@ from srm_ray.runs import checkpoints
 from srm_ray.runs.metrics import read, without_times
 from tests.loop.command_run import Run, small_run
 
+pytestmark = pytest.mark.integration
+
 STEPS = 7
 
 

@@ -15,6 +15,8 @@ from actors.rollout.worker import RolloutWorker, Sampling, engine_args
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
 
+pytestmark = pytest.mark.integration
+
 PROMPTS = range(300, 312)
 
 
@@ -63,8 +65,8 @@ def pair(loop):
     )
     try:
         loop.run(pool.start())
-        loop.run(loop.crew.rollouts.push(update, timeout=60))
-        loop.run(pool.push(update, timeout=60))
+        loop.run(loop.crew.rollouts.push(update))
+        loop.run(pool.push(update))
         yield pool, told
     finally:
         loop.run(pool.close())

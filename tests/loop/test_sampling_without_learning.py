@@ -60,6 +60,7 @@ def problems(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_path: Path) -> None:
     config = engine.config.model_copy(
         update={
@@ -90,6 +91,7 @@ def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_
     assert kept == [replace(stream.tasks.task(index)[0], where="") for index in wanted]
 
 
+@pytest.mark.integration
 def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> None:
     """Same seeds as the loop's own groups, so the same completions."""
     from srm_ray.rl.seeds import completion_seed
@@ -101,6 +103,7 @@ def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> No
     assert len(group.rewards) == 8
 
 
+@pytest.mark.integration
 def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -> None:
     from actors.reward.worker import RewardWorker
     from actors.worker_groups import reward_spec
@@ -158,6 +161,7 @@ def test_contradictions_of_the_filter(argv: list[str], message: str, capsys: pyt
     assert message in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.integration
 def test_a_generator_needs_a_limit(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert filter.main(["--model", str(tiny_model), "--run_dir", str(tmp_path / "run")]) == 2
     assert "these problems never end: give --keep.limit" in capsys.readouterr().err

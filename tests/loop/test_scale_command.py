@@ -8,6 +8,8 @@ import pytest
 
 from tests.loop.command_run import PATIENCE, ROOT, Run, completions, events, small_run, steps_of
 
+pytestmark = pytest.mark.integration
+
 
 def scale(folder, count):
     command = [sys.executable, "-m", "srm_ray.scale", "--run", str(folder), "--rollouts", str(count)]

@@ -9,8 +9,10 @@ import pytest
 
 from rewards.verdict import Reward
 from srm_ray.errors import RunError
-from srm_ray.rl.collection import with_advantages
+from srm_ray.rl.advantages import with_advantages
 from srm_ray.rl.types import TrainBatch
+
+pytestmark = pytest.mark.integration
 
 
 async def scored_batch(loop, first, count=4):
@@ -70,7 +72,7 @@ def test_a_corrupt_buffer_stops_the_push_and_names_the_worker(loop):
         buffer.seek(spec.offset)
         buffer.write(bytes([byte[0] ^ 0x40]))
     with pytest.raises(RunError, match=rf"{loop.worker()} could not load weights of version 904.*corrupt"):
-        loop.run(loop.crew.rollouts.push(update, timeout=60))
+        loop.run(loop.crew.rollouts.push(update))
     synchronise(loop)
     assert step(loop, 80)["policy/mismatch_abs"] < 1e-4  # a good push afterwards heals the worker
     synchronise(loop)

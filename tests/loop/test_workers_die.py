@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from dataclasses import replace
 
@@ -13,6 +14,9 @@ import pytest
 from actors.rollout.worker import Sampling, join, nothing_yet
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
+
+pytestmark = pytest.mark.integration
+SILENT = r"did not answer for 1\d s.*\(limit 10 s; recovery\.hung_after raises it\)"
 
 
 def same(one, other):
@@ -67,6 +71,7 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     assert the_worker(loop).name != worker.name
     assert [told["event"] for told in loop.told] == ["restarted", "joined", "first_group"]
     assert loop.told[0]["worker"] == worker.name
+    assert "kill" not in loop.told[0]["cause"]
     expect_gone(victim)  # stopped or not
 
 
@@ -123,7 +128,9 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, "did not answer for 10 s")])
+@pytest.mark.parametrize(
+    ("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, r"did not answer for 1\d s")]
+)
 def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     synchronise(loop)
     victim = loop.crew.learner.facts[0]["pid"]
@@ -154,14 +161,18 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
 
 
 @pytest.mark.timeout(300)
-def test_a_push_that_misses_its_time_limit_costs_the_worker_its_place(loop):
+def test_a_push_to_a_worker_that_hangs_costs_it_its_place(loop):
     synchronise(loop)
     worker = the_worker(loop)
+    os.kill(worker.facts["pid"], signal.SIGSTOP)
     update = loop.run(loop.crew.learner.publish(loop.version + 1))
     loop.version += 1
     loop.told.clear()
-    loop.run(loop.crew.rollouts.push(update, timeout=0.0001))
-    expected = f"did not load weights of version {loop.version} within 0.0001 s"
-    assert [(told["worker"], told["cause"]) for told in loop.told] == [(worker.name, expected)]
+    loop.run(loop.crew.rollouts.push(update))
+    assert [(told["event"], told["worker"]) for told in loop.told[:1]] == [("restarted", worker.name)]
+    assert re.fullmatch(
+        r"did not answer for 1\d s.*\(limit 10 s; recovery.hung_after raises it\)", loop.told[0]["cause"]
+    )
     group = loop.run(loop.crew.sample(loop.stream[1000]))
     assert {version for c in group.completions for version in c.versions} == {loop.version}
+    expect_gone(worker.facts["pid"])

@@ -17,6 +17,8 @@ from srm_ray.report.page import write_report
 from srm_ray.runs.folder import RunFolder
 from tests.report import browser, example_run
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = browser.find()
 
 

@@ -11,9 +11,8 @@ from srm_ray.report.server import ReportServer
 from tests.report import browser, example_run
 
 PROGRAM = browser.find()
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="NOT TESTED: the report's page needs Chromium (apt-get install chromium), and there is none"
-)
+NO_CHROMIUM = "NOT TESTED: the report's page needs Chromium (apt-get install chromium), and there is none"
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(PROGRAM is None, reason=NO_CHROMIUM)]
 
 
 @pytest.fixture(scope="module")

@@ -47,11 +47,11 @@ def test_write_twice_and_while_unfinished(tmp_path: Path) -> None:
 
 
 def test_a_run_ends_with_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from srm_ray import grpo
-    from srm_ray.config.grpo import GRPOConfig
+    from srm_ray.report import grpo_summary
+    from srm_ray.rl.state import State
 
     folder = example_run.make(tmp_path / "r", complete=False)
-    grpo.finish(GRPOConfig(steps=3), folder, grpo.State(step=3), None, 1.0)
+    grpo_summary.finish(folder, State(step=3), None, 1.0, ended="done")
     assert f"report {folder.report}" in capsys.readouterr().out
     assert folder.report.stat().st_mtime >= folder.summary.stat().st_mtime
 
@@ -115,6 +115,7 @@ def test_server_refuses(served: tuple[RunFolder, str]) -> None:
     assert status(url, Host="evil.example:80") == 403
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     folder = example_run.make(tmp_path / "r", steps=1)
     command = [sys.executable, "-m", "srm_ray.view", "--run", str(folder.path), "--port", "0"]
@@ -128,6 +129,7 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     assert "stopped" in out
 
 
+@pytest.mark.integration
 def test_library_does_not_need_ray_or_torch(tmp_path: Path) -> None:
     folder = example_run.make(tmp_path / "r", steps=1)
     program = (

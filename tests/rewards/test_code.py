@@ -44,12 +44,14 @@ def mbpp_tests(row: dict[str, Any]) -> list[str]:
 # Real tasks
 
 
+@pytest.mark.integration
 def test_every_canonical_solution_of_humaneval_passes(grader: Grader) -> None:
     tasks = rows("humaneval/test.jsonl")
     results = grade_all(grader, [(t["prompt"] + t["canonical_solution"], t["test"], t["entry_point"]) for t in tasks])
     assert len(results) == 164 and failures(results) == []
 
 
+@pytest.mark.integration
 def test_humaneval_helpers_may_come_from_the_prompt(grader: Grader) -> None:
     """32, 38 and 50 test with helpers of the prompt: with `prompt` they are the tests' own."""
     for task in rows("humaneval/test.jsonl"):
@@ -60,6 +62,7 @@ def test_humaneval_helpers_may_come_from_the_prompt(grader: Grader) -> None:
             assert grader.grade(fooling, task["test"], task["entry_point"], task["prompt"]).correct is False
 
 
+@pytest.mark.integration
 def test_every_solution_of_mbpp_passes(grader: Grader) -> None:
     tasks = rows("mbpp/mbpp.jsonl")
     results = grade_all(grader, [(t["code"], mbpp_tests(t)) for t in tasks])
@@ -85,6 +88,7 @@ class Mutate(ast.NodeTransformer):
         return super().generic_visit(node)
 
 
+@pytest.mark.integration
 def test_mutated_solutions_fail(grader: Grader) -> None:
     """All that return None; of those with one changed operator, all but a few that are equivalent."""
     tasks = rows("humaneval/test.jsonl")
@@ -111,6 +115,7 @@ SQUARE = "def f(x):\n    return x * x\n"
 SUM = "import sys\nprint(sum(map(int, sys.stdin.read().split())))\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("code", "tests", "entry", "expected"),
     [
@@ -152,6 +157,7 @@ def test_forms(code: str, tests: Any, entry: str | None, expected: tuple[Any, ..
     assert (result.correct, result.passed, result.total, result.reason) == expected
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "expression",
     [
@@ -174,6 +180,7 @@ def test_plain_values_arrive_as_they_are(grader: Grader, expression: str) -> Non
     assert result.correct is True, result
 
 
+@pytest.mark.integration
 def test_iterators_types_and_builtin_names(grader: Grader) -> None:
     assert grader.grade("def f(): return (i for i in range(3))", ["assert list(f()) == [0, 1, 2]"]).correct is True
     assert (
@@ -188,6 +195,7 @@ def test_iterators_types_and_builtin_names(grader: Grader) -> None:
     assert grader.grade(named, ["assert f() == (1, 2)"]).correct is True
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "code",
     [
@@ -232,6 +240,7 @@ def test_code_is_taken_from_the_answer(completion: str, expected: str | None) ->
     assert (code.strip() if code is not None else None) == expected
 
 
+@pytest.mark.integration
 def test_score(grader: Grader) -> None:
     completion = "<think>easy</think>\n```python\ndef f(x):\n    return x * x\n```"
     reward = grader.score(completion, ["assert f(7) == 49"])
@@ -239,6 +248,7 @@ def test_score(grader: Grader) -> None:
     assert grader.score("no code", ["assert f(7) == 49"]).reason == "no_answer"
 
 
+@pytest.mark.integration
 def test_the_module_s_own_function() -> None:
     assert (
         rewards.code.score("```python\ndef f(x): return 49\n```", [{"fn": "f", "args": [7], "expected": 49}]).correct
@@ -249,6 +259,7 @@ def test_the_module_s_own_function() -> None:
 # Command line
 
 
+@pytest.mark.integration
 def test_command_line_keeps_the_order_and_survives_bad_lines() -> None:
     slow = "import time\ndef f(x):\n    time.sleep(0.5)\n    return 49"
     tests = [{"fn": "f", "args": [7], "expected": 49}]

@@ -112,6 +112,7 @@ def test_final_answers(completion: str, last_number: bool, expected: list[str]) 
     assert extract.final_answers(completion, last_number) == expected
 
 
+@pytest.mark.integration
 def test_rewards_import_fast_and_without_ray_or_torch() -> None:
     code = (
         "import sys, time\nt = time.perf_counter()\nimport rewards.math.grader, rewards.code, rewards.format, rewards.length, rewards.user\n"

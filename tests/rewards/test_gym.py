@@ -32,6 +32,7 @@ def scorer() -> Iterator[Scorer]:
     made.close()
 
 
+@pytest.mark.integration
 @needs_gym
 def test_a_task_is_the_same_problem_in_every_process(gym: Gym) -> None:
     """Some families iterate over sets of strings, whose order follows the process's hash seed."""
@@ -45,6 +46,7 @@ def test_a_task_is_the_same_problem_in_every_process(gym: Gym) -> None:
     assert gym.make(tasks[0]) != gym.make(tasks[1])
 
 
+@pytest.mark.integration
 @needs_gym
 def test_options_are_difficulty(gym: Gym) -> None:
     one = gym.make(task("chain_sum", min_terms=2, max_terms=2, min_digits=1, max_digits=1))
@@ -52,6 +54,7 @@ def test_options_are_difficulty(gym: Gym) -> None:
     assert one.answer is not None and abs(int(one.answer)) < 20
 
 
+@pytest.mark.integration
 @needs_gym
 @pytest.mark.parametrize(
     ("family", "options", "message"),
@@ -68,6 +71,7 @@ def test_what_does_not_fit_is_named(gym: Gym, family: str, options: dict, messag
         gym.check(family, options)
 
 
+@pytest.mark.integration
 @needs_gym
 @needs_landlock
 @pytest.mark.parametrize("family", OWN)
@@ -97,6 +101,7 @@ def test_own_scorers_accept_gold_and_refuse_everything_else(
     assert scorer.pool.replaced == 0  # no answer cost the process its life
 
 
+@pytest.mark.integration
 @needs_gym
 @needs_landlock
 def test_another_right_answer_is_right(scorer: Scorer, gym: Gym) -> None:
@@ -108,6 +113,7 @@ def test_another_right_answer_is_right(scorer: Scorer, gym: Gym) -> None:
     assert scorer.grade(f"{gold} + 1", one).correct is False
 
 
+@pytest.mark.integration
 @needs_landlock
 def test_a_confined_process_can_only_compute(tmp_path: Path) -> None:
     pool = Pool("tests.rewards.confined:serve", ["rewards.gym"])

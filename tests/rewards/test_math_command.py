@@ -13,6 +13,8 @@ import pytest
 from rewards.jsonl_server import answer
 from tests.rewards.hostile_answers import HOSTILE
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "rewards.math"]
 

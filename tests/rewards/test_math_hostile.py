@@ -37,6 +37,7 @@ def test_there_are_sixty_of_our_own() -> None:
     assert len(set(HOSTILE)) == len(HOSTILE) >= 80
 
 
+@pytest.mark.integration
 def test_each_gets_a_verdict_in_time_and_none_runs(
     grader: Grader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,11 +61,13 @@ def test_each_gets_a_verdict_in_time_and_none_runs(
     assert grader.equivalent(r"\frac{24}{2}", r"\sqrt{144}").correct is True
 
 
+@pytest.mark.integration
 def test_each_gets_a_verdict_as_a_gold_too(grader: Grader) -> None:
     for text in HOSTILE:
         assert grader.equivalent("12", text).correct is not True, text[:60]
 
 
+@pytest.mark.integration
 def test_each_inside_a_completion(grader: Grader) -> None:
     for text in HOSTILE:
         for completion in (rf"<think>a</think>\boxed{{{text}}}", f"The final answer is {text}"):
@@ -91,6 +94,7 @@ def test_extraction_is_linear() -> None:
         assert time.monotonic() - start < 5.0, piece
 
 
+@pytest.mark.integration
 def test_a_hung_comparison_is_killed_and_replaced() -> None:
     pool = Pool("tests.rewards.hanging:serve", ["tests.rewards.hanging"])
     try:
@@ -110,6 +114,7 @@ def test_a_hung_comparison_is_killed_and_replaced() -> None:
         pool.close()
 
 
+@pytest.mark.integration
 def test_killed_processes_cost_no_verdict(grader: Grader) -> None:
     pairs = [(rf"\sqrt{{{n * n}}}", str(n)) for n in range(1, 40)]
     assert all(verdict.correct for verdict in grader.grade(pairs))
@@ -122,6 +127,7 @@ def test_killed_processes_cost_no_verdict(grader: Grader) -> None:
     assert all(verdict.correct for verdict in grader.grade(pairs))
 
 
+@pytest.mark.integration
 def test_a_closed_grader_reports_null() -> None:
     ours = Grader(1)
     assert ours.equivalent(r"\sqrt{4}", "2").correct is True
@@ -205,6 +211,7 @@ SETTINGS = settings(
 )
 
 
+@pytest.mark.integration
 @SETTINGS
 @given(st.text(max_size=60), st.text(max_size=20))
 @example("\ud800", "1")
@@ -214,6 +221,7 @@ def test_any_unicode_gets_a_verdict(grader: Grader, answer: str, gold: str) -> N
     assert verdict.reason in REASONS - {"grader_error", "worker_died"}
 
 
+@pytest.mark.integration
 @SETTINGS
 @given(st.lists(LATEX, max_size=25).map(" ".join), st.lists(LATEX, max_size=6).map("".join))
 def test_random_latex_gets_a_verdict_the_same_both_ways(grader: Grader, answer: str, gold: str) -> None:
@@ -223,6 +231,7 @@ def test_random_latex_gets_a_verdict_the_same_both_ways(grader: Grader, answer: 
         assert bool(one.correct) == bool(other.correct)
 
 
+@pytest.mark.integration
 @SETTINGS
 @given(st.lists(LATEX, max_size=25).map(" ".join))
 def test_what_is_read_equals_itself(grader: Grader, text: str) -> None:

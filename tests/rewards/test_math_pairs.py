@@ -30,15 +30,18 @@ def test_the_table_is_large_and_balanced() -> None:
     assert len({(a, g) for a, g, _ in SAME + DIFFERENT}) == len(SAME + DIFFERENT)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("way", [1, -1], ids=["as written", "turned round"])
 def test_same(grader: Grader, way: int) -> None:
     assert disagreements(grader, [(a, g) if way == 1 else (g, a) for a, g, _ in SAME], True) == []
 
 
+@pytest.mark.integration
 def test_different(grader: Grader) -> None:
     assert disagreements(grader, [(a, g) for a, g, _ in DIFFERENT], False) == []
 
 
+@pytest.mark.integration
 def test_different_turned_round(grader: Grader) -> None:
     """A gold that cannot be read is the grader's trouble, so that `None` is right there."""
     wrong = disagreements(grader, [(g, a) for a, g, _ in DIFFERENT], False)
@@ -46,6 +49,7 @@ def test_different_turned_round(grader: Grader) -> None:
     assert len(wrong) <= 5
 
 
+@pytest.mark.integration
 def test_percentages(grader: Grader) -> None:
     for answer, gold, expected in PERCENT:
         assert grader.equivalent(answer, gold).correct is expected, (answer, gold)
@@ -70,6 +74,7 @@ def golds(name: str) -> list[str]:
     return [row["answer"].split("####")[-1].strip() for row in found]
 
 
+@pytest.mark.integration
 def test_every_gold_of_math500_equals_itself_and_no_other(grader: Grader) -> None:
     answers = golds("math500")
     assert len(answers) == 500
@@ -84,6 +89,7 @@ def test_every_gold_of_math500_equals_itself_and_no_other(grader: Grader) -> Non
     assert [p for p in equal if p[0].strip() != p[1].strip()] == []
 
 
+@pytest.mark.integration
 def test_no_two_golds_of_math500_are_confused(grader: Grader) -> None:
     """Each against 20 others at random: what is found equal would be a confusion: no two distinct golds are equal."""
     answers = sorted(set(golds("math500")))

@@ -19,6 +19,8 @@ from rewards.code.sandbox import Limits
 from tests.process_tree import children_of, gone
 from tests.rewards.hostile_programs import HOSTILE
 
+pytestmark = pytest.mark.integration
+
 TESTS = [{"fn": "f", "args": [7], "expected": 49}]
 GOOD = "def f(x):\n    return x * x\n"
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from rewards.verdict import Reward
-from srm_ray.rl.advantages import group_advantages, has_signal
-from srm_ray.rl.collection import with_advantages
+from srm_ray.rl.advantages import group_advantages, has_signal, with_advantages
 from tests.rl.random_groups import random_group
 
 

@@ -55,6 +55,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("writer", ["plain", "torch"])
 def test_a_full_disk_leaves_the_one_before_and_says_so(small_disk, writer):
     write(small_disk, 2, content=b"x" * 1_000_000)

@@ -34,6 +34,7 @@ def start() -> tuple["subprocess.Popen[str]", Path]:
     return process, Path(process.stdout.readline().strip())
 
 
+@pytest.mark.integration
 def test_a_killed_processs_folder_is_swept_a_living_ones_stays(temporary: Path) -> None:
     (killed, left), (living, used) = start(), start()
     killed.send_signal(signal.SIGKILL)

@@ -94,6 +94,7 @@ def test_page_is_well_formed_escaped_and_without_script(card: Card) -> None:
     assert "&lt;script&gt;" in page and "NaN" not in page
 
 
+@pytest.mark.integration
 def test_page_in_a_browser(card: Card, tmp_path: Path) -> None:
     program = browser.find()
     if program is None:

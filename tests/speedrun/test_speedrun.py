@@ -9,6 +9,8 @@ from srm_ray.data.arithmetic import in_words
 from srm_ray.model.lineage import read_lineage
 from srm_ray.speedrun import __main__ as speedrun
 
+pytestmark = pytest.mark.integration
+
 # A model of 20 steps is never right, so its completions are paid for their length's parity instead.
 MINIATURE = """
 text: {documents: 500, examples: 300}

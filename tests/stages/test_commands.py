@@ -44,6 +44,7 @@ def test_sft_without_model_or_data(capsys: pytest.CaptureFixture[str], model: st
     refused(capsys, sft.main(["--model", model, "--data.generator", "poems"]), "arithmetic")
 
 
+@pytest.mark.integration
 def test_wrong_schema_names_the_line(
     ray_session: object, capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_wrong_schema_names_the_line(
     refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "x.jsonl:2", "'prompt'")
 
 
+@pytest.mark.integration
 def test_nothing_left_after_filtering_says_why(
     ray_session: object, capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
 ) -> None:
@@ -67,6 +69,7 @@ def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: 
     refused(capsys, sft.main(["--model", model, "--data.path", str(path), "--data.row_length", "600"]), "600", "512")
 
 
+@pytest.mark.integration
 def test_schedule_longer_than_the_data(
     ray_session: object, capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
 ) -> None:
@@ -82,6 +85,7 @@ def test_schedule_longer_than_the_data(
         stage.steps_of(SftConfig(), 5, 2.0, what="rows")
 
 
+@pytest.mark.integration
 def test_prefer_without_pairs(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
     refused(capsys, prefer.main(["--model", model]), "no pairs")
     refused(capsys, prefer.main(["--model", model, "--from_rollouts", str(tmp_path)]), "no rollouts")

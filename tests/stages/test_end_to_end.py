@@ -23,7 +23,7 @@ from srm_ray.model.loading import open_model
 from srm_ray.runs.metrics import read, without_times
 from tests.loop.command_run import small_run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -48,7 +48,7 @@ def pretrain_options(documents: str, tokenizer: Path, run_dir: Path, *more: str)
     options = ["--tokenizer", str(tokenizer), "--data.path", documents, "--run_dir", str(run_dir)]
     options += ["--data.row_length", "64", "--data.filters.min_characters", "20", "--data.filters.min_words", "4"]
     options += ["--data.filters.near", "0", "--optim.batch", "8", "--optim.micro_batch", "4", "--steps", "8"]
-    options += ["--optim.precision", "fp32", "--optim.lr", "1e-3", "--eval.share", "0.05", "--eval.every", "4"]
+    options += ["--optim.precision", "float32", "--optim.lr", "1e-3", "--eval.share", "0.05", "--eval.every", "4"]
     return [*options, "--checkpoint.every", "3", *more]
 
 

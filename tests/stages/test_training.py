@@ -21,7 +21,7 @@ from srm_ray.model.shapes import build, shape
 from srm_ray.runs.metrics import read, without_times
 from srm_ray.training.schedule import Schedule
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> run.TrainJob:
         best=False,
         checkpoint_every=2,
         keep=2,
-        precision="fp32",
+        precision="float32",
         lineage={"stage": "sft", "parent": str(folder / "model")},
     )
 
@@ -105,7 +105,7 @@ def test_a_killed_worker_changes_nothing_in_other_stages(
 ) -> None:
     job = replace(base, name=stage, schedule=replace(base.schedule, steps=4))
     if stage == "pretrain":
-        job = replace(job, shuffle=False, precision="autocast")
+        job = replace(job, shuffle=False, precision="bf16_autocast")
     else:
         save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
         save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")

@@ -13,13 +13,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from actors.grpo_run import Run
 from rewards.verdict import Reward
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.curriculum import Curriculum
-from srm_ray.grpo import State, train
+from srm_ray.evaluation.in_training import Evaluations
+from srm_ray.grpo import train
+from srm_ray.rl.state import State
 from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
+from srm_ray.runs.saving import Saver
 from srm_ray.runs.watch import Watch
 
 TOKENS = 4
@@ -140,7 +144,12 @@ def run(path: Path, script: Callable[[int], Step], config: GRPOConfig, *, first:
         log.after(first)
         async with Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch:
             stream: Any = Prompts()
-            await train(config, folder, crew, stream, [], State(step=first), log, watch)
+            parts = Run(
+                config=config, folder=folder, crew=crew, stream=stream,
+                saver=Saver(folder, crew, log, keep=2, limit=10.0),
+                evaluations=Evaluations(), export=crew.save, log=log, watch=watch, started={},
+            )  # fmt: skip
+            await train(parts, State(step=first, version=first))
 
     asyncio.run(whole())
 

@@ -67,7 +67,8 @@ def test_an_alarm_that_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"alarm entropy, which alarms\.stop lists: policy entropy fell to 0\.001"):
         run(tmp_path, lambda step: Step(entropy=0.001), config_of(stop=["entropy"]))
     assert len(lines(tmp_path)) == 3  # the step that raised it is in the log
-    assert events(tmp_path)[-1]["alarm"] == "entropy"
+    assert [event["event"] for event in events(tmp_path)] == ["alarm", "saved"]  # its weights are not lost
+    assert events(tmp_path)[0]["alarm"] == "entropy"
 
 
 def test_nan_ends_the_run_by_default(tmp_path: Path) -> None:

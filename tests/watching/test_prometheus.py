@@ -14,6 +14,8 @@ import pytest
 from srm_ray.runs.metrics import COUNTERS, NAMES
 from tests.watching import prometheus
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = prometheus.find()
 OWN = (

@@ -36,6 +36,7 @@ def log_steps(folder: RunFolder, config: LogConfig, first: int, last: int) -> No
     log.close()
 
 
+@pytest.mark.integration
 @needs("mlflow")
 def test_mlflow_in_a_folder(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
@@ -56,6 +57,7 @@ def test_mlflow_in_a_folder(folder: RunFolder, tmp_path: Path, monkeypatch: pyte
     assert set(runs[0].data.metrics) == {"reward/mean", "policy/entropy"}
 
 
+@pytest.mark.integration
 @needs("wandb")
 def test_wandb_offline(folder: RunFolder) -> None:
     config = LogConfig(wandb="project", wandb_mode="offline")
@@ -104,6 +106,7 @@ def test_a_missing_package_is_said(folder: RunFolder, package: str, monkeypatch:
         open_trackers(LogConfig.model_validate({package: "x"}), folder, FACTS)
 
 
+@pytest.mark.integration
 @needs("mlflow")
 def test_a_server_that_is_not_there_is_said(folder: RunFolder) -> None:
     with pytest.raises(UserError, match=r"--log\.mlflow http://127\.0\.0\.1:9"):

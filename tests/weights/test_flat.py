@@ -109,6 +109,7 @@ print(digest(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)))
 """
 
 
+@pytest.mark.integration
 def test_another_process_reads_the_same_bytes():
     publisher = Publisher("node")
     update, _ = publisher.publish(0, parameters())

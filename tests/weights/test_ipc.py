@@ -16,6 +16,7 @@ def parameters():
     return [("embed.weight", torch.zeros(6, 4)), ("norm.weight", torch.ones(4).bfloat16())]
 
 
+@pytest.mark.integration
 def test_request_is_what_vllm_reads(monkeypatch):
     from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferUpdateInfo
 

@@ -12,6 +12,8 @@ const CHARTS = [
   { title: "Staleness", unit: "weight versions", lines: [["staleness/mean", "mean"], ["staleness/max", "largest"]], integers: true },
   { title: "Step time", unit: "seconds", stack: true, total: "time/step", rest: "other",
     lines: [["time/rollout", "rollout"], ["time/reward", "reward"], ["time/learn", "learn"], ["time/sync", "sync"]] },
+  { title: "Beside the step", unit: "seconds", stack: true,
+    lines: [["time/eval", "evaluation"], ["time/log", "logs"], ["time/checkpoint", "checkpoint"]] },
   { title: "Groups", unit: "per step", stack: true, integers: true,
     lines: [["groups/kept", "trained on"], ["groups/dropped_uniform", "no signal"], ["groups/dropped_stale", "stale"]] },
   { title: "Throughput", unit: "tokens per second",

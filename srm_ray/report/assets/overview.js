@@ -85,7 +85,9 @@ const change = (was, is) => el("p", { class: "big" }, el("span", { class: "was" 
 function progressCard(run) {
   const { metrics, summary } = run;
   const done = (metrics.step || []).at(-1) || 0;
-  const times = (metrics["time/step"] || []).filter(isNumber);
+  const part = (name, i) => (metrics[name] || [])[i] || 0;
+  const whole = (seconds, i) => seconds + part("time/eval", i) + part("time/log", i) + part("time/checkpoint", i);
+  const times = (metrics["time/step"] || []).map((seconds, i) => (isNumber(seconds) ? whole(seconds, i) : null)).filter(isNumber);
   const mean = times.reduce((sum, one) => sum + one, 0) / (times.length || 1);
   const rows = [`${mean.toFixed(1)} s a step`];
   if (summary) rows.push(`${duration(summary.wall_seconds)} in all, ${duration(summary.train_seconds)} of it training`);

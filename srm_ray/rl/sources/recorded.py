@@ -8,37 +8,38 @@ from collections.abc import Callable
 
 from srm_ray.errors import UserError
 from srm_ray.rl.advantages import has_signal
-from srm_ray.rl.collection import Collected, KeepRate, Queue
+from srm_ray.rl.sources.common import Collected, KeepRate, SourceState, by_prompt
 from srm_ray.rl.types import Group
 
 ReadStep = Callable[[int], tuple[tuple[Group, ...], tuple[Group, ...]]]
 
 
-class Recorded:
+class ReplaySource:
     """read: the groups of a step (1, 2, ...) that were trained on, and those that were not."""
 
     def __init__(self, read: ReadStep, *, step: int, keep_rate: KeepRate):
         self.read, self.step, self.keep_rate = read, step, keep_rate
 
     async def take(self) -> Collected:
-        """The batch of the next step; UserError past the end of the record."""
+        """The batch of the next step, none where it was skipped; UserError past the end of the record."""
         try:
             groups, others = self.read(self.step + 1)
         except FileNotFoundError as error:
             raise UserError(f"the record ends before step {self.step + 1}: {error.filename} does not exist") from None
-        dull = tuple(group for group in others if not has_signal(group.rewards))
+        self.step += 1
+        no_signal = tuple(group for group in others if not has_signal(group.rewards))
         stale = tuple(group for group in others if has_signal(group.rewards))
-        judged = tuple(sorted((*groups, *dull), key=lambda group: (group.prompt.index, group.draw)))
+        judged = tuple(sorted((*groups, *no_signal), key=by_prompt))
         return Collected(groups, judged, 0.0, 0.0, 0.0, stale)
 
     def advance(self, version: int) -> None:
-        self.step = version
+        """A record knows its own order."""
 
-    def queue(self) -> Queue:
-        return Queue()
+    def state(self) -> SourceState:
+        return SourceState()
 
     def describe(self) -> dict[str, float]:
         return {}
 
     async def close(self) -> None:
-        """Nothing is under way."""
+        """Nothing is in flight."""

@@ -9,8 +9,8 @@ import pytest
 
 from rewards.verdict import Reward
 from srm_ray.errors import RunError
-from srm_ray.rl.collection import Collected, KeepRate, Queue
-from srm_ray.rl.streaming import Stream
+from srm_ray.rl.advantages import with_advantages
+from srm_ray.rl.sources import AsyncSource, Collected, KeepRate, SourceState
 from srm_ray.rl.types import Completion, Group, Prompt
 
 
@@ -43,18 +43,19 @@ class Workers:
         completion = Completion(np.zeros(2, np.int32), np.zeros(2, np.float32), of_tokens, "stop", 0, "", "rollout-0")
         return Group(prompt, (completion, completion), draw)
 
-    async def score(self, group: Group) -> Group:
+    async def grade(self, group: Group) -> Group:
         await asyncio.sleep(0)
         second = random.Random(group.prompt.index).random() < self.dull
         rewards = (Reward(1.0, True, "correct"), Reward(float(second), second, "made_up"))
-        return Group(group.prompt, group.completions, group.draw, rewards)
+        graded = Group(group.prompt, group.completions, group.draw, rewards)
+        return with_advantages(graded, normalise_std=True)
 
     def stream(
-        self, queue: Queue, *, version: int = 0, max_staleness: int = 1, want: int = 4, capacity: int = 64
-    ) -> Stream:
+        self, state: SourceState, *, version: int = 0, max_staleness: int = 1, want: int = 4, capacity: int = 64
+    ) -> AsyncSource:
         self.version = version
-        return Stream(
-            queue,
+        return AsyncSource(
+            state,
             version=version,
             want=want,
             limit=200,
@@ -63,11 +64,11 @@ class Workers:
             capacity=lambda: capacity,
             prompt=lambda index: Prompt(index, (1, 2), ""),
             sample=self.sample,
-            score=self.score,
+            grade=self.grade,
             keep_rate=KeepRate(),
         )
 
-    async def steps(self, stream: Stream, count: int, *, learning: int = 30) -> list[tuple[int, Collected]]:
+    async def steps(self, stream: AsyncSource, count: int, *, learning: int = 30) -> list[tuple[int, Collected]]:
         """(version, batch) of `count` steps; the learner takes `learning` turns."""
         done = []
         for _ in range(count):
@@ -80,10 +81,10 @@ class Workers:
         return done
 
 
-def run(workers: Workers, count: int, **options) -> list[tuple[int, Collected]]:
+def run(workers: Workers, count: int, *, learning: int = 30, **options) -> list[tuple[int, Collected]]:
     async def main() -> list[tuple[int, Collected]]:
-        stream = workers.stream(Queue(), **options)
-        done = await workers.steps(stream, count)
+        stream = workers.stream(SourceState(), **options)
+        done = await workers.steps(stream, count, learning=learning)
         await stream.close()
         return done
 
@@ -145,7 +146,7 @@ def test_rollouts_go_on_while_the_learner_works():
 
     async def main() -> list[int]:
         workers = Workers(4, longest=20, dull=0.0)
-        stream = workers.stream(Queue())
+        stream = workers.stream(SourceState())
         ready = []
         for _ in range(10):
             await stream.take()
@@ -163,22 +164,22 @@ def test_rollouts_go_on_while_the_learner_works():
 def test_a_continued_run_neither_loses_nor_repeats_a_group():
     workers = Workers(5, longest=100)
 
-    async def first() -> tuple[list[tuple[int, Collected]], Queue]:
-        stream = workers.stream(Queue())
+    async def first() -> tuple[list[tuple[int, Collected]], SourceState]:
+        stream = workers.stream(SourceState())
         done = await workers.steps(stream, 7)
-        saved = stream.queue()
+        saved = stream.state()
         await workers.steps(stream, 2)  # lost when the driver is killed
         await stream.close()
         return done, saved
 
-    async def second(saved: Queue) -> list[tuple[int, Collected]]:
+    async def second(saved: SourceState) -> list[tuple[int, Collected]]:
         stream = workers.stream(saved, version=7)
         done = await workers.steps(stream, 12)
         await stream.close()
         return done
 
     done, saved = asyncio.run(first())
-    assert saved.again, "some were under way"
+    assert saved.pending, "some were under way"
     done += asyncio.run(second(saved))
     logged = keys(done, "judged") + keys(done, "stale")
     assert len(set(logged)) == len(logged)
@@ -194,6 +195,33 @@ def test_a_failure_of_the_workers_ends_the_wait():
 
 
 def test_groups_without_signal_are_capped():
-    workers = Workers(7, dull=1.0)
-    with pytest.raises(RunError, match="100% of completions are right"):
-        run(workers, 1)
+    """Past the limit a step has what is ready, possibly nothing, and the stream goes on."""
+    done = run(Workers(7, dull=1.0), 3)
+    assert [collected.groups for _, collected in done] == [(), (), ()]
+    assert all(200 <= len(collected.judged) < 300 for _, collected in done)
+    done = run(Workers(7, longest=1, dull=1.0), 3, learning=5000)
+    assert all(200 <= len(collected.judged) < 300 for _, collected in done), "however long the learner takes"
+    few = run(Workers(7, dull=0.99), 3)
+    assert any(0 < len(collected.groups) < 4 for _, collected in few)
+    logged = keys(few, "judged")
+    assert len(set(logged)) == len(logged)
+
+
+def test_a_failure_while_the_learner_works_is_heard_in_the_next_step():
+    """When nothing else is in flight that could end the wait."""
+
+    async def main() -> None:
+        workers = Workers(6, longest=1)
+        stream = workers.stream(SourceState())
+        await stream.take()
+        workers.failing = stream.cursor
+        stream.ready.clear()
+        stream._launch()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert stream.failure is not None and not stream.in_flight
+        stream.ready.clear()
+        with pytest.raises(RunError, match="rollout-0 is gone"):
+            await asyncio.wait_for(stream.take(), 5)
+
+    asyncio.run(main())

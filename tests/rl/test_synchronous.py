@@ -8,7 +8,8 @@ import pytest
 
 from rewards.verdict import Reward
 from srm_ray.errors import RunError
-from srm_ray.rl.collection import Collected, KeepRate, collect
+from srm_ray.rl.advantages import with_advantages
+from srm_ray.rl.sources import Collected, KeepRate, SourceState, SyncSource
 from srm_ray.rl.types import Completion, Group, Prompt
 
 SIGNAL = frozenset({5, 6, 9, 12, 13, 14, 20, 21})  # prompts whose two completions differ in correctness
@@ -40,26 +41,27 @@ class Workers:
         completion = Completion(tokens, logprobs, versions, "stop", prompt.index, "", "rollout-0")
         return Group(prompt, (completion, completion))
 
-    async def score(self, group: Group) -> Group:
+    async def grade(self, group: Group) -> Group:
         for _ in range(self.random.randrange(5)):
             await asyncio.sleep(0)
         second = False if group.prompt.index in SIGNAL else self.uniform
         first = True if group.prompt.index in SIGNAL else self.uniform
         rewards = tuple(Reward(float(right is True), right, "correct") for right in (first, second))
-        return Group(group.prompt, group.completions, rewards=rewards)
+        return with_advantages(Group(group.prompt, group.completions, rewards=rewards), normalise_std=True)
 
     def collect(self, cursor: int, want: int, *, limit: int = 100, keep_rate: KeepRate | None = None) -> Collected:
-        return asyncio.run(
-            collect(
-                cursor,
-                want=want,
-                limit=limit,
-                prompt=lambda index: Prompt(index, (1, 2), ""),
-                sample=self.sample,
-                score=self.score,
-                keep_rate=keep_rate or KeepRate(),
-            )
+        source = SyncSource(
+            SourceState(cursor),
+            want=want,
+            limit=limit,
+            prompt=lambda index: Prompt(index, (1, 2), ""),
+            sample=self.sample,
+            grade=self.grade,
+            keep_rate=keep_rate or KeepRate(),
         )
+        collected = asyncio.run(source.take())
+        assert source.state().cursor == found_end(collected)
+        return collected
 
 
 def found_end(found: Collected) -> int:
@@ -103,19 +105,21 @@ def test_groups_carry_their_advantages():
         assert group.advantages == pytest.approx([1, -1], rel=1e-5)
 
 
-@pytest.mark.parametrize(("uniform", "words"), [(True, "100% of completions are right"), (None, "4 undecided")])
-def test_refill_is_capped(uniform, words):
+@pytest.mark.parametrize("uniform", [True, False, None])
+def test_refill_is_capped(uniform):
     workers = Workers(0, uniform=uniform)
-    with pytest.raises(RunError, match=words):
-        workers.collect(0, 3, limit=2)
+    found = workers.collect(0, 3, limit=2)
+    assert found.groups == ()
+    assert indices(found.judged) == [0, 1]
     assert sorted(workers.begun) == [0, 1], "never more prompts than the limit"
 
 
-def test_limit_is_reached_before_the_message():
-    """The last prompt allowed may be the one that fills the batch."""
-    assert indices(Workers(0).collect(4, 2, limit=3).groups) == [5, 6]
-    with pytest.raises(RunError, match="after 2 prompts only 1 of the 2 groups"):
-        Workers(0).collect(4, 2, limit=2)
+@pytest.mark.parametrize("seed", range(10))
+def test_past_the_limit_the_batch_is_what_there_is(seed):
+    assert indices(Workers(seed).collect(4, 2, limit=3).groups) == [5, 6], "the last prompt may fill the batch"
+    found = Workers(seed).collect(4, 2, limit=2)
+    assert (indices(found.groups), indices(found.judged)) == ([5], [4, 5])
+    assert indices(Workers(seed).collect(4, 8, limit=7).groups) == [5, 6, 9]
 
 
 def test_a_failure_ends_the_collection_and_the_prompts_in_flight():

@@ -1,0 +1,238 @@
+"""The parts of a GRPO run, opened in order and closed whatever happens: model and data, workers, logs, measurements.
+
+`srm_ray.grpo` is the algorithm on these parts; tests give it others.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.base import to_plain
+from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console.progress import duration, say
+from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.metrics import MetricsLog
+from srm_ray.runs.trackers import open_trackers
+from srm_ray.runs.watch import Watch
+
+if TYPE_CHECKING:
+    from actors.worker_groups import Crew
+    from srm_ray.data.prompts import PromptStream
+    from srm_ray.evaluation.grading import Graders
+    from srm_ray.evaluation.in_training import Evaluations, InTraining
+    from srm_ray.evaluation.suites import Item
+    from srm_ray.model.loading import ModelFacts
+    from srm_ray.rl.types import Prompt
+    from srm_ray.runs.final import Export
+    from srm_ray.runs.saving import Saver
+
+
+@dataclass
+class Run:
+    """What the loop works with. started: what the run's "started" events hold."""
+
+    config: GRPOConfig
+    folder: RunFolder
+    crew: "Crew"
+    stream: "PromptStream"
+    saver: "Saver"
+    evaluations: "Evaluations"
+    export: "Export"
+    log: MetricsLog
+    watch: Watch
+    started: dict[str, Any]
+
+
+@dataclass
+class Inputs:
+    """What a run is told to learn from. config: as this machine settles it. context: prompt and completion, tokens."""
+
+    config: GRPOConfig
+    facts: "ModelFacts"
+    context: int
+    stream: "PromptStream"
+    held_out: "list[Prompt]"
+    suites: "dict[str, list[Item]]"
+
+
+def open_inputs(config: GRPOConfig) -> Inputs:
+    """Model and data. Raises `UserError` for what is the user's to hear of before any worker starts."""
+    from actors.runtime import compute
+    from actors.train.warm_start import open_base
+    from srm_ray.data.prompts import held_out_prompts, training_stream
+    from srm_ray.evaluation import in_training
+    from srm_ray.model.loading import settle_lengths
+
+    config = compute.settle_learner(config)
+    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_run(config, facts.path)
+    config, lengths = settle_lengths(config, facts)
+    stream = training_stream(
+        config.data,
+        facts.tokenizer,
+        seed=config.seed,
+        limit=lengths.prompt,
+        limited_by=lengths.why,
+        graded=not config.reward.function,
+        curriculum=config.curriculum,
+    )
+    stream.check()
+    count = config.eval.problems
+    held_out = (
+        held_out_prompts(config.data, facts.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why)
+        if count
+        else []
+    )
+    suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
+    return Inputs(config, facts, lengths.context, stream, held_out, suites)
+
+
+@contextlib.asynccontextmanager
+async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
+    """The parts of a run, its workers started."""
+    began = time.time()
+    inputs = open_inputs(config)
+    config = inputs.config
+
+    from actors.reward import worker
+    from actors.runtime import cluster, control
+    from actors.worker_groups import Crew, reward_spec
+    from srm_ray.runs.saving import Saver
+
+    worker.check(reward_spec(config))
+    graders = graders_of(config)
+    trackers = open_trackers(config.log, folder, to_plain(config))
+    log = MetricsLog(
+        folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
+    )
+    cluster.connect()
+    try:
+        say(
+            f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
+            f"{bounds(config.reward.workers)[0]} reward worker(s); run folder {folder.path}"
+        )
+        steering = control.open_control(folder.path)
+
+        def events(event: str, **known: Any) -> None:
+            tell(folder, event, step=log.step + 1, **known)
+
+        facts = inputs.facts
+        async with Crew(
+            config, facts.path, context=inputs.context, stop_token_ids=facts.stop_token_ids, events=events
+        ) as crew:
+            say(f"workers ready after {duration(time.time() - began)}")
+            folder.save_config(config)  # not before: what could not start does not bind the next command
+            async with (
+                control.followed(steering, crew.scale, crew.staff, events),
+                Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
+            ):
+                export = exporter(config, crew, facts)
+                yield Run(
+                    config=config,
+                    folder=folder,
+                    crew=crew,
+                    stream=inputs.stream,
+                    saver=Saver(
+                        folder,
+                        crew.learner,
+                        log,
+                        keep=config.checkpoint.keep,
+                        limit=config.checkpoint.last_timeout,
+                    ),
+                    evaluations=evaluations_of(config, folder, crew, watch, inputs, export, graders),
+                    export=export,
+                    log=log,
+                    watch=watch,
+                    started={"model": lasting(facts.path), "cluster": cluster.address()},
+                )
+    finally:
+        graders.close()
+        log.close()
+        cluster.disconnect()
+
+
+def tell(folder: RunFolder, event: str, **facts: Any) -> None:
+    """What happens to the workers, into events.jsonl and onto the terminal."""
+    folder.record_event(event, **facts)
+    shown = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
+    )
+    say(f"  {event}: {shown}")
+
+
+def lasting(model: str) -> str:
+    """The model by a name that holds in any working directory: a hub name, or an absolute path."""
+    return str(Path(model).absolute()) if Path(model).exists() else model
+
+
+def exporter(config: GRPOConfig, crew: "Crew", facts: "ModelFacts") -> "Export":
+    """Writes the learner's weights of now, as those of a step, into a folder: a Hugging Face model."""
+    from srm_ray.model.lineage import write_lineage
+
+    async def export(path: Path, step: int) -> None:
+        await crew.learner.export(path.absolute())
+        facts.tokenizer.save_pretrained(path)
+        (path / "generation_config.json").write_text(json.dumps({"eos_token_id": list(facts.stop_token_ids)}))
+        write_lineage(path, stage="grpo", parent=config.model or facts.path, config=config, steps=step)
+
+    return export
+
+
+# What is measured in training
+
+
+def graders_of(config: GRPOConfig) -> "Graders":
+    from srm_ray.evaluation.grading import Graders
+
+    options = config.reward
+    return Graders(processes=options.processes, timeout=options.timeout, allow_unsafe=options.allow_unsafe)
+
+
+def evaluations_of(
+    config: GRPOConfig,
+    folder: RunFolder,
+    crew: "Crew",
+    watch: Watch,
+    inputs: Inputs,
+    export: "Export",
+    graders: "Graders",
+) -> "Evaluations":
+    from srm_ray.evaluation.in_training import Evaluations, HeldOut
+
+    answer = watch.calls("evaluation", crew.answer)
+    return Evaluations(
+        config.eval.every,
+        HeldOut(inputs.held_out, answer, samples=config.eval.samples) if inputs.held_out else None,
+        suites_in_training(config, folder, crew, inputs, export, graders) if inputs.suites else None,
+    )
+
+
+def suites_in_training(
+    config: GRPOConfig, folder: RunFolder, crew: "Crew", inputs: Inputs, export: "Export", graders: "Graders"
+) -> "InTraining":
+    from actors.rollout.scoring import PoolSpeaker
+    from srm_ray.config.evaluate import PromptConfig
+    from srm_ray.evaluation.in_training import InTraining
+    from srm_ray.runs.final import keep_best
+
+    async def ready() -> Any:
+        return crew.rollouts
+
+    async def keep(step: int) -> None:
+        await keep_best(folder, export, step)
+
+    return InTraining(
+        inputs.suites,
+        PoolSpeaker(ready, inputs.facts.tokenizer, inputs.context),
+        keep,
+        guard=config.eval.guard,
+        seed=config.seed,
+        max_new_tokens=config.rollout.max_new_tokens,
+        instruction=PromptConfig().instruction,
+        system=config.data.system,
+        graders=graders,
+    )

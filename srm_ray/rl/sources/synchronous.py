@@ -1,0 +1,83 @@
+"""Dynamic sampling: draw prompts until a step has the groups it wants.
+
+Prompts are drawn in the order of the stream and judged in that order, whichever finishes first: the
+batch is the first `want` groups with signal by prompt index. What was launched beyond the last of them
+is cancelled and drawn again in the next step, with the same seeds. So the batch depends on the seed and
+the weights alone, not on timing, nor on how many prompts were in flight.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from srm_ray.rl.advantages import has_signal
+from srm_ray.rl.sources.common import Collected, Grade, KeepRate, SourceState
+from srm_ray.rl.types import Group, Prompt
+
+
+class SyncSource:
+    """The groups of a deterministic run: each step samples under its own weights, from the cursor on.
+
+    want: groups of a step. limit: groups that a step may draw; what it has by then is its batch.
+    """
+
+    def __init__(
+        self,
+        state: SourceState,
+        *,
+        want: int,
+        limit: int,
+        prompt: Callable[[int], Prompt],
+        sample: Callable[[Prompt], Awaitable[Group]],
+        grade: Grade,
+        keep_rate: KeepRate,
+    ):  # seven that a source cannot do without, all by name
+        self.cursor, self.keep_rate = state.cursor, keep_rate
+        self.want, self.limit = want, limit
+        self.prompt, self.sample, self.grade = prompt, sample, grade
+
+    async def take(self) -> Collected:
+        """The next step's groups."""
+        began = time.perf_counter()
+        sampled_at = began
+
+        async def one(index: int) -> Group:
+            nonlocal sampled_at
+            group = await self.sample(self.prompt(index))
+            sampled_at = time.perf_counter()
+            return await self.grade(group)
+
+        in_flight: deque[asyncio.Task[Group]] = deque()
+        judged: list[Group] = []
+        kept: list[Group] = []
+        try:
+            while len(kept) < self.want and len(judged) < self.limit:
+                ahead = min(self.keep_rate.to_launch(self.want - len(kept)), self.limit - len(judged))
+                while len(in_flight) < ahead:
+                    in_flight.append(asyncio.create_task(one(self.cursor + len(judged) + len(in_flight))))
+                group = await in_flight.popleft()
+                judged.append(group)
+                if has_signal(group.rewards):
+                    kept.append(group)
+            done = time.perf_counter()
+        finally:
+            for task in in_flight:
+                task.cancel()
+            await asyncio.gather(*in_flight, return_exceptions=True)
+        self.keep_rate.update(len(kept), len(judged))
+        self.cursor += len(judged)
+        sampled_at = min(sampled_at, done)
+        return Collected(tuple(kept), tuple(judged), sampled_at - began, done - sampled_at, sampled_at - began)
+
+    def advance(self, version: int) -> None:
+        """Nothing is in flight between two steps."""
+
+    def state(self) -> SourceState:
+        return SourceState(self.cursor)
+
+    def describe(self) -> dict[str, float]:
+        return {}
+
+    async def close(self) -> None:
+        """Nothing is in flight between two steps."""

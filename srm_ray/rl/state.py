@@ -1,0 +1,108 @@
+"""What the driver must remember to go on, saved with every checkpoint as versioned JSON.
+
+Floats are written so that they read back bit for bit: a continued run is the run that was not interrupted.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewards.gym import GymTask
+from rewards.verdict import Reward
+from srm_ray.errors import UserError
+from srm_ray.rl.endings import Outcome
+from srm_ray.rl.sources import SourceState
+from srm_ray.rl.types import Completion, Group, Prompt
+
+FORMAT = 2  # 1 had no number, and pickled the source
+FILE = "driver.json"
+
+
+@dataclass
+class State:
+    """step: steps done, skipped ones among them. version: of the weights, the optimizer steps done.
+
+    recent: outcomes of the newest steps, oldest first, for the rules that end a run. before: held-out accuracy
+    before the run. suites: see srm_ray.evaluation.in_training. seconds: spent in the loop so far.
+    """
+
+    step: int = 0
+    version: int = 0
+    keep_rate: float = 0.7
+    seconds: float = 0.0
+    before: dict[str, Any] | None = None
+    suites: dict[str, Any] = field(default_factory=dict)
+    curriculum: dict[str, Any] = field(default_factory=dict)
+    recent: list[Outcome] = field(default_factory=list)
+    source: SourceState = field(default_factory=SourceState)
+
+
+def write(folder: Path, state: State) -> None:
+    """Write `FILE` into a checkpoint's folder."""
+    plain = {"format": FORMAT} | {each.name: getattr(state, each.name) for each in fields(state)}
+    plain |= {"recent": [asdict(outcome) for outcome in state.recent], "source": _plain_source(state.source)}
+    (folder / FILE).write_text(json.dumps(plain))
+
+
+def read(folder: Path) -> State:
+    """Raises UserError, in one line, where a checkpoint was written in another format."""
+    try:
+        plain = json.loads((folder / FILE).read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"checkpoint {folder} has no {FILE}: remove it, and the run goes on from the one before"
+        ) from None
+    if (found := plain.pop("format", 1)) != FORMAT:
+        raise UserError(
+            f"checkpoint {folder} has a driver state of format {found}, and this version of srm_ray reads format "
+            f"{FORMAT} alone: continue it with the version that began it, or --resume never starts the run over"
+        )
+    plain["recent"] = [Outcome(**outcome) for outcome in plain["recent"]]
+    return State(**plain | {"source": _source(plain["source"])})
+
+
+def _plain_source(source: SourceState) -> dict[str, Any]:
+    groups = {name: [_plain_group(one) for one in getattr(source, name)] for name in ("ready", "no_signal", "stale")}
+    return {"cursor": source.cursor, "pending": source.pending, **groups}
+
+
+def _source(plain: dict[str, Any]) -> SourceState:
+    groups = {name: [_group(one) for one in plain[name]] for name in ("ready", "no_signal", "stale")}
+    return SourceState(plain["cursor"], [(index, draw) for index, draw in plain["pending"]], **groups)
+
+
+def _plain_group(group: Group) -> dict[str, Any]:
+    return {
+        "prompt": asdict(group.prompt),
+        "draw": group.draw,
+        "completions": [_plain_completion(completion) for completion in group.completions],
+        "rewards": [asdict(reward) for reward in group.rewards],
+        "advantages": None if group.advantages is None else group.advantages.tolist(),
+    }
+
+
+def _plain_completion(completion: Completion) -> dict[str, Any]:
+    arrays = {name: getattr(completion, name).tolist() for name in ("token_ids", "logprobs", "versions")}
+    return {each.name: getattr(completion, each.name) for each in fields(completion)} | arrays
+
+
+def _group(plain: dict[str, Any]) -> Group:
+    prompt = plain["prompt"] | {"token_ids": tuple(plain["prompt"]["token_ids"])}
+    if prompt["gym"] is not None:
+        prompt["gym"] = GymTask(**prompt["gym"])
+    advantages = plain["advantages"]
+    return Group(
+        Prompt(**prompt),
+        tuple(_completion(completion) for completion in plain["completions"]),
+        plain["draw"],
+        tuple(Reward(**reward) for reward in plain["rewards"]),
+        None if advantages is None else np.array(advantages, np.float32),
+    )
+
+
+def _completion(plain: dict[str, Any]) -> Completion:
+    types = {"token_ids": np.int32, "logprobs": np.float32, "versions": np.int32}
+    return Completion(**plain | {name: np.array(plain[name], dtype) for name, dtype in types.items()})

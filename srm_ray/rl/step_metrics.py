@@ -1,0 +1,61 @@
+"""A step's numbers from its groups: graded completions in, metrics out, as `srm_ray.runs.metrics` names them."""
+
+import re
+from collections.abc import Sequence
+
+from srm_ray.rl.sources import Collected
+from srm_ray.rl.types import Group
+
+SOURCES_SHOWN = 20
+
+
+def of_groups(collected: Collected, version: int) -> dict[str, float]:
+    """Metrics of the sampled groups, those without signal included. version: the learner's, for staleness."""
+    rewards = [reward for group in collected.judged for reward in group.rewards]
+    completions = [completion for group in collected.judged for completion in group.completions]
+    tokens = sum(len(completion.token_ids) for completion in completions)
+    stale = sum(len(completion.token_ids) for group in collected.stale for completion in group.completions)
+    return {
+        "reward/mean": sum(reward.value for reward in rewards) / len(rewards),
+        "reward/accuracy": sum(reward.correct is True for reward in rewards) / len(rewards),
+        "reward/undecided": sum(reward.correct is None for reward in rewards),
+        "groups/kept": len(collected.groups),
+        "groups/dropped_uniform": len(collected.judged) - len(collected.groups),
+        "groups/dropped_stale": len(collected.stale),
+        "completion/length_mean": tokens / len(completions),
+        "completion/tokens": tokens + stale,
+        "completion/truncated_fraction": sum(c.truncated for c in completions) / len(completions),
+        "time/rollout": collected.seconds_rollout,
+        "time/reward": collected.seconds_reward,
+        "throughput/rollout_tokens_per_s": tokens / max(1e-9, collected.seconds_sampling),
+        **staleness(collected.groups, version),
+        **by_source(collected.judged),
+    }
+
+
+def staleness(groups: Sequence[Group], version: int) -> dict[str, float]:
+    """Versions between sampling and training of the tokens trained on; nothing where there are none."""
+    of_tokens = [version - completion.versions for group in groups for completion in group.completions]
+    count = sum(map(len, of_tokens))
+    if not count:
+        return {}
+    return {
+        "staleness/mean": float(sum(int(versions.sum()) for versions in of_tokens) / count),
+        "staleness/max": max(int(versions.max()) for versions in of_tokens if len(versions)),
+    }
+
+
+def by_source(groups: Sequence[Group]) -> dict[str, float]:
+    """`reward/accuracy/<source>` of each, where there are several, and few enough to look at."""
+    grades: dict[str, list[bool]] = {}
+    for group in groups:
+        name = metric_name(group.prompt.source)
+        grades.setdefault(name, []).extend(reward.correct is True for reward in group.rewards)
+    if not 2 <= len(grades) <= SOURCES_SHOWN:
+        return {}
+    return {f"reward/accuracy/{source}": sum(right) / len(right) for source, right in sorted(grades.items())}
+
+
+def metric_name(text: str) -> str:
+    """`text` as part of a metric's name: Prometheus takes letters, digits and underscores."""
+    return re.sub(r"\W", "_", text, flags=re.ASCII) or "none"
