@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import STARTING as START
 from actors.runtime.liveness import Progress, tracked
@@ -53,6 +54,7 @@ class Learner:
     def __init__(self, rank: int, world_size: int, spec: LearnerSpec):
         self.rank, self.world_size, self.spec = rank, world_size, spec
         self.name = f"learner-{rank}"
+        env.keep_log(self.name)
         self.version = 0
         self.state = STARTING
         self.publisher: Publisher | None = None

@@ -36,6 +36,7 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
+from actors.runtime import env
 from actors.runtime.labels import node_id
 from actors.runtime.liveness import Activity, Progress
 from rewards.code.sandbox import Limits
@@ -159,6 +160,7 @@ class RewardWorker:
 
     def __init__(self, spec: RewardSpec, index: int = 0) -> None:
         self.spec, self.index = spec, index
+        env.keep_log(f"reward-{index}")
         limits = Limits(seconds=spec.code_timeout)
         self.function: rewards.user.Function | None = None
         if spec.function:
@@ -317,10 +319,10 @@ class RewardWorker:
 
     async def grade_code(self, prompt: Prompt, text: str) -> Verdict:
         def work() -> Verdict:
-            reward = self.code.score(text, prompt.tests, prompt.entry_point)
+            reward = self.code.score(text, prompt.tests, prompt.entry_point, prompt.text)
             return Verdict(reward.correct, reward.reason)
 
-        return await self.lanes["code"].run((text, prompt.index), work)
+        return await self.lanes["code"].run((text, repr(prompt.tests), prompt.entry_point, prompt.text), work)
 
     # Counters
 

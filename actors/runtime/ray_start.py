@@ -7,6 +7,7 @@ import re
 import resource
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from srm_ray.console.progress import say
 from srm_ray.errors import RunError
@@ -22,6 +23,7 @@ ADVICE = (  # (what Ray says, what to do), the first that fits
     (r"/dev/shm|shared memory", "free some of /dev/shm, or make it larger (docker run --shm-size 2g)"),
     (r"cannot allocate memory|out of memory", "end what else needs memory on this machine"),
     (r"address already in use|\bport\b", "end what holds the port, or unset the RAY_* variable that names it"),
+    (r"no such file or directory: '{folder}", "set RAY_TMPDIR to a folder that there is (now {folder})"),
     (r"permission denied|read-only", "set RAY_TMPDIR to a folder that you may write to (now {folder})"),
     (r"af_unix path length|path.*too long", "set RAY_TMPDIR to a folder with a shorter name (now {folder})"),
     (r"version mismatch", "run the cluster and this command with the same versions of Ray and Python"),
@@ -30,7 +32,7 @@ ADVICE = (  # (what Ray says, what to do), the first that fits
 )
 
 
-def start(address: str) -> None:
+def start(address: str, **options: Any) -> None:
     """`ray.init` at host:port, or "local" for a cluster of its own. Raises RunError, saying what to do.
 
     A start that misses Ray's own time limit is tried again: the second finds its files in memory.
@@ -44,7 +46,7 @@ def start(address: str) -> None:
     for last in (*[False] * (TRIES - 1 if local else 0), True):
         with contextlib.suppress(Again), clean_when_failed():
             try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
             except Exception as error:  # Ray raises bare ones
                 if not last and SLOW.search(str(error)):
                     say("Ray did not start in time on this machine; trying again")
@@ -90,7 +92,8 @@ def check_descriptors() -> None:
 def explain(error: BaseException, address: str, folder: str) -> str:
     """What went wrong, in Ray's words, and what to do."""
     said = f"{type(error).__name__}: {error}"
-    advice = next(advice for sign, advice in ADVICE if re.search(sign, said, re.IGNORECASE))
+    signs = ((sign.replace("{folder}", re.escape(folder)), advice) for sign, advice in ADVICE)
+    advice = next(advice for sign, advice in signs if re.search(sign, said, re.IGNORECASE))
     where = "start here" if address == "local" else f"be reached at {address}"
     first = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
     return f"Ray cannot {where}: {first[:300]}; {advice.format(folder=folder)}"
