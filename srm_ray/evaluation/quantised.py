@@ -134,7 +134,7 @@ def accuracy(engine: Engine, problems: Sequence[Prompt], max_new_tokens: int, do
         ids = list(engine.stream(problem.token_ids, sampling))
         text = engine.tokenizer.decode(ids, skip_special_tokens=False)
         # Cut at the limit is never right.
-        right += len(ids) < room and grader.score(text, problem.answer or "").correct is True
+        right += len(ids) < room and grader.score(text, problem.answer or "", problem.text).correct is True
         done()
     return wilson(right, len(problems))
 
