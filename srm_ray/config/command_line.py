@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from srm_ray.config.base import COMMAND_LINE, CONFIGS, Section, flatten, shipped, to_plain
+from srm_ray.console import output
 from srm_ray.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -48,7 +49,7 @@ def parse(config_class: type[ConfigT], argv: list[str], *, stage: str, default: 
     """
     words = [word for word in argv if word not in ("--help", "-h")]
     if len(words) < len(argv):
-        print(help_text(config_class, stage=stage, default=default, about=about, argv=words))
+        print(help_text(config_class, stage=stage, default=default, about=about, argv=words), file=output.out())
         sys.exit(0)
     told = given(config_class, words, default)
     return build(config_class, told.values, told.origins)

@@ -11,8 +11,8 @@ from srm_ray.config.distill import DistillConfig
 from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import Lengths, OwnContext, fit, option
+from srm_ray.console import hub
 from srm_ray.errors import UserError
-from srm_ray.files import hub
 from srm_ray.model.adapters import is_adapter, merged_folder
 
 RunT = TypeVar("RunT", GRPOConfig, FilterConfig, DistillConfig)

@@ -88,7 +88,7 @@ def test_over_long_examples_are_dropped_and_counted(tokenizer: Any) -> None:
     kept, report = supervised.select_examples(
         rendered(tokenizer, [example("x"), example("y" * 500)], 100), limit=0, cap=1, seed=1
     )
-    assert (len(kept), report.read, report.dropped) == (1, 2, {"longer than 100 tokens": 1})
+    assert (len(kept), report.read, report.dropped) == (1, 2, {"longer than 100 tokens (data.row_length)": 1})
     with pytest.raises(UserError, match=r"no examples are left.*1 longer than 5 tokens"):
         supervised.select_examples(rendered(tokenizer, [example("x")], 5), limit=0, cap=1, seed=1)
 
@@ -121,8 +121,8 @@ def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     ("limits", "chosen", "reason"),
     [
-        ({"max_prompt": 2}, "good", "prompt longer than 2 tokens"),
-        ({"max_completion": 3}, "good", "completion longer than 3 tokens"),
+        ({"max_prompt": 2}, "good", "prompt longer than 2 tokens \\(data.max_prompt\\)"),
+        ({"max_completion": 3}, "good", "completion longer than 3 tokens \\(data.max_completion\\)"),
         ({}, "bad", "chosen equals rejected"),
     ],
 )
