@@ -339,6 +339,7 @@ def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) 
         "policy/mismatch_kl": total["mismatch_kl"] / tokens,
         "policy/mismatch_abs": total["mismatch_abs"] / tokens,
         "policy/mismatch_max": max(result["values"]["mismatch_max"] for result in results),
+        "policy/importance_masked": total["masked"] / tokens,
         "policy/grad_norm": sum(norms) / len(norms),
         "time/learn": seconds,
         "throughput/learner_tokens_per_s": total["tokens"] / seconds,

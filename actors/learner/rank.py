@@ -248,7 +248,7 @@ class Learner:
         advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
         old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
         weights_C = losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
-        masked = int((weights_C == 0).sum())
+        masked = ((weights_C == 0) * mask_C).sum()
         if options.normalisation == "sequences" and options.name != "gspo":
             weights_C = weights_C * losses.sequence_weights(mask_C, sequence_C)
         terms = losses.policy_loss(
