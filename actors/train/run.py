@@ -467,6 +467,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     from srm_ray.model.adapters import load_policy
     from srm_ray.training import saved_state
     from srm_ray.training.deepspeed_ops import no_compiled_collectives
+    from srm_ray.training.losses import backbone_of
 
     logger.setLevel(logging.ERROR)
     no_compiled_collectives()
@@ -475,7 +476,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if job.compile:
-        model.compile()
+        backbone_of(model).compile()
     model.train()
     module = loss_module(model, job)
     engine, *_ = deepspeed.initialize(
