@@ -98,7 +98,7 @@ class Crew:
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
         ready = sum(bool(member.facts) for member in engines)
-        started = f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
+        started = f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else ranks.doing() or 'starting'}"
         return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
 
     def doing(self) -> str:
