@@ -124,7 +124,9 @@ class RolloutConfig(EngineConfig):
     )
     group_size: int = Field(8, ge=2, description="completions sampled for each prompt (G)")
     temperature: float = Field(1.0, gt=0, le=2, description="sampling temperature in training; top_p is 1")
-    max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
+    max_new_tokens: int = Field(
+        0, ge=0, description="limit of a completion, tokens; 0: 2048, at most half of max_model_len"
+    )
     cache_on_update: Literal["keep", "recompute"] = Field(
         "keep", description="KV cache of requests that go on across a weight update"
     )
@@ -213,7 +215,9 @@ class LearnerConfig(Section):
     clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
     precision: Precision = Field("auto", description=PRECISION)
-    micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
+    micro_batch_tokens: int = Field(
+        0, ge=0, description="tokens of one forward and backward pass; 0: 16384 on a GPU, 4096 on a CPU"
+    )
     updates_per_step: int = Field(
         1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
     )
@@ -228,6 +232,12 @@ class LearnerConfig(Section):
         description="seconds without a finished micro-batch (or checkpoint, or start) after which the learner is "
         "started again; more where they took longer before",
     )
+
+    @model_validator(mode="after")
+    def _what_memory_holds(self):
+        if not self.micro_batch_tokens:
+            self.settle(micro_batch_tokens=16_384 if self.gpus else 4_096)
+        return self
 
     @field_validator("betas")
     @classmethod
@@ -335,6 +345,8 @@ class EvalConfig(Section):
 
 class GRPOConfig(StageConfig):
     """Everything that `python -m srm_ray.grpo` can be told."""
+
+    subject: ClassVar[tuple[str, ...]] = ("model", "data.path", "data.name", "data.mixture", "data.eval_path")
 
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")

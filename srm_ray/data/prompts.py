@@ -22,6 +22,7 @@ from srm_ray.errors import UserError
 from srm_ray.rl.types import Prompt
 
 GENERATED_CHECKED = 32  # problems of a generator that are looked at before a run starts
+LIMITED_BY = "lower rollout.max_new_tokens"
 GRADERS = ("", "math", "code", "text", "gym")
 MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}  # task_id, both in
 
@@ -66,11 +67,12 @@ class TaskStream:
 
 
 class PromptStream:
-    """`stream[index]` is the rendered prompt of that index. limit: tokens that a prompt may have."""
+    """`stream[index]` is the rendered prompt of that index. limit: tokens that a prompt may have. limited_by: how that
+    came about, for the message of a prompt that does not fit."""
 
-    def __init__(self, tasks: TaskStream, tokenizer: Any, *, system: str, limit: int):
+    def __init__(self, tasks: TaskStream, tokenizer: Any, *, system: str, limit: int, limited_by: str = LIMITED_BY):
         self.tasks, self.size, self.curriculum = tasks, tasks.size, tasks.curriculum
-        self._tokenizer, self._system, self._limit = tokenizer, system, limit
+        self._tokenizer, self._system, self._limit, self._limited_by = tokenizer, system, limit, limited_by
 
     def __getitem__(self, index: int) -> Prompt:
         """Raises UserError where a prompt does not leave room for new tokens."""
@@ -82,8 +84,7 @@ class PromptStream:
         if len(ids) > self._limit:
             raise UserError(
                 f"{task.where or f'prompt {index} ({task.source})'} has {len(ids)} tokens as a prompt, "
-                f"the context leaves {self._limit} for it: "
-                "lower rollout.max_new_tokens or shorten the prompt"
+                f"{self._limit} are left for it: {self._limited_by} or shorten the prompt"
             )
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return Prompt(
@@ -128,23 +129,25 @@ def training_stream(
     *,
     seed: int,
     limit: int,
+    limited_by: str = LIMITED_BY,
     graded: bool = True,
     curriculum: CurriculumConfig | None = None,
 ) -> PromptStream:
-    """`training_tasks`, rendered. limit: tokens that a prompt may have."""
+    """`training_tasks`, rendered. limit, limited_by: as of `PromptStream`."""
     tasks = training_tasks(config, seed=seed, graded=graded, curriculum=curriculum)
-    return PromptStream(tasks, tokenizer, system=config.system, limit=limit)
+    return PromptStream(tasks, tokenizer, system=config.system, limit=limit, limited_by=limited_by)
 
 
-def held_out_prompts(config: DataConfig, tokenizer: Any, *, count: int, limit: int) -> list[Prompt]:
+def held_out_prompts(
+    config: DataConfig, tokenizer: Any, *, count: int, limit: int, limited_by: str = LIMITED_BY
+) -> list[Prompt]:
     """Up to `count` problems that training never sees, of each source its part; none of a file without eval_path."""
     parts = sources_of(config)
     found: list[Task] = []
     for place, (name, part) in enumerate(parts.items()):
         found += open_held_out(part, share_of(count, len(parts), place), name)
-    stream = PromptStream(
-        TaskStream({"": FileTasks(found, [], 0)}, {}, CurriculumConfig()), tokenizer, system=config.system, limit=limit
-    )
+    tasks = TaskStream({"": FileTasks(found, [], 0)}, {}, CurriculumConfig())
+    stream = PromptStream(tasks, tokenizer, system=config.system, limit=limit, limited_by=limited_by)
     return [stream.render(task, index) for index, task in enumerate(found)]
 
 
