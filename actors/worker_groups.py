@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from actors.learner.group import LearnerGroup
-from actors.learner.rank import LearnerSpec
+from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.worker import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
