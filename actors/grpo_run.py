@@ -70,22 +70,23 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
     config = compute.settle_run(config, facts.path)
     config, lengths = settle_lengths(config, facts)
+    graded = not config.reward.function
     stream = training_stream(
         config.data,
         facts.tokenizer,
         seed=config.seed,
         limit=lengths.prompt,
         limited_by=lengths.why,
-        graded=not config.reward.function,
+        graded=graded,
         curriculum=config.curriculum,
     )
     stream.check()
     count = config.eval.problems
-    held_out = (
-        held_out_prompts(config.data, facts.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why)
-        if count
-        else []
-    )
+    held_out = []
+    if count:
+        held_out = held_out_prompts(
+            config.data, facts.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why, graded=graded
+        )
     suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
     return Inputs(config, facts, lengths.context, stream, held_out, suites)
 
@@ -99,9 +100,10 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     from actors.reward import worker
     from actors.runtime import cluster, control
     from actors.worker_groups import Crew, reward_spec
+    from srm_ray.data.prompts import ROWS_CHECKED
     from srm_ray.runs.saving import Saver
 
-    worker.check(reward_spec(config))
+    worker.check(reward_spec(config), inputs.stream.first(ROWS_CHECKED))
     graders = graders_of(config)
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(

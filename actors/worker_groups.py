@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from actors.learner.group import LearnerGroup
-from actors.learner.rank import LearnerSpec
+from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.worker import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
@@ -231,6 +231,7 @@ def reward_spec(config: GRPOConfig) -> RewardSpec:
         l_max=config.rollout.max_new_tokens,
         l_cache=options.overlong_cache,
         function=options.function,
+        threshold=options.threshold,
         allow_unsafe=options.allow_unsafe,
         processes=options.processes,
     )

@@ -58,10 +58,9 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     from actors.runtime import cluster, compute
     from actors.train.warm_start import open_base
     from actors.worker_groups import reward_spec
-    from srm_ray.data.prompts import training_stream
+    from srm_ray.data.prompts import ROWS_CHECKED, training_stream
     from srm_ray.model.loading import settle_lengths
 
-    worker.check(reward_spec(config))
     config = compute.settle_learner(config)
     facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
     config = compute.settle_rollout(config, facts.path)
@@ -76,6 +75,7 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
         curriculum=config.curriculum,
     )
     stream.check()
+    worker.check(reward_spec(config), stream.first(ROWS_CHECKED))
     count = problems_to_try(config, stream)
     journal = Journal(folder.path / "rates.jsonl")
     rates = {line["index"]: line for line in journal.lines() if line["index"] < count}

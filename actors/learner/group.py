@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import ray
 
-from actors.learner.rank import Learner, LearnerSpec
+from actors.learner.rank import Learner
+from actors.learner.spec import LearnerSpec
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched

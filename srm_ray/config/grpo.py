@@ -154,7 +154,11 @@ class RewardConfig(Section):
         1, description="reward actors, each with a pool of killable grading processes; a number or a range"
     )
     processes: int = Field(1, ge=1, description="grading processes of one worker")
-    function: str = Field("", description="a reward of your own, package.module:function, run in killable processes")
+    function: str = Field(
+        "",
+        description="a reward of your own that replaces the built-in grading, package.module:function (rewards.user)",
+    )
+    threshold: float = Field(0.0, description="above it a reward of your own is correct, unless it says so itself")
     weights: RewardWeights = RewardWeights()
     last_number: bool = Field(False, description="accept the last number as the answer when none is boxed")
     timeout: float = Field(5.0, gt=0, description="seconds that grading one completion may take")
