@@ -16,7 +16,7 @@ import ray
 from actors.learner.rank import Learner, LearnerSpec
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
-from actors.runtime.liveness import WATCH, Hung, Rules, Watched
+from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
@@ -56,6 +56,7 @@ class LearnerGroup:
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
         self.watched: list[Watched] = []
+        self.pace = Pace()
         self.processes: dict[int, tuple[int, str]] = {}  # process id and node of each rank that has answered
         self._spawn()
 
@@ -75,7 +76,9 @@ class LearnerGroup:
         cpu: Literal["steps", "silence"] = "silence" if options.gpus else "steps"
         rules = Rules(self.recovery.hung_after, self.recovery.ping_every, floors={"*": step}, cpu=cpu)
         ranks = range(self.count)
-        self.watched = [Watched(partial(self._ping, rank), rules, partial(self._cpu, rank)) for rank in ranks]
+        self.watched = [
+            Watched(partial(self._ping, rank), rules, partial(self._cpu, rank), self.pace) for rank in ranks
+        ]
 
     async def start(self) -> list[dict[str, Any]]:
         master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]

@@ -11,6 +11,7 @@ from actors.reward.pool import RewardPool
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import Sampling
 from actors.runtime import cluster
+from actors.runtime.pool import tell_of_deaths
 from actors.worker_groups import engine_spec, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import duration, say
@@ -43,8 +44,19 @@ class Sampler:
             cpus=rollout.cpus,
             start_timeout=rollout.start_timeout,
             recovery=config.recovery,
+            events=tell_of_deaths,
         )
-        self.rewards = RewardPool(bounds(reward.workers), reward_spec(config), cpus=reward.cpus) if graded else None
+        self.rewards = (
+            RewardPool(
+                bounds(reward.workers),
+                reward_spec(config),
+                cpus=reward.cpus,
+                recovery=config.recovery,
+                events=tell_of_deaths,
+            )
+            if graded
+            else None
+        )
 
     async def __aenter__(self) -> "Sampler":
         say(f"starting {bounds(self.config.rollout.workers)[0]} engine(s) for {self.model}")

@@ -20,6 +20,7 @@ from actors.rollout.engine_spec import spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling
 from actors.runtime import cluster
+from actors.runtime.pool import tell_of_deaths
 from srm_ray.config.engine import EngineConfig
 from srm_ray.console.progress import duration, say
 from srm_ray.data.rendering import check_messages, render_prompt
@@ -168,6 +169,7 @@ class Engines:
                     cpus=options.cpus,
                     start_timeout=options.start_timeout,
                     start_option="engine.start_timeout",
+                    events=tell_of_deaths,
                     worker_class=EvaluationWorker,
                 )
                 try:

@@ -127,6 +127,17 @@ class Rules:
 
 
 @dataclass
+class Pace:
+    """How slow a role's workers have been so far, seconds: whoever takes another's place is no faster.
+
+    longest: step. slowest: answer.
+    """
+
+    longest: float = 0.0
+    slowest: float = 0.0
+
+
+@dataclass
 class Seen:
     """An activity as the driver last saw it, and for how long it has not changed."""
 
@@ -144,7 +155,8 @@ class Watched:
     """What is known of one worker's progress.
 
     ask: its `ping`, whose answer may hold `Progress.report()` as "progress". cpu: seconds of processor time used so
-    far by its process, or (True) that and all that it started; None where that cannot be told.
+    far by its process, or (True) that and all that it started; None where that cannot be told. pace: of the role's
+    workers.
     """
 
     def __init__(
@@ -152,13 +164,12 @@ class Watched:
         ask: Callable[[], Awaitable[dict[str, Any]]],
         rules: Rules,
         cpu: Callable[[bool], Awaitable[float | None]],
+        pace: Pace | None = None,
     ):
-        self.ask, self.rules, self.cpu = ask, rules, cpu
+        self.ask, self.rules, self.cpu, self.pace = ask, rules, cpu, pace or Pace()
         self.answer: asyncio.Future[dict[str, Any]] | None = None
         self.heard = False
         self.silent = 0.0  # seconds that the question under way has waited
-        self.slowest = 0.0  # answer so far
-        self.longest = 0.0  # step so far
         self.doing: dict[int, Seen] = {}
         self.done: set[str] = set()
         self._marked: float | None = None  # when time was counted last
@@ -199,7 +210,7 @@ class Watched:
 
     def _hear(self, answer: dict[str, Any]) -> None:
         if self.heard:
-            self.slowest = max(self.slowest, self.silent)
+            self.pace.slowest = max(self.pace.slowest, self.silent)
         self.heard, self.silent = True, 0.0
         report = answer.get("progress")
         if report is None:
@@ -211,26 +222,30 @@ class Watched:
                 seen.seconds = before.pop(number).seconds
             self.doing[number] = seen
         ended = [seen.seconds for seen in before.values() if seen.kind != STARTING]
-        self.longest = max([self.longest, *ended])
+        self.pace.longest = max([self.pace.longest, *ended])
         self.done = set(report["done"])
 
     def _overdue(self) -> tuple[Seen | None, float, float] | None:
         """What has gone on for too long (None: the silence), for how long, and its limit."""
-        kind = "" if self.heard else STARTING
-        limit = self.rules.limit(kind, first=False, longest=self.slowest) if kind else self._silence_limit()
+        limit = self._silence_limit()
         if self.silent > limit:
             return None, self.silent, limit
         late = []
         for seen in self.doing.values():
             limit = self.rules.limit(
-                seen.kind, first=not self._stepped(seen), longest=self.longest, allowance=seen.allowance
+                seen.kind, first=not self._stepped(seen), longest=self.pace.longest, allowance=seen.allowance
             )
             if seen.seconds > limit:
                 late.append((seen, seen.seconds, limit))
         return max(late, key=lambda each: each[1] / each[2], default=None)
 
+    def _starts(self) -> bool:
+        """Libraries are being loaded, perhaps from a slow disk, which holds up every thread."""
+        return not self.heard or any(seen.kind == STARTING for seen in self.doing.values())
+
     def _silence_limit(self) -> float:
-        return max(self.rules.usual, LONGEST * self.slowest)
+        start = self.rules.limit(STARTING, first=False, longest=0.0) if self._starts() else 0.0
+        return max(self.rules.usual, start, LONGEST * self.pace.slowest)
 
     def _stepped(self, seen: Seen) -> bool:
         return seen.kind in self.done or seen.steps > 0
@@ -249,7 +264,7 @@ class Watched:
         if late is not None:
             option, found = self.rules.option(late.kind), f"made no progress for {seconds:.0f} s while {late}"
         else:
-            option = "recovery.hung_after" if self.heard else self.rules.option(STARTING)
+            option = self.rules.option(STARTING) if self._starts() else "recovery.hung_after"
             last = ", ".join(map(str, self.doing.values()))
             found = f"did not answer for {seconds:.0f} s" + (f", last seen {last}" if last else "")
         return f"{found} (limit {limit:.0f} s{f'; {option} raises it' if option else ''})"

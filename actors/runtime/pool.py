@@ -19,14 +19,21 @@ from typing import Any
 
 import ray
 
-from actors.runtime.liveness import WATCH, Hung, Rules, Watched
+from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.console.progress import say
 from srm_ray.errors import RunError
 
 Events = Callable[..., None]  # (event, **facts)
 PLACEMENT_WAIT = 30.0  # seconds a worker beyond the fewest may wait for free resources
+
+
+def tell_of_deaths(event: str, **facts: Any) -> None:
+    """Events of a command that keeps no record of them: who was replaced, and why."""
+    if event == "restarted":
+        say(f"  {facts['worker']} {facts['cause']}; another one takes its place")
 
 
 @dataclass(eq=False)
@@ -80,6 +87,7 @@ class Pool:
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiters: list[asyncio.Future[None]] = []
+        self.pace = Pace()
         self._began = self._held = self._closed = False
 
     # Start and end
@@ -184,6 +192,8 @@ class Pool:
     async def hold(self) -> None:
         """Start nobody until `release`. Returns once nobody is starting any more."""
         self._held = True
+        for member in [each for each in self.members if self._waits_for_room(each)]:
+            self._withdraw(member, "waited for free resources when no worker may start")
         while self.failure is None and any(member.state == "starting" for member in self.members):
             await self._change()
 
@@ -205,7 +215,7 @@ class Pool:
     def _hire(self) -> Member:
         name = f"{self.role}-{self._numbers}"
         member = Member(self._numbers, name, self._spawn(self._numbers, name))
-        member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree))
+        member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree), self.pace)
         self._numbers += 1
         self.members.append(member)
         return member
@@ -247,7 +257,7 @@ class Pool:
         while True:
             await asyncio.gather(*(self._check(member) for member in self.members))
             await asyncio.sleep(self.rules.every)
-            if self.follows and self._began and not self._held:
+            if self.follows and self._began:
                 self._follow_resources()
 
     async def _check(self, member: Member) -> None:
@@ -255,7 +265,7 @@ class Pool:
             await member.watched.look()
         except Hung as hung:
             why = str(hung)
-            if member.state == "starting" and not member.facts and not _placed(member):
+            if self._waits_for_room(member):
                 needs = ", ".join(f"{amount:g} {name}" for name, amount in self.room.items())
                 waited = time.monotonic() - member.began
                 why = f"found no node with {needs} free for {waited:.0f} s: end what holds them, or add a node"
@@ -272,18 +282,26 @@ class Pool:
     def _follow_resources(self) -> None:
         """Grow by one while the cluster has room for it; give up on one that has found no room."""
         starting = [member for member in self.members if member.state == "starting"]
-        if not starting and len(self.members) < self.most and self._has_room():
+        if not self._held and not starting and len(self.members) < self.most and self._has_room():
             self.target = len(self.members) + 1
             self.events("scaled", role=self.role, workers=self.target, cause="free resources")
             self._run(self._reconcile(0.0))
         for member in starting:
             waited = time.monotonic() - member.began
-            if not member.facts and waited > PLACEMENT_WAIT and len(self.members) > self.fewest and not _placed(member):
+            if waited > PLACEMENT_WAIT and len(self.members) > self.fewest and self._waits_for_room(member):
                 self.target = max(self.fewest, len(self.members) - 1)
-                self.members.remove(member)
-                member.why = "found no free resources"
-                self._run(self._end(member))
+                self._withdraw(member, "found no free resources")
                 self.events("scaled", role=self.role, workers=self.target, cause=f"{member.name} {member.why}")
+
+    def _waits_for_room(self, member: Member) -> bool:
+        return member.state == "starting" and not member.facts and not _placed(member)
+
+    def _withdraw(self, member: Member, why: str) -> None:
+        """End one that has not come to work; nobody takes its place."""
+        self.members.remove(member)
+        member.why = why
+        self._run(self._end(member))
+        self._wake()
 
     def _has_room(self) -> bool:
         nodes = ray._private.state.available_resources_per_node().values()

@@ -22,6 +22,7 @@ ADVICE = (  # (what Ray says, what to do), the first that fits
     (r"/dev/shm|shared memory", "free some of /dev/shm, or make it larger (docker run --shm-size 2g)"),
     (r"cannot allocate memory|out of memory", "end what else needs memory on this machine"),
     (r"address already in use|\bport\b", "end what holds the port, or unset the RAY_* variable that names it"),
+    (r"no such file or directory: '{folder}", "set RAY_TMPDIR to a folder that there is (now {folder})"),
     (r"permission denied|read-only", "set RAY_TMPDIR to a folder that you may write to (now {folder})"),
     (r"af_unix path length|path.*too long", "set RAY_TMPDIR to a folder with a shorter name (now {folder})"),
     (r"version mismatch", "run the cluster and this command with the same versions of Ray and Python"),
@@ -90,7 +91,8 @@ def check_descriptors() -> None:
 def explain(error: BaseException, address: str, folder: str) -> str:
     """What went wrong, in Ray's words, and what to do."""
     said = f"{type(error).__name__}: {error}"
-    advice = next(advice for sign, advice in ADVICE if re.search(sign, said, re.IGNORECASE))
+    signs = ((sign.replace("{folder}", re.escape(folder)), advice) for sign, advice in ADVICE)
+    advice = next(advice for sign, advice in signs if re.search(sign, said, re.IGNORECASE))
     where = "start here" if address == "local" else f"be reached at {address}"
     first = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
     return f"Ray cannot {where}: {first[:300]}; {advice.format(folder=folder)}"

@@ -129,7 +129,7 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
-            failure_config=FailureConfig(max_failures=3, controller_failure_limit=2),
+            failure_config=FailureConfig(max_failures=3, controller_failure_limit=1),
             logging_config=LoggingConfig(log_level="ERROR"),
             worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
         ),
@@ -146,7 +146,7 @@ ENDED_BY_RAY = (  # (what Ray Train says, what it means)
     ("worker group startup timed out", "its workers found no room on the cluster; lower workers, or end what holds it"),
     (
         "health check has been hanging",
-        "a worker did not answer for minutes, and was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
+        "a worker that did not answer for minutes was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
     ),
 )
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from srm_ray.rl.step_metrics import metric_name
 from srm_ray.rl.types import Group
-from srm_ray.runs.metrics import metric_name
 
 
 @dataclass

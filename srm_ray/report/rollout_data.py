@@ -6,6 +6,7 @@ time. Both are gzip of JSON.
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,16 @@ def tokenizer_of(folder: RunFolder, groups: list[list[dict[str, Any]]]) -> Token
 def _tokenizer_files(folder: RunFolder) -> list[Path]:
     paths = [folder.final / "tokenizer.json"]
     if folder.config.is_file():
-        model = (yaml.safe_load(folder.config.read_text()) or {}).get("model")
+        model = _model(folder.config, folder.config.stat().st_mtime_ns)
         if model:
             paths.append(Path(model) / "tokenizer.json")
     return paths + sorted((cache_root() / "tiny-base").glob("*/final/tokenizer.json"))
+
+
+@lru_cache(maxsize=16)
+def _model(config: Path, changed: int) -> str:
+    """The model that a run's config names; read once, not for every step."""
+    return (yaml.safe_load(config.read_text()) or {}).get("model") or ""
 
 
 # What is embedded in a file

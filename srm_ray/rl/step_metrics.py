@@ -1,10 +1,10 @@
 """A step's numbers from its groups: graded completions in, metrics out, as `srm_ray.runs.metrics` names them."""
 
+import re
 from collections.abc import Sequence
 
 from srm_ray.rl.sources import Collected
 from srm_ray.rl.types import Group
-from srm_ray.runs.metrics import metric_name
 
 SOURCES_SHOWN = 20
 
@@ -54,3 +54,8 @@ def by_source(groups: Sequence[Group]) -> dict[str, float]:
     if not 2 <= len(grades) <= SOURCES_SHOWN:
         return {}
     return {f"reward/accuracy/{source}": sum(right) / len(right) for source, right in sorted(grades.items())}
+
+
+def metric_name(text: str) -> str:
+    """`text` as part of a metric's name: Prometheus takes letters, digits and underscores."""
+    return re.sub(r"\W", "_", text, flags=re.ASCII) or "none"

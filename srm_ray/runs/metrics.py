@@ -5,7 +5,6 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -195,11 +194,6 @@ class RayMetrics:
 
     def close(self) -> None:
         """What was set is collected until the process ends."""
-
-
-def metric_name(text: str) -> str:
-    """`text` as part of a metric's name: Prometheus takes letters, digits and underscores."""
-    return re.sub(r"\W", "_", text, flags=re.ASCII) or "none"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.runtime.liveness import LOADING, STARTING, STEP, Hung, Progress, Rules, Watched
+from actors.runtime.liveness import LOADING, STARTING, STEP, Hung, Pace, Progress, Rules, Watched
 from tests.actors.in_process import run
 
 RULES = Rules(usual=60.0, every=5.0)
@@ -80,6 +80,22 @@ def test_a_step_that_never_ends_is_found_by_what_was_seen(longest, limit):
     assert limit <= run(both()) <= 1.3 * limit + 15
 
 
+def test_who_takes_anothers_place_is_given_its_pace():
+    """A short first step, then one as long as the other's were."""
+    pace = Pace()
+
+    async def both():
+        for lengths in (50, 100), (1, 240):
+            progress = Progress()
+            one = watched(progress)
+            one.pace = pace
+            working = asyncio.ensure_future(steps(progress, *lengths))
+            await watch(one, sum(lengths))
+            await working
+
+    run(both())
+
+
 def test_a_first_step_that_never_ends_is_found_later():
     progress = Progress()
 
@@ -116,6 +132,22 @@ def test_who_never_answered_is_given_the_time_of_a_start():
         one.ask = lambda: asyncio.get_running_loop().create_future()
         with pytest.raises(Hung, match=r"did not answer for .*rollout\.start_timeout raises it"):
             await watch(one, 1e6)
+        return asyncio.get_running_loop().time()
+
+    assert 600 <= run(silent()) <= 620
+
+
+def test_who_is_silent_while_it_starts_is_loading_libraries():
+    """From a slow disk, which holds up every thread of it."""
+
+    async def silent():
+        progress = Progress()
+        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
+        with progress.doing(STARTING, "(importing vLLM)"):
+            await one.look()
+            one.ask = lambda: asyncio.get_running_loop().create_future()
+            with pytest.raises(Hung, match=r"last seen starting \(importing vLLM\).*start_timeout raises it"):
+                await watch(one, 1e6)
         return asyncio.get_running_loop().time()
 
     assert 600 <= run(silent()) <= 620

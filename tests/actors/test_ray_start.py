@@ -61,6 +61,7 @@ def test_what_never_comes_up_says_what_to_do(init):
             ValueError("Ray component dashboard is trying to use a port number 1 that is used"),
             "end what holds the port",
         ),
+        (FileNotFoundError(2, "No such file or directory", "/scratch"), "set RAY_TMPDIR to a folder that there is"),
         (OSError("AF_UNIX path length cannot exceed 107 bytes"), "shorter name"),
         (KeyError("?"), "what Ray's processes said is in /scratch/ray/session_latest/logs"),
     ],

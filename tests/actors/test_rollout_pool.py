@@ -78,7 +78,9 @@ class Pool:
 
     def __init__(self, monkeypatch, *scripts, workers=1):
         self.scripts, self.hired, self.told = list(scripts), [], []
+        self.placed = True  # whether Ray finds room for those that start
         monkeypatch.setattr(ray, "kill", lambda actor: actor.end())
+        monkeypatch.setattr("actors.runtime.pool._placed", lambda member: self.placed)
         self.pool = RolloutPool(
             (workers, workers),
             SPEC,
@@ -196,6 +198,26 @@ def test_the_pool_sleeps_when_nobody_is_starting_any_more(monkeypatch):
         return [worker.done[-1] for worker in pool.hired]
 
     assert play(pool, work) == ["going to sleep", "going to sleep"]
+
+
+def test_who_waits_for_room_does_not_keep_the_learner_waiting(monkeypatch):
+    pool = Pool(monkeypatch, Script(), Script(start=FOREVER), Script())
+
+    async def work():
+        pool.placed = False
+        await pool.pool.pool.scale(2)
+        began = asyncio.get_running_loop().time()
+        await pool.pool.sleep()
+        waited = asyncio.get_running_loop().time() - began
+        pool.placed = True
+        await pool.pool.wake_up()
+        while len(pool.names()) < 2:
+            await asyncio.sleep(1.0)
+        return waited, pool.names()
+
+    waited, names = play(pool, work)
+    assert waited < 10
+    assert names == ["rollout-0", "rollout-2"]
 
 
 @pytest.mark.parametrize("when", [5.0, 50.0])

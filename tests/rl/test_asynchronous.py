@@ -81,10 +81,10 @@ class Workers:
         return done
 
 
-def run(workers: Workers, count: int, **options) -> list[tuple[int, Collected]]:
+def run(workers: Workers, count: int, *, learning: int = 30, **options) -> list[tuple[int, Collected]]:
     async def main() -> list[tuple[int, Collected]]:
         stream = workers.stream(SourceState(), **options)
-        done = await workers.steps(stream, count)
+        done = await workers.steps(stream, count, learning=learning)
         await stream.close()
         return done
 
@@ -199,7 +199,29 @@ def test_groups_without_signal_are_capped():
     done = run(Workers(7, dull=1.0), 3)
     assert [collected.groups for _, collected in done] == [(), (), ()]
     assert all(200 <= len(collected.judged) < 300 for _, collected in done)
+    done = run(Workers(7, longest=1, dull=1.0), 3, learning=5000)
+    assert all(200 <= len(collected.judged) < 300 for _, collected in done), "however long the learner takes"
     few = run(Workers(7, dull=0.99), 3)
     assert any(0 < len(collected.groups) < 4 for _, collected in few)
     logged = keys(few, "judged")
     assert len(set(logged)) == len(logged)
+
+
+def test_a_failure_while_the_learner_works_is_heard_in_the_next_step():
+    """When nothing else is in flight that could end the wait."""
+
+    async def main() -> None:
+        workers = Workers(6, longest=1)
+        stream = workers.stream(SourceState())
+        await stream.take()
+        workers.failing = stream.cursor
+        stream.ready.clear()
+        stream._launch()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert stream.failure is not None and not stream.in_flight
+        stream.ready.clear()
+        with pytest.raises(RunError, match="rollout-0 is gone"):
+            await asyncio.wait_for(stream.take(), 5)
+
+    asyncio.run(main())

@@ -74,11 +74,11 @@ class AsyncSource:
                 self._drop_stale()
                 if len(self.ready) >= self.want or len(self.no_signal) >= self.limit:
                     return self._hand_out(time.perf_counter() - began)
+                if self.failure is not None:  # perhaps since before this call: nothing is launched any more
+                    raise self.failure
                 self._launch()
                 self.finished.clear()
                 await self.finished.wait()
-                if self.failure is not None:
-                    raise self.failure
         finally:
             self.waiting = False
             self._launch()
@@ -110,6 +110,8 @@ class AsyncSource:
 
     def _room(self) -> int:
         """Groups that may be launched now: the batches in which they would still be fresh, less what is ahead."""
+        if len(self.no_signal) >= self.limit:
+            return 0  # the next step has drawn what it may
         batches = self.max_staleness + self.waiting
         ahead = self.keep_rate.value * len(self.in_flight)
         missing = self.want * batches - len(self.ready) - ahead
