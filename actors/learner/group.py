@@ -230,6 +230,10 @@ class LearnerGroup:
             await asyncio.sleep(self.recovery.ping_every)
             await self._look(watched.look() for watched in self.watched)
 
+    def doing(self) -> str:
+        """What the first rank computes, as far as its last ping told; "" where it waits."""
+        return ", ".join(str(seen) for seen in self.watched[0].doing.values()) if self.watched else ""
+
     @property
     def numerics(self) -> dict[str, Any]:
         """What the last bits of a step depend on besides config, weights and batch."""
@@ -335,6 +339,7 @@ def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) 
         "policy/mismatch_kl": total["mismatch_kl"] / tokens,
         "policy/mismatch_abs": total["mismatch_abs"] / tokens,
         "policy/mismatch_max": max(result["values"]["mismatch_max"] for result in results),
+        "policy/importance_masked": total["masked"] / tokens,
         "policy/grad_norm": sum(norms) / len(norms),
         "time/learn": seconds,
         "throughput/learner_tokens_per_s": total["tokens"] / seconds,

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from srm_ray.files import hub
+from srm_ray.console import hub
 
 
 def test_the_client_is_quiet_while_it_is_asked_and_as_before_after() -> None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from srm_ray.console.progress import heartbeat
+from srm_ray.console.progress import phase
 
 
 @contextlib.contextmanager
@@ -14,7 +14,7 @@ def asking(name: str) -> Iterator[None]:
     level = client.level
     client.setLevel(logging.ERROR)
     try:
-        with heartbeat(f"asking the hub for {name}"):
+        with phase(f"asking the hub for {name}"):
             yield
     finally:
         client.setLevel(level)
