@@ -14,6 +14,7 @@ from actors.runtime import cluster
 from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console import hub
 from srm_ray.console.progress import phase
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.seeds import completion_seed
@@ -97,7 +98,8 @@ class Crew:
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
         ready = sum(bool(member.facts) for member in engines)
-        return f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
+        started = f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
+        return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
 
     def doing(self) -> str:
         """Where the step under way is, e.g. `sampling, 12 groups so far` or `learning from micro-batch 3 of 40`."""

@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         from srm_ray.speedrun.estimate import show_budget
 
         return show_budget(config)
-    return Speedrun(config).run()
+    kept = "what is done is kept: the same command goes on from there"
+    with interrupts.advising(lambda: kept):
+        return Speedrun(config).run()
 
 
 class Speedrun:
