@@ -63,6 +63,6 @@ def set_log_folder() -> None:
 
 def keep_log(name: str) -> None:
     """What this worker prints goes to its file in the run's log folder. Nothing outside a Ray actor."""
-    ray = sys.modules.get("ray")  # an actor has it
-    if ray and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
         output.keep_log(name)
