@@ -258,7 +258,8 @@ class LearnerGroup:
         await self._all("export", str(folder))
 
     async def close(self) -> None:
-        await close_actors(self.ranks)
+        if self.facts:  # ranks that still start own nothing yet, and nobody waits for them
+            await close_actors(self.ranks)
         await self._end()
 
     async def _all(self, method: str, *args: Any) -> list[Any]:

@@ -158,7 +158,8 @@ class Learner:
         if options.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-            return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
+            with self.progress.doing(START, "(compiling DeepSpeed's Adam for this CPU, once)"):
+                return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
         return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=1e-8)
 
     # The step
