@@ -42,6 +42,7 @@ def test_a_solved_run_ends_well(
     assert summary["accuracy_after"]["value"] == 1.0
     assert np.array_equal(toy.final, toy.learner.weights)
     assert toy.folder.report.is_file()
+    assert "the problems are solved, and the run ends: " in capsys.readouterr().out
     capsys.readouterr()
     assert Toy(tmp_path / "run", first=SOMETIMES, **options).main(monkeypatch) == 0
     assert f"its problems were solved after {summary['steps']} of 300 steps" in capsys.readouterr().out
