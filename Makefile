@@ -44,8 +44,7 @@ MACHINE ?= $(shell uname -m)
 ARM_CMAKE = -DGGML_CPU_ARM_ARCH=armv8.2-a+fp16+dotprod
 LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF $(if $(filter aarch64 arm64,$(MACHINE)),$(ARM_CMAKE))
 llamacpp: setup
-	@VIRTUAL_ENV=$(CURDIR)/.venv CMAKE_ARGS="$(LLAMACPP_CMAKE) -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" \
-	  .venv/bin/uv pip install --no-binary llama-cpp-python "$$(sed -n 's/^llamacpp = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
+	@CMAKE_ARGS="$(LLAMACPP_CMAKE) -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" requirements/llamacpp.sh
 
 # Runs stay: they are results.
 clean:

@@ -5,15 +5,14 @@
 
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.base import to_plain
-from srm_ray.config.grpo import GRPOConfig, bounds
-from srm_ray.console.progress import duration, say
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.console.progress import say
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.trackers import open_trackers
@@ -90,7 +89,6 @@ def open_inputs(config: GRPOConfig) -> Inputs:
 @contextlib.asynccontextmanager
 async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     """The parts of a run, its workers started."""
-    began = time.time()
     inputs = open_inputs(config)
     config = inputs.config
 
@@ -107,10 +105,7 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     )
     cluster.connect()
     try:
-        say(
-            f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
-            f"{bounds(config.reward.workers)[0]} reward worker(s); run folder {folder.path}"
-        )
+        say(f"run folder {folder.path}")
         steering = control.open_control(folder.path)
 
         def events(event: str, **known: Any) -> None:
@@ -120,7 +115,6 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
         async with Crew(
             config, facts.path, context=inputs.context, stop_token_ids=facts.stop_token_ids, events=events
         ) as crew:
-            say(f"workers ready after {duration(time.time() - began)}")
             folder.save_config(config)  # not before: what could not start does not bind the next command
             async with (
                 control.followed(steering, crew.scale, crew.staff, events),

@@ -7,13 +7,15 @@ from actors.learner.group import LearnerGroup
 from actors.learner.rank import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.worker import RewardSpec
-from actors.rollout.engine_spec import cores_each, spec_of
+from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec, Sampling
 from actors.runtime import cluster
 from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console import hub
+from srm_ray.console.progress import phase
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Learned, Prompt, TrainBatch
@@ -39,6 +41,7 @@ class Crew:
     ):
         self.config = config
         self.asleep = False
+        self.sampled = self.sampling_now = 0  # groups: since the last step, and under way
         cluster.require(bundles(config))
         rollout, learner, recovery = config.rollout, config.learner, config.recovery
         self.events = events
@@ -73,8 +76,14 @@ class Crew:
         self.greedy = Sampling(0.0, rollout.max_new_tokens)
 
     async def __aenter__(self) -> "Crew":
+        config = self.config
+        what = (
+            f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
+            f"{bounds(config.reward.workers)[0]} reward worker(s)"
+        )
         try:
-            await asyncio.gather(self.rollouts.start(), self.learner.start(), self.rewards.start())
+            with phase(what, remember=True, usual=USUAL_START, status=self._started):
+                await asyncio.gather(self.rollouts.start(), self.learner.start(), self.rewards.start())
         except BaseException:
             await self.close()
             raise
@@ -86,12 +95,28 @@ class Crew:
     async def close(self) -> None:
         await asyncio.gather(self.rollouts.close(), self.learner.close(), self.rewards.close())
 
+    def _started(self) -> str:
+        engines, ranks = self.rollouts.members, self.learner
+        ready = sum(bool(member.facts) for member in engines)
+        started = f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
+        return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
+
+    def doing(self) -> str:
+        """Where the step under way is, e.g. `sampling, 12 groups so far` or `learning from micro-batch 3 of 40`."""
+        return self.learner.doing() or f"sampling, {self.sampled} groups so far, {self.sampling_now} under way"
+
     async def sample(self, prompt: Prompt, draw: int = 0) -> Group:
         """A group of completions from the current weights, unscored."""
         seeds = tuple(
             completion_seed(self.config.seed, prompt.index, draw, i) for i in range(self.config.rollout.group_size)
         )
-        return Group(prompt, await self.rollouts.generate(prompt.token_ids, seeds, self.sampling), draw)
+        self.sampling_now += 1
+        try:
+            made = await self.rollouts.generate(prompt.token_ids, seeds, self.sampling)
+        finally:
+            self.sampling_now -= 1
+        self.sampled += 1
+        return Group(prompt, made, draw)
 
     async def answer(self, prompt: Prompt) -> Group:
         """One greedy completion, scored."""
@@ -104,6 +129,7 @@ class Crew:
         if self.config.rollout.sleep:
             self.asleep = True
             await self.learner.unless_lost(self.rollouts.sleep())
+        self.sampled = 0
         return await self.learner.step(batch, lr)
 
     async def push_weights(self, version: int) -> float:

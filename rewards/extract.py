@@ -1,17 +1,31 @@
 """The final answer of a completion, found in one linear pass.
 
 What follows the last `</think>` counts (an answer inside the thinking alone is none): the boxed
-answer; else what follows "final answer", "answer is" or GSM8K's "####"; else, only where the task
-allows it, the last number.
+answer; else what stands in `<answer>` tags; else what follows "final answer", "answer is" (in English
+or one of nine other languages) or GSM8K's "####"; else, only where the task allows it, the last number.
 """
 
 import re
 
 OPEN, CLOSE = "<think>", "</think>"
-BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:(\{)|([0-9A-Za-z])(?![0-9A-Za-z])|(\d+))|\\.|[{}]", re.DOTALL)
-PHRASE = re.compile(r"(?:final\s+answer|answer\s+is|answer\s*:|^####)[\s*_]*(?::|is\b|=)?[\s*_:]*", re.I | re.M)
+BOX = re.compile(r"\\{1,4}(?:boxed|fbox)\s*(?:(\{)|([0-9A-Za-z])(?![0-9A-Za-z])|(\d+))|\\.|[{}]", re.DOTALL)
+TAG = re.compile(r"</?answer>", re.I)
+ANNOUNCEMENTS = (
+    r"final\s+answer|answer\s+is|answer\s*[:：]|^####",
+    r"最[终終][答][案]|答案\s*(?:应?[该為为是]+|等[于於]|[:：])|答\s*[:：]|答え\s*(?:は|[:：])|(?:정답|답)\s*(?:은|[:：])",
+    r"故选",
+    r"r[ée]ponse(?:\s+finale)?\s*(?:est\b|[:：])(?:\s+(?:donc|alors)\b)?",
+    r"(?:antwort|endergebnis|ergebnis|lösung)\s*(?:ist\b|lautet\b|beträgt\b|[:：])(?:\s+(?:also|somit)\b)?",
+    r"(?:ist|lautet)\s+die\s+(?:\w+\s+)?antwort\b",
+    r"respuesta(?:\s+\w+)?\s*(?:es\b|[:：])|resposta(?:\s+final)?\s*(?:é\b|[:：])",
+    r"risposta(?:\s+finale)?\s*(?:è\b|[:：])",
+    r"ответ\s*(?:[:：—–-]|равен\b|равна\b|равно\b|это\b|будет\b)",
+)
+PHRASE = re.compile(rf"(?:{'|'.join(ANNOUNCEMENTS)})[\s*_]*(?:[:：]|is\b|=)?[\s*_:：]*", re.I | re.M)
+COPULA = re.compile(r" (?:is|est|ist|lautet|beträgt|es|é|è|равен|равна|равно) |[是为為]")
+POLITE_END = re.compile(r"\s*(?:です|である|입니다|이다)$")
 MATH = re.compile(r"\s*(?:\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
-SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
+SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]|\n")
 NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.\d+")
 
 
@@ -57,6 +71,9 @@ def final_answers(completion: str, allow_last_number: bool = False) -> list[str]
     boxes = boxed(text)
     if boxes:
         return boxes
+    tagged = in_tags(text)
+    if tagged:
+        return [after_phrase(answer) or answer for answer in tagged]
     announced = after_phrase(text)
     if announced:
         return [announced]
@@ -64,6 +81,21 @@ def final_answers(completion: str, allow_last_number: bool = False) -> list[str]
         numbers = NUMBER.findall(text)
         return numbers[-1:]
     return []
+
+
+def in_tags(text: str) -> list[str]:
+    """What stands between `<answer>` and `</answer>`; the last may be cut off by a stop string."""
+    found: list[str] = []
+    start = -1
+    for match in TAG.finditer(text):
+        if match.group()[1] != "/":
+            start = match.end()
+        elif start >= 0:
+            found.append(text[start : match.start()])
+            start = -1
+    if start >= 0 and text[start:].strip():
+        found.append(text[start:])
+    return found
 
 
 def after_phrase(text: str) -> str:
@@ -80,4 +112,5 @@ def after_phrase(text: str) -> str:
     stop = SENTENCE_END.search(tail)
     sentence = tail[: stop.start()] if stop else tail
     # "Final Answer: The largest n is 34."
-    return sentence.rpartition(" is ")[2].strip().strip("*_` ").strip()
+    sentence = COPULA.split(sentence)[-1].strip().strip("*_` ").strip()
+    return POLITE_END.sub("", sentence)

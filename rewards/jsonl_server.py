@@ -2,8 +2,9 @@
 
     reader --(bounded)--> worker threads --in order--> writer
 
-A malformed line gives {"correct": null, "reason": "bad_input", "line": n}; nothing a line holds ends
-the stream. At most `WINDOW` lines are in flight, so that memory does not grow with the input.
+A malformed line gives {"correct": null, "reason": "bad_input", "line": n, "error": "what is wrong with
+it"}; nothing a line holds ends the stream. At most `WINDOW` lines are in flight, so that memory does
+not grow with the input.
 """
 
 import json
@@ -20,6 +21,10 @@ WINDOW = 256
 MAX_LINE = 16 << 20
 
 Grade = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class BadInput(ValueError):
+    """What is wrong with a line, in words: raised by `parsed`, and by a `grade` that finds a field amiss."""
 
 
 def serve(source: BinaryIO, sink: TextIO, grade: Grade, workers: int) -> int:
@@ -46,27 +51,41 @@ def serve(source: BinaryIO, sink: TextIO, grade: Grade, workers: int) -> int:
 
 def answer(line: bytes, number: int, grade: Grade) -> dict[str, Any]:
     start = time.perf_counter()
-    record = parsed(line)
-    if record is None:
-        result: dict[str, Any] = {"correct": None, "reason": "bad_input"}
-    else:
-        try:
-            result = grade(record)
-        except Exception:  # a defect of the grader: reported as such, the stream goes on
-            traceback.print_exc()
-            result = {"correct": None, "reason": "grader_error"}
+    try:
+        result = grade(parsed(line))
+    except BadInput as error:
+        result = {"correct": None, "reason": "bad_input", "error": str(error)}
+    except Exception:  # a defect of the grader: reported as such, the stream goes on
+        traceback.print_exc()
+        result = {"correct": None, "reason": "grader_error"}
     if result["reason"] == "bad_input":
         result["line"] = number
     return {**result, "seconds": round(time.perf_counter() - start, 6)}
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
-    """The line's object, or None for anything that is not a JSON object."""
+def parsed(line: bytes) -> dict[str, Any]:
+    """The line's object. Raises `BadInput` for anything that is not a JSON object."""
+    if not line:
+        raise BadInput(f"the line is longer than {MAX_LINE >> 20} MiB")
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
+        record = json.loads(line.decode("utf-8-sig").strip())
+    except UnicodeDecodeError as error:
+        raise BadInput(f"not UTF-8: {error.reason} at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise BadInput(f"not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"not JSON that can be read: {error}") from None
+    if not isinstance(record, dict):
+        raise BadInput(f"an object is expected, got {kind_of(record)}")
+    return record
+
+
+KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
+
+
+def kind_of(value: Any) -> str:
+    """What JSON calls a value: "a list", "null"."""
+    return KINDS.get(type(value), "null")
 
 
 def write(turns: "queue.Queue[Future[dict[str, Any]] | None]", sink: TextIO, gone: threading.Event) -> None:

@@ -7,6 +7,7 @@ REASONS = frozenset(
         # Judged by the grader: `correct` is True or False.
         "correct",
         "wrong",
+        "unevaluated",  # math: the right value, but as a sum left to do, or as the question said again
         "no_answer",  # nothing that counts as a final answer (or no code) after the thinking
         "several_answers",  # more than one final answer, and they differ
         "truncated",  # cut at the token limit: never correct

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from srm_ray.config.chat import ChatConfig
 from srm_ray.config.command_line import parse
-from srm_ray.errors import UserError, command
+from srm_ray.console import output
+from srm_ray.console.command import interactive
+from srm_ray.console.progress import phase
+from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
     from srm_ray.inference.conversation import Conversation
@@ -26,7 +29,7 @@ HELP = """\
 /quit             end (Ctrl-D too); Ctrl-C stops an answer"""
 
 
-@command
+@interactive
 def main(argv: list[str] | None = None) -> int:
     config = parse(ChatConfig, sys.argv[1:] if argv is None else argv, stage="chat", about=__doc__)
     if not config.model:
@@ -42,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 
     terminal = Terminal(sys.stdin, sys.stdout)
     terminal.notice(f"loading {config.model} ...")
-    engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
+    with output.routed(), phase("loading", told=True):
+        engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
     sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
     conversation = Conversation(engine, sampling, system=config.system, thinking=config.think)
     terminal.notice(f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends.")

@@ -13,13 +13,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.grpo import bounds
-from srm_ray.console.progress import duration, say
-from srm_ray.errors import RunError, UserError, command
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
+from srm_ray.console.progress import phase, say
+from srm_ray.errors import RunError, UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
 from srm_ray.runs.folder import RunFolder
@@ -90,8 +93,11 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
+    output.log_to(folder.logs)
     config = folder.check_config(config, may_change=MAY_CHANGE)
-    return asyncio.run(run(config, folder))
+    kept = "what was answered is kept: the same command asks for the rest"
+    with interrupts.advising(lambda: kept):
+        return interrupts.run(run(config, folder))
 
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:
@@ -213,7 +219,7 @@ async def ask(
     if had:
         say(f"{had} of {len(places)} completions are here already, ${ledger.cost:.4f} spent on them")
     failures: list[str] = []
-    in_a_row, progress = 0, Counter(len(places) - had)
+    in_a_row = 0
 
     async def worker() -> None:
         nonlocal in_a_row
@@ -233,13 +239,14 @@ async def ask(
                         continue
                     in_a_row = 0
                     ledger.add(place, digest_of(task), answer)
-                progress.step(ledger)
+                counted.advance()
             await grade(task, place, ledger, grader)
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(places))):
-                group.create_task(worker())
+        with phase("completions", total=len(places), done=had, status=partial(so_far, ledger)) as counted:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(places))):
+                    group.create_task(worker())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return failures
@@ -279,21 +286,9 @@ def digest_of(task: "Task") -> int:
     return digest(json.dumps([task.messages, task.answer, task.tests], default=str))
 
 
-class Counter:
-    """Says how far it is, twenty times in all."""
-
-    def __init__(self, wanted: int):
-        self.wanted, self.done, self.began = wanted, 0, time.perf_counter()
-
-    def step(self, ledger: "Ledger") -> None:
-        self.done += 1
-        if self.done % max(1, self.wanted // 20) == 0:
-            left = (time.perf_counter() - self.began) / self.done * (self.wanted - self.done)
-            right = sum(correct is True for correct, _ in ledger.grades.values())
-            say(
-                f"{self.done} of {self.wanted} completions, {right} of {len(ledger.grades)} graded are right, "
-                f"${ledger.cost:.4f}, {duration(left)} left"
-            )
+def so_far(ledger: "Ledger") -> str:
+    right = sum(correct is True for correct, _ in ledger.grades.values())
+    return f"{right} of {len(ledger.grades)} graded are right, ${ledger.cost:.4f}"
 
 
 # The product

@@ -1,14 +1,11 @@
-"""Errors that a user can cause, and how a command reports them.
+"""Errors that a user can cause. How a command reports them: `srm_ray.console.command`.
 
 A `UserError` ends a command with one line on stderr and exit status 2; a `RunError` (the run
 itself went wrong: a worker missed its time limit, weights did not arrive, the disk is full) with
 one line and exit status 1. Anything else is a defect and keeps its traceback.
 """
 
-import functools
 import re
-import sys
-from collections.abc import Callable
 
 
 class UserError(Exception):
@@ -21,26 +18,6 @@ class RunError(Exception):
 
 class LearnerLost(RunError):
     """A learner rank died or hangs. The driver starts the learner again from the newest checkpoint."""
-
-
-def command(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Wrap a command's `main`: a `UserError` or `RunError` becomes one line and an exit status."""
-
-    @functools.wraps(main)
-    def wrapped(*args, **kwargs) -> int:
-        try:
-            return main(*args, **kwargs) or 0
-        except UserError as error:
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            return 2
-        except RunError as error:
-            print(f"run failed: {one_line(error)}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
-
-    return wrapped
 
 
 def one_line(error: BaseException) -> str:

@@ -10,7 +10,6 @@ bbh, ifeval, mmlu_stem, arc_challenge. With neither model nor config: the tiny m
     python -m srm_ray.evaluate --endpoint http://localhost:8000/v1 --model NAME --tasks gsm8k
 """
 
-import asyncio
 import os
 import sys
 import time
@@ -21,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.evaluate import EvaluateConfig
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
 from srm_ray.console.progress import duration, say
-from srm_ray.errors import UserError, command
+from srm_ray.errors import UserError
 from srm_ray.files.roots import cache_root, runs_root
 from srm_ray.report.page import write_report
 from srm_ray.runs.folder import RunFolder
@@ -52,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # its bars; read when tqdm is imported
         harness.check_installed()
-    return asyncio.run(run(config, asked))
+    kept = "what was answered is kept: the same command asks for the rest"
+    with interrupts.advising(lambda: kept):
+        return interrupts.run(run(config, asked))
 
 
 def bare_against(arguments: list[str]) -> list[str]:
@@ -287,6 +290,7 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
             shutil.rmtree(folder.path / part, ignore_errors=True)
         for name in ("results.json", "tax.json", "model.json"):
             (folder.path / name).unlink(missing_ok=True)
+    output.log_to(folder.logs)
     config = folder.check_config(config, MAY_CHANGE | {"model"})
     record = folder.path / "model.json"
     now = {"model": model, "fingerprint": fingerprint}

@@ -8,13 +8,16 @@ Ends with a table of size, perplexity, task accuracy and speed of every format, 
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.export import ExportConfig
-from srm_ray.console.progress import duration, say
-from srm_ray.errors import UserError, command
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
+from srm_ray.console.progress import duration, phase, say
+from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import runs_root
 from srm_ray.runs.folder import RunFolder
@@ -89,6 +92,7 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
 
     began = time.time()
     folder.create()
+    output.log_to(folder.logs)
     name = config.name or model_name(config.model)
     work = folder.path / ".partial"
     shutil.rmtree(work, ignore_errors=True)
@@ -150,7 +154,8 @@ def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architect
     from srm_ray.model.plain_weights import write_plain
     from srm_ray.report.quantisation_table import Row
 
-    final = write_plain(config.model, work / "final")
+    with phase("writing the Hugging Face folder"):
+        final = write_plain(config.model, work / "final")
     lineage = {"stage": "export", "parent": config.model, "config": to_plain(config)}
     write_lineage(final, {**lineage, "data": {"weights": fingerprint(config.model)}})
     model = read_architecture(final)
@@ -158,7 +163,9 @@ def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architect
     rows = [Row("Hugging Face", "final", size, model.parameters)]
     for form in (FORMATS[chosen] for chosen in config.format):
         began = time.time()
-        path = write_gguf(final, work / "gguf" / f"{name}-{form.label}.gguf", form, name=name)
+        target = work / "gguf" / f"{name}-{form.label}.gguf"
+        with phase(f"writing {target.name}", told=True):
+            path = interrupts.in_thread(partial(write_gguf, final, target, form, name=name))
         rows.append(Row(form.label, f"gguf/{path.name}", path.stat().st_size, model.parameters))
         say(f"{path.name}: {path.stat().st_size / 1e6:,.1f} MB in {duration(time.time() - began)}")
     return model, rows
@@ -185,9 +192,9 @@ def measured(
         if row.file != "final" and not has_llama_cpp():
             found.append(row)
             continue
-        say(f"measuring {row.label} ...")
-        engine = open_for_measuring(work / row.file, config, context)
-        numbers = quantised.measure(engine, questions, config.measure, seed=config.seed)
+        with phase(f"measuring {row.label}", total=len(questions.documents) + len(questions.problems)) as counted:
+            engine = open_for_measuring(work / row.file, config, context)
+            numbers = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
         by = "transformers" if row.file == "final" else "llama.cpp"
         found.append(
             replace(

@@ -10,7 +10,6 @@ same seeds. A continued run asks only for the problems that are missing. What it
 import asyncio
 import json
 import sys
-import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.config.command_line import parse
 from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import bounds
-from srm_ray.console.progress import duration, say
-from srm_ray.errors import UserError, command
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
+from srm_ray.console.progress import phase, say
+from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.journal import Journal
 from srm_ray.runs.folder import MAY_CHANGE, RunFolder
@@ -43,9 +44,12 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume == "never":
         folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
+    output.log_to(folder.logs)
     # Other bounds need no other samples.
     config = folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})
-    return asyncio.run(run(config, folder))
+    kept = "what was tried is kept: the same command tries the rest"
+    with interrupts.advising(lambda: kept):
+        return interrupts.run(run(config, folder))
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
@@ -100,26 +104,22 @@ async def rates_of(
     missing = [index for index in range(count) if index not in rates]
     if rates:
         say(f"{len(rates)} of {count} problems were tried before")
-    began, done = time.perf_counter(), 0
     # Enough for the engines to be full, few enough for the graders to keep up.
     sequences = 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
     room = asyncio.Semaphore(max(1, sequences // config.rollout.group_size))
 
     async def one(index: int) -> None:
-        nonlocal done
         async with room:
             group = await sampler.graded(stream[index])
         rates[index] = rate_of(group)
         journal.add(rates[index])
-        done += 1
-        if done % max(1, len(missing) // 20) == 0:
-            left = (time.perf_counter() - began) / done * (len(missing) - done)
-            say(f"{done} of {len(missing)} problems, {duration(left)} left")
+        counted.advance()
 
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for index in missing:
-                tasks.create_task(one(index))
+        with phase("trying problems", total=count, done=count - len(missing)) as counted:
+            async with asyncio.TaskGroup() as tasks:
+                for index in missing:
+                    tasks.create_task(one(index))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:

@@ -9,16 +9,18 @@ warm-up; completions whose grader could not decide are masked out; a step that h
 groups trains on those with signal that it has, and is skipped where it has none.
 """
 
-import asyncio
 import sys
 import time
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.console.progress import say
-from srm_ray.errors import LearnerLost, command
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
+from srm_ray.console.progress import phase, say
+from srm_ray.errors import LearnerLost
 from srm_ray.runs import replayed, rollout_log
 from srm_ray.runs.folder import RunFolder
 
@@ -174,13 +176,20 @@ async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
             state.before = state.before or before
             await run.crew.learner.unless_lost(run.evaluations.before(state))
             before = state.before
-            await train(run, state)
+            with training(run, state):
+                await train(run, state)
             after = await run.crew.learner.unless_lost(run.evaluations.after(state))
             await write_final(run.folder, run.export, state.step, state.suites.get("best"))
             return state, after
         except LearnerLost as lost:
             await run.crew.restart_learner(lost)
             restarted = True
+
+
+def training(run: "Run", state: "State") -> AbstractContextManager[Any]:
+    """What a person sees of the loop between the lines of its steps."""
+    count = partial(getattr, state, "step")
+    return phase("training", total=run.config.steps, done=state.step, count=count, status=run.crew.doing, told=True)
 
 
 async def restore(run: "Run", *, restarted: bool) -> "State":
@@ -210,12 +219,14 @@ def main(argv: list[str] | None = None) -> int:
     folder.create()
     if config.resume == "never":
         folder.clear()
+    output.log_to(folder.logs)
     config = folder.check_config(config)
     saving.check(folder)
     if complete := final.complete(folder, config.steps, solved_ends=config.stop.solved is not None):
         say(complete)
         return 0
-    return asyncio.run(run(config, folder))
+    with interrupts.advising(folder.how_to_go_on):
+        return interrupts.run(run(config, folder))
 
 
 async def run(config: GRPOConfig, folder: RunFolder) -> int:

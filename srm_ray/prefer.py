@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import PreferConfig
-from srm_ray.errors import UserError, command
+from srm_ray.console.command import command
+from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

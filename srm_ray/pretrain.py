@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import LoraConfig, PretrainConfig
-from srm_ray.errors import UserError, command
+from srm_ray.console.command import command
+from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
     from srm_ray.model.loading import ModelFacts

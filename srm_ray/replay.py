@@ -11,7 +11,6 @@ every difference is 0, asynchronous runs included: how a batch came about does n
 own number of threads is used; where PyTorch or processor are others than the run's, that is said.
 """
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +22,10 @@ from pydantic import Field
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import build, parse, read_yaml
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.console import interrupts
+from srm_ray.console.command import command
 from srm_ray.console.progress import say
-from srm_ray.errors import UserError, command
+from srm_ray.errors import UserError
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder, find_run
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
     cluster.connect()
     try:
-        asyncio.run(replay(folder, plan, options.step))
+        interrupts.run(replay(folder, plan, options.step))
     finally:
         cluster.disconnect()
     return 0

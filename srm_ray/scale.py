@@ -15,8 +15,9 @@ from pydantic import Field
 
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import parse
+from srm_ray.console.command import command
 from srm_ray.console.progress import duration, say
-from srm_ray.errors import RunError, UserError, command
+from srm_ray.errors import RunError, UserError
 from srm_ray.runs.folder import RunFolder
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import SftConfig
-from srm_ray.errors import UserError, command
+from srm_ray.console.command import command
+from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,18 +70,19 @@ def every_example(config: SftConfig) -> "Iterator[Example]":
 
 def inspect(tokenizer: Any, examples: "Iterator[Example]") -> int:
     """Print examples, tokens with loss in green and the others dimmed."""
+    from srm_ray.console.progress import say
     from srm_ray.data.rendering import render_conversation
 
     for example in examples:
         ids, mask = render_conversation(tokenizer, example.messages)
-        print(f"--- {example.source}:{example.line}  {len(ids)} tokens, {sum(mask)} with loss")
-        start = 0
+        say(f"--- {example.source}:{example.line}  {len(ids)} tokens, {sum(mask)} with loss")
+        start, line = 0, ""
         while start < len(ids):
             end = next((n for n in range(start, len(ids)) if mask[n] != mask[start]), len(ids))
             colour = "\033[32m" if mask[start] else "\033[2m"
-            print(f"{colour}{tokenizer.decode(ids[start:end])}\033[0m", end="")
+            line += f"{colour}{tokenizer.decode(ids[start:end])}\033[0m"
             start = end
-        print()
+        say(line)
     return 0
 
 
@@ -139,9 +141,10 @@ def merge(arguments: list[str]) -> int:
     """`python -m srm_ray.sft merge ADAPTER DESTINATION`: plain Hugging Face weights of an adapter."""
     if len(arguments) != 2:
         raise UserError("usage: python -m srm_ray.sft merge ADAPTER_FOLDER DESTINATION")
+    from srm_ray.console.progress import say
     from srm_ray.model.adapters import merge as merge_adapter
 
-    print(merge_adapter(Path(arguments[0]), Path(arguments[1])))
+    say(str(merge_adapter(Path(arguments[0]), Path(arguments[1]))))
     return 0
 
 

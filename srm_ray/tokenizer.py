@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.stages import TextData, TokenizerConfig
-from srm_ray.errors import RunError, UserError, command
+from srm_ray.console.command import command
+from srm_ray.errors import RunError, UserError
 
 
 @command
@@ -19,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(TokenizerConfig, sys.argv[1:] if argv is None else argv, stage="tokenizer", about=__doc__)
     import time
 
-    from srm_ray.console.progress import duration, heartbeat, say
+    from srm_ray.console import interrupts, output
+    from srm_ray.console.progress import duration, phase, say
     from srm_ray.model import tokenization
     from srm_ray.runs.folder import RunFolder
 
@@ -36,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     if first is None:
         raise UserError(f"--data.path {config.data.path}: no text in it")
     counted = Counted(itertools.chain([first], texts), config.data.limit_mb * 1_000_000)
-    with heartbeat(f"learning {config.vocab_size} entries"):
-        core = tokenization.train(counted, config.vocab_size, progress=sys.stderr.isatty())
+    with phase(f"learning {config.vocab_size} entries", status=counted.so_far):
+        core = interrupts.in_thread(lambda: tokenization.train(counted, config.vocab_size))
     say(f"{core.get_vocab_size()} entries after {duration(time.time() - began)}; verifying")
     samples = {"the training text": counted.sample, **tokenization.english_and_code()}
     compression = {name: tokenization.characters_per_token(core, text) for name, text in samples.items()}
@@ -50,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     if problems:
         raise RunError(f"the tokenizer failed its verification and is not saved: {'; '.join(problems[:5])}")
     folder.create()
+    output.log_to(folder.logs)
     folder.save_config(config)
     save(config, core, folder.final, counted)
     folder.write_summary(
@@ -85,13 +88,13 @@ def save(config: TokenizerConfig, core: object, final: object, counted: "Counted
 
 
 class Counted:
-    """Passes texts on until `limit` characters, counting, hashing, keeping a sample, and saying how far it is."""
+    """Passes texts on until `limit` characters, counting, hashing, and keeping a sample."""
 
     def __init__(self, texts: Iterator[str], limit: int) -> None:
         import hashlib
 
         self._texts, self._limit, self._digest = texts, limit, hashlib.sha256()
-        self.documents, self.characters, self.sample, self._said = 0, 0, "", 0
+        self.documents, self.characters, self.sample, self._whole = 0, 0, "", False
 
     def __iter__(self) -> Iterator[str]:
         for text in self._texts:
@@ -102,12 +105,12 @@ class Counted:
             self._digest.update(text.encode("utf-8", "surrogatepass"))
             if len(self.sample) < 200_000:
                 self.sample += text
-            if self.characters - self._said >= 20_000_000:
-                from srm_ray.console.progress import say
-
-                self._said = self.characters
-                say(f"{self.characters / 1e6:.0f} of at most {self._limit / 1e6:.0f} MB of text read")
             yield text
+        self._whole = True
+
+    def so_far(self) -> str:
+        read = f"{self.characters / 1e6:.0f} of at most {self._limit / 1e6:.0f} MB of text read"
+        return "merging" if self._whole or self.characters >= self._limit else read
 
     def fingerprint(self) -> str:
         return self._digest.hexdigest()[:16]

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import parse
+from srm_ray.console.command import interactive
 from srm_ray.console.progress import say
-from srm_ray.errors import UserError, command
+from srm_ray.errors import UserError
 from srm_ray.runs.folder import RunFolder, find_run
 
 
@@ -23,7 +24,7 @@ class ViewConfig(Section):
     write: bool = Field(False, description="write report.html into the run folder and end, instead of serving")
 
 
-@command
+@interactive
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(ViewConfig, arguments, stage="view", about=__doc__)

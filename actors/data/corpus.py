@@ -11,7 +11,6 @@ length, a digest and a few numbers for each of them.
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ import numpy as np
 
 from actors.data.datasets import BATCH, FAILED, cached_tokenizer, plain_row, read_files, read_hub, rows_of, where
 from srm_ray.config.stages import CorpusConfig, FilterConfig, Source
-from srm_ray.console.progress import say
+from srm_ray.console.progress import Phase, phase
 from srm_ray.data import mixture, reading, screening
 from srm_ray.data.packing import RowWriter, packed
 from srm_ray.data.spill import Fingerprints, Spill
@@ -76,14 +75,17 @@ def build_corpus(
     for name, source in sources.items():
         dataset = screened(read_source(name, source), config, source.column, guard, tokenizer)
         spills[name] = Spill(work / name)
-        spill(dataset, name, spills[name], marks, report)
+        with phase(f"reading {name}") as bar:
+            spill(dataset, name, spills[name], marks, report, bar)
     marks.close()
-    drop_duplicates(spills, marks, config.filters, report)
+    with phase("looking for duplicates"):
+        drop_duplicates(spills, marks, config.filters, report)
     for name, held in spills.items():
         report.kept[name], report.tokens[name] = len(held.kept_lengths), held.total
     if not sum(report.tokens.values()):
         raise UserError("no documents are left after filtering: " + "; ".join(report.lines()))
-    write_rows(planned(config, spills), spills, config.row_length, destination, seed, held_out, report)
+    with phase("packing", status=lambda: f"{report.rows + report.held_out:,} rows written"):
+        write_rows(planned(config, spills), spills, config.row_length, destination, seed, held_out, report)
     shutil.rmtree(work)
     (destination / "report.json").write_text(json.dumps(report.to_plain(), indent=2) + "\n")
     return report
@@ -167,11 +169,12 @@ def text_and_reason(row: dict[str, Any], column: str, filters: FilterConfig) -> 
 # One pass in order
 
 
-def spill(batches: Iterator[dict[str, Any]], name: str, held: Spill, marks: Fingerprints, report: CorpusReport) -> None:
+def spill(
+    batches: Iterator[dict[str, Any]], name: str, held: Spill, marks: Fingerprints, report: CorpusReport, bar: Phase
+) -> None:
     """Write a source's screened documents to disk."""
     report.dropped[name] = Counter()
-    tokens, began = 0, time.monotonic()
-    said = began
+    tokens = 0
     for batch in batches:
         for place, reason in enumerate(batch["reason"]):
             check(str(reason), name, batch, place, report.read[name] + place + 1)
@@ -183,10 +186,8 @@ def spill(batches: Iterator[dict[str, Any]], name: str, held: Spill, marks: Fing
             marks.add(bytes(batch["digest"][place]), bytes(batch["signature"][place]))
             tokens += len(ids) // 4
         report.read[name] += len(batch["reason"])
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            rate = report.read[name] / (said - began)
-            say(f"{name}: {report.read[name]:,} documents read, {tokens:,} tokens, {rate:,.0f} documents/s")
+        rate = report.read[name] / max(1e-3, bar.took)
+        bar.note = f"{report.read[name]:,} documents, {tokens:,} tokens, {rate:,.0f} documents/s"
     held.close()
     dropped = report.dropped[name]
     # Lines without content are not documents.
@@ -259,7 +260,6 @@ def write_rows(
     continued in others, each piece a sequence of its own."""
     train = RowWriter(destination / "rows", length)
     held = RowWriter(destination / "eval", length) if held_out else train
-    said = time.monotonic()
     for number, stretches in enumerate(phases):
         for name, (start, end) in stretches.items():
             report.mixed[name] += end - start
@@ -270,9 +270,6 @@ def write_rows(
                 report.held_out += 1
             else:
                 report.rows += 1
-            if time.monotonic() - said > EVERY:
-                said = time.monotonic()
-                say(f"packing: {report.rows + report.held_out:,} rows of {length} tokens written")
     train.close()
     if held_out:
         held.close()

@@ -16,7 +16,7 @@ import ray
 from actors.learner.rank import Learner, LearnerSpec
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
-from actors.runtime.liveness import WATCH, Hung, Rules, Watched
+from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
@@ -56,6 +56,7 @@ class LearnerGroup:
         self.ranks: list[Any] = []
         self.facts: list[dict[str, Any]] = []
         self.watched: list[Watched] = []
+        self.pace = Pace()
         self.processes: dict[int, tuple[int, str]] = {}  # process id and node of each rank that has answered
         self._spawn()
 
@@ -75,7 +76,9 @@ class LearnerGroup:
         cpu: Literal["steps", "silence"] = "silence" if options.gpus else "steps"
         rules = Rules(self.recovery.hung_after, self.recovery.ping_every, floors={"*": step}, cpu=cpu)
         ranks = range(self.count)
-        self.watched = [Watched(partial(self._ping, rank), rules, partial(self._cpu, rank)) for rank in ranks]
+        self.watched = [
+            Watched(partial(self._ping, rank), rules, partial(self._cpu, rank), self.pace) for rank in ranks
+        ]
 
     async def start(self) -> list[dict[str, Any]]:
         master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
@@ -227,6 +230,10 @@ class LearnerGroup:
             await asyncio.sleep(self.recovery.ping_every)
             await self._look(watched.look() for watched in self.watched)
 
+    def doing(self) -> str:
+        """What the first rank computes, as far as its last ping told; "" where it waits."""
+        return ", ".join(str(seen) for seen in self.watched[0].doing.values()) if self.watched else ""
+
     @property
     def numerics(self) -> dict[str, Any]:
         """What the last bits of a step depend on besides config, weights and batch."""
@@ -332,6 +339,7 @@ def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) 
         "policy/mismatch_kl": total["mismatch_kl"] / tokens,
         "policy/mismatch_abs": total["mismatch_abs"] / tokens,
         "policy/mismatch_max": max(result["values"]["mismatch_max"] for result in results),
+        "policy/importance_masked": total["masked"] / tokens,
         "policy/grad_norm": sum(norms) / len(norms),
         "time/learn": seconds,
         "throughput/learner_tokens_per_s": total["tokens"] / seconds,

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import STARTING as START
 from actors.runtime.liveness import Progress, tracked
@@ -53,6 +54,7 @@ class Learner:
     def __init__(self, rank: int, world_size: int, spec: LearnerSpec):
         self.rank, self.world_size, self.spec = rank, world_size, spec
         self.name = f"learner-{rank}"
+        env.keep_log(self.name)
         self.version = 0
         self.state = STARTING
         self.publisher: Publisher | None = None
@@ -246,7 +248,7 @@ class Learner:
         advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
         old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
         weights_C = losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
-        masked = int((weights_C == 0).sum())
+        masked = ((weights_C == 0) * mask_C).sum()
         if options.normalisation == "sequences" and options.name != "gspo":
             weights_C = weights_C * losses.sequence_weights(mask_C, sequence_C)
         terms = losses.policy_loss(

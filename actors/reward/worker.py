@@ -36,6 +36,7 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
+from actors.runtime import env
 from actors.runtime.labels import node_id
 from actors.runtime.liveness import Activity, Progress
 from rewards.code.sandbox import Limits
@@ -159,6 +160,7 @@ class RewardWorker:
 
     def __init__(self, spec: RewardSpec, index: int = 0) -> None:
         self.spec, self.index = spec, index
+        env.keep_log(f"reward-{index}")
         limits = Limits(seconds=spec.code_timeout)
         self.function: rewards.user.Function | None = None
         if spec.function:
@@ -305,22 +307,25 @@ class RewardWorker:
         if isinstance(answers, Verdict):
             return answers
         if len(answers) == 1:
-            verdict = rewards.math.grader.quick(answers[0], gold)
+            verdict = rewards.math.grader.quick(answers[0], gold, prompt.text)
             if verdict is not None:
                 return verdict
-            return await self.lanes["math"].run((answers[0], gold), lambda: self.math.equivalent(answers[0], gold))
-        return await self.lanes["math"].run((tuple(answers), gold), lambda: self.several(answers, gold))
+            return await self.lanes["math"].run(
+                (answers[0], gold, prompt.text), lambda: self.math.equivalent(answers[0], gold, prompt.text)
+            )
+        key = (tuple(answers), gold, prompt.text)
+        return await self.lanes["math"].run(key, lambda: self.several(answers, gold, prompt.text))
 
-    def several(self, answers: list[str], gold: str) -> Verdict:
-        verdicts = self.math.grade([(answer, gold) for answer in answers])
+    def several(self, answers: list[str], gold: str, question: str) -> Verdict:
+        verdicts = self.math.grade([(answer, gold) for answer in answers], question)
         return rewards.math.grader.choose(answers, verdicts, self.math.grade)
 
     async def grade_code(self, prompt: Prompt, text: str) -> Verdict:
         def work() -> Verdict:
-            reward = self.code.score(text, prompt.tests, prompt.entry_point)
+            reward = self.code.score(text, prompt.tests, prompt.entry_point, prompt.text)
             return Verdict(reward.correct, reward.reason)
 
-        return await self.lanes["code"].run((text, prompt.index), work)
+        return await self.lanes["code"].run((text, repr(prompt.tests), prompt.entry_point, prompt.text), work)
 
     # Counters
 

@@ -7,6 +7,8 @@ from actors.rollout.worker import EngineSpec
 from actors.runtime.compute import engine_dtype
 from srm_ray.config.engine import EngineConfig
 
+USUAL_START = 45.0  # seconds until an engine is ready, on two cores
+
 
 def cores_each(workers: int) -> int:
     """Compute threads of each of `workers` processes that share this machine."""

@@ -4,17 +4,17 @@ prompt --RolloutPool--> G completions --RewardPool--> group with rewards
 """
 
 import asyncio
-import time
 from types import TracebackType
 
 from actors.reward.pool import RewardPool
+from actors.rollout.engine_spec import USUAL_START
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import Sampling
 from actors.runtime import cluster
 from actors.runtime.pool import tell_of_deaths
 from actors.worker_groups import engine_spec, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import phase
 from srm_ray.model.loading import ModelFacts
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Prompt
@@ -59,15 +59,17 @@ class Sampler:
         )
 
     async def __aenter__(self) -> "Sampler":
-        say(f"starting {bounds(self.config.rollout.workers)[0]} engine(s) for {self.model}")
-        began = time.perf_counter()
         try:
             starting = [self.rollouts.start()]
-            await asyncio.gather(*starting, *([self.rewards.start()] if self.rewards else []))
+            with phase(
+                f"starting {bounds(self.config.rollout.workers)[0]} engine(s) for {self.model}",
+                remember=True,
+                usual=USUAL_START,
+            ):
+                await asyncio.gather(*starting, *([self.rewards.start()] if self.rewards else []))
         except BaseException:
             await self.close()
             raise
-        say(f"engines ready after {duration(time.perf_counter() - began)}")
         return self
 
     async def __aexit__(

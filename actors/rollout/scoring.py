@@ -9,20 +9,19 @@ naming, recovery) holds here too. Engines start with the first request: an evalu
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from actors.rollout.engine_spec import spec_of
+from actors.rollout.engine_spec import USUAL_START, spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling
 from actors.runtime import cluster
 from actors.runtime.pool import tell_of_deaths
 from srm_ray.config.engine import EngineConfig
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import phase
 from srm_ray.data.rendering import check_messages, render_prompt
 from srm_ray.inference.completers import Decoding, Messages, NoRoom, Said, Scored
 from srm_ray.model.loading import ModelFacts
@@ -158,8 +157,6 @@ class Engines:
         async with self.starting:
             if self.pool is None:
                 cluster.connect()
-                say(f"starting {self.workers} engine(s) for {self.facts.path}")
-                began = time.perf_counter()
                 options = self.options
                 bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
                 cluster.require([bundle] * self.workers, lower="workers, engine.cpus or engine.gpus")
@@ -173,12 +170,13 @@ class Engines:
                     worker_class=EvaluationWorker,
                 )
                 try:
-                    await pool.start()
+                    what = f"starting {self.workers} engine(s) for {self.facts.path}"
+                    with phase(what, remember=True, usual=USUAL_START):
+                        await pool.start()
                 except BaseException:
                     await pool.close()
                     raise
                 self.pool = pool
-                say(f"engines ready after {duration(time.perf_counter() - began)}")
         return self.pool
 
     def spec(self) -> EngineSpec:

@@ -19,6 +19,7 @@ import numpy as np
 from actors.rollout.completions import join, nothing_yet, token_versions
 from actors.rollout.engine_env import prepare_environment
 from actors.rollout.in_process_engine import SteppedEngine
+from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import LOADING, STEP, Activity, Progress
 from actors.runtime.liveness import STARTING as START
@@ -73,6 +74,7 @@ class RolloutWorker:
 
     def __init__(self, index: int, spec: EngineSpec):
         self.name = f"rollout-{index}"
+        env.keep_log(self.name)
         self.node = node_id()
         self.spec = spec
         self.version = 0

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from actors.runtime import env
 from actors.runtime.metrics_reader import MetricsReader
 from actors.runtime.ray_start import start
+from srm_ray.console import output
+from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 from srm_ray.process import scratch
 
@@ -27,11 +29,14 @@ def connect() -> None:
     if ray.is_initialized():
         return
     env.set_for_cluster()
+    env.set_log_folder()
     # A local cluster's processes end with this one, and so do their temporary files; Ray's logs stay where they are.
     os.environ.setdefault("RAY_TMPDIR", tempfile.gettempdir())
     scratch.own()
     found = running()
-    start(found or "local")
+    options = {"runtime_env": {"env_vars": {output.FOLDER: os.environ[output.FOLDER]}}} if found else {}
+    with phase("joining the Ray cluster" if found else "starting Ray", remember=True):
+        start(found or "local", **options)
     if not found:
         global _reader
         _reader = MetricsReader()

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from srm_ray.console import output
+from srm_ray.files.roots import cache_root
+
 # Compute threads that spin while they wait starve each other where engine and learner share cores; some microseconds
 # of it are less than it takes to fall asleep and be woken.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
@@ -47,3 +50,19 @@ def of_learner(gpus: float) -> dict[str, str]:
         return {}
     # Ranks inherit the raylet's environment, its allocator's thrift included.
     return {"LD_PRELOAD": str(library), "MALLOC_CONF": "tcache:true"}
+
+
+def set_log_folder() -> None:
+    """Tell the workers of a local cluster, and of this job on another, where their logs go."""
+    folder = output.log_folder()
+    if folder is None:
+        output.log_to(folder := cache_root() / "logs")
+    os.environ[output.FOLDER] = str(folder)
+
+
+def keep_log(name: str) -> None:
+    """What this worker prints goes to its file in the run's log folder. Nothing outside a Ray actor."""
+    import ray
+
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+        output.keep_log(name)

@@ -127,6 +127,17 @@ class Rules:
 
 
 @dataclass
+class Pace:
+    """How slow a role's workers have been so far, seconds: whoever takes another's place is no faster.
+
+    longest: step. slowest: answer.
+    """
+
+    longest: float = 0.0
+    slowest: float = 0.0
+
+
+@dataclass
 class Seen:
     """An activity as the driver last saw it, and for how long it has not changed."""
 
@@ -144,7 +155,8 @@ class Watched:
     """What is known of one worker's progress.
 
     ask: its `ping`, whose answer may hold `Progress.report()` as "progress". cpu: seconds of processor time used so
-    far by its process, or (True) that and all that it started; None where that cannot be told.
+    far by its process, or (True) that and all that it started; None where that cannot be told. pace: of the role's
+    workers.
     """
 
     def __init__(
@@ -152,13 +164,12 @@ class Watched:
         ask: Callable[[], Awaitable[dict[str, Any]]],
         rules: Rules,
         cpu: Callable[[bool], Awaitable[float | None]],
+        pace: Pace | None = None,
     ):
-        self.ask, self.rules, self.cpu = ask, rules, cpu
+        self.ask, self.rules, self.cpu, self.pace = ask, rules, cpu, pace or Pace()
         self.answer: asyncio.Future[dict[str, Any]] | None = None
         self.heard = False
         self.silent = 0.0  # seconds that the question under way has waited
-        self.slowest = 0.0  # answer so far
-        self.longest = 0.0  # step so far
         self.doing: dict[int, Seen] = {}
         self.done: set[str] = set()
         self._marked: float | None = None  # when time was counted last
@@ -199,7 +210,7 @@ class Watched:
 
     def _hear(self, answer: dict[str, Any]) -> None:
         if self.heard:
-            self.slowest = max(self.slowest, self.silent)
+            self.pace.slowest = max(self.pace.slowest, self.silent)
         self.heard, self.silent = True, 0.0
         report = answer.get("progress")
         if report is None:
@@ -211,7 +222,7 @@ class Watched:
                 seen.seconds = before.pop(number).seconds
             self.doing[number] = seen
         ended = [seen.seconds for seen in before.values() if seen.kind != STARTING]
-        self.longest = max([self.longest, *ended])
+        self.pace.longest = max([self.pace.longest, *ended])
         self.done = set(report["done"])
 
     def _overdue(self) -> tuple[Seen | None, float, float] | None:
@@ -222,7 +233,7 @@ class Watched:
         late = []
         for seen in self.doing.values():
             limit = self.rules.limit(
-                seen.kind, first=not self._stepped(seen), longest=self.longest, allowance=seen.allowance
+                seen.kind, first=not self._stepped(seen), longest=self.pace.longest, allowance=seen.allowance
             )
             if seen.seconds > limit:
                 late.append((seen, seen.seconds, limit))
@@ -234,7 +245,7 @@ class Watched:
 
     def _silence_limit(self) -> float:
         start = self.rules.limit(STARTING, first=False, longest=0.0) if self._starts() else 0.0
-        return max(self.rules.usual, start, LONGEST * self.slowest)
+        return max(self.rules.usual, start, LONGEST * self.pace.slowest)
 
     def _stepped(self, seen: Seen) -> bool:
         return seen.kind in self.done or seen.steps > 0

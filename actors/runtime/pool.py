@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 
-from actors.runtime.liveness import WATCH, Hung, Rules, Watched
+from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
@@ -87,6 +87,7 @@ class Pool:
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiters: list[asyncio.Future[None]] = []
+        self.pace = Pace()
         self._began = self._held = self._closed = False
 
     # Start and end
@@ -214,7 +215,7 @@ class Pool:
     def _hire(self) -> Member:
         name = f"{self.role}-{self._numbers}"
         member = Member(self._numbers, name, self._spawn(self._numbers, name))
-        member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree))
+        member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree), self.pace)
         self._numbers += 1
         self.members.append(member)
         return member

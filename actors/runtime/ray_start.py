@@ -7,6 +7,7 @@ import re
 import resource
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from srm_ray.console.progress import say
 from srm_ray.errors import RunError
@@ -31,7 +32,7 @@ ADVICE = (  # (what Ray says, what to do), the first that fits
 )
 
 
-def start(address: str) -> None:
+def start(address: str, **options: Any) -> None:
     """`ray.init` at host:port, or "local" for a cluster of its own. Raises RunError, saying what to do.
 
     A start that misses Ray's own time limit is tried again: the second finds its files in memory.
@@ -45,7 +46,7 @@ def start(address: str) -> None:
     for last in (*[False] * (TRIES - 1 if local else 0), True):
         with contextlib.suppress(Again), clean_when_failed():
             try:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
             except Exception as error:  # Ray raises bare ones
                 if not last and SLOW.search(str(error)):
                     say("Ray did not start in time on this machine; trying again")

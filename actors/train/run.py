@@ -17,9 +17,9 @@ the user ran the command again.
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from actors.rollout.engine_spec import cores_each
+from actors.runtime import env
 from actors.runtime.compute import trains_on_gpus
+from actors.train.follow import Follow
+from srm_ray.console import interrupts, output
+from srm_ray.console.progress import duration, phase
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.errors import RunError
 from srm_ray.model.adapters import Adapter
@@ -36,6 +40,8 @@ from srm_ray.model.lineage import read_lineage
 from srm_ray.training.schedule import Schedule
 
 Progress = Callable[[str], None]
+TELL_EVERY = 2.0  # seconds between two records of a rank that is within a step
+SAY_EVERY = 20.0  # seconds between two lines, at most, where steps are short enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +135,15 @@ def run(jobs: Sequence[TrainJob], *, workers: int, storage: Path, progress: Prog
         run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
             storage_path=str(storage.absolute()),
-            failure_config=FailureConfig(max_failures=3, controller_failure_limit=2),
+            failure_config=FailureConfig(max_failures=3, controller_failure_limit=1),
             logging_config=LoggingConfig(log_level="ERROR"),
             worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
         ),
     )
-    with Follow(log, progress):
+    with phase(f"{jobs[0].name}: starting {workers} Ray Train worker(s)", told=True) as bar, Follow(log, bar, progress):
         try:
-            trainer.fit()
+            # In the main thread Ray would take Ctrl-C over, and end with status 0.
+            interrupts.in_thread(trainer.fit)
         except TrainingFailedError as error:
             raise RunError(f"{jobs[0].name}: {last_line(error)}") from error
     return Path(jobs[-1].destination)
@@ -146,7 +153,7 @@ ENDED_BY_RAY = (  # (what Ray Train says, what it means)
     ("worker group startup timed out", "its workers found no room on the cluster; lower workers, or end what holds it"),
     (
         "health check has been hanging",
-        "a worker did not answer for minutes, and was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
+        "a worker that did not answer for minutes was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
     ),
 )
 
@@ -161,40 +168,12 @@ def last_line(error: BaseException) -> str:
 
 
 def worker_environment(gpus: bool, cpus: int) -> dict[str, str]:
-    common = {"OMP_NUM_THREADS": str(cpus), "TOKENIZERS_PARALLELISM": "false"}
+    common = {
+        "OMP_NUM_THREADS": str(cpus),
+        "TOKENIZERS_PARALLELISM": "false",
+        output.FOLDER: str(output.log_folder() or ""),
+    }
     return common if gpus else {**common, "DS_ACCELERATOR": "cpu"}
-
-
-class Follow:
-    """Hands each line that is appended to a file to `progress`, from a thread, while the block runs."""
-
-    def __init__(self, path: Path, progress: Progress, every: float = 0.5) -> None:
-        self._path, self._progress, self._every = path, progress, every
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
-        self._seen = path.stat().st_size if path.exists() else 0
-
-    def __enter__(self) -> "Follow":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        while True:
-            last = self._done.wait(self._every)
-            if self._path.exists():
-                with self._path.open("rb") as file:
-                    file.seek(self._seen)
-                    text = file.read()
-                whole = text[: text.rfind(b"\n") + 1]
-                self._seen += len(whole)
-                for line in whole.decode().splitlines():
-                    self._progress(line)
-            if last:
-                return
 
 
 # Rank side
@@ -205,6 +184,7 @@ def train(settings: dict[str, Any]) -> None:
     import ray.train
 
     context = ray.train.get_context()
+    env.keep_log(f"train-{context.get_world_rank()}")
     for job in settings["jobs"]:
         if not (Path(job.destination) / LINEAGE).is_file():
             Rank(job, context.get_world_rank(), context.get_world_size(), Path(settings["log"])).train()
@@ -228,6 +208,7 @@ class Rank:
         if not torch.cuda.is_available():
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         torch.manual_seed(job.seed)
+        self.log = Log(job, progress_file, world) if rank == 0 else None
         self.rows = open_rows(Path(job.rows))
         self.eval_rows = open_rows(Path(job.eval_rows)) if job.eval_rows else None
         self.engine = start_engine(job, world)
@@ -235,7 +216,6 @@ class Rank:
         self.eval_reference = None
         if job.pairs and self.eval_rows is not None:
             self.eval_reference = self.reference_logprobs(self.eval_rows, Path(job.eval_rows))
-        self.log = Log(job, progress_file, world) if rank == 0 else None
 
     def train(self) -> None:
         steps = self.job.schedule.steps
@@ -255,6 +235,11 @@ class Rank:
             if (step + 1) % self.job.checkpoint_every == 0 and self.job.run_dir:
                 self.save(step + 1)
         self.finish()
+
+    def tell(self, status: str, step: int | None = None) -> None:
+        """What this rank does, for who waits."""
+        if self.log:
+            self.log.status(status, step)
 
     # Rows
 
@@ -292,7 +277,9 @@ class Rank:
         for group in engine.optimizer.param_groups:
             group["lr"] = job.schedule.at(step)
         sums = torch.zeros(4, device=engine.device)
-        for part in self.mine(chosen):
+        parts = self.mine(chosen)
+        for number, part in enumerate(parts, 1):
+            self.tell(f"step {step + 1}: micro-batch {number} of {len(parts)}", step)
             torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
             losses = self.forward(self.rows, part, self.reference, step)
             engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)
@@ -346,7 +333,8 @@ class Rank:
         sums = torch.zeros(4, device=self.engine.device)
         self.engine.eval()
         with torch.no_grad():
-            for part, counts in self.dealt(self.count(self.eval_rows)):
+            for number, (part, counts) in enumerate(self.dealt(self.count(self.eval_rows))):
+                self.tell(f"held-out loss, {number * self.world * len(part):,} of {self.count(self.eval_rows):,}")
                 losses = self.forward(self.eval_rows, part, self.eval_reference)
                 sums += counts * losses
         self.engine.train()
@@ -367,7 +355,9 @@ class Rank:
             logprobs = torch.zeros(self.count(rows), 2, device=self.engine.device)
             self.engine.eval()
             with torch.no_grad():
-                for part, counts in self.dealt(self.count(rows)):
+                for number, (part, counts) in enumerate(self.dealt(self.count(rows))):
+                    done = number * self.world * len(part)
+                    self.tell(f"reference log-probabilities, {done:,} of {self.count(rows):,} pairs")
                     tensors = to_device(self.units(rows, part), self.engine.device)
                     scored = self.engine.module.row_logprobs(*tensors).view(-1, 2).float()
                     if counts:
@@ -477,6 +467,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     from srm_ray.model.adapters import load_policy
     from srm_ray.training import saved_state
     from srm_ray.training.deepspeed_ops import no_compiled_collectives
+    from srm_ray.training.losses import backbone_of
 
     logger.setLevel(logging.ERROR)
     no_compiled_collectives()
@@ -485,7 +476,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if job.compile:
-        model.compile()
+        backbone_of(model).compile()
     model.train()
     module = loss_module(model, job)
     engine, *_ = deepspeed.initialize(
@@ -604,29 +595,43 @@ class Log:
         folder = Path(job.run_dir)
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0
+        self.done = 0  # steps
+        self.said = self.told = time.monotonic()
 
     def begin(self, done: int) -> None:
         if self.metrics:
             self.metrics.after(done)
-        if done:
-            self.say(f"{self.job.name}: continuing after step {done}")
+        self.done = done
+        self.tell(f"{self.job.name}: continuing after step {done}" if done else "")
 
-    def say(self, line: str) -> None:
+    def tell(self, line: str = "", status: str = "") -> None:
+        """To the driver: where this is, and a line to say."""
+        record = {"job": self.job.name, "step": self.done, "steps": self.job.schedule.steps}
         with self.file.open("a") as file:
-            file.write(line + "\n")
+            file.write(json.dumps({**record, "status": status, "line": line}) + "\n")
+        self.told = time.monotonic()
+        self.said = self.told if line else self.said
+
+    def status(self, status: str, step: int | None = None) -> None:
+        """What goes on within a step; told every few seconds."""
+        self.done = self.done if step is None else step
+        if time.monotonic() - self.told > TELL_EVERY:
+            self.tell(status=status)
 
     def step(
         self, step: int, loss: float, norm: float, lr: float, tokens: int, seconds: float, extra: Any, module: Any
     ) -> None:
         self.spent += seconds
         self.steps += 1
+        self.done = step
         rate = tokens / seconds
-        if step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
+        late = time.monotonic() - self.said > SAY_EVERY
+        if late or step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
             left = self.spent / self.steps * (self.job.schedule.steps - step)
             measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
-            self.say(
+            self.tell(
                 f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
-                f"lr {lr:.2e}  {rate:,.0f} tokens/s  {left:,.0f} s left"
+                f"lr {lr:.2e}  {rate:,.0f} tokens/s  {duration(left)} left"
             )
         if self.metrics:
             record = {"step": step, "train/loss": loss, "train/grad_norm": norm, "train/lr": lr, "train/tokens": tokens}

@@ -14,7 +14,8 @@ from actors.runtime.compute import StageT, settle_optim
 from actors.train.run import TrainJob
 from srm_ray.config.base import to_plain
 from srm_ray.config.stages import LoraConfig, TrainStage
-from srm_ray.console.progress import duration, say
+from srm_ray.console import interrupts, output
+from srm_ray.console.progress import duration, phase, say
 from srm_ray.errors import UserError
 from srm_ray.intervals import Share
 from srm_ray.model.adapters import Adapter
@@ -35,6 +36,7 @@ def open_run(config: StageT, stage: str) -> tuple[StageT, RunFolder] | None:
     folder.create()
     if config.resume == "never":
         folder.clear()
+    output.log_to(folder.logs)
     if not folder.config.is_file():
         # Data prepared for another config, or by a try that never got as far as training.
         for part in ("data", "start", "best", "ray"):
@@ -160,7 +162,7 @@ def train(
     from srm_ray.runs import checkpoints, metrics
 
     began = time.time()
-    with cluster.session():
+    with interrupts.advising(folder.how_to_go_on), cluster.session():
         cluster.require([{"CPU": 1.0}] * config.workers, lower="workers")
         folder.save_config(config)
         continued = checkpoints.newest(folder.checkpoints)
@@ -169,7 +171,8 @@ def train(
             folder.record_event("continued", step=continued[0])
         checkpoints.discard_partial(folder.checkpoints)
         shutil.rmtree(folder.final, ignore_errors=True)  # of fewer steps than are asked for now
-        before = judge(job.model) if judge else None
+        with phase("measuring accuracy"):
+            before = judge(job.model) if judge else None
         if before:
             say(f"held-out greedy accuracy before: {before} of {before.n}")
         lineage = {**job.lineage, "parent_weights": weights_fingerprint(job.model), "data": data}
@@ -193,7 +196,8 @@ def train(
         "schedule": asdict(job.schedule),
     }
     if judge and before:
-        after = judge(str(final))
+        with phase("measuring accuracy"):
+            after = judge(str(final))
         summary |= {"accuracy_before": before.to_plain(), "accuracy_after": after.to_plain()}
         say(f"held-out greedy accuracy   before {before}   after {after}   of {after.n}")
         apart = after.low > before.high or after.high < before.low

@@ -1,19 +1,32 @@
 """Code grader: does this program do what its tests ask?
 
-    completion --extract--> code --> candidate (sandbox) <--calls--> checker (tests) --> verdict
+    completion --answer--> code --> candidate (sandbox) <--calls--> checker (tests) --> verdict
+    tests --forms, script--> job -------------------------------------^
 
 Test code and candidate never share an interpreter, and expected outputs never enter the candidate's
 process. See `rewards.code.sandbox` for how a candidate runs, `inside/` for what runs there.
 
-    python -m rewards.code [--workers N] [--timeout S] [--tier T] [--allow-unsafe]
+    python -m rewards.code [--workers N] [--timeout S] [--tier T] [--tolerance X] [--allow-unsafe]
 
 In: {"code": ..., "tests": ..., "entry_point": ...} (or "completion" for "code": the code is then
-extracted; "prompt" beside it gives tests the helpers that the prompt defines). Out, in order:
-{"correct": ..., "passed": n, "total": n, "reason": ..., "sandbox": tier, "seconds": ...}.
+extracted; "prompt" beside it gives tests and candidate what the prompt defines). Out, in order:
+{"correct": ..., "passed": n, "total": n, "reason": ..., "sandbox": tier, "seconds": ...}, with "error"
+where the line or its tests are bad: what is wrong.
 
-Tests are one of: [{"fn", "args", "expected"}], [{"stdin", "stdout"}], a string of Python (with
-entry_point: HumanEval's `check(candidate)`), a list of statements (MBPP's asserts; a statement
-without an assert is setup).
+Tests are one of: [{"fn", "args", "expected"}], [{"stdin", "stdout"}], Python (HumanEval's `check(candidate)`, pytest
+and unittest forms, plain asserts), a list of statements (MBPP's asserts; a statement without a check is setup), or
+the forms of other data sets (`rewards.code.forms`); any of them also as JSON in a string.
+
+- A test takes from the candidate the entry point; without one, the names that nobody but the candidate can have
+  (`rewards.code.script`). Everything else that it uses is the checker's own, whatever the candidate calls by that name.
+  Helpers of the prompt (HumanEval 32, 38 and 50) are the tests' own where the prompt is given; where it is not, they
+  are names that the tests take from the candidate, who may then define them as it likes.
+- Tests that hold no check, or nothing of the candidate's, are `bad_tests` and say why. A test that made no check when
+  it ran has failed. What fails before the candidate was asked anything is the tests' own: `bad_tests`; from
+  then on it is the candidate's, and False. `correct` is None for nothing that a candidate can cause.
+- A program reads descriptor 0, may start threads and use `atexit`, `exit` and `quit`; numbers that it prints have a
+  tolerance (`rewards.code.output`). An answer may use what the prompt imports and defines; a LeetCode `Solution` also
+  the imports of that site.
 
 What each tier stops, and what it does not (`tests/rewards/test_sandbox.py` holds the table to it):
 
@@ -23,50 +36,58 @@ What each tier stops, and what it does not (`tests/rewards/test_sandbox.py` hold
     endless loop, endless output                stopped      stopped    stopped
     memory beyond the limit                     stopped      stopped    stopped
     fork bomb, daemon, exec of programs         stopped      stopped    open
+    threads without end, by raw clone too       stopped      stopped    open
     sockets: TCP, UDP, abstract Unix            stopped      stopped    open
     signals to other processes                  stopped      stopped    open
-    reading files of the machine                stopped      stopped    open
-    writing files                               /tmp only*   stopped    open
+    signals by way of fcntl                     stopped      stopped    open
+    reading files of the machine                stopped*     stopped*   open
+    writing files                               /tmp only**  stopped    open
+    times, locks and truncation of files        stopped      stopped    open
     filling the disk                            stopped      stopped    open
     environment of other processes              stopped      stopped    open
     learning which files and users exist        stopped      open       open
     learning the machine's name and kernel      kernel only  open       open
     bugs of the kernel's system calls           open         open       open
 
-    * a private 16 MiB /tmp that is gone with the candidate
+    *  but for /usr and Python's own installation, which it needs to run
+    ** a private 16 MiB /tmp that is gone with the candidate
+
+What holds each resource:
+
+    processes    seccomp: no fork, no exec
+    threads      256 in a candidate's life, counted by the template through seccomp's notifications (Linux 5.5; on a
+                 kernel without them a candidate has no threads, which is said when the sandbox starts)
+    memory       RLIMIT_AS for each process, of which a candidate has one; the kernel's own for it is bounded by the
+                 limits on threads and on open files (64)
+    files        RLIMIT_FSIZE, and a tmpfs with limits on bytes and inodes (bubblewrap) or no writing at all (landlock)
+    output       counted by the owner, which ends the candidate at 1 MiB
+    time         the owner's clock for all processes; RLIMIT_CPU
+
+Control groups are not used: where a machine lets its users have them, these limits hold as well.
 
 Results that are no plain data: namedtuples arrive as tuples, iterators as iterators over their
 items; values of the standard library's types are rebuilt in the checker. Any other object stays in
 the candidate and can only be handed back to it (MBPP 367, 601 and 927 build nodes and pairs that
-way); a test that looks at one is `bad_type`. A module that a test uses without importing it (596
-uses `sys`) is the checker's own.
+way); a test that looks at one is `bad_type`.
 """
 
-import ast
-import builtins
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from rewards import extract
-from rewards.code.inside import wire
-from rewards.code.sandbox import Broken, Ended, Limits, Sandbox, call_job, program_job
+from rewards.code.answer import code_of
+from rewards.code.forms import BadTests, Job, job_of
+from rewards.code.output import TOLERANCE, judge
+from rewards.code.sandbox import Broken, Limits, Sandbox, call_job, program_job
 from rewards.singleton import shared
 from rewards.verdict import Reward
 
 MAX_CODE = 500_000  # characters
-FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[^\n]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
-PYTHON = frozenset({"", "python", "py", "python3", "Python"})
-
-
-class BadTests(ValueError):
-    """The tests are none of the forms above."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One candidate's result. passed, total: tests. sandbox: the tier that it ran in."""
+    """One candidate's result. passed, total: tests. sandbox: the tier that it ran in. detail: of `bad_tests`, why."""
 
     correct: bool | None
     passed: int
@@ -74,98 +95,15 @@ class Result:
     reason: str
     sandbox: str
     seconds: float
+    detail: str = ""
 
 
-# What is asked for, and the code that gives it
-
-
-def code_of(completion: str, asked: frozenset[str]) -> str | None:
-    """The last fenced block after the thinking that defines one of `asked`, else the last block.
-
-    Without a fence the whole text counts, if it is Python that defines what is asked for. None where
-    there is no code.
-    """
-    text = extract.after_thinking(completion)
-    if text is None:
-        return None
-    blocks = [body for language, body in FENCE.findall(text) if language in PYTHON]
-    if blocks:
-        return next((block for block in reversed(blocks) if defines(block, asked)), blocks[-1])
-    plain = "```" not in text and (defines(text, asked) or not asked) and bool(text.strip())
-    return text if plain and compiles(text) else None
-
-
-def defines(code: str, names: frozenset[str]) -> bool:
-    return any(
-        re.search(rf"^(?:async\s+)?(?:def|class)\s+{re.escape(n)}\b|^{re.escape(n)}\s*=", code, re.M) for n in names
-    )
-
-
-def compiles(code: str) -> bool:
+def asked_for(tests: Any, entry_point: str | None, prompt: str | None = None) -> frozenset[str]:
+    """Names of which an answer must define one: what the tests call. None where the tests are bad."""
     try:
-        ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
-def asked_for(tests: Any, entry_point: str | None) -> frozenset[str]:
-    """Names of the functions that the tests call."""
-    if entry_point:
-        return frozenset({entry_point})
-    if isinstance(tests, list) and tests and all(isinstance(test, dict) for test in tests):
-        return frozenset(str(test["fn"]) for test in tests if "fn" in test)
-    statements = [tests] if isinstance(tests, str) else tests if isinstance(tests, list) else []
-    called: set[str] = set()
-    for statement in statements:
-        if isinstance(statement, str) and compiles(statement):
-            called |= {n.func.id for n in ast.walk(ast.parse(statement)) if is_named_call(n)}  # type: ignore[attr-defined]
-    return frozenset({name for name in called if not hasattr(builtins, name)} or called)
-
-
-def is_named_call(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-
-
-# Tests in the checker's form
-
-
-def job_of(tests: Any, entry_point: str | None, prompt: str | None) -> dict[str, Any]:
-    """The checker's job. Raises `BadTests`."""
-    if entry_point is not None and not isinstance(entry_point, str):
-        raise BadTests("entry_point must be a name")
-    job = {"entry_point": entry_point, "prompt": prompt}
-    if isinstance(tests, str) and tests.strip():
-        return {"kind": "script", "tests": checked(tests), **job}
-    if not isinstance(tests, list) or not tests:
-        raise BadTests("tests must be a string or a list that is not empty")
-    if all(isinstance(test, str) for test in tests):
-        return {"kind": "asserts", "tests": [checked(test) for test in tests], **job}
-    if all(isinstance(test, dict) and {"fn", "args", "expected"} <= test.keys() for test in tests):
-        return {"kind": "calls", "tests": [call_of(test) for test in tests], **job}
-    if all(is_program_test(test) for test in tests):
-        return {"kind": "programs", "tests": tests}
-    raise BadTests("tests are of no known form")
-
-
-def checked(statement: str) -> str:
-    if not compiles(statement):
-        raise BadTests("a test is not Python")
-    return statement
-
-
-def call_of(test: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(test["fn"], str) or not isinstance(test["args"], list):
-        raise BadTests('"fn" must be a name and "args" a list')
-    try:
-        args = [wire.encode(arg) for arg in test["args"]]
-        return {"fn": test["fn"], "args": args, "expected": wire.encode(test["expected"])}
-    except (wire.NotPlain, wire.TooLarge) as error:
-        raise BadTests(f"an argument is not plain data: {error}") from None
-
-
-def is_program_test(test: Any) -> bool:
-    return isinstance(test, dict) and isinstance(test.get("stdin"), str) and isinstance(test.get("stdout"), str)
+        return job_of(tests, entry_point, prompt).asked
+    except BadTests:
+        return frozenset()
 
 
 # Grading
@@ -175,11 +113,18 @@ class Grader:
     """Owns a sandbox. Thread-safe; `slots` candidates at once; `close` ends every process.
 
     only: insist on one tier. allow_unsafe: where no tier holds, run without one rather than refuse.
+    tolerance: of numbers in a program's output (`rewards.code.output`).
     """
 
     def __init__(
-        self, slots: int = 1, limits: Limits | None = None, allow_unsafe: bool = False, only: str = ""
+        self,
+        slots: int = 1,
+        limits: Limits | None = None,
+        allow_unsafe: bool = False,
+        only: str = "",
+        tolerance: float = TOLERANCE,
     ) -> None:
+        self.tolerance = tolerance
         self.sandbox = Sandbox(slots, limits, allow_unsafe, only)
         self.limits = self.sandbox.limits
 
@@ -187,67 +132,73 @@ class Grader:
     def tier(self) -> str:
         return self.sandbox.tier
 
-    def grade(self, code: str, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Result:
-        """Run `code` against `tests`. Any input gives a result."""
+    def grade(self, code: str | None, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Result:
+        """Run `code` against `tests`. Any input gives a result; None for code is no answer."""
         start = time.perf_counter()
-        correct, passed, total, reason = self._grade(code, tests, entry_point, prompt)
-        return Result(correct, passed, total, reason, self.tier, time.perf_counter() - start)
+        correct, passed, total, reason, detail = self._grade(code, tests, entry_point, prompt)
+        return Result(correct, passed, total, reason, self.tier, time.perf_counter() - start, detail)
 
     def score(self, completion: str, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Reward:
         """As the module's `score`."""
         start = time.perf_counter()
-        code = code_of(completion, asked_for(tests, entry_point))
-        if code is None:
-            return Reward(0.0, False, "no_answer", time.perf_counter() - start)
-        result = self.grade(code, tests, entry_point, prompt)
+        result = self.answer(completion, tests, entry_point, prompt)
         return Reward(float(result.correct is True), result.correct, result.reason, time.perf_counter() - start)
 
-    def _grade(self, code: str, tests: Any, entry: str | None, prompt: str | None) -> tuple[bool | None, int, int, str]:
+    def answer(self, completion: str, tests: Any, entry_point: str | None = None, prompt: str | None = None) -> Result:
+        """As `grade`, of the code in a completion."""
+        code = code_of(completion, asked_for(tests, entry_point, prompt))
+        return self.grade(code, tests, entry_point, prompt)
+
+    def _grade(
+        self, code: str | None, tests: Any, entry: str | None, prompt: str | None
+    ) -> tuple[bool | None, int, int, str, str]:
         try:
             job = job_of(tests, entry, prompt)
-        except BadTests:
-            return None, 0, 0, "bad_tests"
-        total = len(job["tests"]) if job["kind"] != "script" else 1
+        except BadTests as error:
+            return None, 0, 0, "bad_tests", str(error)
+        if code is None:
+            return False, 0, job.total, "no_answer", ""
         if len(code) > MAX_CODE:
-            return False, 0, total, "too_long"
+            return False, 0, job.total, "too_long", ""
         if not code.isascii() and not encodable(code):
-            return False, 0, total, "rejected_syntax"
+            return False, 0, job.total, "rejected_syntax", ""
         try:
-            if job["kind"] == "programs":
-                return self._programs(code, job["tests"])
-            return self._calls(code, job, total)
+            return *(self._programs(code, job) if job.kind == "programs" else self._calls(code, job)), ""
         except Broken:
-            return None, 0, total, "worker_died" if self.tier else "sandbox_unavailable"
+            return None, 0, job.total, "worker_died" if self.tier else "sandbox_unavailable", ""
 
-    def _calls(self, code: str, job: dict[str, Any], total: int) -> tuple[bool | None, int, int, str]:
-        ended = self.sandbox.run(call_job(code, job, self.limits.seconds))
-        if ended.reason:
-            return False, 0, total, ended.reason
+    def _calls(self, code: str, job: Job) -> tuple[bool | None, int, int, str]:
+        message = {**job.message(), "prelude": job.prelude(code)}
+        ended = self.sandbox.run(call_job(code, message, self.limits.seconds))
+        if not ended.reason and not isinstance(ended.frame, dict):
+            # The checker ended without a word: once may be the machine's doing.
+            ended = self.sandbox.run(call_job(code, message, self.limits.seconds))
         outcome = ended.frame
-        if not isinstance(outcome, dict):
-            return None, 0, total, "worker_died"
+        if ended.reason or not isinstance(outcome, dict):
+            return False, 0, job.total, ended.reason or "no_result"
         passed, total, reason = outcome["passed"], outcome["total"], outcome["reason"]
         if reason == "bad_tests":
             return None, passed, total, reason
         return passed == total and reason == "correct", passed, total, reason
 
-    def _programs(self, code: str, tests: list[dict[str, str]]) -> tuple[bool | None, int, int, str]:
+    def _programs(self, code: str, job: Job) -> tuple[bool | None, int, int, str]:
         """One process for each test; the time limit is for all of them together."""
         deadline = time.monotonic() + self.limits.seconds
-        passed, reason = 0, "correct"
-        for test in tests:
+        passed, reason, prelude = 0, "correct", job.prelude(code)
+        for test in job.tests:
             left = deadline - time.monotonic()
-            why = (
-                "timeout"
-                if left <= 0
-                else judge(self.sandbox.run(program_job(code, test["stdin"], left)), test["stdout"])
-            )
+            if left <= 0:
+                why = "timeout"
+            else:
+                stdin = test["stdin"].encode(errors="replace")
+                ended = self.sandbox.run(program_job(code, prelude, stdin, left))
+                why = judge(ended, test["stdout"], self.tolerance)
             passed += why == "correct"
             if reason == "correct":
                 reason = why
             if why in ("timeout", "output_limit", "rejected_syntax"):
                 break
-        return reason == "correct", passed, len(tests), reason
+        return reason == "correct", passed, len(job.tests), reason
 
     def pids(self) -> list[int]:
         return self.sandbox.pids()
@@ -262,24 +213,6 @@ def encodable(code: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def judge(ended: Ended, expected: str) -> str:
-    """The reason-word of one run of a program."""
-    if ended.reason:
-        return ended.reason
-    status = ended.frame
-    if isinstance(status, list) and len(status) == 3 and status[0] == "raise":
-        known = {"MemoryError": "memory", "SyntaxError": "rejected_syntax", "IndentationError": "rejected_syntax"}
-        return known.get(status[1], "runtime_error")
-    if status != ["done"] and (not ended.codes or ended.codes[0] != 0):
-        return "no_result"
-    return "correct" if lines(ended.output.decode(errors="replace")) == lines(expected) else "wrong"
-
-
-def lines(text: str) -> list[str]:
-    """Lines without white space at their ends, without empty ones at the end."""
-    return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
 # The module's own grader, started when first needed

@@ -12,10 +12,8 @@ import json
 import logging
 import os
 import queue
-import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -26,17 +24,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rewards.code.pipes import Pipes
+
 INSIDE = Path(__file__).parent / "inside"
 TIERS = ("bubblewrap", "landlock", "none")
-HEADER = struct.Struct("!I")
 START_TIMEOUT = 60.0  # seconds for a template to start on a busy machine
 CONTROL_TIMEOUT = 10.0  # seconds for it to answer; it never waits for a candidate
+ATTEMPTS = 3  # templates that may die over one job
 
 logger = logging.getLogger(__name__)
 
 
 class Broken(Exception):
     """The template did not start, or does not answer."""
+
+
+class Lost(Broken):
+    """The template went away while a candidate ran in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Ended:
     """How the processes of one candidate ended.
 
     frame: what the checker or the program sent last, or None. output: standard output, cut at the
-    limit. reason: "" or "timeout", "output_limit". codes: exit code (or minus the signal) of each
+    limit. reason: "" or "timeout", "output_limit", "no_result". codes: exit code (or minus the signal) of each
     process; still_running: whether each had to be killed.
     """
 
@@ -80,7 +84,8 @@ class Template:
             self.process = keeper(lambda: start(command(tier, fd), fd))
         self.control = ours
         try:
-            self.request({"limits": inside_limits(limits), "filter": program.hex()}, START_TIMEOUT, "ready")
+            hello = {"limits": inside_limits(limits), "filter": program.hex()}
+            (self.able,) = self.request(hello, START_TIMEOUT, "ready")
         except BaseException:
             self.close()
             raise
@@ -112,7 +117,7 @@ class Template:
         if self.process.stderr:
             self.process.stderr.close()
 
-    def run(self, roles: list[list[Any]], pipes: "Pipes", first: list[tuple[int, Any]], seconds: float) -> Ended:
+    def run(self, roles: list[list[Any]], pipes: Pipes, first: list[tuple[int, Any]], seconds: float) -> Ended:
         """Start `roles`, send the `first` frames, collect until an answer, a limit or the end."""
         deadline = time.monotonic() + seconds
         self.request(["start", roles], CONTROL_TIMEOUT, "started", pipes.theirs)
@@ -120,7 +125,10 @@ class Template:
         try:
             frame, output, reason = pipes.collect(first, deadline, self.limits.output)
         finally:
-            (statuses,) = self.request(["end"], CONTROL_TIMEOUT, "ended")
+            try:
+                (statuses,) = self.request(["end"], CONTROL_TIMEOUT, "ended")
+            except Broken as error:
+                raise Lost(str(error)) from None
         return Ended(frame, output, reason, tuple(s[0] for s in statuses), tuple(s[1] for s in statuses))
 
 
@@ -179,6 +187,7 @@ def bubblewrap() -> list[str]:
             words += ["--ro-bind", f"/{link}", f"/{link}"]
     for device in ("/dev/null", "/dev/zero", "/dev/urandom"):
         words += ["--dev-bind", device, device]
+    words += ["--symlink", "/tmp/.stdin", "/dev/stdin"]
     return [*words, "--ro-bind", str(INSIDE), "/srm", "--dir", "/tmp", "--remount-ro", "/", "--chdir", "/"]
 
 
@@ -189,125 +198,6 @@ def inside_limits(limits: Limits) -> dict[str, Any]:
         "file": limits.file,
         "readable": [*installation(), "/lib", "/lib64", str(INSIDE)],
     }
-
-
-class Pipes:
-    """The descriptors of one run: a result channel, a call channel, one pipe for output."""
-
-    def __init__(self) -> None:
-        self.owned: list[int] = []
-        self.theirs: list[int] = []
-
-    def pair(self) -> tuple[int, int]:
-        """A stream between this process (first) and one inside (index into `theirs`, second)."""
-        ours, theirs = socket.socketpair()
-        self.owned.append(ours.detach())
-        self.theirs.append(theirs.detach())
-        return self.owned[-1], len(self.theirs) - 1
-
-    def inner_pair(self) -> tuple[int, int]:
-        """A stream between two processes inside, as two indexes into `theirs`."""
-        for end in socket.socketpair():
-            self.theirs.append(end.detach())
-        return len(self.theirs) - 2, len(self.theirs) - 1
-
-    def output(self) -> int:
-        read, write = os.pipe()
-        os.set_blocking(read, False)
-        self.owned.append(read)
-        self.theirs.append(write)
-        self.read = read
-        return len(self.theirs) - 1
-
-    def close_theirs(self) -> None:
-        for fd in self.theirs:
-            os.close(fd)
-        self.theirs.clear()
-
-    def close(self) -> None:
-        self.close_theirs()
-        for fd in self.owned:
-            os.close(fd)
-        self.owned.clear()
-
-    def collect(self, first: list[tuple[int, Any]], deadline: float, limit: int) -> tuple[Any, bytes, str]:
-        """Write the first frames; read the result (from the first channel) and output until one ends it."""
-        channel = first[0][0]
-        to_write = {fd: memoryview(framed(message)) for fd, message in first}
-        for fd in to_write:
-            os.set_blocking(fd, False)
-        result, output, output_open, frame_end = bytearray(), bytearray(), True, False
-        poller = select.poll()
-        for fd in to_write:
-            poller.register(fd, select.POLLOUT | (select.POLLIN if fd == channel else 0))
-        poller.register(self.read, select.POLLIN)
-        while not frame_end:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None, bytes(output), "timeout"
-            for fd, event in poller.poll(min(left, 1.0) * 1000):
-                if fd == self.read:
-                    output_open = drain(fd, output)
-                    if len(output) > limit:
-                        return None, bytes(output[:limit]), "output_limit"
-                    if not output_open:
-                        poller.unregister(fd)
-                    continue
-                if fd in to_write and event & (select.POLLOUT | select.POLLERR | select.POLLHUP):
-                    to_write[fd] = push(fd, to_write[fd])
-                    if not to_write[fd]:
-                        del to_write[fd]
-                        poller.modify(fd, select.POLLIN) if fd == channel else poller.unregister(fd)
-                if fd == channel and event & (select.POLLIN | select.POLLHUP):
-                    frame_end = not drain(fd, result) or complete(result)
-        if output_open:
-            drain(self.read, output)
-        if len(output) > limit:
-            return None, bytes(output[:limit]), "output_limit"
-        return unframed(result), bytes(output), ""
-
-
-def framed(message: Any) -> bytes:
-    body = json.dumps(message).encode()
-    return HEADER.pack(len(body)) + body
-
-
-def complete(data: bytearray) -> bool:
-    return len(data) >= HEADER.size and len(data) >= HEADER.size + min(HEADER.unpack_from(data)[0], 1 << 16)
-
-
-def unframed(data: bytearray) -> Any:
-    """The frame that arrived, or None for anything else (the checker's frame is small)."""
-    if not complete(data):
-        return None
-    try:
-        return json.loads(data[HEADER.size :])
-    except (ValueError, RecursionError):
-        return None
-
-
-def push(fd: int, data: memoryview) -> memoryview:
-    try:
-        return data[os.write(fd, data) :]
-    except BlockingIOError:
-        return data
-    except OSError:  # the other side has ended: nothing left to say to it
-        return data[:0]
-
-
-def drain(fd: int, into: bytearray) -> bool:
-    """Read what is there (at most 256 KiB); False at the end."""
-    for _ in range(4):
-        try:
-            part = os.read(fd, 1 << 16)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        if not part:
-            return False
-        into += part
-    return True
 
 
 class Sandbox:
@@ -397,15 +287,22 @@ class Sandbox:
             self.slots.put(template)
 
     def run(self, job: Callable[[Template], Ended]) -> Ended:
-        """Run one job in a free slot; a template that died is replaced and the job tried again."""
-        for attempt in range(3):
+        """Run one job in a free slot; a template that died is replaced and the job tried again.
+
+        A job that loses its template every time, where a harmless candidate runs, has itself to blame: "no_result".
+        """
+        lost = 0
+        for attempt in range(ATTEMPTS):
             try:
                 with self._slot() as template:
                     return job(template)
-            except Broken:
-                if attempt == 2 or self.closed or not self.tier:
+            except Broken as error:
+                lost += isinstance(error, Lost)
+                if self.closed or not self.tier or (attempt == ATTEMPTS - 1 and lost < ATTEMPTS):
                     raise
-        raise AssertionError("unreachable")
+        if why := self._try(self.tier):
+            raise Broken(why)
+        return Ended(None, b"", "no_result")
 
     def pids(self) -> list[int]:
         with self.lock:
@@ -440,21 +337,20 @@ def call_job(code: str, job: dict[str, Any], seconds: float) -> Callable[[Templa
     return run
 
 
-def program_job(code: str, stdin: str, seconds: float) -> Callable[[Template], Ended]:
-    """A candidate as a program that reads `stdin`."""
+def program_job(code: str, prelude: str, stdin: bytes, seconds: float) -> Callable[[Template], Ended]:
+    """A candidate as a program whose standard input is `stdin`."""
 
     def run(template: Template) -> Ended:
         pipes = Pipes()
         try:
             channel, inside = pipes.pair()
-            output = pipes.output()
-            roles = [["program", True, [inside, output]]]
-            return template.run(roles, pipes, [(channel, {"code": code, "stdin": stdin})], seconds)
+            roles = [["program", True, [inside, pipes.stdin(stdin), pipes.output()]]]
+            return template.run(roles, pipes, [(channel, {"code": code, "prelude": prelude})], seconds)
         finally:
             pipes.close()
 
     return run
 
 
-PROBE = {"kind": "calls", "tests": [{"fn": "f", "args": [7], "expected": 49}], "entry_point": None, "prompt": None}
+PROBE = {"kind": "calls", "tests": [{"fn": "f", "args": [7], "expected": 49}], "total": 1, "prelude": ""}
 call_probe = call_job("def f(x):\n    return x * x\n", PROBE, START_TIMEOUT)

@@ -1,59 +1,42 @@
 """Are two expressions equal? Decided by evaluation, never by rewriting, so that nothing can hang.
 
 1. Exactly, in a prime field: an expression made of numbers, variables, pi, e, i, + - * /, whole
-   powers and factorials is mapped to GF(p) at random points (Schwartz-Zippel: two different
-   expressions of degree d agree at one point with probability d/p, p about 2^64 and 2^128). pi and
-   e are treated as further variables, i as a root of -1.
-2. Otherwise numerically, with 60 digits, at random real points, positive and of both signs, and
+   powers and factorials is mapped to GF(p) at a point (Schwartz-Zippel: two different expressions
+   of degree d agree at one of p points with probability d/p, p about 2^64 and 2^128). pi and e are
+   treated as further variables, i as a root of -1.
+2. Otherwise numerically, with 60 digits, at real points, every variable of either sign, and
    agreement is relative (to 40 digits). At points where either side is not real, both sides'
    branches are a matter of convention and the point is not used, unless i occurs.
+
+The points are a hash of the pair itself: the same pair has the same verdict in every process.
 
 Nothing is computed before its size is known: factorials up to `MAX_FACTORIAL`, exponents up to
 `MAX_EXPONENT` bits of result.
 """
 
+import hashlib
 import math
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from rewards.math.latex import Node, TooBig, Unreadable
+from rewards.math.tree import Node, TooBig, Undefined, Unreadable, has_constant, symbols
 
 PRIMES = (2**64 - 59, 2**128 - 159)  # both 1 mod 4, so that -1 has a square root
 MAX_FACTORIAL = 5000
 MAX_EXPONENT = 10**9
 DIGITS = 60
 AGREE = 40
-SALT = random.SystemRandom().getrandbits(64)
-
-
-class Undefined(Exception):
-    """No value here: division by zero, a pole, a branch without a real value."""
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """Every node of the tree, the root first."""
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(node.args)
-
-
-def symbols(node: Node) -> frozenset[str]:
-    return frozenset(n.value for n in walk(node) if n.head == "sym")
-
-
-def has_constant(node: Node, name: str) -> bool:
-    return any(n.head == "const" and n.value == name for n in walk(node))
+POINTS = 12
+FEWEST_POINTS = 3
 
 
 def same_expression(left: Node, right: Node) -> bool:
     """Whether two scalar expressions are equal. Raises `Unreadable`, `TooBig` or `Undefined`."""
+    seed = seed_of(left, right)
     try:
-        return all(in_field(left, p, p) == in_field(right, p, p) for p in PRIMES)
+        return all(in_field(left, p, seed) == in_field(right, p, seed) for p in PRIMES)
     except NotInField:
         return numerically_equal(left, right)
 
@@ -65,10 +48,21 @@ class NotInField(Exception):
     """The expression has a construct that has no value in a prime field."""
 
 
-@lru_cache(maxsize=4096)
-def point(name: str, p: int, seed: int) -> int:
-    """A random non-zero residue for a variable; the same for the same (name, p, seed)."""
-    return random.Random(f"{SALT}/{name}/{p}/{seed}").randrange(2, p - 2)
+def seed_of(left: Node, right: Node) -> str:
+    """What the points of a pair are drawn from; the same whichever side comes first."""
+    texts = sorted((repr(left), repr(right)))
+    return hashlib.sha256("\n".join(texts).encode(errors="surrogatepass")).hexdigest()
+
+
+def drawn(seed: str, name: str, below: int) -> int:
+    """A number below `below`, a function of (seed, name) alone."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest, "big") % below
+
+
+def point(name: str, p: int, seed: str) -> int:
+    """A residue for a variable, neither 0, 1 nor -1."""
+    return 2 + drawn(seed, f"{p}/{name}", p - 4)
 
 
 @lru_cache(maxsize=8)
@@ -80,7 +74,7 @@ def root_of_minus_one(p: int) -> int:
     raise AssertionError("p must be 1 mod 4")
 
 
-def in_field(node: Node, p: int, seed: int) -> int:
+def in_field(node: Node, p: int, seed: str) -> int:
     """The residue of `node` at a random point. Raises `NotInField`, `TooBig` or `Undefined`."""
     head, args = node.head, node.args
     if head == "num":
@@ -119,7 +113,7 @@ def residue(value: Fraction, p: int) -> int:
     return value.numerator * pow(value.denominator, -1, p) % p
 
 
-def field_power(node: Node, p: int, seed: int) -> int:
+def field_power(node: Node, p: int, seed: str) -> int:
     base = in_field(node.args[0], p, seed)
     exponent = whole(node.args[1])
     if exponent is None:
@@ -209,7 +203,7 @@ def exact_factorial(n: Fraction) -> Fraction | None:
 
 
 def numerically_equal(left: Node, right: Node) -> bool:
-    """Agreement at six or more random points. Raises `Undefined` where no point can be used."""
+    """Agreement at every point that can be used. Raises `Undefined` where too few can."""
     names = sorted(symbols(left) | symbols(right))
     real = bool(names) and not has_constant(left, "i") and not has_constant(right, "i")
     verdict = compare_at_points(left, right, names, real)
@@ -223,8 +217,7 @@ def numerically_equal(left: Node, right: Node) -> bool:
 def compare_at_points(left: Node, right: Node, names: list[str], real: bool) -> bool | None:
     """Whether both agree wherever both have a value; None where there is no such point."""
     used = 0
-    for seed in range(12 if names else 1):
-        values = Point({name: sample(name, seed) for name in names}, real)
+    for values in points(names, seed_of(left, right), POINTS if names else 1, real):
         try:
             first, second = number(left, values), number(right, values)
             if not agree(first, second) and not agree_deeper(left, right, values):
@@ -232,7 +225,7 @@ def compare_at_points(left: Node, right: Node, names: list[str], real: bool) -> 
         except Undefined:
             continue
         used += 1
-    return True if used else None
+    return True if used >= (FEWEST_POINTS if names else 1) else None
 
 
 class Point(dict[str, Fraction]):
@@ -243,11 +236,18 @@ class Point(dict[str, Fraction]):
         self.real = real
 
 
-def sample(name: str, seed: int) -> Fraction:
-    """Positive for the first six seeds, then of either sign; also small and large ones."""
-    source = random.Random(f"{SALT}/{name}/{seed}")
-    size = Fraction(source.randrange(10**6, 10**7), 10**6) if seed % 3 else Fraction(source.randrange(1, 10**6), 10**6)
-    return -size if seed >= 6 and source.random() < 0.7 else size
+def points(names: Sequence[str], seed: str, count: int, real: bool) -> Iterator[Point]:
+    """All variables positive at the first third of the points, all negative at the second, then in turn.
+
+    Sizes are from 1 to 10, at every third point below 1.
+    """
+    for n in range(count):
+        values = {}
+        for place, name in enumerate(names):
+            size = Fraction(1 + drawn(seed, f"{n}/{name}", 10**6), 10**6)
+            negative = n * 3 // count == 1 or (n * 3 // count == 2 and (n + place) % 2 == 1)
+            values[name] = (-1 if negative else 1) * (size if n % 3 == 0 else 1 + 9 * size)
+        yield Point(values, real)
 
 
 def agree(first: Any, second: Any) -> bool:
@@ -304,13 +304,15 @@ def number(node: Node, values: dict[str, Fraction]) -> Any:
     if evaluate is None:
         raise Unreadable(f"no value for {head} {node.value}")
     operands = [number(arg, values) for arg in args]
+    if head != "neg" and any(mp.isinf(operand) for operand in operands):
+        raise Undefined  # infinity absorbs: no arithmetic with it is an answer
     try:
         result = evaluate(mp, *operands)
     except (ZeroDivisionError, ValueError, ArithmeticError) as error:
         raise Undefined from error
     except TypeError as error:
         raise Unreadable(f"{node.value} of {len(args)} arguments") from error
-    if mp.isnan(result):
+    if mp.isnan(result) or (head != "neg" and mp.isinf(result)):
         raise Undefined
     return kept_real(result, values)
 
@@ -419,3 +421,33 @@ for _name, _of in (
 def constant(node: Node) -> Any:
     """The value of an expression without variables, as mpf or mpc (or +-inf)."""
     return number(node, {})
+
+
+# Two scalars as answers
+
+
+def same_scalar(left: Node, right: Node) -> bool:
+    return same_expression(left, right) or same_rounded(left, right) or same_rounded(right, left)
+
+
+def same_rounded(cut: Node, exact: Node) -> bool:
+    """A decimal of at least six significant digits stands for what rounds to it (1.41421 for sqrt 2).
+
+    Only where the other side is no decimal with fewer or as many places: two decimals that differ
+    in a digit both write are different numbers.
+    """
+    sign, literal = (-1, cut.args[0]) if cut.head == "neg" else (1, cut)
+    if literal.head != "dec" or literal.value[2] < 6 or symbols(exact):
+        return False
+    value, places, _ = literal.value
+    if places <= 0 or (rational(exact) is not None and exact.head in ("num", "neg")):
+        return False
+    other = exact.args[0] if exact.head == "neg" else exact
+    if other.head == "dec" and other.value[1] <= places:
+        return False
+    number = constant(exact)
+    mp = mpmath().mp
+    if mp.isinf(number) or not is_real(number):
+        return False
+    difference = abs(mp.re(number) - sign * mp.mpf(value.numerator) / value.denominator)
+    return bool(difference <= mp.mpf(10) ** -places * mp.mpf("0.5000001"))

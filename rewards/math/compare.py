@@ -8,54 +8,83 @@ a gold of 10 does not accept `10\\%`.
 
 import re
 from collections.abc import Iterable
-from fractions import Fraction
-from typing import Any
 
-from rewards.math import algebra, latex, normalize, units
-from rewards.math.algebra import Undefined
-from rewards.math.latex import Node, TooBig, Unreadable
+from rewards.math import families, forms, latex, matrices, names, normalize, tokens, units
+from rewards.math.algebra import same_scalar
+from rewards.math.families import Family
+from rewards.math.quantities import same_percent, same_quantity, without_percent
+from rewards.math.questions import asked_of
+from rewards.math.reals import inequality, is_conjunction, is_real_set, same_reals
+from rewards.math.relations import (
+    is_equation,
+    is_relation,
+    same_equation,
+    same_ratio,
+    same_relation,
+    same_residue,
+)
+from rewards.math.tree import Node, TooBig, Undefined, Unreadable, symbols, walk
+from rewards.math.words import plain, same_text, same_words
+from rewards.verdict import CORRECT, WRONG, Verdict, judged
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
-CHOICE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
-CHOICE_AND_MORE = re.compile(r"\(([A-Z])\)[.:]?\s+\S.*|([A-Z])[).:]\s*\S.*", re.DOTALL)
-TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
-PLAIN_WORDS = re.compile(r"[A-Za-z][A-Za-z.,'\- ]*")
-CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?(?:\s*[ap]\.?m\.?)?", re.I)
-VARIABLES = frozenset("abcdfghkmnpqrstuvwxyz")
 PHRASES = {
     **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
     **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set", "the empty set"), r"\emptyset"),
 }
-FUNCTION_NAMES = frozenset("fghFGHPQpq")
-FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
-def same_answer(answer: str, gold: str) -> bool:
-    """Whether two cleaned answers are equal. Raises `Unreadable`, `TooBig` or `Undefined`."""
+def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
+    """Whether two cleaned answers are equal, "unevaluated" where they are, but the answer only says the question again.
+
+    question: its text, or "". Raises `Unreadable`, `TooBig` or `Undefined`.
+    """
+    asked = asked_of(question)
     answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in (answer, gold))
-    as_text = same_text(answer, gold)
+    as_text = None if asked.ratio else same_text(answer, gold)
     if as_text is not None:
-        return as_text
+        return judged(as_text)
     decimal = same_decimal_comma(answer, gold)
     if decimal is not None:
-        return decimal
+        return judged(decimal)
     failure: Exception | None = None
-    for left in readings(answer):
-        for right in readings(gold):
+    unevaluated = False
+    one, other = families.split(answer), families.split(gold)
+    for left in readings(one.text):
+        for right in readings(other.text):
             try:
-                if same(latex.parse(left), latex.parse(right)):
-                    return True
+                first = families.with_parameter(latex.parse(left), one, other)
+                second = families.with_parameter(latex.parse(right), other, one)
+                if same_family(first, second, one, other) or (asked.percent and same(without_percent(first), second)):
+                    if not forms.is_unevaluated(first, second, asked):
+                        return CORRECT
+                    unevaluated = True
             except (Unreadable, Undefined) as error:
                 failure = error
+    if unevaluated:
+        return Verdict(False, "unevaluated")
     if failure is not None:
         raise failure
-    return False
+    return WRONG
+
+
+def same_family(answer: Node, gold: Node, one: Family, other: Family) -> bool:
+    """`same`, for any way to count a family of answers."""
+    if one.numbers and other.numbers and one.numbers != other.numbers:
+        return False
+    return any(same(variant, gold) for variant in families.variants(answer, one.numbers or other.numbers))
+
+
+OUTWARD = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
 
 
 def readings(text: str) -> list[str]:
     """A comma between digits separates thousands, or items: both are tried, outside brackets."""
     text = words_to_units(text)
+    if (interval := OUTWARD.fullmatch(text)) and interval.group(1) + interval.group(3) != "[]":  # ]1, 2[ is (1, 2)
+        low, ends, high = interval.groups()
+        text = ("[" if low == "[" else "(") + ends + ("]" if high == "]" else ")")
     if not THOUSANDS.search(text):
         return [text]
     joined = THOUSANDS.sub(lambda m: m.group().replace(",", "") if at_top(text, m.start()) else m.group(), text)
@@ -70,14 +99,16 @@ def at_top(text: str, position: int) -> bool:
 
 
 UNIT_WORDS = re.compile(
-    r"(?<=[\d}\s)])\s*(?<![A-Za-z\\{])"
-    r"((?:square|sq\.?|cubic)\s+[A-Za-z]{2,}|[a-zA-Z]{2,}(?:\s*/\s*[A-Za-z]+|\s+per\s+[a-z]+)?|[A-Za-z]/[a-z])"
+    r"(?<=[\d}\s)%])\s*(?<![A-Za-z\\{])"
+    r"((?:square|sq\.?|cubic)\s+[A-Za-z]{2,}|[a-zA-Z]{2,}(?:\s*/\s*[A-Za-z]+|\s+(?:per|an?|each|every)\s+[a-z]+)?"
+    r"|[A-Za-z]/[a-z]|[A-Za-z]+(?: [A-Za-z]+){1,5})"
     r"(\s*\^\s*\{?\s*[23]\s*\}?)?$"
 )
+NUMBER_BEFORE = re.compile(r"[\d.,/\s\\$-]+")
 
 
 def words_to_units(text: str) -> str:
-    """`15 cm^2`, `3 hours`, `28 percent` with the unit marked as text, as LaTeX would have it."""
+    """`15 cm^2`, `3 hours`, `18 dollars a day`, `28 percent` with the unit marked as text, as LaTeX would have it."""
     match = UNIT_WORDS.search(text)
     if not match or not any(c.isdigit() for c in text[: match.start()]):
         return text
@@ -85,61 +116,11 @@ def words_to_units(text: str) -> str:
     if latex.is_percent(name):
         return text[: match.start()] + r"\%"
     known = units.read(name) is not None or units.words(name) == "radian" or units.is_none(name)
-    plural = len(name) > 3 and name.isalpha() and name not in latex.FUNCTIONS and name not in latex.GREEK
-    if not known and not (plural and re.fullmatch(r"[\d.,/\s\\$-]+", text[: match.start()])):
+    mathematics = tokens.FUNCTIONS | tokens.GREEK | tokens.WORDS
+    words = len(name) > 3 and units.is_label(name) and not any(word in mathematics for word in name.split())
+    if not known and not (words and NUMBER_BEFORE.fullmatch(text[: match.start()])):
         return text
     return text[: match.start()] + r"\text{ " + name + "}" + (match.group(2) or "").replace(" ", "")
-
-
-# Text
-
-
-def same_text(answer: str, gold: str) -> bool | None:
-    """Words, multiple choice, clock times; None where at least one side is a formula."""
-    left, right = plain(answer), plain(gold)
-    if left and left.casefold() == right.casefold() and len(left) > 1:
-        return True
-    if CLOCK.fullmatch(left) and CLOCK.fullmatch(right):
-        return clock(left) == clock(right)
-    first, second = choice(answer), choice(gold)
-    if first and second and ("(" in answer + gold or r"\text" in answer + gold or first.isupper() or second.isupper()):
-        return first.upper() == second.upper() if "(" in gold or r"\text" in gold else first == second
-    for text, letter in ((answer, second), (gold, first)):
-        more = CHOICE_AND_MORE.fullmatch(TEXT_COMMAND.sub(r" \1 ", text).strip())
-        if more and letter and letter.isupper():
-            return (more.group(1) or more.group(2)) == letter
-    if is_words(answer) and is_words(gold):
-        if all(set(side) <= VARIABLES and len(side) <= 4 for side in (left, right)) and r"\text" not in answer + gold:
-            return None
-        return spelled(left) == spelled(right)
-    return None
-
-
-def plain(text: str) -> str:
-    """Without `\\text{}` and the quotes and full stops around words."""
-    return normalize.SPACES.sub(" ", TEXT_COMMAND.sub(r" \1 ", text)).strip().strip("\"'.").strip()
-
-
-def choice(text: str) -> str:
-    """The letter of a multiple-choice answer: `(C)`, `\\text{(C)}`, `C.`; "" if it is none."""
-    match = CHOICE.fullmatch(plain(text).replace(" ", ""))
-    return match.group(1) if match else ""
-
-
-def is_words(text: str) -> bool:
-    words = plain(text)
-    if not PLAIN_WORDS.fullmatch(words) or len(words) < 2:
-        return False
-    return r"\text" in text or not any(part in latex.FUNCTIONS | latex.WORDS for part in words.split())
-
-
-def spelled(words: str) -> str:
-    text = re.sub(r"^(?:the|a|an) ", "", re.sub(r"[^a-z0-9]+", " ", words.casefold()).strip())
-    return text.replace(" and ", " ")
-
-
-def clock(text: str) -> str:
-    return re.sub(r"[\s.]", "", text.casefold()).lstrip("0")
 
 
 def same_decimal_comma(answer: str, gold: str) -> bool | None:
@@ -159,18 +140,24 @@ def same(answer: Node, gold: Node) -> bool:
     """Whether two trees are the same answer (see the module's docstring for the one asymmetry)."""
     if has_pm(answer) or has_pm(gold):
         return same_items(flat(answer), flat(gold), ordered=False)
+    points = names.as_points(answer, gold)
+    if points is not None:
+        return same(*points)
     if is_equation(answer) and is_equation(gold):
-        try:
-            return same_equation(answer, gold)
-        except (Unreadable, Undefined):  # sides that are no scalars: (x, y) = (1, 2)
-            pass
+        if not scalar(answer) or not scalar(gold):
+            return answer.args[0] == gold.args[0] and same(answer.args[1], gold.args[1])
+        return same_equation(answer, gold)
     answer, gold = simplified(answer), simplified(gold)
     if "qty" in (answer.head, gold.head) or "deg" in (answer.head, gold.head):
-        return same_quantity(answer, gold)
+        return same_quantity(answer, gold, same)
     if "percent" in (answer.head, gold.head):
-        return same_percent(answer, gold)
+        return same_percent(answer, gold, same)
     if "based" in (answer.head, gold.head):
         return answer.head == gold.head and based_value(answer) == based_value(gold)
+    if "mod" in (answer.head, gold.head):
+        return answer.head == gold.head and same_residue(answer, gold)
+    if "ratio" in (answer.head, gold.head):
+        return same_ratio(answer, gold)
     if is_relation(answer) or is_relation(gold):
         return same_relation(answer, gold)
     if is_real_set(answer) or is_real_set(gold) or is_conjunction(answer) or is_conjunction(gold):
@@ -179,39 +166,17 @@ def same(answer: Node, gold: Node) -> bool:
         if head in (answer.head, gold.head):
             return compare(answer, gold)
     if "text" in (answer.head, gold.head):
-        return answer.head == gold.head and spelled(answer.value) == spelled(gold.value)
+        return answer.head == gold.head and same_words(answer.value, gold.value)
     return same_scalar(answer, gold)
 
 
-def same_scalar(left: Node, right: Node) -> bool:
-    return algebra.same_expression(left, right) or same_rounded(left, right) or same_rounded(right, left)
-
-
-def same_rounded(cut: Node, exact: Node) -> bool:
-    """A decimal of at least six significant digits stands for what rounds to it (1.41421 for sqrt 2).
-
-    Only where the other side is no decimal with fewer or as many places: two decimals that differ
-    in a digit both write are different numbers.
-    """
-    sign, literal = (-1, cut.args[0]) if cut.head == "neg" else (1, cut)
-    if literal.head != "dec" or literal.value[2] < 6 or algebra.symbols(exact):
-        return False
-    value, places, _ = literal.value
-    if places <= 0 or (algebra.rational(exact) is not None and exact.head in ("num", "neg")):
-        return False
-    other = exact.args[0] if exact.head == "neg" else exact
-    if other.head == "dec" and other.value[1] <= places:
-        return False
-    number = algebra.constant(exact)
-    mp = algebra.mpmath().mp
-    if mp.isinf(number) or not algebra.is_real(number):
-        return False
-    difference = abs(mp.re(number) - sign * mp.mpf(value.numerator) / value.denominator)
-    return bool(difference <= mp.mpf(10) ** -places * mp.mpf("0.5000001"))
+def scalar(node: Node) -> bool:
+    return not any(n.head in ("tuple", "list", "ratio", "matrix", "set", "text", "qty") for n in walk(node))
 
 
 def simplified(node: Node) -> Node:
-    """Without the parts that say nothing: `x =`, `f(x) =`, a one-item list, words for no unit."""
+    """Without the parts that say nothing: `x =`, `f(x) =`, a one-item list, words for no unit; matrices added up."""
+    node = matrices.evaluated(node)
     while True:
         inner = assigned(node)
         if (
@@ -234,7 +199,7 @@ def simplified(node: Node) -> Node:
 
 
 def assigned(node: Node) -> Node | None:
-    """The right side of `x = 5`, `f(x) = 2x`, `(x, y) = (1, 2)`, `2 + 3 = 5`; None for other nodes.
+    """The right side of `x = 5`, `f(x) = 2x`, `|AB| = 1`, `(x, y) = (1, 2)`, `2 + 3 = 5`; None for other nodes.
 
     In a chain every term after the name must agree: `x = 2 + 3 = 5` is 5, `x = 4 = 5` is nothing.
     """
@@ -243,12 +208,11 @@ def assigned(node: Node) -> Node | None:
     first, rest = node.args[0], node.args[1:]
     if "~" in node.value:  # x = 1/3 ~ 0.33 is 1/3; x ~ 11 is 11
         rest = rest[: max(node.value.index("~"), 1)]
-    is_name = first.head == "sym" or is_application(first) or is_symbols(first)
-    if first.head == "fn" or not is_name:
-        if algebra.symbols(node) or any(arg.head not in SCALARS for arg in node.args):
+    if not symbols(node):
+        if any(arg.head not in SCALARS for arg in node.args):
             return None
         rest = (first, *rest) if "~" not in node.value else (first,)
-    elif any(first.value in algebra.symbols(term) for term in rest if first.head == "sym"):
+    elif not names.is_name(first, rest):
         return None
     try:
         agreed = all(same(simplified(term), simplified(rest[-1])) for term in rest[:-1])
@@ -260,20 +224,11 @@ def assigned(node: Node) -> Node | None:
 SCALARS = frozenset(["num", "dec", "const", "add", "mul", "div", "neg", "pow", "fact", "fn", "percent", "deg"])
 
 
-def is_application(node: Node) -> bool:
-    """`f(x)`, which parses as f times x."""
-    return node.head == "mul" and all(a.head == "sym" for a in node.args) and node.args[0].value in FUNCTION_NAMES
-
-
-def is_symbols(node: Node) -> bool:
-    return node.head in ("tuple", "list") and bool(node.args) and all(arg.head == "sym" for arg in node.args)
-
-
 # Plus-minus, lists, sets, points, matrices
 
 
 def has_pm(node: Node) -> bool:
-    return any(n.head == "pm" for n in algebra.walk(node))
+    return any(n.head == "pm" for n in walk(node))
 
 
 def flat(node: Node) -> list[Node]:
@@ -352,7 +307,9 @@ def same_list(left: Node, right: Node) -> bool:
         return both and same_items(left.args, right.args, ordered=True)
     if left.head != right.head:
         return False
-    if "and" in (left.value, right.value) and all(arg.head == "rel" for arg in left.args + right.args):
+    if all(arg.head == "tuple" for arg in left.args + right.args):  # points that solve: each counts once
+        return same_items(distinct(left.args), distinct(right.args), ordered=False)
+    if "and" in (left.value, right.value) and all(inequality(arg) for arg in left.args + right.args):
         return same_reals(left, right)
     return same_items(left.args, right.args, ordered=False)
 
@@ -368,13 +325,23 @@ def same_tuple(left: Node, right: Node) -> bool:
 
 
 def same_matrix(left: Node, right: Node) -> bool:
-    """Equal shape and entries; a matrix of one row or column is also the point of its entries."""
+    """Equal shape and entries. One row or column is also the point of its entries, `[[1, 2], [3, 4]]` the rows."""
     if left.head == right.head:
         return left.value == right.value and same_items(left.args, right.args, ordered=True)
     matrix, other = (left, right) if left.head == "matrix" else (right, left)
-    if other.head != "tuple" or other.value != ("(", ")") or 1 not in matrix.value:
+    if other.head not in ("tuple", "list") or (other.head == "tuple" and other.value not in (("(", ")"), ("[", "]"))):
         return False
-    return same_items(left.args, right.args, ordered=True)
+    rows, columns = matrix.value
+    if all(arg.head in ("tuple", "list") for arg in other.args):
+        if len(other.args) != rows or any(len(row.args) != columns for row in other.args):
+            return False
+        entries = tuple(entry for row in other.args for entry in row.args)
+    elif 1 in matrix.value:
+        entries = other.args
+    else:
+        return False
+    pair = (matrix.args, entries) if matrix is left else (entries, matrix.args)
+    return same_items(*pair, ordered=True)
 
 
 COMPOUND = {"matrix": same_matrix, "set": same_set, "list": same_list, "tuple": same_tuple}
@@ -384,344 +351,3 @@ def based_value(node: Node) -> tuple[str, int]:
     """Digits and base; equal numbers in different bases are different answers."""
     digits, base = node.value
     return (digits.lstrip("0").upper() or "0", base)
-
-
-# Percentages and quantities
-
-
-def same_percent(answer: Node, gold: Node) -> bool:
-    if answer.head == gold.head:
-        return same(answer.args[0], gold.args[0])
-    if gold.head == "percent":
-        return same(answer, gold.args[0]) or same_scalar(answer, gold)
-    return same_scalar(answer, gold)
-
-
-def quantity(node: Node) -> tuple[Node, str]:
-    """Value and unit text; degrees are a unit."""
-    if node.head == "deg":
-        return node.args[0], "degree"
-    if node.head == "qty":
-        return node.args[0], node.value
-    return node, ""
-
-
-def same_quantity(answer: Node, gold: Node) -> bool:
-    """Equal after conversion; where one side names no unit, equal numbers (or radians)."""
-    (left, left_unit), (right, right_unit) = quantity(answer), quantity(gold)
-    if nested(left) or nested(right):
-        left, right = without_units(left), without_units(right)
-    left, left_unit = letter_unit(left, left_unit, right_unit)
-    right, right_unit = letter_unit(right, right_unit, left_unit)
-    if not left_unit or not right_unit:
-        if same(left, right):
-            return True
-        return same_angle(answer, gold)
-    first, second = units.read(left_unit), units.read(right_unit)
-    if first and second:
-        if first[0] != second[0]:
-            return False
-        return same(times(left, first[1] / second[1]), right)
-    if {units.words(left_unit), units.words(right_unit)} & {"radian", "rad"}:
-        return same_angle(answer, gold)
-    one, other = units.words(left_unit), units.words(right_unit)
-    return (one == other or one.split()[-1:] == other.split()[-1:] or one in other or other in one) and same(
-        left, right
-    )
-
-
-def nested(node: Node) -> bool:
-    return node.head in ("qty", "deg")
-
-
-def without_units(node: Node) -> Node:
-    return node.args[0] if nested(node) else node
-
-
-def times(node: Node, factor: Fraction) -> Node:
-    return node if factor == 1 else Node("mul", (node, Node("num", (), factor)))
-
-
-def radians(node: Node) -> Node | None:
-    """An angle in radians: `90^\\circ` or a multiple of pi; None for other quantities."""
-    value, unit = quantity(node)
-    if not unit or units.words(unit) in ("radian", "rad"):
-        return value
-    known = units.read(unit)
-    return Node("deg", (value,)) if known and known[0] == "angle" else None
-
-
-def same_angle(left: Node, right: Node) -> bool:
-    """Degrees against radians; a bare number is in radians only where it is a multiple of pi."""
-    first, second = radians(left), radians(right)
-    if first is None or second is None:
-        return False
-    for node in (left, right):
-        if not quantity(node)[1] and not algebra.has_constant(node, "pi"):
-            return False
-    return same_scalar(first, second)
-
-
-def letter_unit(node: Node, unit: str, other: str) -> tuple[Node, str]:
-    """`1000 g` beside a side with a unit: its last letter is one too, no variable."""
-    if not unit and other and node.head == "mul" and node.args[1].head == "sym":
-        name = node.args[1].value
-        if units.read(name) and not algebra.symbols(node.args[0]):
-            return node.args[0], name
-    return node, unit
-
-
-# Relations and sets of real numbers
-
-
-def is_equation(node: Node) -> bool:
-    """One `=` between two sides, at least one variable."""
-    return node.head == "rel" and node.value == ("=",) and bool(algebra.symbols(node))
-
-
-def is_relation(node: Node) -> bool:
-    return node.head == "rel"
-
-
-def same_relation(left: Node, right: Node) -> bool:
-    """Equations up to a factor, inequalities in one variable as sets, ratios in proportion."""
-    if left.head == right.head == "rel":
-        if left.value == right.value == (":",) or set(left.value) == set(right.value) == {":"}:
-            return same_ratio(left, right)
-        if left.value == right.value == ("=",):
-            return same_equation(left, right)
-        variables = {variable_of(left), variable_of(right)}
-        if None not in variables:
-            return len(variables) == 1 and same_reals(left, right)
-        return same_inequality(left, right)
-    relation, other = (left, right) if left.head == "rel" else (right, left)
-    if variable_of(relation) is None:
-        return False
-    if other.head in ("list", "set", "tuple", "cup", "cap", "setminus", "reals"):
-        return same_reals(relation, other)
-    return False
-
-
-def same_ratio(left: Node, right: Node) -> bool:
-    if len(left.args) != len(right.args):
-        return False
-    first, second = left.args[0], right.args[0]
-    return all(
-        same_scalar(Node("mul", (a, second)), Node("mul", (b, first)))
-        for a, b in zip(left.args, right.args, strict=True)
-    )
-
-
-def difference(node: Node) -> Node:
-    return Node("add", (node.args[0], Node("neg", (node.args[1],))))
-
-
-def same_equation(left: Node, right: Node) -> bool:
-    """Left minus right is the other's up to a constant factor that is not zero."""
-    if algebra.symbols(left) != algebra.symbols(right):
-        return False
-    factor = factor_between(difference(left), difference(right))
-    return factor is not None and factor != 0
-
-
-def same_inequality(left: Node, right: Node) -> bool:
-    """`a < b` in several variables, up to a factor; its sign turns the relation round."""
-    if len(left.value) != 1 or len(right.value) != 1 or algebra.symbols(left) != algebra.symbols(right):
-        return False
-    factor = factor_between(difference(left), difference(right))
-    if factor is None or factor == 0:
-        return False
-    mine, other = left.value[0], right.value[0]
-    if mine == "!=" or other == "!=":
-        return mine == other
-    if mine not in FLIPPED or other not in FLIPPED:
-        return False
-    return algebra.is_real(factor) and other == (mine if factor > 0 else FLIPPED[mine])
-
-
-def factor_between(first: Node, second: Node) -> Any:
-    """c with first = c * second at every point tried, or None."""
-    mp = algebra.mpmath().mp
-    names = sorted(algebra.symbols(first) | algebra.symbols(second))
-    factor = None
-    used = 0
-    for seed in range(10):
-        values = {name: algebra.sample(name, seed) for name in names}
-        try:
-            a, b = algebra.number(first, values), algebra.number(second, values)
-        except Undefined:
-            continue
-        if abs(b) < mp.mpf(10) ** -30 or abs(a) < mp.mpf(10) ** -30:
-            if abs(a) > mp.mpf(10) ** -30 or abs(b) > mp.mpf(10) ** -30:
-                return None
-            continue
-        if factor is None:
-            factor = a / b
-        elif not algebra.agree(factor, a / b):
-            return None
-        used += 1
-    return factor if used >= 3 else None
-
-
-def is_real_set(node: Node) -> bool:
-    if node.head in ("cup", "cap", "setminus", "reals"):
-        return True
-    return node.head == "tuple" and len(node.args) == 2 and node.value in (("(", "]"), ("[", ")"))
-
-
-def is_conjunction(node: Node) -> bool:
-    """`x > 1 and x < 3`."""
-    return node.head == "list" and node.value == "and" and bool(node.args) and all(inequality(arg) for arg in node.args)
-
-
-def inequality(node: Node) -> bool:
-    return node.head == "rel" and set(node.value) <= set(FLIPPED)
-
-
-def variable_of(node: Node) -> str | None:
-    """The one variable that a relation is about (`0 \\le x < 1`, `x \\in ...`), or None."""
-    if node.head == "list":
-        names = {variable_of(arg) for arg in node.args if arg.head == "rel"}
-        return names.pop() if len(names) == 1 and all(arg.head == "rel" for arg in node.args) else None
-    if node.head != "rel":
-        return None
-    names = {arg.value for arg in node.args if arg.head == "sym"}
-    others = [arg for arg in node.args if arg.head != "sym"]
-    if len(names) != 1 or any(algebra.symbols(arg) for arg in others) or len(node.args) - len(others) != 1:
-        return None
-    return str(names.pop())
-
-
-def same_reals(left: Node, right: Node) -> bool:
-    """Two sets of reals as sorted lists of disjoint intervals with equal ends."""
-    if left.head not in SETS or right.head not in SETS:
-        return False
-    first, second = merged(intervals(left)), merged(intervals(right))
-    return len(first) == len(second) and all(
-        a[1] == b[1] and a[3] == b[3] and ends_agree(a[0], b[0]) and ends_agree(a[2], b[2])
-        for a, b in zip(first, second, strict=True)
-    )
-
-
-SETS = frozenset({"cup", "cap", "setminus", "reals", "set", "tuple", "list", "rel"})
-Interval = tuple[Any, bool, Any, bool]  # low, low included, high, high included
-
-
-def intervals(node: Node) -> list[Interval]:
-    """The intervals of a set of reals. Raises `Unreadable` for anything else."""
-    head, args = node.head, node.args
-    if head == "cup":
-        return intervals(args[0]) + intervals(args[1])
-    if head == "cap":
-        return intersection(merged(intervals(args[0])), merged(intervals(args[1])))
-    if head == "setminus":
-        return intersection(merged(intervals(args[0])), complement(merged(intervals(args[1]))))
-    if head == "reals" and node.value == "R":
-        return [(*infinite(-1), *infinite(1))]
-    if head == "set":
-        return [(x, True, x, True) for x in (end(arg) for arg in args)]
-    if head == "tuple" and len(args) == 2:
-        low, high = end(args[0]), end(args[1])
-        if low > high:
-            raise Unreadable("the ends are in the wrong order")
-        return [(low, node.value[0] == "[", high, node.value[1] == "]")]
-    if head == "list" and args and node.value == "and":
-        result = merged(intervals(args[0]))
-        for arg in args[1:]:
-            result = intersection(result, merged(intervals(arg)))
-        return result
-    if head == "list" and args and all(arg.head == "rel" for arg in args):
-        return [interval for arg in args for interval in intervals(arg)]
-    if head == "rel":
-        return solution(node)
-    raise Unreadable("not a set of real numbers")
-
-
-def infinite(sign: int) -> tuple[Any, bool]:
-    return (sign * algebra.mpmath().mp.inf, False)
-
-
-def end(node: Node) -> Any:
-    """A bound as a real mpf, or infinity."""
-    value = algebra.constant(node)
-    if not algebra.mpmath().mp.isinf(value) and not algebra.is_real(value):
-        raise Unreadable("a bound that is not real")
-    return algebra.mpmath().mp.re(value)
-
-
-def solution(node: Node) -> list[Interval]:
-    """`0 \\le x < 1`, `x \\in S`, `x \\ne 2`, `x = 3` as intervals of x."""
-    if variable_of(node) is None:
-        raise Unreadable("not a relation in one variable")
-    if node.value == ("in",):
-        return intervals(node.args[1])
-    result = [(*infinite(-1), *infinite(1))]
-    position = next(n for n, arg in enumerate(node.args) if arg.head == "sym")
-    for index, operator in enumerate(node.value):
-        if position == index:  # x op bound
-            bound = end(node.args[index + 1])
-        elif position == index + 1:  # bound op x
-            bound, operator = end(node.args[index]), FLIPPED.get(operator, operator)
-        else:
-            raise Unreadable("a chain that does not hold the variable in the middle")
-        result = intersection(result, half_line(operator, bound))
-    return result
-
-
-def half_line(operator: str, bound: Any) -> list[Interval]:
-    below, above = infinite(-1), infinite(1)
-    if operator in ("<", "<="):
-        return [(*below, bound, operator == "<=")]
-    if operator in (">", ">="):
-        return [(bound, operator == ">=", *above)]
-    if operator == "=":
-        return [(bound, True, bound, True)]
-    if operator == "!=":
-        return [(*below, bound, False), (bound, False, *above)]
-    raise Unreadable(f"relation {operator}")
-
-
-def ends_agree(a: Any, b: Any) -> bool:
-    return bool(algebra.agree(a, b))
-
-
-def before(a: Any, b: Any) -> bool:
-    return bool(a < b) and not ends_agree(a, b)
-
-
-def merged(items: list[Interval]) -> list[Interval]:
-    """Sorted, disjoint, as few as possible; empty intervals dropped."""
-    kept = [i for i in items if before(i[0], i[2]) or (ends_agree(i[0], i[2]) and i[1] and i[3])]
-    kept.sort(key=lambda i: (i[0], not i[1]))
-    result: list[Interval] = []
-    for low, low_in, high, high_in in kept:
-        if result:
-            last = result[-1]
-            touches = ends_agree(last[2], low) and (last[3] or low_in)
-            if touches or before(low, last[2]):
-                if ends_agree(last[2], high):
-                    result[-1] = (last[0], last[1], high, high_in or last[3])
-                elif before(last[2], high):
-                    result[-1] = (last[0], last[1], high, high_in)
-                continue
-        result.append((low, low_in, high, high_in))
-    return result
-
-
-def intersection(left: list[Interval], right: list[Interval]) -> list[Interval]:
-    result = []
-    for a in left:
-        for b in right:
-            low = max((a[0], not a[1]), (b[0], not b[1]))
-            high = min((a[2], a[3]), (b[2], b[3]))
-            result.append((low[0], not low[1], high[0], high[1]))
-    return merged(result)
-
-
-def complement(items: list[Interval]) -> list[Interval]:
-    result, (low, low_in) = [], infinite(-1)
-    for start, start_in, stop, stop_in in items:
-        result.append((low, low_in, start, not start_in))
-        low, low_in = stop, not stop_in
-    result.append((low, low_in, *infinite(1)))
-    return merged(result)

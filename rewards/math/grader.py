@@ -2,23 +2,23 @@
 
     completion --extract--> answer --check--> --clean--> equal strings? --number--> equal rationals?
         (in the caller's process, microseconds)
-    --Pool--> own parser, exact and 60-digit evaluation --Pool--> Math-Verify
+    --Pool--> own parser, exact and 60-digit evaluation, form --Pool--> Math-Verify
         (in killable processes with a memory and a time limit)
 
-Equivalence is symmetric, but for percentages (a gold of 10 % accepts `10\\%`, `10` and `.1`; a gold
-of 10 does not accept `10\\%`). Nothing in an answer is ever executed. Two deviations from the usual
-ladder: the own parser's trees are evaluated in prime fields and with mpmath instead of being
-rewritten by SymPy (which is what hangs), and Math-Verify sees only what that parser does not read.
+The value decides with two exceptions, which both need the question where there is one:
 
-    python -m rewards.math [--workers N] [--timeout S] [--last-number]   JSON lines in, JSON lines out
+- A percent sign. A gold of 10 % accepts `10\\%`, `10` and `.1`; a gold of 10 accepts `10\\%` only where
+  the question asks for a percentage.
+- The form. Where the gold is a number, `47+36+29` is `unevaluated`, though it is 112, and so is what the
+  question itself shows (see `rewards.math.forms`).
 
-In: {"answer": ..., "gold": ...} or {"completion": ..., "gold": ...}. Out, in order:
-{"correct": true|false|null, "reason": "...", "seconds": ...}.
+Nothing in an answer is ever executed. Two deviations from the usual ladder: the own parser's trees are
+evaluated in prime fields and with mpmath instead of being rewritten by SymPy (which is what hangs), and
+Math-Verify sees only sums, products, integrals and limits, which that parser reads and leaves alone.
+A gold that cannot be read decides nothing: `correct` is None, the reason `bad_gold`.
 """
 
-import argparse
 import contextlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -32,17 +32,18 @@ from rewards.verdict import CORRECT, Reward, Verdict, judged
 TIMEOUT = 5.0  # seconds a comparison may take in a worker process
 MEMORY = 1 << 30  # bytes of address space a worker process may have
 MAX_COMPLETION = 2_000_000  # characters of a completion that are searched for an answer
+MAX_QUESTION = 20_000  # characters of a question, from its end, that are read
 MAX_ANSWERS = 20
 
 
-def quick(answer: str, gold: str) -> Verdict | None:
+def quick(answer: str, gold: str, question: str = "") -> Verdict | None:
     """Steps one and two, in the caller's process, in microseconds; None where they do not decide."""
     left, right = cleaned(answer), cleaned(gold)
     if isinstance(left, Verdict):
         return left
     if isinstance(right, Verdict):
         return Verdict(None, "bad_gold")
-    return quick_cleaned(left, right)
+    return quick_cleaned(left, right, asked=bool(question))
 
 
 def cleaned(text: str) -> str | Verdict:
@@ -53,7 +54,7 @@ def cleaned(text: str) -> str | Verdict:
     return normalize.clean(text) or Verdict(False, "no_answer")
 
 
-def quick_cleaned(left: str, right: str) -> Verdict | None:
+def quick_cleaned(left: str, right: str, asked: bool = False) -> Verdict | None:
     if left == right or normalize.squeeze(left) == normalize.squeeze(right):
         return CORRECT
     first, second = normalize.number(left), normalize.number(right)
@@ -61,6 +62,8 @@ def quick_cleaned(left: str, right: str) -> Verdict | None:
         return None
     if first != second and abs(first - second) * 10**5 < abs(first):
         return None  # a decimal may stand for what rounds to it: left to `compare.same_rounded`
+    if first == second and asked and not normalize.INTEGER.fullmatch(left):
+        return None  # `224/2` may be what the question said
     return judged(first == second)
 
 
@@ -82,56 +85,46 @@ class Grader:
             "rewards.math.worker:serve_fallback", ["math_verify", "rewards.math.worker"], processes, memory
         )
 
-    def equivalent(self, answer: str, gold: str) -> Verdict:
-        return self.grade([(answer, gold)])[0]
+    def equivalent(self, answer: str, gold: str, question: str = "") -> Verdict:
+        return self.grade([(answer, gold)], question)[0]
 
-    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """A verdict for each (answer, gold), in order; equal pairs are compared once."""
+    def grade(self, pairs: Sequence[tuple[str, str]], question: str = "") -> list[Verdict]:
+        """A verdict for each (answer, gold), in order; equal pairs are compared once. question: that of all of them."""
         verdicts: dict[tuple[str, str], Verdict] = {}
         open_pairs: dict[tuple[str, str], tuple[str, str]] = {}
         for pair in dict.fromkeys(pairs):
-            verdict = quick(*pair)
+            verdict = quick(*pair, question)
             if verdict is None:
                 open_pairs[pair] = (normalize.clean(pair[0]), normalize.clean(pair[1]))
             else:
                 verdicts[pair] = verdict
         if open_pairs:
-            verdicts.update(zip(open_pairs, self.compare(list(open_pairs.values())), strict=True))
+            verdicts.update(zip(open_pairs, self.compare(list(open_pairs.values()), question), strict=True))
         return [verdicts[pair] for pair in pairs]
 
-    def compare(self, pairs: list[tuple[str, str]]) -> list[Verdict]:
+    def compare(self, pairs: list[tuple[str, str]], question: str = "") -> list[Verdict]:
         """Steps three and four for cleaned pairs."""
-        replies = self.ask(self.own, pairs)
+        replies = self.ask(self.own, pairs, question)
         unread = [n for n, reply in enumerate(replies) if not isinstance(reply, Failure) and reply[1] == "unread"]
-        faults = {n: replies[n][2] for n in unread}
         if unread:
-            for n, reply in zip(unread, self.ask(self.fallback, [pairs[n] for n in unread]), strict=True):
+            for n, reply in zip(unread, self.ask(self.fallback, [pairs[n] for n in unread], question), strict=True):
                 replies[n] = reply
-        return [self.verdict(reply, faults.get(n, "")) for n, reply in enumerate(replies)]
+        return [Verdict(None, reply.reason) if isinstance(reply, Failure) else Verdict(*reply) for reply in replies]
 
-    def ask(self, pool: Pool, pairs: list[tuple[str, str]]) -> list[Any]:
+    def ask(self, pool: Pool, pairs: list[tuple[str, str]], question: str) -> list[Any]:
         try:
-            return pool.run(pairs, self.timeout)
+            return pool.run([(*pair, question[-MAX_QUESTION:]) for pair in pairs], self.timeout)
         except Died:
             return [Failure("worker_died")] * len(pairs)
 
-    @staticmethod
-    def verdict(reply: Any, fault: str) -> Verdict:
-        if isinstance(reply, Failure):
-            return Verdict(None, reply.reason)
-        correct, reason = reply
-        if reason == "unread":
-            return Verdict(False, "rejected_syntax" if fault else "wrong")
-        return Verdict(correct, reason)
-
-    def score(self, completion: str, gold: str, *, allow_last_number: bool = False) -> Reward:
+    def score(self, completion: str, gold: str, question: str = "", *, allow_last_number: bool = False) -> Reward:
         """As the module's `score`."""
         start = time.perf_counter()
         answers = answers_of(completion, allow_last_number)
         if isinstance(answers, Verdict):
             verdict = answers
         else:
-            verdict = choose(answers, self.grade([(answer, gold) for answer in answers]), self.grade)
+            verdict = choose(answers, self.grade([(answer, gold) for answer in answers], question), self.grade)
         return Reward(float(verdict.correct is True), verdict.correct, verdict.reason, time.perf_counter() - start)
 
     def warm(self) -> None:
@@ -162,68 +155,39 @@ def answers_of(completion: str, allow_last_number: bool = False) -> list[str] | 
 
 def choose(answers: list[str], verdicts: list[Verdict], grade: Any) -> Verdict:
     """One verdict for all the final answers given: they must be one and the same answer."""
-    if len(answers) == 1 or all(verdict.correct for verdict in verdicts):
+    if len(answers) == 1 or all(has_value(verdict) for verdict in verdicts):
         return verdicts[-1]
-    if any(verdict.correct for verdict in verdicts):
+    if any(has_value(verdict) for verdict in verdicts):
         if any(verdict.correct is None for verdict in verdicts):
             return next(verdict for verdict in verdicts if verdict.correct is None)
         return Verdict(False, "several_answers")
     same = grade([(answer, answers[-1]) for answer in answers[:-1]])
-    return verdicts[-1] if all(verdict.correct for verdict in same) else Verdict(False, "several_answers")
+    return verdicts[-1] if all(has_value(verdict) for verdict in same) else Verdict(False, "several_answers")
+
+
+def has_value(verdict: Verdict) -> bool:
+    """Whether an answer has the gold's value, if perhaps not its form."""
+    return verdict.correct is True or verdict.reason == "unevaluated"
 
 
 # The module's own grader, started when first needed
 default_grader = shared(Grader)
 
 
-def equivalent(answer: str, gold: str) -> Verdict:
+def equivalent(answer: str, gold: str, question: str = "") -> Verdict:
     """Whether two answers are the same mathematical object (see the module's docstring).
 
-    Any two strings give a verdict; `correct` is None where the grader could not decide.
+    Any two strings give a verdict; `correct` is None where the grader could not decide. question: its text, which
+    tells a percentage that was asked for from one that was not, and an answer from the question said again.
     """
-    verdict = quick(answer, gold)
-    return verdict if verdict is not None else default_grader().equivalent(answer, gold)
+    verdict = quick(answer, gold, question)
+    return verdict if verdict is not None else default_grader().equivalent(answer, gold, question)
 
 
-def score(completion: str, gold: str, *, allow_last_number: bool = False) -> Reward:
+def score(completion: str, gold: str, question: str = "", *, allow_last_number: bool = False) -> Reward:
     """Extract the final answer of `completion` and compare it with `gold`.
 
     value: 1.0 when correct, else 0.0. `correct` is None where the grader could not decide.
-    allow_last_number: without an announced answer, take the last number of the text.
+    question: as for `equivalent`. allow_last_number: without an announced answer, take the text's last number.
     """
-    return default_grader().score(completion, gold, allow_last_number=allow_last_number)
-
-
-# Command line
-
-
-def grade_record(record: dict[str, Any], grader: Grader, allow_last_number: bool) -> Verdict:
-    gold = record.get("gold")
-    if isinstance(gold, str) and isinstance(answer := record.get("answer"), str):
-        return grader.equivalent(answer, gold)
-    if isinstance(gold, str) and isinstance(completion := record.get("completion"), str):
-        reward = grader.score(completion, gold, allow_last_number=allow_last_number)
-        return Verdict(reward.correct, reward.reason)
-    return Verdict(None, "bad_input")
-
-
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rewards.math", description="Grade math answers, JSON lines.")
-    parser.add_argument("--workers", type=int, default=2, help="pairs compared at once (default 2)")
-    parser.add_argument("--timeout", type=float, default=TIMEOUT, help=f"seconds a comparison may take ({TIMEOUT})")
-    parser.add_argument("--last-number", action="store_true", help="take the last number where none is announced")
-    options = parser.parse_args(argv)
-    if options.workers < 1 or options.timeout <= 0:
-        parser.error("--workers must be at least 1 and --timeout above 0")
-    from rewards.jsonl_server import serve
-
-    grader = Grader(options.workers, options.timeout)
-    try:
-
-        def grade(record: dict[str, Any]) -> dict[str, Any]:
-            verdict = grade_record(record, grader, options.last_number)
-            return {"correct": verdict.correct, "reason": verdict.reason}
-
-        return serve(sys.stdin.buffer, sys.stdout, grade, options.workers)
-    finally:
-        grader.close()
+    return default_grader().score(completion, gold, question, allow_last_number=allow_last_number)

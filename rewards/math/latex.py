@@ -1,217 +1,30 @@
 """A whitelist parser for final answers: LaTeX or plain text to a small tree. Nothing is evaluated.
 
-    text (as `normal.clean` left it) --tokenise--> tokens --Parser--> Node
+    text (as `normalize.clean` left it) --tokenise--> tokens --Parser--> Node
 
-What is not in the grammar raises `Unreadable`; more than the bounds below, `TooBig`. Both are
-decided before anything is computed.
-
-Heads of `Node` (args; value):
-    num (; Fraction)   dec (; (Fraction, decimal places, significant digits))
-    sym (; name)       const (; "pi" | "e" | "i" | "inf")
-    add, mul, div, neg, pow, fact, pm (left, right; +1 or -1), fn (args; name), percent, deg
-    tuple (items; (open, close))   set, list (items)   matrix (items; (rows, columns))
-    cup, cap, setminus (left, right)   rel (terms; operators between them)   ratio (items)
-    reals (; name of a number set)   based (; (digits, base))   text (; words)   qty (body; unit text)
+What is not in the grammar raises `Unreadable`; more than the bounds of `rewards.math.tree`, `TooBig`. Both
+are decided before anything is computed.
 """
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
-MAX_TOKENS = 1200
-MAX_DEPTH = 40
-MAX_NUMBER_DIGITS = 1000
+from rewards.math.tokens import ALIASES, FUNCTIONS, GREEK, Token, number_node, tokenise
+from rewards.math.tree import MAX_DEPTH, Node, TooBig, Unreadable
 
-
-class Unreadable(Exception):
-    """Not in the grammar."""
-
-
-class TooBig(Exception):
-    """Deeper, longer or larger than is read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    head: str
-    args: "tuple[Node, ...]" = ()
-    value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """kind: num, rep (repeating decimal), name (a letter), cmd (\\name), word, text, op, env."""
-
-    kind: str
-    text: str
-    spaced: bool = False  # white space stood before it
-
-
-TOKEN = re.compile(
-    r"""(?P<space>\s+)
-    |(?P<rep>\d*\.\d*(?:\\(?:overline|bar|dot)\s*\{\s*\d+\s*\}|\(\d+\)))
-    |(?P<etc>\d*\.\d+(?:\.\.\.|\\(?:l?dots|cdots)(?![a-zA-Z])))
-    |(?P<num>\d{1,3}(?:\ \d{3})+(?![\d.])|(?:\d+(?:\.\d+)?|\.\d+|\d+\.(?!\.))(?:[eE][+-]?\d+(?![\d.]))?)
-    |(?P<env>\\(?:begin|end)\s*\{[a-zA-Z]+\*?\}(?:\s*\{[lcr|\s]*\})?)
-    |(?P<text>\\(?:text|mathrm|operatorname|mathbf|mathit|mathsf|mathbb|boldsymbol|mathcal|bm|rm|bf)\s*\*?\s*\{[^{}]*\})
-    |(?P<cmd>\\[a-zA-Z]+)
-    |(?P<esc>\\[^a-zA-Z])
-    |(?P<word>[A-Za-z]+)
-    |(?P<op>\*\*|<=|>=|!=|==|->|.)""",
-    re.VERBOSE | re.DOTALL,
-)
-
-FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "arcsec",
-        "arccsc",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "gcd",
-        "lcm",
-        "min",
-        "max",
-        "det",
-        "deg",
-        "re",
-        "im",
-        "asin",
-        "acos",
-        "atan",
-        "abs",
-        "floor",
-        "ceil",
-        "sgn",
-    ]
-)
-ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log10"}
-GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "varepsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "vartheta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "varphi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Sigma",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-    ]
-)
-WORDS = frozenset({"pi", "sqrt", "inf", "infinity", "infty", "oo", "and", "or", "frac", "in", "union", "U"})
 RELATIONS = {
     "=": "=", "==": "=", r"\equiv": "=", "<": "<", ">": ">", r"\lt": "<", r"\gt": ">", "<=": "<=", ">=": ">=",
     r"\le": "<=", r"\ge": ">=", "!=": "!=", r"\ne": "!=", r"\in": "in", r"\approx": "~", r"\sim": "~",
     r"\mid": "|", r"\to": "->", "->": "->", r"\rightarrow": "->", r"\Rightarrow": "->", r"\implies": "->",
 }  # fmt: skip
+COMBINATIONS = re.compile(r"C_\d{1,4}")
 CLOSERS = {"(": (")", "]"), "[": ("]", ")"), r"\{": (r"\}",), "{": ("}",), r"\langle": (r"\rangle",)}
 STARTERS = frozenset({"(", "[", r"\{", "{", r"\langle", "|", r"\lvert", r"\lfloor", r"\lceil"})
-PASS_THROUGH = frozenset({r"\vec", r"\hat", r"\tilde", r"\widehat", r"\overrightarrow", r"\mathop"})
-IGNORED = frozenset({r"\displaystyle", r"\limits", r"\therefore", r"\hfill", r"\space", r"\hspace"})
-LETTER_TEXT = re.compile(r"\\[a-z]+\s*\*?\s*\{\s*([A-Za-z])\s*\}")
-TEXT_BODY = re.compile(r"\\[a-z]+\s*\*?\s*\{(.*)\}$", re.DOTALL)
-
-
-def tokenise(text: str) -> list[Token]:
-    tokens: list[Token] = []
-    spaced = False
-    for match in TOKEN.finditer(text):
-        kind, body = match.lastgroup or "op", match.group()
-        if kind == "space":
-            spaced = True
-            continue
-        if kind == "text":
-            letter = LETTER_TEXT.fullmatch(body)
-            if body.startswith(r"\mathbb"):
-                tokens.append(Token("cmd", re.sub(r"\s", "", body), spaced))
-            elif letter and not body.startswith(r"\text"):
-                tokens.append(Token("name", letter.group(1), spaced))
-            else:
-                found = TEXT_BODY.match(body)
-                tokens.extend(text_token(found.group(1) if found else "", spaced, body))
-        elif kind == "word":
-            tokens.extend(split_word(body, spaced))
-        elif kind == "esc":
-            tokens.append(Token("op", body, spaced))
-        elif kind == "cmd" and body[1:] in ("pi", "infty"):
-            tokens.append(Token("cmd", body, spaced))
-        elif body not in IGNORED:
-            tokens.append(Token(kind, body, spaced))
-        spaced = False
-        if len(tokens) > MAX_TOKENS:
-            raise TooBig(f"more than {MAX_TOKENS} tokens")
-    return tokens
-
-
-def text_token(body: str, spaced: bool, whole: str) -> list[Token]:
-    """`\\text{...}`: connectives become words, a function's name a command, the rest stays text."""
-    word = body.strip().strip(",;").strip().lower()
-    if word in ("and", "or", "in", ""):
-        return [Token("word", word, True)] if word else []
-    if word in FUNCTIONS:
-        return [Token("cmd", "\\" + word, spaced)]
-    return [Token("text", body, spaced)]
-
-
-def split_word(body: str, spaced: bool) -> list[Token]:
-    """`sqrt`, `pi`, `sin` as words; a run of other letters as a product of single letters."""
-    if body in WORDS:
-        return [Token("word", body, spaced)]
-    if body in FUNCTIONS or body in GREEK:
-        return [Token("cmd", "\\" + body, spaced)]
-    for known in ("sqrt", "sin", "cos", "tan", "log", "ln", "pi"):
-        if known in body and len(body) > len(known):
-            before, _, after = body.partition(known)
-            return [
-                *(split_word(before, spaced) if before else []),
-                *split_word(known, spaced and not before),
-                *(split_word(after, False) if after else []),
-            ]
-    return [Token("name", letter, spaced and n == 0) for n, letter in enumerate(body)]
+BIG = frozenset({"sum", "prod", "int", "lim"})
+APPROXIMATELY = (r"\approx", r"\sim", r"\simeq", r"\cong", "~")
+PASS_THROUGH = frozenset(
+    {r"\angle", r"\triangle", r"\vec", r"\hat", r"\tilde", r"\widehat", r"\overrightarrow", r"\mathop"}
+)
 
 
 def parse(text: str) -> Node:
@@ -258,7 +71,7 @@ class Parser:
         items, _ = self.items(())
         joined = {t.text for t in self.tokens if t.kind == "word" and t.text in ("and", "or")}
         commas = any(t.kind == "op" and t.text in (",", ";") for t in self.tokens)
-        conjunction = "and" if joined == {"and"} and not commas else None
+        conjunction = joined.pop() if len(joined) == 1 and not commas else None
         return items[0] if len(items) == 1 else Node("list", tuple(items), conjunction)
 
     def items(self, closers: tuple[str, ...]) -> tuple[list[Node], str]:
@@ -288,11 +101,15 @@ class Parser:
 
     def relation(self) -> Node:
         self.enter()
-        terms, operators = [self.sets()], []
+        if self.at == 0:
+            self.take(*APPROXIMATELY)
+        terms, operators = [self.ratio()], []
         while (operator := self.relation_operator()) is not None:
             operators.append(operator)
-            terms.append(self.sets())
+            terms.append(self.ratio())
         self.depth -= 1
+        if operators == ["="] and self.take(r"\pmod"):
+            return Node("mod", (*terms, self.group_or_token()))
         return Node("rel", tuple(terms), tuple(operators)) if operators else terms[0]
 
     def relation_operator(self) -> str | None:
@@ -300,8 +117,6 @@ class Parser:
         if token is None or token.kind == "text":
             return None
         name = RELATIONS.get(token.text) or ("in" if token.kind == "word" and token.text == "in" else None)
-        if token.text == ":" and token.kind == "op":
-            name = ":"
         if name:
             self.at += 1
             if name == "<" and self.take("="):
@@ -309,6 +124,12 @@ class Parser:
             if name == ">" and self.take("="):
                 return ">="
         return name
+
+    def ratio(self) -> Node:
+        items = [self.sets()]
+        while self.take(":"):
+            items.append(self.sets())
+        return items[0] if len(items) == 1 else Node("ratio", tuple(items))
 
     def sets(self) -> Node:
         left = self.sum()
@@ -376,6 +197,7 @@ class Parser:
             return (
                 name in GREEK
                 or name in ("frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil", "overline")
+                or name in BIG
                 or (token.text in PASS_THROUGH or token.text in (r"\langle", r"\lvert"))
             )
         if token.kind == "env":
@@ -394,8 +216,16 @@ class Parser:
             if power.head != "num":
                 raise Unreadable("a unit's power must be a number")
             words += f"^{power.value}"
+        over = self.peek(1)
+        if self.next_is("/") and over is not None and over.kind in ("text", "name"):
+            self.at += 1
+            words = f"{words.strip()}/{self.unit() or self.next_name()}"
         following = self.unit()
         return f"{words} {following}".strip() if following else words.strip() or " "
+
+    def next_name(self) -> str:
+        self.at += 1
+        return self.tokens[self.at - 1].text
 
     def unary(self) -> Node:
         if self.take("-"):
@@ -404,6 +234,8 @@ class Parser:
             self.depth -= 1
             return node
         if self.take("+"):
+            if self.next_is("+", "-"):
+                raise Unreadable("more than one sign")
             return self.unary()
         return self.power()
 
@@ -411,11 +243,23 @@ class Parser:
         base = self.postfix()
         if self.take("^", "**"):
             if self.take(r"\circ"):
-                return self.after_power(Node("deg", (base,)))
+                return self.after_power(Node("deg", (self.with_minutes(base),)))
             if self.take("'", r"\prime"):
                 return Node("fn", (base,), "prime")
-            return self.after_power(Node("pow", (base, self.exponent())))
+            exponent = self.exponent()
+            if base.head == "sym" and COMBINATIONS.fullmatch(base.value) and exponent.head == "num":
+                return Node("fn", (Node("num", (), Fraction(int(base.value[2:]))), exponent), "binom")
+            return self.after_power(Node("pow", (base, exponent)))
         return base
+
+    def with_minutes(self, degrees: Node) -> Node:
+        """`60^\\circ 30'` is 60 and 30/60 degrees."""
+        minutes, mark = self.peek(), self.peek(1)
+        if minutes is None or minutes.kind != "num" or mark is None or mark.text not in ("'", r"\prime"):
+            return degrees
+        self.at += 2
+        part = Node("div", (number_node(minutes), Node("num", (), Fraction(60))))
+        return Node("add", (degrees, part), "mixed")
 
     def after_power(self, node: Node) -> Node:
         while token := self.take("!", "%", r"\%"):
@@ -505,7 +349,7 @@ class Parser:
             self.at += 1
             part = self.command(r"\frac")
             if is_proper_fraction(part):
-                return Node("add", (node, part))
+                return Node("add", (node, part), "mixed")
             self.at = saved
         elif following.kind == "num" and following.spaced and bar is not None and bar.text == "/":
             bottom = self.peek(2)
@@ -513,7 +357,7 @@ class Parser:
                 part = Node("div", (number_node(following), number_node(bottom)))
                 if is_proper_fraction(part):
                     self.at += 3
-                    return Node("add", (node, part))
+                    return Node("add", (node, part), "mixed")
         return node
 
     def symbol(self, name: str) -> Node:
@@ -539,9 +383,12 @@ class Parser:
         bars, self.bars = self.bars, 0
         if opener == r"\{" and self.take(r"\}"):
             return Node("set")
+        described = opener in (r"\{", "{") and self.builder()
         items, closer = self.items(CLOSERS[opener])
         self.bars = bars
-        if opener == r"\{":
+        if opener == r"\{" or described:
+            if all(item.head == "rel" and item.value != ("=",) for item in items):  # { x | 1 < x < 2 }
+                return items[0] if len(items) == 1 else Node("list", tuple(items), "and")
             return Node("set", tuple(items))
         if len(items) == 1 and closer in (")", "}", "]") and (opener + closer) in ("()", "[]", "{}"):
             inner = items[0]
@@ -554,6 +401,17 @@ class Parser:
         if opener == r"\langle":
             return Node("tuple", tuple(items), ("(", ")"))
         return Node("tuple", tuple(items), (opener, closer))
+
+    def builder(self) -> bool:
+        """Skip the `x |` of `\\{x | 1 < x < 2\\}`, and `x \\in \\mathbb{R} |`."""
+        token, bar = self.peek(), self.peek(1)
+        skipped = 0
+        if token is not None and token.kind == "name" and bar is not None:
+            after = self.peek(3) if bar.text == r"\in" else bar
+            if after is not None and after.text in ("|", r"\mid", ":"):
+                skipped = 2 if after is bar else 4
+        self.at += skipped
+        return skipped > 0
 
     def absolute(self, opener: str) -> Node:
         self.bars += 1
@@ -607,6 +465,8 @@ class Parser:
             inner = self.relation()
             self.need(r"\rfloor" if name == "lfloor" else r"\rceil")
             return Node("fn", (inner,), "floor" if name == "lfloor" else "ceil")
+        if name in BIG:
+            return self.big(name)
         if name in ("overline", "bar"):
             return Node("sym", (), f"overline {spelled(self.group_or_token())}")
         if text in PASS_THROUGH:
@@ -614,6 +474,15 @@ class Parser:
         if name in FUNCTIONS:
             return self.function(ALIASES.get(name, name))
         raise Unreadable(f"unknown command {text}")
+
+    def big(self, name: str) -> Node:
+        """`\\sum_{k=1}^n k`, `\\int_0^1 x dx`, `\\lim_{x \\to 0} x`: read, for who evaluates it."""
+        bounds = []
+        self.take(r"\limits")
+        for _ in range(2):
+            if self.take("_", "^"):
+                bounds.append(self.group_or_token())
+        return Node("big", (*bounds, self.term()), name)
 
     def root(self) -> Node:
         index = None
@@ -713,40 +582,3 @@ def spelled(node: Node) -> str:
     if node.head in ("num", "sym", "const", "text"):
         return str(node.value)
     return node.head + "(" + ",".join(spelled(arg) for arg in node.args) + str(node.value or "") + ")"
-
-
-def number_node(token: Token) -> Node:
-    text = token.text.replace(" ", "")
-    if len(text) > MAX_NUMBER_DIGITS:
-        raise TooBig("too many digits")
-    if token.kind == "rep":
-        return Node("num", (), repeating(*re.split(r"\\[a-z]+\s*\{|\(", text.rstrip("})"))))
-    if token.kind == "etc":
-        return ellipsis_node(re.match(r"\d*\.\d+", text).group())  # type: ignore[union-attr]
-    if text.isdigit():
-        return Node("num", (), Fraction(int(text)))
-    mantissa, _, exponent = text.lower().partition("e")
-    if exponent and abs(int(exponent)) > MAX_NUMBER_DIGITS:
-        raise TooBig("exponent too large")
-    whole, _, part = mantissa.partition(".")
-    value = Fraction(int((whole + part) or "0"), 10 ** len(part)) * Fraction(10) ** int(exponent or 0)
-    if not part and not exponent:
-        return Node("num", (), value)
-    places = len(part) - int(exponent or 0)
-    return Node("dec", (), (value, places, len((whole + part).lstrip("0"))))
-
-
-def repeating(head: str, period: str) -> Fraction:
-    """0.1(6) = 1/6: head "0.1", period "6"."""
-    whole, _, part = head.partition(".")
-    nines = 10 ** len(period) - 1
-    return Fraction(int((whole + part) or "0"), 10 ** len(part)) + Fraction(int(period), nines * 10 ** len(part))
-
-
-def ellipsis_node(text: str) -> Node:
-    """0.333... as 1/3 where a period shows at least twice at the end, else a decimal cut off."""
-    whole, _, part = text.partition(".")
-    match = re.search(r"(\d{1,12}?)\1+$", part)
-    if match and len(match.group()) >= 3:
-        return Node("num", (), repeating(f"{whole}.{part[: match.start()]}", match.group(1)))
-    return Node("dec", (), (Fraction(int(whole + part), 10 ** len(part)), len(part), len((whole + part).lstrip("0"))))

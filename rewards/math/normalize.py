@@ -29,7 +29,8 @@ SPELLINGS = {
     "λ": r"\lambda ", "μ": r"\mu ", "µ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "δ": r"\delta ", "ε": r"\epsilon ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}", "ℂ": r"\mathbb{C}",
     "⟨": r"\langle ", "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "⌊": r"\lfloor ",
-    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "→": r"\to ",
+    "≈": r"\approx ", "≃": r"\approx ", "≅": r"\approx ",
+    "≒": r"\approx ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "→": r"\to ",
 }  # fmt: skip
 SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n", strict=True))
 SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
@@ -44,6 +45,8 @@ def check(text: str) -> str | None:
     for char in text:
         if not char.isascii() and ord(char) not in WHITE and unicodedata.category(char) in HIDDEN:
             return "rejected_syntax"
+    if len(to_ascii(text)) > 2 * MAX_CHARS:  # one ligature may be eighteen letters
+        return "too_long"
     return "rejected_syntax" if CONTROL.search(text) else None
 
 
@@ -91,12 +94,28 @@ SIMPLE = [
     (re.compile(r"\\(?:mbox|textrm|textup|textnormal|textbf|textit|textsf|texttt|hbox|emph)(?![a-zA-Z])"), r"\\text"),
     (re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
     (re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
+    (re.compile(r"\{:\}"), ":"),
+    (re.compile(r"\(\s*\\(?:bmod|mod|text\s*\{\s*mod\s*\})\s*([^()]*)\)"), r"\\pmod{\1}"),
     (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset"),
     (re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),  # thousands: 10{,}000  10,\!000  10\,000
-    (re.compile(r"(?<!\\)\\(?:!|,|;|:|>|quad|qquad|enspace|thinspace| )(?![a-zA-Z])|~"), " "),
+    (re.compile(r"(?<!\\)\\(?:[!,;:> ]|q?quad|(?:enspace|thinspace)(?![a-zA-Z]))|~"), " "),
 ]  # fmt: skip
 INNER_MATH = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$")
-TEXT_NUMBER = re.compile(r"\\text\s*\{([^{}]*\d[^{}]*)\}")
+WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+DOUBLED = re.compile(
+    r"(?<!\\)\\\\(?:boxed|frac|dfrac|tfrac|sqrt|text|mathrm|mathbb|left|pi|infty|begin|cdot|times|circ|le|ge|leq"
+    r"|geq|cup|cap|in|pm|sin|cos|tan|ln|log|angle|theta|alpha|beta|emptyset|binom|overline|\{|%|\$|\()(?![a-z])"
+)
+LEAD_IN = r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b|[:=])?"
+ANSWER_IS = re.compile(rf"(?:\\text\s*\{{\s*{LEAD_IN}\s*:?\s*\}}|{LEAD_IN}(?![A-Za-z]))\s*:?\s*", re.I)
+LEADS = (r"\approx", r"\sim", r"\cong", r"\text", "~")
+BACKSLASHES = re.compile(r"\\+")
+ABOUT = re.compile(
+    r"(?:(?:\\(?:approx|simeq|cong|sim)|~"
+    r"|approximately|approx\.?|about|around|roughly|circa|environ|ungefähr|etwa|aproximadamente|примерно|приблизительно"
+    r"|около)(?![A-Za-z])|大?约)\s*",
+    re.I,
+)
 FOREIGN_MONEY = re.compile(r"([€£])\s?([\d.,]*\d)|([\d.,]*\d)\s?([€£])")
 WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")]
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}$", re.DOTALL)
@@ -109,17 +128,31 @@ def clean(text: str) -> str:
     `\\dfrac` -> `\\frac`, `\\left(` -> `(`, `\\leq` -> `\\le`, `10{,}000` -> `10,000`, thin spaces
     -> space, runs of white space -> one space.
     """
-    text = unwrap(to_ascii(text))
+    text = unwrap(halved(to_ascii(text)))
+    if text[:1].isalpha() or text.startswith(LEADS):
+        if lead := ANSWER_IS.match(text):
+            text = text[lead.end() :]
+        if about := ABOUT.match(text):
+            text = text[about.end() :]
     if text.count("$") >= 2:
         text = INNER_MATH.sub(r"\1", text)
     if not text.isascii() and (money := FOREIGN_MONEY.fullmatch(text)):
         text = (money.group(2) or money.group(3)) + r"\text{ euro}".replace("euro", "euro" if "€" in text else "gbp")
-    if "\\" in text or "~" in text:
+    if "\\" in text or "~" in text or "{,}" in text or "{:}" in text:
         for pattern, spelling in SIMPLE:
             text = pattern.sub(spelling, text)
     text = SPACES.sub(" ", unwrap(text)).strip()
-    whole = TEXT_NUMBER.fullmatch(text)
-    return whole.group(1).strip() if whole else text
+    whole = WHOLE_TEXT.fullmatch(text)
+    return whole.group(1).strip() if whole and any(char.isdigit() for char in whole.group(1)) else text
+
+
+def halved(text: str) -> str:
+    """`\\\\frac{1}{2}` as `\\frac{1}{2}`: every backslash twice, as JSON within JSON leaves them."""
+    if "\\\\" not in text or not DOUBLED.search(text):
+        return text
+    if any(len(run) % 2 for run in BACKSLASHES.findall(text)):
+        return text  # `\\\\` ends a row of a matrix here
+    return text.replace("\\\\", "\\")
 
 
 def unwrap(text: str) -> str:

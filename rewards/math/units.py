@@ -60,6 +60,16 @@ def table() -> dict[str, Unit]:
 
 
 KNOWN = table()
+# What makes the text after a number more than the name of what was counted: a second answer, a doubt.
+NO_LABEL = re.compile(
+    r"[0-9]|[<>=?!;:]"
+    r"|\b(?:or|not|maybe|perhaps|possibly|either|neither|is|isn|are|but|if|else|wrong|no|incorrect|to|thousand|million"
+    r"|billion|trillion|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|half|dozen)\b",
+    re.I,
+)
+EXPONENT = re.compile(r"\^\s*\{?\s*-?[1-4]\s*\}?")
+MAX_LABEL = 60  # characters
+PER = re.compile(r"\s*/\s*| (?:per|a|an|each|every) ")
 POWER = re.compile(r"\s*\^?\s*\{?([23])\}?$")
 PREFIX = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
 
@@ -85,13 +95,11 @@ def read(text: str) -> Unit | None:
     name = words(text)
     if name.startswith("of "):
         return None
-    for separator in ("/", " per "):
-        if separator in name:
-            top, _, bottom = name.partition(separator)
-            first, second = read(top), read(bottom)
-            if first and second:
-                return (f"{first[0]}/{second[0]}", first[1] / second[1])
-            return None
+    if rate := PER.search(name):
+        first, second = read(name[: rate.start()]), read(name[rate.end() :])
+        if first and second:
+            return (f"{first[0]}/{second[0]}", first[1] / second[1])
+        return None
     if name == "mph":
         return ("length/time", KNOWN["mi"][1] / 3600)
     first_word, _, rest = name.partition(" ")
@@ -105,6 +113,20 @@ def read(text: str) -> Unit | None:
 
 def raised(unit: Unit, power: int) -> Unit:
     return (f"{unit[0]}^{power}", unit[1] ** power)
+
+
+def is_label(text: str) -> bool:
+    """Whether `text` only names what a number counts or measures ("" does)."""
+    return len(text) <= MAX_LABEL and not NO_LABEL.search(EXPONENT.sub("", text))
+
+
+def same_words(one: str, other: str) -> bool:
+    """Two labels that are no known units: the same last word, or one's words within the other's."""
+    first, second = (re.findall(r"[^\W_]+", words(text)) for text in (one, other))
+    if not first or not second:
+        return one.strip() == other.strip()
+    short, long = sorted((first, second), key=len)
+    return first[-1] == second[-1] or any(long[n : n + len(short)] == short for n in range(len(long) - len(short) + 1))
 
 
 def is_none(text: str) -> bool:

@@ -1,10 +1,11 @@
 """Steps three and four of the comparison, as they run inside killable worker processes.
 
 `serve_compare`: our own parser and evaluation (`rewards.math.compare`).
-`serve_fallback`: Math-Verify, for what that parser does not read (sums, integrals, ...).
+`serve_fallback`: Math-Verify, for sums, products, integrals and limits, which that parser reads but
+does not evaluate. It reads more freely than ours does, so it is never given what ours rejects.
 
-Both answer each item `[answer, gold]` (cleaned strings) with `[correct, reason]`; `serve_compare`
-also with `[null, "unread", fault]`, which passes the pair on to the fallback.
+Both answer each item `[answer, gold, question]` (answer and gold cleaned) with `[correct, reason]`;
+`serve_compare` also with `[null, "unread"]`, which passes the pair on to the fallback.
 """
 
 import logging
@@ -28,14 +29,14 @@ LARGE_BOUND = re.compile(r"\\(?:sum|prod)(?![a-z])[^=]*=(?:.*\d{4,}|[^}]*\}?\s*\
 PLAIN_NAME = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
 
 
-def serve(sock: socket.socket, grade: Callable[[str, str], Reply]) -> None:
+def serve(sock: socket.socket, grade: Callable[[str, str, str], Reply]) -> None:
     """Answer batches until the owner closes. A defect in `grade` is an answer too, and is logged."""
     sys.setrecursionlimit(20_000)
     while True:
         _, items = receive(sock)
-        for answer, gold in items:
+        for answer, gold, question in items:
             try:
-                reply = grade(answer, gold)
+                reply = grade(answer, gold, question)
             except MemoryError:
                 reply = [None, "undecided"]
             except RecursionError:
@@ -55,51 +56,35 @@ def serve_fallback(sock: socket.socket) -> None:
     serve(sock, fallback_pair)
 
 
-def compare_pair(answer: str, gold: str) -> Reply:
-    from rewards.math import compare
-    from rewards.math.algebra import Undefined
-    from rewards.math.latex import TooBig, Unreadable
+def compare_pair(answer: str, gold: str, question: str = "") -> Reply:
+    from rewards.math import compare, reading
+    from rewards.math.tree import TooBig, Undefined, Unreadable
 
     try:
-        return judged(compare.same_answer(answer, gold))
+        verdict = compare.same_answer(answer, gold, question)
+        return [verdict.correct, verdict.reason]
     except TooBig:
-        return [None, "undecided"] if too_big(gold) else [False, "too_long"]
+        return [None, "undecided"] if reading.is_too_big(gold) else [False, "too_long"]
     except Undefined:  # both were read, and one has no value (1/0)
-        return judged(False)
+        return [False, "wrong"]
     except Unreadable:
-        return [None, "unread", "" if readable(answer) else "answer"]
+        return unread(answer, gold)
 
 
-def judged(same: bool) -> Reply:
-    return [True, "correct"] if same else [False, "wrong"]
+def unread(answer: str, gold: str) -> Reply:
+    """What to say of a pair that could not be compared: whose fault it is, or that the fallback may try."""
+    from rewards.math import reading
 
-
-def too_big(text: str) -> bool:
-    """Whether `text` is too large to evaluate by itself."""
-    from rewards.math import compare
-    from rewards.math.algebra import Undefined
-    from rewards.math.latex import TooBig, Unreadable
-
-    try:
-        compare.same_answer(text, text)
-    except TooBig:
-        return True
-    except (Unreadable, Undefined):
-        return False
-    return False
-
-
-def readable(text: str) -> bool:
-    from rewards.math import compare, latex
-
-    if compare.is_words(text):
-        return True
-    try:
-        for reading in compare.readings(text):
-            latex.parse(reading)
-    except latex.Unreadable:
-        return False
-    return True
+    wanted, given = reading.kind(gold), reading.kind(answer)
+    if wanted == "none":
+        return [None, "bad_gold"]
+    if given == "none":
+        return [False, "rejected_syntax"]
+    if "big" not in (wanted, given):
+        return [False, "wrong"]
+    if wanted == "number":  # 112 is asked for, and the answer is a sum that is left to do
+        return [False, "unevaluated"]
+    return [None, "unread"]
 
 
 def allowed(text: str) -> bool:
@@ -114,17 +99,19 @@ def allowed(text: str) -> bool:
     )
 
 
-def fallback_pair(answer: str, gold: str) -> Reply:
+def fallback_pair(answer: str, gold: str, question: str = "") -> Reply:
     """Math-Verify, which must agree in both directions."""
-    if not (allowed(answer) and allowed(gold)):
-        return [False, "unread"]
+    right = parsed(gold) if allowed(gold) else []
+    if not right:
+        return [None, "bad_gold"]
+    left = parsed(answer) if allowed(answer) else []
+    if not left:
+        return [False, "rejected_syntax"]
     from math_verify import verify
 
-    left, right = parsed(answer), parsed(gold)
-    if not left or not right:
-        return [False, "unread"]
     options = {"float_rounding": 12, "numeric_precision": 30, "strict": True, "timeout_seconds": None}
-    return judged(bool(verify(right, left, **options)) and bool(verify(left, right, **options)))
+    same = bool(verify(right, left, **options)) and bool(verify(left, right, **options))
+    return [True, "correct"] if same else [False, "wrong"]
 
 
 @lru_cache(maxsize=256)

@@ -16,14 +16,15 @@ import json
 import platform
 import sys
 
-from srm_ray.errors import UserError, command
+from srm_ray.console.command import interactive
+from srm_ray.errors import UserError
 
 PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "pretrain", "rewards")
 LONG = ("soak",)  # left out where no part is named
 ALONE = {"fleet", "pretrain", "rewards", *LONG}  # those that need no crew
 
 
-@command
+@interactive
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help=f"one of {', '.join((*PARTS, *LONG))}; default: all but soak")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from srm_ray.config.base import CONFIGS, Section, shipped, to_plain
+from srm_ray.console import output
 from srm_ray.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -28,7 +29,7 @@ def parse(config_class: type[ConfigT], argv: list[str], *, stage: str, default: 
     prints and exits 0. Raises `UserError` naming the option at fault.
     """
     if "--help" in argv or "-h" in argv:
-        print(help_text(config_class, stage=stage, default=default, about=about))
+        print(help_text(config_class, stage=stage, default=default, about=about), file=output.out())
         sys.exit(0)
     file, overrides = _split(config_class, argv)
     values: dict[str, Any] = {}

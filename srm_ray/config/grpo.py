@@ -194,12 +194,12 @@ class LossConfig(Section):
             raise ValueError(f"loss.name gspo wants loss.normalisation sequences (got {self.normalisation})")
         return self
 
-    @model_validator(mode="after")
-    def _band_is_one(self):
-        if self.importance_band is not None and not 0 <= self.importance_band[0] < self.importance_band[1]:
-            low, high = self.importance_band
-            raise ValueError(f"loss.importance_band is [low, high] with 0 <= low < high (got [{low:g}, {high:g}])")
-        return self
+    @field_validator("importance_band")
+    @classmethod
+    def _low_to_high(cls, band: tuple[float, float] | None) -> tuple[float, float] | None:
+        if band is not None and not 0 <= band[0] < band[1]:
+            raise ValueError("a band is [low, high] with 0 <= low < high")
+        return band
 
 
 class LearnerConfig(Section):
@@ -233,7 +233,7 @@ class LearnerConfig(Section):
     @classmethod
     def _decay(cls, betas: tuple[float, float]) -> tuple[float, float]:
         if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"both betas must be at least 0 and below 1 (got {betas[0]:g} and {betas[1]:g})")
+            raise ValueError("both must be at least 0 and below 1")
         return betas
 
 

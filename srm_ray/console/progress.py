@@ -1,32 +1,34 @@
-"""What a person sees while a run goes on: one line a step."""
+"""What a person sees while work goes on: never half a minute of silence, and how long it will take.
+
+    with phase("starting 2 engines", remember=True):       about as long as it took the last time
+    with phase("evaluation", total=1000) as counted:       counted.advance() as items are done
+
+On a terminal each phase is a bar below the lines that are said. In a file, the innermost one says how far it is
+whenever nothing else was said for a while.
+"""
 
 import contextlib
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from srm_ray.console import output
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.roots import cache_root
+
+SHORT = 5.0  # seconds: what takes no longer needs no words
+SILENCE = 20.0  # seconds without a line, at most
+TICK = 0.25
+READ_EVERY = 1.0  # seconds between looks into the logs
+REMEMBERED = 200  # phases
+DURATIONS = "durations.json"  # in the cache: seconds that phases took the last time
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
-
-
-@contextlib.contextmanager
-def heartbeat(what: str, every: float = 15.0) -> Iterator[None]:
-    """Say every so often that `what` still goes on, while the block runs."""
-    done, began = threading.Event(), time.monotonic()
-
-    def beat() -> None:
-        while not done.wait(every):
-            say(f"{what}: {duration(time.monotonic() - began)} so far")
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    """A line to the person."""
+    _console.say(text)
 
 
 def duration(seconds: float) -> str:
@@ -37,6 +39,208 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Phase:
+    """Something under way. total: items of it (0: not counted); done: those that were there before.
+
+    usual: seconds that it takes, as far as is known. count, status: items done, and what to tell besides, asked for
+    when it is told.
+    told: what is done within says its own lines, so that this one speaks only into a silence. background: so does
+    this one, and it is shown only while nothing else is under way.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        total: int = 0,
+        done: int = 0,
+        usual: float = 0.0,
+        count: Callable[[], int] | None = None,
+        status: Callable[[], str] | None = None,
+        told: bool = False,
+        background: bool = False,
+    ) -> None:
+        self.what, self.total, self.done, self.usual, self.status = what, total, done, usual, status
+        self.count, self.speaks = count, not (told or background)
+        self.background = background
+        self.before, self.note = done, ""
+        self.began = time.monotonic()
+        self.told = False  # that it is under way
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """So many items more are done."""
+        self.reach(self.done + count, note)
+
+    def reach(self, done: int, note: str = "") -> None:
+        """So many items are done in all."""
+        self.done, self.note = done, note or self.note
+
+    def turn_to(self, what: str, total: int, done: int) -> None:
+        """Something else is under way now, in the same place."""
+        self.what, self.total, self.done, self.before, self.note = what, total, done, done, ""
+        self.began = time.monotonic()
+
+    @property
+    def took(self) -> float:
+        return time.monotonic() - self.began
+
+    def left(self) -> float | None:
+        """Seconds to go: from the items done so far, else from how long it usually takes. None: nobody knows."""
+        if self.total and self.done > self.before:
+            return self.took / (self.done - self.before) * (self.total - self.done)
+        if self.usual > self.took:
+            return self.usual - self.took
+        return None
+
+    @property
+    def share(self) -> float | None:
+        """Of the whole, 0 to 1."""
+        if self.total:
+            return self.done / self.total
+        return min(0.99, self.took / self.usual) if self.usual else None
+
+    def state(self) -> str:
+        """E.g. `340 of 1,000, 41s so far, about 1m20s left`."""
+        if self.count:
+            self.done = self.count()
+        left, status = self.left(), self.status() if self.status else self.note
+        parts = [f"{self.done:,} of {self.total:,}"] if self.total else []
+        parts += [status] if status else []
+        parts += [f"{duration(self.took)} so far"]
+        if left is not None:
+            parts += [f"about {duration(left)} left"]
+        elif self.usual:
+            parts += [f"usually {duration(self.usual)}"]
+        return ", ".join(parts)
+
+
+class Console:
+    """What is under way in this process, and who is told of it."""
+
+    def __init__(self) -> None:
+        self.phases: list[Phase] = []
+        self.said = time.monotonic()
+        self.lock = threading.RLock()
+        self.bars: Any = None  # of a terminal
+        self.thread: threading.Thread | None = None
+        self.ended = threading.Event()
+
+    def say(self, text: str) -> None:
+        bars = self.bars
+        self.said = time.monotonic()
+        if bars is not None:
+            bars.say(text)
+        else:
+            print(text, file=output.out(), flush=True)
+
+    def begin(self, phase: Phase) -> None:
+        with self.lock:
+            self.phases.append(phase)
+            if self.thread is None:
+                self.ended.clear()
+                self.thread = threading.Thread(target=self._watch, name="progress", daemon=True)
+                self.thread.start()
+        if phase.speaks and phase.usual > SHORT and not output.on_terminal():
+            phase.told = True
+            self.say(f"{phase.what}: takes about {duration(phase.usual)}")
+
+    def end(self, phase: Phase, *, whole: bool) -> None:
+        with self.lock:
+            self.phases.remove(phase)
+            thread = None
+            if not self.phases:
+                thread, self.thread = self.thread, None
+                self.ended.set()
+        if thread is not None:
+            thread.join()
+        if whole and phase.speaks and (phase.told or phase.took > SHORT):
+            self.say(f"{phase.what}: took {duration(phase.took)}")
+
+    def _watch(self) -> None:
+        """The thread that shows bars, or breaks a silence."""
+        terminal = output.on_terminal()
+        read = 0.0
+        try:
+            while not self.ended.wait(TICK):
+                if time.monotonic() - read > READ_EVERY:
+                    read = time.monotonic()
+                    for advice in output.advisor.due():
+                        self.say(f"note: {advice}")
+                with self.lock:
+                    phases = list(self.phases)
+                if terminal:
+                    self._show(phases)
+                elif phases:
+                    self.break_silence(phases[-1])
+        finally:
+            self._hide()
+
+    def break_silence(self, phase: Phase) -> None:
+        """One line, where it is due."""
+        silent = time.monotonic() - self.said
+        if silent > SILENCE or (phase.speaks and not phase.told and phase.took > SHORT - 1):
+            phase.told = True
+            self.say(f"{phase.what}: {phase.state()}")
+
+    def _show(self, phases: list[Phase]) -> None:
+        due = [phase for phase in phases if phase.took > 1.0 and not phase.background]
+        due = due or [phase for phase in phases if phase.took > 2.0]
+        if self.bars is None and due:
+            from srm_ray.console.bars import Bars
+
+            self.bars = Bars(output.out())
+        if self.bars is not None:
+            self.bars.show(due)
+
+    def _hide(self) -> None:
+        if self.bars is not None:
+            bars, self.bars = self.bars, None
+            bars.close()
+
+
+_console = Console()
+
+
+@contextlib.contextmanager
+def phase(what: str, *, remember: bool = False, usual: float = 0.0, **options: Any) -> Iterator[Phase]:
+    """While the block runs, `what` is under way: see `Phase`. What took more than a few seconds is told at its end.
+
+    remember: it takes about as long as a phase of this name took the last time (usual: the first time).
+    """
+    took = seconds_of(what) if remember else 0.0
+    one = Phase(what, usual=took or usual, **options)
+    _console.begin(one)
+    whole = False
+    try:
+        yield one
+        whole = True
+    finally:
+        _console.end(one, whole=whole)
+    if remember:
+        remember_seconds(what, one.took)
+
+
+def seconds_of(what: str) -> float:
+    """What a phase took the last time; 0 where that is not known."""
+    return _durations().get(what, 0.0)
+
+
+def remember_seconds(what: str, seconds: float) -> None:
+    with contextlib.suppress(OSError):  # a cache that cannot be written: estimates stay the usual ones
+        path = cache_root() / DURATIONS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        others = {name: known for name, known in _durations().items() if name != what}
+        kept = dict([*others.items(), (what, round(seconds, 1))][-REMEMBERED:])
+        write_atomically(path, json.dumps(kept, indent=1) + "\n")
+
+
+def _durations() -> dict[str, float]:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((cache_root() / DURATIONS).read_text())
+        return {str(name): float(seconds) for name, seconds in found.items()}
+    return {}
 
 
 class Progress:

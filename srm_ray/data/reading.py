@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from srm_ray.console import hub
 from srm_ray.errors import UserError
-from srm_ray.files import hub
 
 Row = dict[str, Any]
 PIECE = 8 << 20

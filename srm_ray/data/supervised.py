@@ -4,7 +4,6 @@ examples -> render -> drop over-long -> draw -> cap sources -> hold out -> (pack
 """
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from srm_ray.console.progress import say
+from srm_ray.console.progress import Phase, phase
 from srm_ray.data.conversations import Example, Pair
 from srm_ray.data.packing import Rows, pack, to_rows
 from srm_ray.data.rendering import render_conversation, render_prompt
@@ -20,7 +19,6 @@ from srm_ray.errors import UserError
 
 Encoded = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
 Rendered = tuple[str, tuple[Encoded, ...], str]  # source; one sequence, or the two of a pair; else why it is dropped
-EVERY = 5.0  # seconds between progress lines
 
 
 @dataclass(slots=True)
@@ -49,7 +47,8 @@ def select_examples(rendered: Iterable[Rendered], *, limit: int, cap: float, see
     """What is trained on: at most `limit` examples (0: all), drawn by the seed, of which no source holds more than
     `cap` of the tokens. Raises `UserError` with the reasons when nothing is left."""
     report = Report()
-    encoded = [(source, one) for source, (one,) in fitting(rendered, report)]
+    with phase("reading examples") as bar:
+        encoded = [(source, one) for source, (one,) in fitting(rendered, report, bar)]
     encoded = draw(encoded, limit, seed) if limit else encoded
     kept = capped(encoded, cap, seed)
     report.dropped["over their source's cap"] = len(encoded) - len(kept)
@@ -62,14 +61,12 @@ def select_examples(rendered: Iterable[Rendered], *, limit: int, cap: float, see
     return [item for _, item in kept], report
 
 
-def fitting(rendered: Iterable[Rendered], report: Report) -> Iterator[tuple[str, tuple[Encoded, ...]]]:
+def fitting(rendered: Iterable[Rendered], report: Report, bar: Phase) -> Iterator[tuple[str, tuple[Encoded, ...]]]:
     """Those that were not dropped; says how far it is."""
-    said, fit = time.monotonic(), 0
+    fit = 0
     for source, sequences, reason in rendered:
         report.read += 1
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            say(f"{report.read:,} examples read, {fit:,} of them fit")
+        bar.note = f"{report.read:,} read, {fit:,} of them fit"
         if reason:
             report.dropped[reason] += 1
         else:
@@ -153,9 +150,10 @@ def select_pairs(rendered: Iterable[Rendered]) -> tuple[list[tuple[Encoded, Enco
     """Every pair that fits. Raises `UserError` with the reasons when there are none."""
     report = Report()
     kept: list[tuple[Encoded, Encoded]] = []
-    for source, (chosen, rejected) in fitting(rendered, report):
-        kept.append((chosen, rejected))
-        report.tokens[source] += len(chosen[0]) + len(rejected[0])
+    with phase("reading pairs") as bar:
+        for source, (chosen, rejected) in fitting(rendered, report, bar):
+            kept.append((chosen, rejected))
+            report.tokens[source] += len(chosen[0]) + len(rejected[0])
     report.kept = len(kept)
     if not kept:
         raise UserError(f"no pairs are left: {report}")

@@ -90,7 +90,7 @@ class Graders:
             return (Verdict(False, "truncated") if said.truncated else answers), None
         if said.truncated:
             return Verdict(False, "truncated"), None
-        verdicts = self.math.grade([(answer, item.answer) for answer in answers])
+        verdicts = self.math.grade([(answer, item.answer) for answer in answers], item.question)
         return rewards.math.grader.choose(answers, verdicts, self.math.grade), answers[-1]
 
     def _same(self, one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srm_ray.console.progress import say
+from srm_ray.console.progress import phase, say
 from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
@@ -83,7 +83,8 @@ class InTraining:
     async def scores(self) -> dict[str, float]:
         found = {}
         for name, items in self.items.items():
-            result = await self.measurement.score(suites.SUITES[name], items, self.speaker)
+            with phase(f"answering {name}", total=len(items)) as counted:
+                result = await self.measurement.score(suites.SUITES[name], items, self.speaker, counted.advance)
             found[name] = result.score.value
         return found
 
@@ -183,7 +184,14 @@ class HeldOut:
         self.prompts, self.answer, self.samples = prompts, answer, samples
 
     async def measure(self) -> Evaluation:
-        return summarise(list(await asyncio.gather(*map(self.answer, self.prompts))), samples=self.samples)
+        with phase("answering held-out problems", total=len(self.prompts)) as counted:
+
+            async def one(prompt: Prompt) -> Group:
+                group = await self.answer(prompt)
+                counted.advance()
+                return group
+
+            return summarise(list(await asyncio.gather(*map(one, self.prompts))), samples=self.samples)
 
 
 @dataclass

@@ -7,14 +7,14 @@ before, on the order of arrival or on the number of engines.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.grading import Graders, Sample
-from srm_ray.evaluation.progress import SuiteProgress
+from srm_ray.evaluation.progress import suite_progress
 from srm_ray.evaluation.results import SuiteResult, summarise
 from srm_ray.evaluation.samples import SampleFile, lines_of
 from srm_ray.evaluation.suites import Item, Suite
@@ -60,21 +60,25 @@ class Measurement:
         todo = [item for item in items if item.index not in file.done]
         if todo:
             await speaker.prepare()
-        progress = SuiteProgress(suite.name, position, len(items), len(items) - len(todo))
+        with suite_progress(suite.name, position, len(items), len(items) - len(todo)) as progress:
 
-        async def one(item: Item) -> None:
-            lines = file.add(item, await self.answer(suite, item, speaker))
-            progress.add(sum(line["correct"] is True for line in lines) / len(lines), sum(x["tokens"] for x in lines))
+            async def one(item: Item) -> None:
+                lines = file.add(item, await self.answer(suite, item, speaker))
+                right = sum(line["correct"] is True for line in lines) / len(lines)
+                progress.add(right, sum(line["tokens"] for line in lines))
 
-        await self._each(suite, todo, one)
+            await self._each(suite, todo, one)
         return summarise(suite.name, suite.metric, file.finish(items), settings, seed=self.seed)
 
-    async def score(self, suite: Suite, items: Sequence[Item], speaker: Speaker) -> SuiteResult:
-        """The same, kept nowhere: for a look at a model in training."""
+    async def score(
+        self, suite: Suite, items: Sequence[Item], speaker: Speaker, done: Callable[[], object] = lambda: None
+    ) -> SuiteResult:
+        """The same, kept nowhere: for a look at a model in training. done: called after each problem."""
         found: dict[int, list[dict[str, Any]]] = {}
 
         async def one(item: Item) -> None:
             found[item.index] = lines_of(item, await self.answer(suite, item, speaker))
+            done()
 
         await self._each(suite, items, one)
         return summarise(suite.name, suite.metric, [found[item.index] for item in items], {}, seed=self.seed)

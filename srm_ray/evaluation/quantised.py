@@ -7,7 +7,7 @@ Documents and problems are token ids made once, so every row of the table answer
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,15 +97,18 @@ def sum_documents(config: MeasureConfig, tokenizer: Any) -> list[Document]:
     return found
 
 
-def measure(engine: Engine, questions: Questions, config: MeasureConfig, *, seed: int) -> Measured:
+def measure(
+    engine: Engine, questions: Questions, config: MeasureConfig, *, seed: int, done: Callable[[], object] = lambda: None
+) -> Measured:
+    """done: called after each document and each problem."""
     return Measured(
-        perplexity=perplexity(engine, questions.documents),
-        accuracy=accuracy(engine, questions.problems, config.max_new_tokens) if questions.problems else None,
+        perplexity=perplexity(engine, questions.documents, done),
+        accuracy=accuracy(engine, questions.problems, config.max_new_tokens, done) if questions.problems else None,
         tokens_per_second=speed(engine, questions.documents[0][0][:SPEED_PROMPT], config.speed_tokens, seed=seed),
     )
 
 
-def perplexity(engine: Engine, documents: Sequence[Document]) -> float:
+def perplexity(engine: Engine, documents: Sequence[Document], done: Callable[[], object]) -> float:
     """exp of the mean negative log-likelihood of the tokens that count."""
     import numpy as np
 
@@ -117,10 +120,11 @@ def perplexity(engine: Engine, documents: Sequence[Document]) -> float:
         loss_T = norm_T - logits_TV[np.arange(len(ids) - 1), ids[1:]]
         wanted = np.asarray(mask[1:])
         total, count = total + float(loss_T[wanted].sum()), count + int(wanted.sum())
+        done()
     return math.exp(total / count)
 
 
-def accuracy(engine: Engine, problems: Sequence[Prompt], max_new_tokens: int) -> Share:
+def accuracy(engine: Engine, problems: Sequence[Prompt], max_new_tokens: int, done: Callable[[], object]) -> Share:
     from rewards.math import grader as grader
 
     right = 0
@@ -130,7 +134,8 @@ def accuracy(engine: Engine, problems: Sequence[Prompt], max_new_tokens: int) ->
         ids = list(engine.stream(problem.token_ids, sampling))
         text = engine.tokenizer.decode(ids, skip_special_tokens=False)
         # Cut at the limit is never right.
-        right += len(ids) < room and grader.score(text, problem.answer or "").correct is True
+        right += len(ids) < room and grader.score(text, problem.answer or "", problem.text).correct is True
+        done()
     return wilson(right, len(problems))
 
 

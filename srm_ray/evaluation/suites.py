@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rewards import extract
+from srm_ray.console import hub
 from srm_ray.data import arithmetic, numerals
 from srm_ray.data.prompts import final_answer
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
-from srm_ray.files import hub
 
 Row = dict[str, Any]
 ARITHMETIC_PROBLEMS = 1000

@@ -29,5 +29,5 @@ def accuracy(model_folder: str, count: int) -> Share:
         for one, prompt, ids in zip(some, prompts, answers, strict=True):
             # The prompt opens the thinking that the completion closes.
             said = tokenizer.decode(prompt + ids, skip_special_tokens=True)
-            right += len(ids) < NEW_TOKENS and score(said, one.answer).correct is True
+            right += len(ids) < NEW_TOKENS and score(said, one.answer, one.question).correct is True
     return wilson(right, count)

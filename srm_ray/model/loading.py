@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.config.grpo import RolloutConfig
+from srm_ray.console import hub
 from srm_ray.errors import UserError
-from srm_ray.files import hub
 from srm_ray.model.adapters import is_adapter, merged_folder
 
 

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from srm_ray.console import hub
 from srm_ray.errors import UserError
-from srm_ray.files import hub
 from srm_ray.model import adapters
 
 # What is not part of a model: records that are written anew, and weights in other forms.

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from srm_ray.console.progress import phase
 from srm_ray.runs.folder import RunFolder
 
 Export = Callable[[Path, int], Awaitable[None]]  # the weights of now, as those of a step, into an empty folder
@@ -17,7 +18,8 @@ async def write_final(folder: RunFolder, export: Export, step: int, best: dict[s
     if best:
         shutil.copytree(best_folder(folder, best["step"]), partial, dirs_exist_ok=True)
     else:
-        await export(partial, step)
+        with phase(f"writing {folder.final}"):
+            await export(partial, step)
     old = folder.final.with_name(".final.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.final.exists():

@@ -1,7 +1,7 @@
 """The run folder: where everything a run leaves behind lies, and what may be continued.
 
 config.yaml  metrics.jsonl  events.jsonl  rollouts/  checkpoints/step_<n>/  tensorboard/  final/
-summary.json  report.html
+summary.json  report.html  logs/ (what libraries and workers print)
 """
 
 import difflib
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from srm_ray.config.base import flatten, to_plain
 from srm_ray.config.precision import AUTO, SETTLED, current_name
+from srm_ray.console import interrupts
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import runs_root
@@ -46,6 +47,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.report = self.path / "report.html"
         self.trackers = self.path / "trackers.json"
+        self.logs = self.path / "logs"
 
     def create(self) -> None:
         try:
@@ -57,7 +59,7 @@ class RunFolder:
         """Remove what an earlier run left here (`--resume never`)."""
         import shutil
 
-        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best):
+        for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best, self.logs):
             shutil.rmtree(part, ignore_errors=True)
         for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
@@ -85,6 +87,13 @@ class RunFolder:
 
     def save_config(self, config: BaseModel) -> None:
         write_atomically(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
+
+    def how_to_go_on(self) -> str:
+        """What is said to who interrupts the run."""
+        from srm_ray.runs.checkpoints import newest
+
+        found = newest(self.checkpoints)
+        return f"the same command goes on after step {found[0]}" if found else interrupts.NOTHING_SAVED
 
     def record_event(self, event: str, **facts: Any) -> None:
         """Append to events.jsonl what is not a step: that a run was continued, and from where."""

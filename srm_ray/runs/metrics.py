@@ -28,6 +28,7 @@ NAMES = {
     "policy/kl": "KL against the starting model, nats a token (k3), where loss.kl_beta is above 0",
     "policy/clip_fraction_high": "share of tokens held by the upper clip",
     "policy/clip_fraction_low": "share of tokens held by the lower clip",
+    "policy/importance_masked": "share of tokens left out of the loss by loss.importance_band",
     "policy/mismatch_kl": "KL of rollout against learner, nats a token (k3)",
     "policy/mismatch_abs": "mean absolute log-probability difference of rollout and learner, nats",
     "policy/mismatch_max": "largest absolute log-probability difference, nats",

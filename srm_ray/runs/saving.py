@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import duration, phase, say
 from srm_ray.rl import state as driver
 from srm_ray.rl.state import State
 from srm_ray.runs import checkpoints, rollout_log
@@ -48,7 +48,10 @@ class Saver:
     async def save(self, state: State) -> None:
         """Commit a checkpoint of `state` and the learner's weights. Raises RunError where the disk is full."""
         self.log.flush()
-        with checkpoints.writing(self.folder.checkpoints, state.step, keep=self.keep) as path:
+        with (
+            phase(f"writing the checkpoint of step {state.step}"),
+            checkpoints.writing(self.folder.checkpoints, state.step, keep=self.keep) as path,
+        ):
             await self.learner.save(path.absolute())
             await asyncio.to_thread(driver.write, path, state)
         self.version = state.version
@@ -71,7 +74,8 @@ class Saver:
         self.version = state.version
         self.folder.record_event("continued", step=step)
         say(f"continuing from {path}")
-        await self.learner.load(path.absolute())
+        with phase(f"loading {path}"):
+            await self.learner.load(path.absolute())
         return state
 
     async def finished(self, work: Awaitable[T]) -> T:

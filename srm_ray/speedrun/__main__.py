@@ -19,8 +19,10 @@ from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import build, parse, save
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.config.stages import CorpusConfig
+from srm_ray.console import interrupts, output
+from srm_ray.console.command import command
 from srm_ray.console.progress import say
-from srm_ray.errors import UserError, command
+from srm_ray.errors import UserError
 from srm_ray.runs.folder import RunFolder
 from srm_ray.speedrun import chain
 
@@ -38,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         from srm_ray.speedrun.estimate import show_budget
 
         return show_budget(config)
-    return Speedrun(config).run()
+    kept = "what is done is kept: the same command goes on from there"
+    with interrupts.advising(lambda: kept):
+        return Speedrun(config).run()
 
 
 class Speedrun:
@@ -68,10 +72,9 @@ class Speedrun:
                 self.evaluate("grpo", final, against="prefer")
                 self.export(final)
         except chain.StageEnded as ended:
-            print(
+            output.complain(
                 f"speedrun stopped in {ended.name}, whose message is above; what is done is kept, and the same "
-                "command goes on from here",
-                file=sys.stderr,
+                "command goes on from here"
             )
             return ended.status
         return self.report()
@@ -81,6 +84,7 @@ class Speedrun:
         import shutil
 
         self.folder.create()
+        output.log_to(self.folder.logs)
         if self.folder.metrics.is_file():
             raise UserError(f"{self.root} is the folder of a single stage: give another --run_dir")
         if self.config.resume == "never":
@@ -148,7 +152,6 @@ class Speedrun:
         folder = RunFolder(self.root / "samples", stage="samples")
 
         def work() -> int:
-            import asyncio
 
             from actors.graded_rollouts import write_graded_rollouts
             from srm_ray.data.prompts import training_stream
@@ -164,7 +167,7 @@ class Speedrun:
                 graded=not options.reward.function,
             )
             prompts = [stream[SAMPLES_FROM + place] for place in range(count)]
-            counts = asyncio.run(write_graded_rollouts(options, facts, prompts, folder.rollouts, context=context))
+            counts = interrupts.run(write_graded_rollouts(options, facts, prompts, folder.rollouts, context=context))
             folder.write_summary(counts)
             say(
                 f"{counts['correct'] / counts['completions']:.1%} of {counts['completions']} completions are right; "

@@ -22,6 +22,8 @@ from srm_ray.model.precision import Hardware
 from srm_ray.runs.folder import RunFolder
 from tests.model.test_precision import NEW_CPU, NEW_GPU, OLD_CPU, OLD_GPU
 
+pytestmark = pytest.mark.integration
+
 TINY = ["grpo/tiny", "grpo/two_families"]
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from actors.runtime.liveness import LOADING, STARTING, STEP, Hung, Progress, Rules, Watched
+from actors.runtime.liveness import LOADING, STARTING, STEP, Hung, Pace, Progress, Rules, Watched
 from tests.actors.in_process import run
 
 RULES = Rules(usual=60.0, every=5.0)
@@ -78,6 +78,22 @@ def test_a_step_that_never_ends_is_found_by_what_was_seen(longest, limit):
         return asyncio.get_running_loop().time() - began - 2 * longest
 
     assert limit <= run(both()) <= 1.3 * limit + 15
+
+
+def test_who_takes_anothers_place_is_given_its_pace():
+    """A short first step, then one as long as the other's were."""
+    pace = Pace()
+
+    async def both():
+        for lengths in (50, 100), (1, 240):
+            progress = Progress()
+            one = watched(progress)
+            one.pace = pace
+            working = asyncio.ensure_future(steps(progress, *lengths))
+            await watch(one, sum(lengths))
+            await working
+
+    run(both())
 
 
 def test_a_first_step_that_never_ends_is_found_later():

@@ -135,10 +135,10 @@ def test_equal_pairs_in_flight_are_graded_once(worker: RewardWorker) -> None:
     calls = 0
     original = worker.math.equivalent
 
-    def counting(answer: str, gold: str) -> Any:
+    def counting(answer: str, gold: str, question: str = "") -> Any:
         nonlocal calls
         calls += 1
-        return original(answer, gold)
+        return original(answer, gold, question)
 
     worker.math.equivalent = counting  # type: ignore[method-assign]
     try:

@@ -43,15 +43,27 @@ def small_run(model: Path, data: Path, **options: str) -> list[str]:
 class Marked:
     """A command, with all processes that it starts marked so that what is left of them can be found.
 
-    cluster: address of the Ray that it is to join; "local": one of its own.
+    cluster: address of the Ray that it is to join; "local": one of its own. foreground: it has a process group of its
+    own, as a command in a terminal has.
     """
 
-    def __init__(self, command, log, *, cluster=""):
+    def __init__(self, command, log, *, cluster="", foreground=False):
         self.mark = f"SRM_RAY_TEST={uuid.uuid4().hex}"
         name, value = self.mark.split("=")
         self.log = log.open("a")
         environment = os.environ | {name: value, "RAY_ADDRESS": cluster}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=self.log,
+            stderr=self.log,
+            process_group=0 if foreground else None,
+        )
+
+    def press_ctrl_c(self):
+        """What a terminal does: the signal goes to all processes of the group."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def text(self):
         return Path(self.log.name).read_text()
@@ -77,8 +89,9 @@ class Marked:
 class Run(Marked):
     """One start of the GRPO command."""
 
-    def __init__(self, command, folder, *, cluster="local"):
-        super().__init__([*command, "--run_dir", str(folder)], folder.with_suffix(".log"), cluster=cluster)
+    def __init__(self, command, folder, *, cluster="local", foreground=False):
+        words = [*command, "--run_dir", str(folder)]
+        super().__init__(words, folder.with_suffix(".log"), cluster=cluster, foreground=foreground)
 
     def until(self, reached, every=0.05):
         """Wait for `reached()`, which is looked at every so many seconds: some moments are short."""

@@ -160,6 +160,9 @@ class Toy:
     def describe(self) -> dict[str, float]:
         return {"restarts/learner": self.calls["restart"]}
 
+    def doing(self) -> str:
+        return "sampling"
+
     # Problems
 
     def __getitem__(self, index: int) -> Prompt:

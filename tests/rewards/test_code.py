@@ -296,6 +296,8 @@ def test_command_line_keeps_the_order_and_survives_bad_lines() -> None:
         "bad_input",
         "correct",
     ]
+    errors = [r["error"] for r in results if r["reason"] == "bad_input" and "error" in r]
+    assert "code must be text, got a number" in errors
     assert [r.get("line") for r in results] == [None, 2, None, 4, None, 6, None]
     assert all({"correct", "reason", "seconds"} <= r.keys() for r in results)
     assert {"passed", "total", "sandbox"} <= results[0].keys()

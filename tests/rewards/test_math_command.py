@@ -50,6 +50,47 @@ def test_order_and_bad_lines() -> None:
     assert [r["reason"] for r in run([lines[6]], "--last-number")] == ["correct"]
 
 
+def test_a_bad_line_says_what_is_wrong_with_it() -> None:
+    lines: list[str | bytes] = [
+        json.dumps({"answer": "3"}),
+        json.dumps({"answer": "3", "gold": None}),
+        json.dumps({"answer": "3", "gold": ["3"]}),
+        json.dumps({"answer": 3, "gold": "3"}),
+        json.dumps({"completion": {}, "gold": "3"}),
+        json.dumps({"gold": "3"}),
+        json.dumps({"answer": "3", "completion": "3", "gold": "3"}),
+        json.dumps({"answer": "3", "gold": "3", "question": 3}),
+        json.dumps([]),
+        '{"answer": ',
+        b"\xff\xfe",
+        '{"answer": "3", "gold": NaN}',
+    ]
+    results = run(lines)
+    assert {r["reason"] for r in results} == {"bad_input"}
+    for result, words in zip(
+        results,
+        [
+            ["gold", "missing"], ["gold", "null"], ["gold", "list"], ["answer", "number"], ["completion", "object"],
+            ["neither"], ["answer and completion"], ["question", "number"], ["object", "list"], ["JSON", "column"],
+            ["UTF-8"], ["gold", "number"],
+        ],
+        strict=True,
+    ):  # fmt: skip
+        assert all(word in result["error"] for word in words), result
+
+
+def test_a_gold_may_be_a_number_and_a_line_may_have_its_question() -> None:
+    lines: list[str | bytes] = [
+        json.dumps({"answer": "18", "gold": 18}),
+        json.dumps({"answer": "1/2", "gold": 0.5}),
+        json.dumps({"completion": r"So \boxed{60\%}.", "gold": "60", "question": "What percentage is red?"}),
+        json.dumps({"completion": r"So \boxed{60\%}.", "gold": "60", "question": "What is 20% of 300?"}),
+        json.dumps({"answer": "8/2", "gold": "4", "prompt": [{"role": "user", "content": "What is 8/2?"}]}),
+        json.dumps({"answer": "47+36+29", "gold": "112", "prompt": "What is 47+36+29?"}),
+    ]
+    assert [r["reason"] for r in run(lines)] == ["correct", "correct", "correct", "wrong", "unevaluated", "unevaluated"]
+
+
 def test_each_line_comes_out_as_soon_as_its_turn_is_decided() -> None:
     with subprocess.Popen(COMMAND, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None

@@ -14,7 +14,7 @@ from rewards import extract
 from rewards.math import normalize, worker
 from rewards.math.grader import Grader
 from rewards.sandbox.processes import Pool
-from rewards.verdict import REASONS
+from rewards.verdict import REASONS, Verdict
 from tests.rewards.hostile_answers import HOSTILE
 
 TIMEOUT = 3.0
@@ -92,6 +92,40 @@ def test_extraction_is_linear() -> None:
         start = time.monotonic()
         extract.final_answers(piece * 100_000, allow_last_number=True)
         assert time.monotonic() - start < 5.0, piece
+
+
+def test_what_runs_in_the_callers_process_is_linear() -> None:
+    """Pieces that a regular expression could read in many ways, in answers as long as are read at all."""
+    pieces = [
+        r"\text{",
+        r"\text{1",
+        "1",
+        "ﷺ",
+        "ﷺ1",
+        "½",
+        "{,}",
+        "1 ",
+        "1,",
+        "^ ",
+        r"\circ ",
+        "~",
+        "\\",
+        "*",
+        "`",
+        r"\(",
+    ]
+    pieces += ["€", "1€", "\\frac1", r"\boxed ", "≈", r"\,1", "a ", "√", "²", "…", "answer ", "答案", "$1", r"\mathrm{"]
+    start = time.monotonic()
+    for piece in pieces:
+        for whole in (piece * 4000, r"\text{" + piece * 4000, "1" + piece * 4000 + "}", r"\text{1ﷺ" + piece * 4000):
+            for text in (whole[:4000], whole[:3999] + "x"):
+                assert rewards.math.grader.quick(text, "112") != Verdict(True, "correct")
+                rewards.math.grader.quick("112", text)
+    assert time.monotonic() - start < 20
+
+
+def test_what_grows_when_it_is_spelled_out_is_too_long() -> None:
+    assert rewards.math.grader.quick(r"\text{1" + "ﷺ" * 3000, "1") == Verdict(False, "too_long")
 
 
 @pytest.mark.integration

@@ -4,31 +4,38 @@ What it sends is only ever data: whatever a candidate does to this process, it c
 than the values that it returns, which is what it is asked for anyway.
 """
 
+import ast
+import atexit
+import builtins
+import contextlib
 import io
 import os
 import sys
+import threading
 import types
 
 import wire
 
 RECURSION = 1100
+STDIN = "/tmp/.stdin"
 
 
 def serve(channel):
     """Load the code of the first frame, then answer calls.
 
-    In: ["call", function, args, kwargs], ["get", name], ["getattr", id, name],
-        ["setattr", id, name, form]; function: a name or ["ref", id].
+    In: ["call", target, args, kwargs], ["get", name], ["getattr", target, name], ["setattr", target, name, form];
+        target: a name or ["ref", id].
     Out: ["ready", {name: kind}], ["value", form], ["raise", class, text], ["large"], ["bad", why].
     """
     references = {}
-    code = wire.read_frame(channel)["code"]
+    first = wire.read_frame(channel)
     sys.stdin = io.StringIO()
     module = types.ModuleType("solution")
     sys.modules["solution"] = module
     space = module.__dict__
+    promise(first["prelude"], space)
     sys.setrecursionlimit(RECURSION)
-    reply = attempt(lambda: load(code, space))
+    reply = attempt(lambda: load(first["code"], space))
     wire.write_frame(channel, reply)
     while True:
         try:
@@ -40,6 +47,18 @@ def serve(channel):
             wire.write_frame(channel, reply)
         except wire.TooLarge:
             wire.write_frame(channel, ["large"])
+
+
+def promise(source, space):
+    """What the prompt promises (its imports and helpers) becomes built in: what the code defines itself goes first."""
+    if not source:
+        return
+    given = {"__name__": "prompt"}
+    for statement in ast.parse(source).body:
+        with contextlib.suppress(Exception):  # an import that is not here is missed by the code that uses it
+            exec(compile(ast.Module([statement], []), "prompt", "exec"), given)
+    names = {name: value for name, value in given.items() if not name.startswith("__")}
+    space["__builtins__"] = {**names, **vars(builtins)}
 
 
 def load(code, space):
@@ -88,41 +107,67 @@ def answer(request, space, references):
             return space[form[1]]
         raise wire.NotPlain("unknown tag")
 
+    def target(form):
+        return references[form[1]] if isinstance(form, list) else space[form]
+
     if request[0] == "get":
         return ["value", wire.encode(space[request[1]], reference)]
     if request[0] == "getattr":
-        return ["value", wire.encode(getattr(references[request[1]], request[2]), reference)]
+        return ["value", wire.encode(getattr(target(request[1]), request[2]), reference)]
     if request[0] == "setattr":
-        setattr(references[request[1]], request[2], wire.decode(request[3], of_form))
+        setattr(target(request[1]), request[2], wire.decode(request[3], of_form))
         return ["value", None]
     _, function, args, kwargs = request
-    target = references[function[1]] if isinstance(function, list) else space[function]
-    result = target(
+    result = target(function)(
         *[wire.decode(a, of_form) for a in args], **{name: wire.decode(v, of_form) for name, v in kwargs.items()}
     )
     return ["value", wire.encode(result, reference)]
 
 
 def run_program(channel):
-    """Run the code as a script: standard input from the first frame; exits as a script does."""
+    """Run the code as a script, whose standard input is descriptor 0; it ends as a script does.
+
+    Threads are waited for, then what `atexit` holds is run.
+    """
     first = wire.read_frame(channel)
-    sys.stdin = io.TextIOWrapper(io.BytesIO(first["stdin"].encode()), encoding="utf-8")
-    sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
+    sys.stdout = out
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=out)
+    lend_stdin()
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     sys.argv = ["solution.py"]
     sys.setrecursionlimit(RECURSION)
-    status = ["done"]
-    try:
-        exec(compile(first["code"], "solution.py", "exec"), module.__dict__)
-    except SystemExit as error:
-        if error.code not in (None, 0):
-            status = ["raise", "SystemExit", ""]
-    except BaseException as error:
-        status = raised(error)
-    try:
-        sys.stdout.flush()
-    except BaseException:
-        status = ["raise", "OSError", "standard output"]
+    promise(first["prelude"], module.__dict__)
+    status = ended(lambda: exec(compile(first["code"], "solution.py", "exec"), module.__dict__), ["done"])
+    status = ended(threading._shutdown, status)
+    status = ended(atexit._run_exitfuncs, status)
+    status = ended(lambda: flush(out), status)
     wire.write_frame(channel, status)
     os._exit(0)
+
+
+def lend_stdin():
+    """Where there is no /proc for /dev/stdin to point to, it points to a copy (bubblewrap's private /tmp)."""
+    with contextlib.suppress(OSError):
+        if os.readlink("/dev/stdin") == STDIN:
+            with open(STDIN, "wb") as file:
+                os.sendfile(file.fileno(), 0, 0, os.fstat(0).st_size)
+
+
+def ended(action, status):
+    """The status after one more part of the program's end: the first that fails is told."""
+    try:
+        action()
+    except SystemExit as error:
+        return ["raise", "SystemExit", ""] if error.code not in (None, 0) else status
+    except BaseException as error:
+        return raised(error) if status == ["done"] else status
+    return status
+
+
+def flush(out):
+    for stream in (sys.stdout, out):
+        with contextlib.suppress(ValueError):  # closed by the program
+            stream.flush()

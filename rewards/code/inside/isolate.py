@@ -2,23 +2,33 @@
 
 bubblewrap: own PID, mount and IPC namespaces inside bubblewrap's, a fresh small /tmp; no capability
 landlock:   no namespaces; Landlock allows reading the Python installation and nothing else
-both:       no new privileges, resource limits, a seccomp allow-list, every other descriptor closed
+both:       no new privileges, resource limits, a seccomp allow-list, every other descriptor closed; each new thread
+            is asked for at the template (`Threads`), which grants so many and no more
 """
 
+import contextlib
 import ctypes
+import errno
+import fcntl
 import os
 import platform
 import resource
+import select
 import signal
+import socket
 import struct
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 24, 38
 MS_NOSUID_NODEV, MS_PRIVATE_REC = 6, (1 << 18) | (1 << 14)
 TMP_OPTIONS = b"size=16m,nr_inodes=512,mode=0700"
+ACTION_ALLOW, ACTION_ERRNO, ACTION_NOTIFY = 0x7FFF0000, 0x00050000, 0x7FC00000
+NOTIFY_RECEIVE, NOTIFY_SEND, NOTIFY_CONTINUE = 0xC0502100, 0xC0182101, 1
+THREADS = 256  # that a candidate may start in its life
 READ = 1 << 2 | 1 << 3  # LANDLOCK_ACCESS_FS_READ_FILE | READ_DIR
 WRITE_FILE = 1 << 1
 
@@ -52,8 +62,9 @@ def namespaces(tier):
     return CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC if tier == "bubblewrap" else 0
 
 
-def confine(tier, limits, program, keep, private):
-    """Everything but the code itself. `keep`: descriptors that stay open. `private`: own namespaces.
+def confine(tier, limits, program, keep, private, threads=None):
+    """Everything but the code itself. `keep`: descriptors that stay open. `private`: own namespaces. `threads`: socket
+    to the template's `Threads`, closed here.
 
     program: the seccomp filter, compiled (struct sock_filter[]), b"" for none (tier "none").
     """
@@ -65,12 +76,14 @@ def confine(tier, limits, program, keep, private):
         checked(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID_NODEV, TMP_OPTIONS), "mounting /tmp")
         os.chdir("/tmp")
     set_limits(limits)
-    close_all_but(keep)
+    close_all_but([*keep, *([threads.fileno()] if threads else [])])
     if tier != "none":
         drop_capabilities()
         checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     if tier == "landlock":
         restrict_files(limits["readable"])
+    if threads:
+        hand_over_threads(threads)
     if program:
         load_filter(program)
 
@@ -147,3 +160,94 @@ def load_filter(program):
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("<HxxxxxxQ", count, ctypes.addressof(code))
     checked(libc.prctl(PR_SET_SECCOMP, 2, header, 0, 0), "seccomp")
+
+
+# Threads. RLIMIT_NPROC counts a user's processes and not root's, and a raw clone needs no stack to speak of: so each
+# clone is put to the template, which knows nothing of it but that it happened, and counts.
+
+
+def can_count_threads():
+    """Whether the kernel notifies another process of a system call (5.0) and lets it go on (5.5)."""
+    action = ctypes.c_uint32(ACTION_NOTIFY)
+    return libc.syscall(SYS_SECCOMP[MACHINE], 2, 0, ctypes.byref(action)) == 0
+
+
+def hand_over_threads(sock):
+    """A filter on clone alone; its listener goes to the template. Where there is none to be had: no threads."""
+    listener = load_clone_filter(ACTION_NOTIFY, 1 << 3)
+    if listener < 0:
+        checked(min(load_clone_filter(ACTION_ERRNO | errno.EAGAIN, 0), 0), "seccomp")
+    else:
+        socket.send_fds(sock, [b"t"], [listener])
+        os.close(listener)
+    sock.close()
+
+
+def load_clone_filter(action, flags):
+    rows = ((0x20, 0, 0, 0), (0x15, 0, 1, SYS_CLONE[MACHINE]), (0x06, 0, 0, action), (0x06, 0, 0, ACTION_ALLOW))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *row) for row in rows))
+    header = struct.pack("<HxxxxxxQ", len(rows), ctypes.addressof(code))
+    return libc.syscall(SYS_SECCOMP[MACHINE], 1, flags, header)
+
+
+class Threads:
+    """The template's side: grants the first `THREADS` of each candidate. Reads numbers of the kernel's alone."""
+
+    def __init__(self, control):
+        self.poller = select.poll()
+        self.poller.register(control, select.POLLIN)
+        self.waiting = {}
+        self.granted = {}
+
+    def pair(self):
+        """The socket for a new candidate."""
+        ours, theirs = socket.socketpair()
+        self.waiting[ours.fileno()] = ours
+        self.poller.register(ours, select.POLLIN)
+        return theirs
+
+    def until(self, control):
+        """Answer until there is something to read on `control`."""
+        while True:
+            for fd, event in self.poller.poll():
+                if fd == control:
+                    return
+                if fd in self.waiting:
+                    self.take(fd)
+                elif event & select.POLLIN:
+                    self.answer(fd)
+                else:
+                    self.poller.unregister(fd)
+
+    def take(self, fd):
+        sock = self.waiting.pop(fd)
+        self.poller.unregister(fd)
+        with sock:
+            _, fds, _, _ = socket.recv_fds(sock, 1, 1)
+        for listener in fds:
+            self.granted[listener] = 0
+            self.poller.register(listener, select.POLLIN)
+
+    def answer(self, listener):
+        request = bytearray(80)
+        try:
+            fcntl.ioctl(listener, NOTIFY_RECEIVE, request)
+            self.granted[listener] += 1
+            refused = self.granted[listener] > THREADS
+            reply = struct.pack("<8sqiI", request[:8], 0, *((-errno.EAGAIN, 0) if refused else (0, NOTIFY_CONTINUE)))
+            fcntl.ioctl(listener, NOTIFY_SEND, bytearray(reply))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EINTR):  # the one that asked is gone
+                raise
+
+    def clear(self):
+        """The candidates are gone."""
+        for fd, sock in self.waiting.items():
+            self.poller.unregister(fd)
+            sock.close()
+        for listener in self.granted:
+            with contextlib.suppress(KeyError):
+                self.poller.unregister(listener)
+            os.close(listener)
+        self.waiting.clear()
+        self.granted.clear()

@@ -18,14 +18,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from srm_ray.console import hub
 from srm_ray.console.progress import say
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation import statistics
-from srm_ray.evaluation.progress import SuiteProgress
+from srm_ray.evaluation.progress import suite_progress
 from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.suites import Suite, digest, local_file
-from srm_ray.files import hub
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import cache_root
 from srm_ray.inference.completers import Decoding, Reader, Said, Speaker
@@ -93,19 +93,19 @@ def _run(
         raise UserError(f"suite {suite.name} needs log-likelihoods, which an endpoint does not give")
     total = requests(tasks, options.limit)
     answered = Answered(folder.parent / "requests" / f"{suite.name}.jsonl")
-    progress = SuiteProgress(suite.name, position, total, 0, what="")
-    lm = EngineLM(
-        subject.reader,
-        subject.speaker,
-        subject.tokenizer,
-        loop,
-        answered,
-        progress.add,
-        seed=options.seed,
-        think_end=options.think_end,
-        in_flight=options.in_flight,
-    )
-    samples = judge(lm, tasks, options)
+    with suite_progress(suite.name, position, total, 0, what="") as progress:
+        lm = EngineLM(
+            subject.reader,
+            subject.speaker,
+            subject.tokenizer,
+            loop,
+            answered,
+            progress.add,
+            seed=options.seed,
+            think_end=options.think_end,
+            in_flight=options.in_flight,
+        )
+        samples = judge(lm, tasks, options)
     if lm.cut_prompts:
         say(f"  {suite.name}: {lm.cut_prompts} of {total} prompts are longer than the context and were cut on the left")
     return conclude(suite, samples, lm, folder, settings(suite, path, tasks, options, splitter), options)

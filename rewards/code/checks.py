@@ -1,0 +1,149 @@
+"""Where tests written in Python check something, and the same tests with every check counting itself.
+
+A test that checked nothing never passes, and a check that failed has failed whoever swallows its exception. The names
+that are put in (`__checked__` and its like) are the checker's (`inside/checker.py`).
+"""
+
+import ast
+from typing import Any
+
+RAISES = frozenset({"raises", "assertRaises", "assertRaisesRegex", "assertWarns", "assert_raises", "warns"})
+EXITS = frozenset({"exit", "quit", "fail", "_exit"})
+
+
+def is_claim(node: ast.AST) -> bool:
+    """A comparison that stands alone as a statement: what is meant is that it holds."""
+    if not isinstance(node, ast.Expr):
+        return False
+    value = node.value
+    if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not):
+        return True
+    if isinstance(value, ast.Call):
+        return called_name(value) in ("isinstance", "isclose", "allclose", "array_equal", "all", "any")
+    if isinstance(value, ast.BoolOp):
+        return any(isinstance(node, ast.Compare) for node in ast.walk(value))
+    return isinstance(value, ast.Compare)
+
+
+def called_name(node: ast.AST) -> str:
+    function = node.func if isinstance(node, ast.Call) else None
+    return (
+        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    )
+
+
+def is_assertion_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and called_name(node.value).lower().startswith("assert")
+
+
+def is_raises(node: ast.AST) -> bool:
+    return isinstance(node, ast.With) and any(called_name(item.context_expr) in RAISES for item in node.items)
+
+
+def is_guard(node: ast.AST) -> bool:
+    """`if wrong: raise`, or exit."""
+    if not isinstance(node, ast.If):
+        return False
+    inside = [n for statement in [*node.body, *node.orelse] for n in ast.walk(statement)]
+    return any(isinstance(n, ast.Raise) or called_name(n) in EXITS for n in inside)
+
+
+def is_check(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Assert)
+        or is_claim(node)
+        or is_assertion_call(node)
+        or is_raises(node)
+        or is_guard(node)
+        or (isinstance(node, ast.Expr) and called_name(node.value) in RAISES)
+    )
+
+
+def has_check(tree: ast.AST) -> bool:
+    return any(is_check(node) for node in ast.walk(tree))
+
+
+class Counting(ast.NodeTransformer):
+    """Every check tells the checker that it was made; one that fails is remembered, whoever swallows its exception.
+
+    Not remembered: a check in a `try` whose handlers check or raise in their turn (either of two answers is right).
+    A handler that is reached is a check itself: passed where the test wants the exception (it names its class, or has
+    an `assert False` behind the call), else failed.
+    """
+
+    def __init__(self) -> None:
+        self.soft = 0
+
+    def visit_Try(self, node: ast.Try) -> Any:
+        checks = any(has_check(statement) for statement in [*node.body, *node.orelse])
+        expected = any(is_refusal(statement) for statement in [*node.body, *node.orelse])
+        handled = any(has_check(handler) or is_raising(handler) for handler in node.handlers)
+        self.soft += handled
+        node.body = self.all(node.body)
+        self.soft -= handled
+        for handler in node.handlers:
+            handler.body = self.all(handler.body)
+            if checks and not handled:
+                told = "counted" if expected or not is_broad(handler) else "failed"
+                handler.body[:0] = ast.parse(f"__{told}__()").body
+        node.orelse, node.finalbody = self.all(node.orelse), self.all(node.finalbody)
+        return node
+
+    def all(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        found: list[ast.stmt] = []
+        for statement in statements:
+            new = self.visit(statement)
+            found += new if isinstance(new, list) else [new]
+        return found
+
+    def wrapped(self, value: ast.expr) -> ast.expr:
+        name = "__softly__" if self.soft else "__checked__"
+        return ast.Call(ast.Name(name, ast.Load()), [value], [])
+
+    def visit_Assert(self, node: ast.Assert) -> Any:
+        node.test = self.wrapped(node.test)
+        return node
+
+    def visit_If(self, node: ast.If) -> Any:
+        if is_guard(node):
+            node.test = ast.Call(ast.Name("__softly__", ast.Load()), [node.test], [])
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        if is_claim(node):
+            return ast.Assert(self.wrapped(node.value), None)
+        if is_assertion_call(node) or called_name(node.value) in RAISES:
+            return [node, *ast.parse("__counted__()").body]
+        return node
+
+    def visit_With(self, node: ast.With) -> Any:
+        self.generic_visit(node)
+        return [node, *ast.parse("__counted__()").body] if is_raises(node) else node
+
+
+BROAD = frozenset({"Exception", "BaseException", "AssertionError"})
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in BROAD) for kind in kinds)
+
+
+def is_refusal(statement: ast.stmt) -> bool:
+    """`assert False`, `raise` or `fail()`: the line before should have raised."""
+    constant = (
+        isinstance(statement, ast.Assert) and isinstance(statement.test, ast.Constant) and not statement.test.value
+    )
+    return (
+        constant
+        or isinstance(statement, ast.Raise)
+        or (isinstance(statement, ast.Expr) and called_name(statement.value) in EXITS)
+    )
+
+
+def is_raising(node: ast.AST) -> bool:
+    return any(isinstance(n, ast.Raise | ast.Return) or called_name(n) in EXITS for n in ast.walk(node))
+
+
+def counted(tree: ast.Module) -> str:
+    return ast.unparse(ast.fix_missing_locations(Counting().visit(tree)))

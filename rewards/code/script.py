@@ -1,0 +1,318 @@
+"""Tests written in Python, read before any candidate runs: what they take from it, and what is the checker's own.
+
+    statements --symtable--> names that the tests use and do not bind themselves
+               --ast------> the same statements, in which every check counts itself
+
+A test takes from the candidate the entry point; without one, what it imports from the solution's module
+and the names that nobody else has. Everything else it uses (built-in functions, standard modules,
+`Counter`, `isclose`) is the checker's own, whatever the candidate calls by that name. All of it is decided here,
+from the tests alone: nothing that a candidate does can change it.
+"""
+
+import ast
+import builtins
+import re
+import symtable
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from rewards.code.answer import blocks
+from rewards.code.checks import called_name, counted, has_check, is_check, is_claim
+
+# Names by which tests import what is to be tested.
+SOLUTION = frozenset(
+    "solution solutions submission submitted candidate answer main my_solution your_solution your_module your_code "
+    "solution_module module_under_test student user_solution generated_code implementation program".split()
+)
+STAND_INS = frozenset({"pytest"})  # `inside/pytests.py`
+STREAMS = frozenset({"redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog"})
+STREAM_TEXTS = frozenset({"builtins.input", "builtins.print", "sys.stdin", "sys.stdout"})
+# What tests use without importing it, and no task asks for: name -> module (numpy by its usual name).
+USUAL = {
+    **dict.fromkeys(("Counter", "defaultdict", "OrderedDict", "deque", "namedtuple", "ChainMap"), "collections"),
+    **dict.fromkeys(("isclose", "fabs", "inf", "nan", "pi"), "math"),
+    **dict.fromkeys(("List", "Dict", "Set", "Tuple", "Optional", "Union", "Any", "Callable", "Iterable"), "typing"),
+    **{"deepcopy": "copy", "Fraction": "fractions", "Decimal": "decimal", "dataclass": "dataclasses", "Enum": "enum"},
+}
+ALIASES = {"np": "numpy"}
+# Functions of the standard library that a task may ask for by the same name.
+SHARED = frozenset(
+    "gcd lcm factorial comb perm sqrt isqrt ceil floor log log2 log10 exp sin cos tan prod dist hypot permutations "
+    "combinations product accumulate chain groupby islice reduce lru_cache cache partial bisect bisect_left "
+    "bisect_right insort heappush heappop heapify nlargest nsmallest mean median mode stdev variance randint choice "
+    "sample shuffle uniform copy itemgetter attrgetter".split()
+)
+
+
+class BadTests(ValueError):
+    """The tests cannot be run, whoever answers; the message is one line and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Tests to run. steps: (source, whether it holds a check). taken: names that come from the candidate.
+
+    own: name -> module of the checker's own things that are used without an import. candidate: the expression
+    that `check(candidate)` gets, e.g. "add" or "Solution().add"; "" where the tests name no one function.
+    smoke: test functions without a check in them. called: functions that the tests call themselves.
+    """
+
+    steps: tuple[tuple[str, bool], ...]
+    taken: frozenset[str]
+    own: tuple[tuple[str, str], ...]
+    candidate: str
+    smoke: frozenset[str]
+    called: frozenset[str]
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Names that an answer must define one of."""
+        return frozenset({root(self.candidate)}) if self.candidate else self.taken
+
+
+def root(expression: str) -> str:
+    """The name that an entry point begins with: "Solution" of "Solution().add"."""
+    return re.split(r"\W", expression.strip(), maxsplit=1)[0]
+
+
+@lru_cache(maxsize=256)
+def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: frozenset[str]) -> Script:
+    """Statements of tests, or one script. prompt: code of the prompt (`code_of_prompt`), whose helpers are the tests'.
+
+    here: modules that tests may import besides the standard library's. Raises `BadTests`.
+    """
+    trees = [parsed(source) for source in sources]
+    imports = Imports()
+    trees = [imports.visit(tree) for tree in trees]
+    for tree in trees:
+        refuse_what_is_not_here(tree, here)
+        refuse_streams(tree)
+    helpers = parsed(prompt or "")
+    bound, used = names_of([*trees, helpers])
+    bound -= {root(entry)} if entry else set()
+    free = used - bound
+    taken, known = divided(free, trees, entry, imports.taken, imports.any)
+    candidate = entry or (next(iter(taken)) if len(taken) == 1 else "") or named_by(prompt, taken)
+    if "check" in functions_of(trees) and not candidate and takes_one(functions_of(trees)["check"]):
+        raise BadTests("nothing names the function that check(candidate) tests: give entry_point")
+    if not taken:
+        raise BadTests("the tests use nothing of the answer")
+    if not any(has_check(tree) for tree in trees):
+        raise BadTests("the tests assert nothing and compare nothing")
+    functions = {n.name: n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    smoke = frozenset(name for name, node in functions.items() if not has_check(node))
+    called = frozenset(called_name(node) for tree in trees for node in at_once(tree))
+    checking = functions.keys() - smoke
+    is_test = [any(is_check(node) or called_name(node) in checking for node in at_once(tree)) for tree in trees]
+    steps = tuple((counted(tree), test) for tree, test in zip(trees, is_test, strict=True))
+    own = tuple(sorted((name, module) for name, module in known.items() if module))
+    return Script(steps, frozenset(taken), own, candidate, smoke, called)
+
+
+def parsed(source: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+            compile(tree, "tests", "exec")
+            return tree
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise BadTests(f"a test is not Python: {' '.join(str(error).split())[:100]}") from None
+
+
+# Names
+
+
+class Imports(ast.NodeTransformer):
+    """Imports from the solution's module become plain names. taken: those. any: whether there are any, or a star."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self.modules: set[str] = set()
+        self.any = False
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        if (node.module or "").split(".")[-1] not in SOLUTION and not (node.level and not node.module):
+            return node
+        self.any = True
+        names = [alias for alias in node.names if alias.name != "*"]
+        self.taken |= {alias.name for alias in names}
+        renamed = [alias for alias in names if alias.asname and alias.asname != alias.name]
+        return [ast.parse(f"{alias.asname} = {alias.name}").body[0] for alias in renamed] or ast.Pass()
+
+    def visit_Import(self, node: ast.Import) -> Any:
+        ours = [alias for alias in node.names if alias.name.split(".")[0] in SOLUTION]
+        self.modules |= {alias.asname or alias.name for alias in ours}
+        self.any = self.any or bool(ours)
+        node.names = [alias for alias in node.names if alias not in ours]
+        return node if node.names else ast.Pass()
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id in self.modules:
+            self.taken.add(node.attr)
+            return ast.copy_location(ast.Name(node.attr, node.ctx), node)
+        return node
+
+
+def names_of(trees: Iterable[ast.Module]) -> tuple[set[str], set[str]]:
+    """Global names that the code binds, and those that it uses."""
+    bound: set[str] = set()
+    used: set[str] = set()
+
+    def visit(table: symtable.SymbolTable) -> None:
+        module = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if not module and not symbol.is_global():
+                continue
+            if symbol.is_assigned() or symbol.is_imported() or (module and symbol.is_namespace()):
+                bound.add(symbol.get_name())
+            elif symbol.is_referenced():
+                used.add(symbol.get_name())
+        for child in table.get_children():
+            visit(child)
+
+    for tree in trees:
+        visit(symtable.symtable(ast.unparse(ast.fix_missing_locations(tree)), "tests", "exec"))
+    return bound, used
+
+
+def divided(
+    free: set[str], trees: list[ast.Module], entry: str | None, imported: set[str], explicit: bool
+) -> tuple[set[str], dict[str, str]]:
+    """The free names that come from the candidate; and the checker's own, with the module of each ("": built in)."""
+    own = {name: module for name in free if (module := owner(name, trees)) is not None}
+    unknown = free - own.keys()
+    if entry or imported & free:
+        taken = ({root(entry)} if entry else set()) | (unknown - SHARED) | (imported & free)
+    elif unknown - SHARED:
+        taken = unknown - SHARED
+    elif unknown:
+        taken = in_every_assert(trees, unknown) or unknown
+    elif explicit:  # `from solution import *`, and nothing but names that everyone has
+        raise BadTests("the tests do not say which function they test: give entry_point")
+    else:
+        taken = in_every_assert(trees, {name for name in own if hasattr(builtins, name)})
+        if len(taken) > 1:
+            raise BadTests(f"the tests may mean any of {', '.join(sorted(taken))}: give entry_point")
+    known = {name: module for name, module in own.items() if name not in taken}
+    for name in unknown - taken:
+        known[name] = next(f"{module}:{name}" for module in SHARED_MODULES if hasattr(__import__(module), name))
+    return taken, known
+
+
+SHARED_MODULES = ("math", "itertools", "functools", "bisect", "heapq", "statistics", "random", "copy", "operator")
+
+
+def owner(name: str, trees: list[ast.Module]) -> str | None:
+    """Where the checker has `name` from: "" a built-in, else the module; None where nobody but the candidate has it."""
+    if hasattr(builtins, name) or name.startswith("__"):
+        return ""
+    if name in USUAL:
+        return f"{USUAL[name]}:{name}"
+    if name in ALIASES:
+        return ALIASES[name]
+    if name in sys.stdlib_module_names and not any(calls(tree, name) for tree in trees):
+        return name
+    return None
+
+
+def calls(tree: ast.AST, name: str) -> bool:
+    return any(isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name for n in ast.walk(tree))
+
+
+def in_every_assert(trees: list[ast.Module], names: set[str]) -> set[str]:
+    """Those of `names` that every assertion calls."""
+    asserts = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Assert) or is_claim(node)]
+    called = [
+        {n.func.id for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        for node in asserts
+    ]
+    return set.intersection(*called) & names if called else set()
+
+
+def named_by(prompt: str | None, taken: set[str]) -> str:
+    """The one function of `taken` that the prompt defines."""
+    defined = functions_of([parsed(prompt or "")]).keys() & taken
+    return next(iter(defined)) if len(defined) == 1 else ""
+
+
+def functions_of(trees: Iterable[ast.Module]) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def takes_one(function: ast.FunctionDef) -> bool:
+    return len(function.args.args) - len(function.args.defaults) > 0
+
+
+def at_once(tree: ast.Module) -> Iterator[ast.AST]:
+    """What is run with the module, `if __name__ == "__main__"` included; not the bodies of what it defines."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield node
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+# What cannot run here
+
+
+def refuse_what_is_not_here(tree: ast.Module, here: frozenset[str]) -> None:
+    optional = {
+        id(node)
+        for attempt in ast.walk(tree)
+        if isinstance(attempt, ast.Try) and attempt.handlers
+        for child in attempt.body
+        for node in ast.walk(child)
+    }
+    for node in ast.walk(tree):
+        if id(node) in optional:
+            continue
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module or "."]
+        for module in modules:
+            top = module.split(".")[0]
+            if top not in sys.stdlib_module_names | here | STAND_INS:
+                raise BadTests(f"the tests import {module}, which the checker does not have")
+
+
+def refuse_streams(tree: ast.Module) -> None:
+    """The candidate's standard streams are in another process: a test that looks at them would fail for everyone."""
+    for node in ast.walk(tree):
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        name = node.arg if isinstance(node, ast.arg) else name
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        if name in STREAMS or text in STREAM_TEXTS:
+            raise BadTests(f"the tests look at the answer's standard streams ({name or text}): use stdin and stdout")
+
+
+# Code of a prompt
+
+TURNS = re.compile(
+    r"<\|[^|>\n]*\|>|<(?:start|end)_of_turn>|\[/?INST\]"
+)  # marks of chat templates, around a bare prompt
+KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+
+
+@lru_cache(maxsize=256)
+def code_of_prompt(prompt: str | None, entry: str | None) -> str:
+    """Imports, helpers and constants that a prompt gives, without the function that it asks for; "" if none.
+
+    prompt: code, text with code in fences, or either of them rendered by a chat template.
+    """
+    if not prompt:
+        return ""
+    kept: list[ast.stmt] = []
+    for part in [block.code for block in blocks(prompt)] or TURNS.split(prompt):
+        try:
+            body = parsed(part).body
+        except BadTests:
+            continue
+        kept += [n for n in body if isinstance(n, KEPT) and getattr(n, "name", None) != (root(entry) if entry else "")]
+    return ast.unparse(ast.Module(kept, [])) if kept else ""

@@ -1,0 +1,129 @@
+"""What the text of a question says about the form of its answer.
+
+question --asked_of--> Asked: is a percentage asked for, which numbers and expressions stand in it
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from rewards.math import latex, normalize
+from rewards.math.shapes import chain, shape
+from rewards.math.tree import Node, TooBig, Unreadable
+
+MAX_PIECES = 200
+MAX_PIECE = 400
+
+WORD_NUMBERS = dict(
+    zip(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split(),
+        range(21),
+        strict=True,
+    )
+)
+NUMBER = re.compile(r"(?<![\d.])(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{1,30})?")
+WORD = re.compile(r"[a-z]+")
+PERCENT = re.compile(r"\bper\s?cent(?:ages?|s)?\b|\\?%", re.I)
+PERCENT_ELSEWHERE = re.compile(
+    r"pourcent|pour cent|prozent|porcentaje|por ciento|процент|百分|パーセント|percentual|porcentagem", re.I
+)
+RATIO = re.compile(r"\bratios?\b|\bproportion|比", re.I)
+MATH = re.compile(r"\$\$(.{1,2000}?)\$\$|\$(.{1,2000}?)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+# What separates the formulas of running text: words that are no functions, and the signs of sentences.
+BREAK = re.compile(
+    r"(?<![\\A-Za-z])(?!(?:sqrt|sin|cos|tan|cot|sec|csc|log|ln|lg|exp|pi|arcsin|arccos|arctan|abs)(?![A-Za-z]))"
+    r"[A-Za-z]{2,}(?![A-Za-z])|[?;\"<>|\n]|[.,:](?=\s|$)"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """known: there is a question. numbers: the values that stand in it. shapes: of its expressions and their parts.
+    chains: its sums and products, as ("+" or "*", members)."""
+
+    known: bool = False
+    percent: bool = False
+    ratio: bool = False
+    numbers: frozenset[Fraction] = frozenset()
+    shapes: frozenset[str] = frozenset()
+    chains: tuple[tuple[str, Counter[str]], ...] = ()
+
+
+@lru_cache(maxsize=64)
+def asked_of(question: str) -> Asked:
+    """Never fails on any text."""
+    if not question.strip():
+        return Asked()
+    plain = normalize.to_ascii(question)
+    shapes: set[str] = set()
+    chains: list[tuple[str, Counter[str]]] = []
+    for piece in pieces(plain):
+        for tree in trees(piece):
+            for _, part, body in shapes_of(tree):
+                shapes.add(part)
+                if body is not None:
+                    chains.append(body)
+    return Asked(
+        True,
+        asks_percentage(question),
+        RATIO.search(question) is not None,
+        frozenset(numbers(plain)),
+        frozenset(shapes),
+        tuple(chains),
+    )
+
+
+def asks_percentage(text: str) -> bool:
+    """Whether a percentage is asked for: "what percent", "as a %", not "20 % of" or "twenty percent of"."""
+    for match in PERCENT.finditer(text):
+        before = text[max(0, match.start() - 20) : match.start()].rstrip(" -$\\{}~\n").lower()
+        if before and not before[-1].isdigit() and not before.endswith(tuple(WORD_NUMBERS)):
+            return True
+    return PERCENT_ELSEWHERE.search(text) is not None
+
+
+def numbers(text: str) -> Iterator[Fraction]:
+    """Every number that is written in digits or, up to twenty, in a word."""
+    for match in NUMBER.finditer(text):
+        yield Fraction(match.group().replace(",", ""))
+    for match in WORD.finditer(text.lower()):
+        if match.group() in WORD_NUMBERS:
+            yield Fraction(WORD_NUMBERS[match.group()])
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Parts of a question that may be formulas: what stands between math marks, and what lies between words."""
+    found = [next(group for group in match.groups() if group) for match in MATH.finditer(text)]
+    for body in [*found, MATH.sub(" ; ", text)]:
+        for piece in [body, *BREAK.split(body)] if len(found) < MAX_PIECES else [body]:
+            if 1 < len(piece) <= MAX_PIECE and any(char.isdigit() for char in piece):
+                yield piece
+                if "=" in piece:
+                    yield from piece.split("=")
+
+
+def trees(piece: str) -> Iterator[Node]:
+    try:
+        yield latex.parse(normalize.clean(piece.strip()))
+    except (Unreadable, TooBig):
+        return
+
+
+def shapes_of(node: Node) -> Iterator[tuple[Node, str, tuple[str, Counter[str]] | None]]:
+    """Every part that is more than a whole number or a letter, its shape, and its members where it is a chain."""
+    stack = [node]
+    while stack:
+        part = stack.pop()
+        stack.extend(part.args)
+        if part.head in ("num", "sym", "const", "text") or (part.head == "neg" and part.args[0].head in ("num", "sym")):
+            continue
+        body = None
+        if part.head in ("add", "mul", "div"):
+            head, members = chain(part)
+            if len(members) > 1:
+                body = (head, Counter(members))
+        yield part, shape(part), body

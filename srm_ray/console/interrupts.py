@@ -1,0 +1,215 @@
+"""Ctrl-C: the first one ends what runs in good order, the second one ends everything at once.
+
+    first   -> cancels the event loop's main task, or raises KeyboardInterrupt where none runs -> finally blocks
+    second  -> every process that this one started is killed, and this one with them
+
+A terminal sends the signal to every process of the group. Those that we start ignore it or have a group of their own.
+Python's own handler waits for the main thread, which may be in a library for minutes; so a thread counts the signals.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, TypeVar
+
+from srm_ray.console import output
+
+T = TypeVar("T")
+
+STATUS = 130
+HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
+DEAF = 15.0  # seconds after which a main thread that has not heard of the signal is in a library that never will
+LEFT = 5.0  # seconds that threads have to end in once a command has
+NOTHING_SAVED = "nothing was saved yet: the same command starts again"
+
+
+@dataclass
+class Interrupts:
+    """What a Ctrl-C finds. advice: how to go on, of the command under way, innermost last."""
+
+    installed: bool = False
+    count: int = 0  # signals seen by the thread that counts them
+    heard: threading.Event = field(default_factory=threading.Event)  # by Python, in the main thread
+    told: threading.Event = field(default_factory=threading.Event)  # to the person
+    loop: asyncio.AbstractEventLoop | None = None
+    main: "asyncio.Task[Any] | None" = None
+    insisted: bool = False
+    own: int = 0  # signals to come that we have sent ourselves
+    advice: list[Callable[[], str]] = field(default_factory=list)
+
+    # The thread that counts
+
+    def watch(self, descriptor: int) -> None:
+        while signals := os.read(descriptor, 64):
+            for _ in range(signals.count(signal.SIGINT)):
+                self.count_one()
+
+    def count_one(self) -> None:
+        if self.own:
+            self.own -= 1
+            return
+        self.count += 1
+        if self.count > 1:
+            end_at_once(f"ended at once; {how_to_go_on()}")
+        _tell("interrupted: what runs is ended in order (Ctrl-C again: at once)")
+        self.told.set()
+        threading.Thread(target=self._expect, name="interrupted", daemon=True).start()
+
+    def _expect(self) -> None:
+        if not self.heard.wait(DEAF):
+            end_at_once(f"ended at once, since a library does not end in order; {how_to_go_on()}")
+
+    # The main thread
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.insisted:
+            raise KeyboardInterrupt
+        if self.heard.is_set():
+            return
+        self.heard.set()
+        if self.loop is None or self.main is None or self.main.done():
+            raise KeyboardInterrupt
+        done = threading.Event()
+        self.loop.call_soon_threadsafe(self._cancel, self.main, done)
+        threading.Thread(target=self._insist, args=(done,), name="insist", daemon=True).start()
+
+    def _cancel(self, main: "asyncio.Task[Any]", done: threading.Event) -> None:
+        if not self.insisted:
+            done.set()
+            main.cancel()
+
+    def _insist(self, done: threading.Event) -> None:
+        """Interrupt what keeps the event loop from hearing: synchronous work within its main task."""
+        if not done.wait(HEARS):
+            self.insisted = True
+            self.own += 1
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+_interrupts = Interrupts()
+
+
+def interrupted() -> bool:
+    return _interrupts.heard.is_set()
+
+
+def installed() -> bool:
+    """Whether a command of this process has Ctrl-C in hand."""
+    return _interrupts.installed
+
+
+def conclude() -> None:
+    """The last word of a command that Ctrl-C has ended; nothing that it started is left. Its threads have a while."""
+    if _interrupts.installed:
+        _interrupts.told.wait(1.0)
+        end_children()
+        threading.Thread(target=_insist_on_end, name="end", daemon=True).start()
+    output.complain(f"interrupted; {how_to_go_on()}")
+
+
+def _insist_on_end() -> None:
+    time.sleep(LEFT)
+    os._exit(STATUS)
+
+
+def install() -> None:
+    """For the rest of this process. Nothing where Ctrl-C is somebody else's, or ignored (`nohup`, `&` of a script)."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, _interrupts.on_signal)
+    threading.Thread(target=_interrupts.watch, args=(reader,), name="interrupts", daemon=True).start()
+    _interrupts.installed = True
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, whose main task the first Ctrl-C cancels. Raises KeyboardInterrupt then, once all has ended."""
+    if not _interrupts.installed:
+        return asyncio.run(main)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        before = _interrupts.loop, _interrupts.main
+        _interrupts.loop, _interrupts.main = loop, task
+        try:
+            return loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            if interrupted():
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            _interrupts.loop, _interrupts.main = before
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """`work()` in a thread, for libraries that are long in their own code, or take Ctrl-C over: the main thread waits
+    for it and can be interrupted. What is interrupted goes on until the process ends."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="work", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@contextlib.contextmanager
+def advising(advice: Callable[[], str]) -> Iterator[None]:
+    """Who interrupts the block is told this, e.g. `the same command goes on after step 40`."""
+    _interrupts.advice.append(advice)
+    try:
+        yield
+    finally:
+        if not interrupted():
+            _interrupts.advice.remove(advice)
+
+
+def how_to_go_on() -> str:
+    if not _interrupts.advice:
+        return NOTHING_SAVED
+    return _interrupts.advice[-1]()
+
+
+def end_at_once(text: str) -> None:
+    """Kill every process that this one has started, and end."""
+    try:
+        _tell(text)
+    finally:
+        end_children()
+        os._exit(STATUS)
+
+
+def end_children() -> None:
+    """Kill every process that this one has started, and those that they have."""
+    import psutil
+
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children, timeout=3)
+
+
+def _tell(text: str) -> None:
+    """Past what is being printed. On a terminal the cursor, which bars hide, is shown again."""
+    target = output.err()
+    show = "\r\x1b[?25h\x1b[K" if target.isatty() else ""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(target.fileno(), f"{show}{text}\n".encode())

@@ -1,0 +1,168 @@
+"""Where words go: ours to the person, everybody else's into a log file.
+
+    say, complain, bars ------------------------------> the terminal, or where the command was sent to
+    what libraries print, here and in child processes -> <run folder>/logs/driver.log
+    what a worker and its libraries print ------------> <run folder>/logs/<worker>.log
+
+Libraries print through logging, warnings, `print` and C alike, and so do the processes that they start. What they all
+have in common is the process's file descriptors 1 and 2; so these lead to the log, and we write to copies of what they
+were.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from srm_ray.console.advice import Advisor
+
+DRIVER = "driver.log"
+FOLDER = "SRM_RAY_LOGS"  # environment variable of workers: the folder of their logs
+
+
+@dataclass
+class Routed:
+    """out, err: to the person. log: where descriptors 1 and 2 lead; None: nowhere that has a name yet."""
+
+    out: TextIO
+    err: TextIO
+    log: Path | None = None
+
+
+_routed: Routed | None = None
+
+
+@dataclass
+class Folders:
+    """Log folders of this process's runs, newest last."""
+
+    used: list[Path] = field(default_factory=list)
+
+
+_folders = Folders()
+advisor = Advisor()
+
+
+def out() -> TextIO:
+    return _routed.out if _routed else sys.stdout
+
+
+def err() -> TextIO:
+    return _routed.err if _routed else sys.stderr
+
+
+def complain(text: str) -> None:
+    """To stderr."""
+    print(text, file=err(), flush=True)
+
+
+def on_terminal() -> bool:
+    """Whether a person watches, on a terminal that can move its cursor."""
+    return out().isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+@contextlib.contextmanager
+def routed() -> Iterator[None]:
+    """While the block runs, what libraries print goes to a log: an unnamed one until `log_to` names it."""
+    global _routed
+    _flush()
+    copies = os.dup(1), os.dup(2)
+    streams = [os.fdopen(os.dup(copy), "w", buffering=1, errors="replace") for copy in copies]
+    _routed = Routed(streams[0], streams[1])
+    with tempfile.TemporaryFile("ab") as unnamed:
+        _lead(unnamed.fileno())
+    try:
+        yield
+    finally:
+        _flush()
+        for copy, place in zip(copies, (1, 2), strict=True):
+            os.dup2(copy, place)
+            os.close(copy)
+        _routed = None
+        for stream in streams:
+            stream.close()
+
+
+def log_to(folder: Path) -> None:
+    """What libraries print from now on, and what they have printed where that had no name yet, goes into the log
+    folder, made where it is not there. Workers that are started from now on write theirs beside it."""
+    folder = folder.absolute()
+    _folders.used = [*(one for one in _folders.used if one != folder), folder]
+    if _routed is None:
+        return
+    _flush()
+    folder.mkdir(parents=True, exist_ok=True)
+    advisor.follow(folder)
+    path = folder / DRIVER
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    if _routed.log is None:
+        os.write(log, _read_all(1))
+    _lead(log)
+    os.close(log)
+    _routed.log = path
+
+
+@contextlib.contextmanager
+def log_restored() -> Iterator[None]:
+    """`log_to` within the block holds until its end."""
+    before = _routed.log if _routed else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            log_to(before.parent)
+
+
+def log_folder() -> Path | None:
+    """Where logs go now."""
+    return _folders.used[-1] if _folders.used else None
+
+
+def keep_log(name: str) -> None:
+    """In a worker's process: what it prints from now on goes to `<log folder>/<name>.log`, where the folder can be
+    seen from here; else it stays where Ray keeps it."""
+    folder = os.environ.get(FOLDER, "")
+    if not folder or not os.path.isdir(folder):
+        return
+    with contextlib.suppress(OSError):
+        log = os.open(Path(folder) / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        _flush()
+        _lead(log)
+        os.close(log)
+
+
+def logs_of(message: str) -> str:
+    """The logs that say more than a message about what went wrong: those of the workers that it names, else the
+    driver's; "" where nothing was printed."""
+    for folder in reversed(_folders.used):
+        found = [path for path in sorted(folder.glob("*.log")) if path.stem in message and path.stat().st_size]
+        driver = folder / DRIVER
+        if not found and driver.is_file() and driver.stat().st_size:
+            found = [driver]
+        if found:
+            return ", ".join(_short(path) for path in found)
+    return ""
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError):  # closed, or nobody reads it any more
+            stream.flush()
+
+
+def _lead(log: int) -> None:
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def _read_all(descriptor: int) -> bytes:
+    with open(f"/proc/self/fd/{descriptor}", "rb") as file:
+        return file.read()

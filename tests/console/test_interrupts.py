@@ -1,0 +1,130 @@
+"""Ctrl-C, as a terminal sends it: to every process of the group, whatever they do at that moment."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.console.scripts import finished, start
+
+pytestmark = pytest.mark.integration
+
+BUSY = {
+    "a call": "(HERE / 'ready').touch(); time.sleep(60)",
+    "an event loop": """
+        async def work():
+            try:
+                (HERE / "ready").touch()
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.1)
+                (HERE / "cleaned").touch()
+        interrupts.run(work())
+        """,
+    "a call in an event loop": """
+        async def work():
+            try:
+                (HERE / "ready").touch()
+                time.sleep(60)
+            finally:
+                await asyncio.sleep(0.1)
+                (HERE / "cleaned").touch()
+        interrupts.run(work())
+        """,
+    "a library that is long in its own code": """
+        (HERE / "ready").touch()
+        interrupts.in_thread(lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 400_000_000))
+        """,
+    "work that fails when it is cut off": """
+        try:
+            (HERE / "ready").touch()
+            time.sleep(60)
+        finally:
+            raise RunError("a worker is gone")
+        """,
+}
+
+
+def press(process, folder: Path) -> None:
+    """Ctrl-C, once the command says that it is there."""
+    until(lambda: (folder / "ready").exists())
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def until(true, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("body", BUSY.values(), ids=BUSY)
+def test_the_first_ends_in_order_and_says_how_to_go_on(tmp_path, body) -> None:
+    process = start(tmp_path, body)
+    press(process, tmp_path)
+    status, out, err = finished(process)
+    first, last = err.splitlines()
+    assert (status, out) == (130, "")
+    assert first.startswith("interrupted: ")
+    assert last == "interrupted; nothing was saved yet: the same command starts again"
+    assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
+
+
+def test_advice_is_that_of_the_innermost_stage(tmp_path) -> None:
+    process = start(
+        tmp_path,
+        """
+        def inner():
+            with interrupts.advising(lambda: "the same command goes on after step 40"):
+                (HERE / "ready").touch()
+                time.sleep(60)
+        inner.__module__ = "srm_ray.sft"
+        with interrupts.advising(lambda: "outer"):
+            command(inner)()
+        """,
+    )
+    press(process, tmp_path)
+    status, _, err = finished(process)
+    assert status == 130
+    assert err.splitlines()[1:] == ["interrupted; the same command goes on after step 40"]
+
+
+CHILD = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
+WITH_CHILD = f"""
+    child = subprocess.Popen([sys.executable, "-c", {CHILD!r}])
+    (HERE / "child").write_text(str(child.pid))
+    try:
+        (HERE / "ready").touch()
+        time.sleep(60)
+    finally:
+        (HERE / "cleaning").touch()
+        time.sleep(CLEANING)
+    """
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_no_process_is_left(tmp_path, presses) -> None:
+    process = start(tmp_path, WITH_CHILD.replace("CLEANING", "0" if presses == 1 else "60"))
+    press(process, tmp_path)
+    if presses == 2:
+        until(lambda: (tmp_path / "cleaning").exists())
+        os.killpg(process.pid, signal.SIGINT)
+    status, _, err = finished(process)
+    assert status == 130
+    assert "the same command starts again" in err.splitlines()[-1]
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_library_that_hears_nothing_ends_with_the_second(tmp_path) -> None:
+    body = "(HERE / 'ready').touch(); hashlib.pbkdf2_hmac('sha256', b'', b'', 400_000_000)"
+    process = start(tmp_path, body)
+    press(process, tmp_path)
+    assert process.stderr.readline().startswith("interrupted: ")
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, err = finished(process)
+    assert (status, err) == (130, "ended at once; nothing was saved yet: the same command starts again\n")

@@ -1,0 +1,69 @@
+"""The code in a completion: fences of every kind, several blocks, and texts made to keep a grader busy."""
+
+# ruff: noqa: E501
+
+import time
+
+import pytest
+
+from rewards.code.answer import blocks, code_of
+
+F = frozenset({"f"})
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        ("1. First:\n   ```python\n   def f(a):\n       return a\n   ```\n", "def f(a):\n    return a"),
+        ("- ```python\n  def f(a):\n      return a\n  ```\n", "def f(a):\n    return a"),
+        ("> ```py\n> def f(a):\n>     return a\n> ```\nso", "def f(a):\n    return a"),
+        ("~~~python\ndef f(): return 1\n~~~", "def f(): return 1"),
+        ("```Python3\ndef f(): return 1\n```", "def f(): return 1"),
+        ("```PYTHON title=x\ndef f(): return 1\n```", "def f(): return 1"),
+        ("```{.python}\ndef f(): return 1\n```", "def f(): return 1"),
+        ("```solution\ndef f(): return 1\n```", "def f(): return 1"),
+        ("````python\ndef f():\n    '''\n```\n'''\n````", "def f():\n    '''\n```\n'''"),
+        ("```python\r\ndef f():\r\n    return 1\r\n```\r\n", "def f():\n    return 1"),
+        ("```python\ndef f(): return 1\n```\nOutput:\n```\nf = 3\n```", "def f(): return 1"),
+        ("```python\ndef h(): return 1\n```\nthen\n```python\ndef f(): return h()\n```",
+         "def h(): return 1\n\ndef f(): return h()"),
+        ("```python\nimport math\n```\n```python\ndef f(): return math.pi\n```\n```python\nprint(f())\n```",
+         "import math\n\ndef f(): return math.pi"),
+        ("```python\ndef f(): return 0\ndef h(): return 2\n```\n```python\ndef f(): return h()\n```",
+         "def f(): return h()"),
+        ("```python\nf: int = 3", "f: int = 3"),
+        ("```bash\nls\n```", None),
+        ("```f(1)```", None),
+    ],
+)  # fmt: skip
+def test_code_is_found_in_fences_of_every_kind(completion: str, expected: str | None) -> None:
+    assert code_of(completion, F) == expected
+
+
+def test_a_program_is_the_last_python_block() -> None:
+    assert code_of("```python\nprint(3)\n```\nOutput:\n```\n3\n```", frozenset()) == "print(3)"
+    assert code_of("```\nprint(3)\n```", frozenset()) == "print(3)"
+    assert code_of("print(3)", frozenset()) == "print(3)"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "-", "`", "~", "> ", "```\n", "```python\n", "```python\ndef a(): b\n```\n", "def f\n", "async def ", "- ", "1. ",
+        "f ", "f\n", "import a,", "A", " ", "\t\n", "~~~\n```\n", "\\boxed{", "<think>", "def f(",
+    ],
+)  # fmt: skip
+def test_the_time_it_takes_grows_with_the_text_and_not_with_its_square(unit: str) -> None:
+    def seconds(size: int) -> float:
+        text = "```python " + unit * (size // len(unit))
+        start = time.process_time()
+        code_of(text, F)
+        return time.process_time() - start
+
+    seconds(1_000)
+    small = min(seconds(20_000) for _ in range(3))
+    assert min(seconds(320_000) for _ in range(2)) < 60 * small + 0.05  # 16 times the text; its square is 256 times
+
+
+def test_blocks_have_their_language() -> None:
+    assert [block.language for block in blocks("```c++\n```\n~~~ js\n~~~\n```\n")] == ["c++", "js", ""]

@@ -1,0 +1,202 @@
+"""What a policy with a million samples would find: names it brings, verdicts it avoids, tests that nothing runs."""
+
+# ruff: noqa: E501
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rewards.code import Grader
+from rewards.code.sandbox import Limits
+
+pytestmark = pytest.mark.integration
+WRONG = "def f(*a):\n    return 5\n"
+# Objects that agree with everything, under the names that tests use.
+YES = (
+    "class Yes:\n    def __getattr__(self, name): return Yes()\n    def __call__(self, *a, **k): return 5\n"
+    "    def __eq__(self, other): return True\n    def __sub__(self, other): return 0\n"
+)
+SEND = (  # speaks the protocol itself, on whichever descriptor is the channel
+    "import json, os, struct\n"
+    "def say(*frames):\n    for fd in range(3, 20):\n        for frame in frames:\n            body = json.dumps(frame).encode()\n"
+    "            try: os.write(fd, struct.pack('!I', len(body)) + body)\n            except OSError: pass\n"
+)
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[Grader]:
+    ours = Grader(1, Limits(seconds=3.0))
+    yield ours
+    ours.close()
+
+
+@pytest.mark.parametrize(
+    ("brings", "test"),
+    [
+        ("sorted", "assert sorted(f(6)) == sorted([1, 2])"),
+        ("set", "assert set(f(6)) == set([1, 2])"),
+        ("len", "assert len([f(6)]) == len([1, 2])"),
+        ("sys", "assert f((1, 2)) == sys.getsizeof((1, 2))"),
+        ("math", "assert math.isclose(f(6), math.pi)"),
+        ("isclose", "assert isclose(f(6), 7.0)"),
+        ("Counter", "assert Counter([f(6)]) == Counter([7])"),
+        ("deepcopy", "assert deepcopy(f(6)) == 7"),
+        ("sqrt", "assert sqrt(f(6)) == sqrt(7)"),
+        ("collections", "assert collections.Counter([f(6)]) == collections.Counter([7])"),
+        ("operator", "assert operator.eq(f(6), 7)"),
+        ("abs", "assert abs(f(6) - 7) < 1e-6"),
+        ("all", "assert all([f(6) == 7])"),
+        ("isinstance", "assert isinstance(f(6), str)"),
+        ("type", "assert type(f(6)) == str"),
+        ("AssertionError", "assert f(6) == 7"),
+        ("pytest", "import pytest\nassert f(6) == pytest.approx(7)"),
+        ("check", "def check(c):\n    assert c(6) == 7\ncheck(f)"),
+        ("candidate", "assert f(6) == 7"),
+        ("__checked__", "assert f(6) == 7"),
+        ("unittest", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(6), 7)"),
+    ],
+)  # fmt: skip
+def test_names_that_a_candidate_brings_decide_nothing(grader: Grader, brings: str, test: str) -> None:
+    ways = (
+        f"{YES}{brings} = Yes()\n{WRONG}",
+        f"def {brings}(*a, **k): return 5\n{WRONG}",
+        f"{YES}class {brings}(Yes): pass\n{WRONG}",
+    )
+    for code in (*ways, f"import random as {brings}\n{WRONG}"):
+        for tests in (test, [test], [test, test]):
+            for entry in (None, "f"):
+                result = grader.grade(code, tests, entry)
+                assert result.correct is False, (code, tests, entry, result)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(x):\n    raise NameError('x')",
+        "def f(x):\n    raise ImportError('numpy')",
+        "raise ImportError",
+        "import numpy_is_not_here",
+        "class Node:\n    def __init__(self, x): raise ValueError\ndef f(x): return 1",
+        "def f(x):\n    a = []\n    for _ in range(199): a = [a]\n    return a",
+        "def f(x): return 'x' * 8_000_000",
+        "def f(x): return [[]] * 900_000",
+        f"{SEND}def f(x):\n    say(['raise', [], ''])",
+        f"{SEND}say(['ready', {{'f': 'callable', 'Node': 'value'}}], ['raise', 'KeyError', ''])",
+        f"{SEND}say(['ready', {{'f': 'value', 'Node': 'value'}}], ['raise', 'NotPlain', ''], ['raise', 'Stop', ''])",
+        f"{SEND}say(['ready', {{'f': 'callable', 'Node': 'callable'}}], ['value', ['ref', []]], ['value', ['dd', 'x', []]])",
+        f"{SEND}say(['ready', []], {{}}, [[]], 5, ['raise'], ['bad_tests'])",
+        f"{SEND}say(['raise', 'Stop', 'bad_tests'])",
+        f"{SEND}say(['ready', {{'f': 'module random', 'Node': 'module os'}}])",
+        f"{SEND}say({{'passed': 1, 'total': 1, 'reason': 'bad_tests'}}, {{'passed': 9, 'total': 9, 'reason': 'correct'}})",
+        f"{SEND}def f(x):\n    say(['value', ['dq', [1], 'x']], ['value', ['F', [1, 0]]], ['value', ['D', 'x']])\n    return 5",
+        "import os\ndef f(x): os.kill(os.getpid(), 11)",
+        "import os\nos.closerange(0, 99)",
+    ],
+)  # fmt: skip
+def test_a_candidate_cannot_choose_to_be_undecided(grader: Grader, code: str) -> None:
+    calls: list[Any] = [{"fn": "f", "args": [7], "expected": 49}]
+    nodes = ["root = Node(1)\nroot.left = Node(2)", "assert f(root) == 49"]
+    nested = ["assert f([f(1), f(2)]) == 49", "assert f(f(3)) == 2"]
+    script = "def test_f():\n    assert f([f(1)]) == 49\n"
+    program = [{"stdin": "1\n", "stdout": "49\n"}]
+    for tests in (calls, nodes, nested, script, program):
+        result = grader.grade(code, tests)
+        assert result.correct is False and result.reason != "bad_tests", (tests, result)
+
+
+@pytest.mark.parametrize(
+    ("tests", "entry"),
+    [
+        ("def check(candidate):\n    assert candidate(10) == 31\n", None),
+        ("def check(candidate):\n    assert candidate(10) == 31\n", "f"),
+        ("def test_f():\n    assert f(1) == 3\n", None),
+        ("def test_f(candidate):\n    assert candidate(1) == 3\n", "f"),
+        ("class TestF:\n    def test_it(self):\n        assert f(1) == 3\n", None),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n        self.assertEqual(f(1), 3)\nif __name__ == '__main__':\n    unittest.main()", None),
+        ("import pytest\n@pytest.mark.parametrize('a,b', [(1, 3), (2, 4)])\ndef test_f(a, b):\n    assert f(a) == b", None),
+        ("import pytest\n@pytest.fixture\ndef three():\n    return 3\ndef test_f(three):\n    assert f(1) == three", None),
+        ("import pytest\ndef test_f():\n    with pytest.raises(ValueError):\n        f(1)", None),
+        ("import unittest\nclass T(unittest.TestCase):\n    @unittest.skip('later')\n    def test_it(self): self.assertEqual(f(1), 3)", None),
+        ("def test_f():\n    for x in f(1, 2):\n        assert x == 3\n", None),
+        ("def test_f():\n    try:\n        assert f(1) == 3\n    except AssertionError:\n        print('failed')", None),
+        ("def test_f():\n    try:\n        assert f(1) == 3\n    except:\n        pass", None),
+        ("def test_f():\n    if f(1) != 3:\n        raise ValueError('wrong')", None),
+        ("import sys\nif f(1) != 3:\n    sys.exit(1)", None),
+        ("def helper(x): assert f(x) == 3\ndef main(): helper(1)\nif __name__ == '__main__':\n    main()", None),
+        ("def verify():\n    assert f(1) == 3\n", None),
+        (["f(1) == 3", "f(2) == 4"], None),
+        (["not f(1)"], None),
+        ("f(1) == 3", None),
+        ("assert True, 'debugging'\ndef check(candidate):\n    assert True\n    assert candidate(1) == 3", "f"),
+        ('[{"stdin": "1 2", "stdout": "3"}]', None),
+        ('{"fn_name": "f", "inputs": [[1, 2]], "outputs": [3]}', "f"),
+        ({"fn_name": "f", "inputs": [[1, 2]], "outputs": [[3]]}, None),
+        ([{"input": "1\n2", "output": "3", "testtype": "functional"}], "f"),
+    ],
+)  # fmt: skip
+def test_no_form_of_test_passes_a_wrong_answer(grader: Grader, tests: Any, entry: str | None) -> None:
+    result = grader.grade(WRONG, tests, entry)
+    assert result.correct is not True, result
+    empty = grader.grade("def f(*a):\n    return []\n", tests, entry)
+    assert empty.correct is not True or tests == ["not f(1)"], empty
+    assert grader.grade("print('nothing')", tests, entry).correct is not True
+
+
+@pytest.mark.parametrize(
+    ("tests", "entry", "code"),
+    [
+        ("def test_f():\n    assert f(1) == 5\n", None, WRONG),
+        ("def test_f(candidate):\n    assert candidate(1) == 5\n", "f", WRONG),
+        ("from solution import f as g, f\ndef test_f():\n    assert g(1) == f(2) == 5\n", None, WRONG),
+        ("import solution\nclass TestF:\n    def setup_method(self): self.x = 1\n    def test_it(self): assert solution.f(self.x) == 5", None, WRONG),
+        ("import unittest\nfrom your_module import f\nclass T(unittest.TestCase):\n    def setUp(self): self.x = 1\n    def test_it(self):\n        with self.subTest('a'):\n            self.assertEqual(f(self.x), 5)\nunittest.main()", None, WRONG),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n        with self.assertRaises(ValueError): f(1)", None, "def f(x): raise ValueError"),
+        ("import pytest\n@pytest.mark.parametrize('a, b', [(1, 5), pytest.param(2, 5)])\ndef test_f(a, b): assert f(a) == pytest.approx(b)", None, WRONG),
+        ("import pytest\ndef test_f():\n    with pytest.raises(ValueError, match='no') as info: f(1)\n    assert 'no' in str(info.value)", None, "def f(x): raise ValueError('no')"),
+        ("import pytest\n@pytest.fixture\ndef five():\n    yield 5\ndef test_f(five): assert f(1) == five", None, WRONG),
+        ("try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass", None, "def f(x): raise ValueError"),
+        ("try:\n    assert f(1) == 6\nexcept AssertionError:\n    assert f(1) == 5", None, WRONG),
+        ("def check(candidate):\n    assert candidate([2, 7], 9) == [0, 1]", "Solution().twoSum", "class Solution:\n    def twoSum(self, nums: List[int], t: int) -> List[int]:\n        return [0, 1]"),
+        ({"fn_name": "twoSum", "inputs": [[[2, 7], 9]], "outputs": [[0, 1]]}, None, "class Solution:\n    def twoSum(self, nums: List[int], t: int) -> List[int]:\n        return [0, 1]"),
+        (["assert Solution().twoSum([2, 7], 9) == [0, 1]"], None, "class Solution:\n    def twoSum(self, nums: List[int], t: int) -> List[int]:\n        return [0, 1]"),
+        (["assert math.isclose(f(1), 5)", "assert Counter([f(1)]) == Counter([5])"], None, WRONG),
+        (["def same(a, b): assert a == b", "same(f(1), 5)"], None, WRONG),
+        ("METADATA = {}\n\ndef check(candidate):\n    assert candidate(1) == 5\n\ncheck(f)", None, WRONG),
+        ("def check(candidate):\n    assert candidate(1) == 5\nassert f(2) == 5", None, WRONG),
+        ([{"stdin": "1 2", "stdout": "3"}], None, "import sys\na, b = map(int, open(0).read().split())\nprint(a + b)\nexit()"),
+        ([{"stdin": "1 2", "stdout": "3"}], None, "a, b = map(int, open('/dev/stdin').read().split())\nprint(a + b)\nquit(0)"),
+        ([{"stdin": "1 2", "stdout": "3"}], None, "import os\na, b = map(int, os.read(0, 99).split())\nos.write(1, b'%d' % (a + b))"),
+        ([{"stdin": "1 2", "stdout": "3"}], None, "import sys\na, b = map(int, sys.stdin.buffer.readline().split())\nsys.stdout.buffer.write(b'%d' % (a + b))"),
+        ([{"stdin": "1 2", "stdout": "3"}], None, "import threading, sys\nsys.setrecursionlimit(10**6)\nthreading.stack_size(1 << 26)\ndef main(): print(sum(map(int, input().split())))\nthreading.Thread(target=main).start()"),
+        ([{"stdin": "1 2", "stdout": "3"}], None, "import atexit, io, sys\nsys.stdout = io.StringIO()\natexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))\nprint(sum(map(int, sys.stdin)) if 0 else 3)"),
+    ],
+)  # fmt: skip
+def test_right_answers_pass_in_every_form(grader: Grader, tests: Any, entry: str | None, code: str) -> None:
+    result = grader.grade(code, tests, entry)
+    assert result.correct is True, result
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "import json\nwith open('/nowhere') as file:\n    pass\ndef test_f(): assert f(1) == 5",
+        "x = {}['no']\nassert f(1) == 5",
+        "import os.nothing\nassert f(1) == 5",
+        "assert 1 == 2\nassert f(1) == 5",
+        ["assert f(lambda x: x) == 5"],
+    ],
+)
+def test_a_failure_of_the_tests_own_is_not_the_candidate_s(grader: Grader, tests: Any) -> None:
+    result = grader.grade(WRONG, tests)
+    assert (result.correct, result.reason) == (None, "bad_tests")
+
+
+def test_a_prompt_s_helpers_and_imports_are_promised_to_the_candidate(grader: Grader) -> None:
+    prompt = "from typing import List\nfrom math import sqrt\n\ndef double(x):\n    return 2 * x\n\ndef f(xs: List[int]):\n    pass\n"
+    code = "def f(xs: List[int]):\n    return double(sqrt(xs[0]))\n"
+    tests = "def check(candidate):\n    assert candidate([4]) == double(2)\n"
+    assert grader.grade(code, tests, "f", prompt).correct is True
+    assert grader.grade(f"def double(x): return 0\n{code}", tests, "f", prompt).correct is False
+    assert grader.grade("def g(): pass", tests, "f", prompt).reason == "no_answer"
+    assert grader.grade(code, tests, "f", "Please write a function that is not (Python").correct is False

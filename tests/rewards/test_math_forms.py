@@ -1,0 +1,229 @@
+"""An equal value is not always an answer: the question said again, degenerate forms, numbers side by side."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from rewards.math.questions import asked_of
+from tests.rewards.in_process import InProcess
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[InProcess]:
+    ours = InProcess()
+    yield ours
+    ours.close()
+
+
+SUM = "What is 47+36+29?"
+
+# For a gold of 112: none of these is an answer, whether or not the question is known.
+UNEVALUATED = r"""
+47+36+29
+36+47+29
+(47+36)+29
+47+(36+29)
+47+36+29.
+$47+36+29$
+47+36+29+0
+83+29
+100+12
+112+0
++112+0
+2*56
+1*112
+112\cdot 1
+1.12*100
+224/2+0
+x=47+36+29
+47+36+29=29+36+47
+|47+36+29|
+\sqrt{(47+36+29)^2}
+(47+36+29)^1
+\frac{47+36+29}{1}
+47+36+29\text{ apples}
+47+36+29 apples
+\$47+36+29
+(4700+3600+2900)\%
+47-(-36)+29
+--112
+-(-112)
+-(-(112))
+++112
++-+-112
+\max(47,112)
+\lfloor 47+36+29\rfloor
+\log_2(2^{47+36+29})
+\log_2(2^{47}2^{36}2^{29})
+\ln(e^{47}e^{36}e^{29})
+e^{\ln 47}+e^{\ln 36}+e^{\ln 29}
+47^1+36+29
+47^{2^0}+36+29
+47+36+\sqrt{841}
+47+36+29+i^2+1
+47+36+29 \pm 0
+x-x+47+36+29
+\frac{47x+36x+29x}{x}
+\{47+36+29\}
+(47+36+29,)
+[47+36+29]
+\text{47+36+29}
+\sum_{k=1}^{112} 1
+\prod_{k=1}^{1} 112
+\int_0^{112} 1 dx
+\lim_{x\to 0} (112+x)
+\binom{112}{1}+0
+112!/111!+0
+47.0+36.0+29.0
+４７＋３６＋２９
+""".strip().split("\n")
+
+# Numbers and words that a freer reader adds, joins or chooses from.
+SIDE_BY_SIDE = r"""
+47 36 29
+47, 36, 29
+47;36;29
+47 + 36 29
+47\ 36\ 29
+47\,36\,29
+47 \quad 36 \quad 29
+47\text{ and }36\text{ and }29
+47\text{ plus }36\text{ plus }29
+5 or 112
+112 or 5
+112, 5
+112 \text{ or 5}
+112\text{ (or 113)}
+112\text{ or five}
+112\text{ is wrong}
+112 not 5
+""".strip().split("\n")
+
+
+@pytest.mark.parametrize("question", ["", SUM], ids=["no question", "question"])
+def test_what_is_left_to_do_is_no_number(grader: InProcess, question: str) -> None:
+    pairs = [(answer, "112") for answer in UNEVALUATED + SIDE_BY_SIDE]
+    verdicts = zip(pairs, grader.grade(pairs, question), strict=True)
+    assert [(answer, verdict) for (answer, _), verdict in verdicts if verdict.correct is not False] == []
+
+
+def test_it_has_a_reason_of_its_own(grader: InProcess) -> None:
+    assert grader.equivalent("47+36+29", "112", SUM).reason == "unevaluated"
+    assert grader.equivalent("47+36+28", "112", SUM).reason == "wrong"
+
+
+def test_final_forms_are_answers(grader: InProcess) -> None:
+    forms = ["112", "112.0", "+112", "x=112", "47+36+29=112", "x=47+36+29=112", r"\frac{224}{2}", r"1.12\times 10^2"]
+    forms += ["112 apples", r"\sqrt{12544}", r"\$112", "112.", r"\boxed{112}"]
+    assert [form for form in forms if grader.equivalent(form, "112", SUM).correct is not True] == []
+
+
+# (question, gold, answers that hand the question back)
+HANDED_BACK: list[tuple[str, str, list[str]]] = [
+    ("What is 224/2?", "112", ["224/2", r"\frac{224}{2}", "224÷2", "(224)/(2)"]),
+    ("Two children share 224 marbles equally. How many each?", "112", ["224/2", r"\dfrac{224}{2}"]),
+    ("What is 47*36?", "1692", ["47*36", "36*47", r"47\times 36", "47(36)", "47/(1/36)"]),
+    ("Evaluate $2^{10}$.", "1024", ["2^{10}", "2**10", "(2)^{10}", "2^{9+1}"]),
+    ("Evaluate sqrt(16)", "4", [r"\sqrt{16}", "16^{1/2}", "sqrt(16)"]),
+    (r"Simplify $\sqrt{50}$", r"5\sqrt{2}", [r"\sqrt{50}", r"\sqrt{50}\cdot 1", "50^{1/2}"]),
+    (r"Simplify $\sqrt{8}+\sqrt{2}$", r"3\sqrt{2}", [r"\sqrt{8}+\sqrt{2}", r"\sqrt2+\sqrt8"]),
+    (r"Find $\log_2 8$.", "3", [r"\log_2 8", r"\log_2(8)"]),
+    ("Write 3/4 as a decimal", "0.75", ["3/4", r"\frac34"]),
+    (r"Write 0.75 as a fraction in lowest terms", "3/4", ["0.75"]),
+    (r"Reduce \frac{6}{8}", "3/4", ["6/8", r"\frac{6}{8}"]),
+    ("What is 1/4 as a percent?", r"25\%", ["1/4"]),
+    (r"Compute $\frac{10!}{8!}$", "90", [r"\frac{10!}{8!}", "10!/8!"]),
+    (r"What is $\binom52$?", "10", [r"\binom{5}{2}"]),
+    (r"What is $\sin 30^\circ$?", r"\frac12", [r"\sin 30^\circ", r"\sin(30^\circ)"]),
+    ("Solve 2x+3=7", "x=2", ["2x+3=7", "2x=4", "x+0=2", "x=7-5"]),
+    ("Solve 2x+3>7", "x>2", ["2x+3>7", "2x>4", "x>4-2"]),
+    ("Solve 2x+3>7", r"(2,\infty)", ["2x+3>7", "2x>4", r"(4-2,\infty)"]),
+    ("Simplify the ratio 6:8", "3:4", ["6:8"]),
+    ("Which numbers?", "1,2", ["3-2,4-2", "2-1,2"]),
+    ("Where do they meet?", "(1,2)", ["(3-2,2)"]),
+    ("What is the sum?", r"\begin{pmatrix}4\\6\end{pmatrix}", [
+        r"\begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}3\\4\end{pmatrix}", r"\begin{pmatrix}1+3\\2+4\end{pmatrix}",
+    ]),
+]  # fmt: skip
+
+
+def test_the_question_handed_back_is_wrong(grader: InProcess) -> None:
+    accepted = [
+        (question, answer)
+        for question, gold, answers in HANDED_BACK
+        for answer, verdict in zip(answers, grader.grade([(a, gold) for a in answers], question), strict=True)
+        if verdict.correct is not False
+    ]
+    assert accepted == []
+
+
+def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> None:
+    right = [
+        ("How many subsets has a ten-element set?", "2^{10}", "1024"),
+        ("How many subsets but the empty one has {a,b,c,d,e}?", "2^5-1", "31"),
+        ("A bag has 4 balls, 2 of them red. How likely is red?", "2/4", "1/2"),
+        ("A bag has 4 balls, 2 of them red. How likely is red?", r"\frac{1}{2}", "0.5"),
+        ("Which is larger, 2/3 or 3/5?", "2/3", r"\frac{2}{3}"),
+        (r"Rationalise $\frac{1}{\sqrt2}$", r"\frac{\sqrt2}{2}", r"\frac{1}{2}\sqrt2"),
+        ("Expand (x+1)^2", "x^2+2x+1", "1+2x+x^2"),
+        ("Factor x^2-1", "(x-1)(x+1)", "(x+1)(x-1)"),
+        ("What is 3+4?", "7", "7"),
+        ("What is 0.5+0.5?", "1.0", "1"),
+    ]
+    assert [row for row in right if grader.equivalent(row[1], row[2], row[0]).correct is not True] == []
+
+
+def test_a_percent_sign_counts_as_the_question_says(grader: InProcess) -> None:
+    asking = ["What percentage of them is red?", "Give it as a percent.", "By what % did it rise?"]
+    asking += ["How many percent?", "占百分之几？", "Quel pourcentage ?", "Wie viel Prozent?", "Сколько процентов?"]
+    silent = ["What is 20% of 300?", "After a 20 percent rise, what does it cost?", "Twenty percent of what?", ""]
+    for question in asking:
+        assert asked_of(question).percent, question
+        for answer, gold in ((r"60\%", "60"), ("60 percent", "60"), ("60", r"60\%"), ("60%, 40%", "40, 60")):
+            assert grader.equivalent(answer, gold, question).correct is True, (question, answer)
+        assert grader.equivalent(r"0.6\%", "60", question).correct is False
+        assert grader.equivalent("0.6", "60", question).correct is False
+    for question in silent:
+        assert not asked_of(question).percent, question
+        assert grader.equivalent(r"60\%", "60", question).correct is False
+
+
+# What absorbs, and what is empty: (gold, answers that are not it)
+DEGENERATE: list[tuple[str, list[str]]] = [
+    ("2:3", ["0:0", "0:0:0"]),
+    ("0:0", ["1:2", "0:1"]),
+    ("0:1:2", ["0:5:3"]),
+    ("1:0", ["0:0", "0:1"]),
+    (r"\text{Да}", [r"\text{Нет}", "Нет", r"\text{}", r"\text{---}", r"\text{!}"]),
+    ("Да", ["Нет"]),
+    (r"\text{是}", [r"\text{否}", "否"]),
+    ("是", ["否"]),
+    (r"\text{はい}", [r"\text{いいえ}"]),
+    (r"5\text{ яблок}", [r"5\text{ груш}"]),
+    (r"\emptyset", ["(1,1]", r"x<0 \text{ and } x>1", "[1,0)", r"\mathbb{R}\setminus\mathbb{R}", "0"]),
+    ("(1,1]", ["(2,2]"]),
+    (r"\mathbb{R}", ["x=x", "0=0", r"x\ne 1, x\ne 2", r"x^2\ge 0", "[0,1]", "x>1, x<3"]),
+    (r"x\ne 1, x\ne 2", [r"\mathbb{R}", r"x\ne 1"]),
+    (r"\infty", [r"47+\infty", r"2\infty", r"\infty^2", r"-\ln 0", "1/0", r"\infty+\infty", r"x\infty"]),
+    ("0", ["0x", "x-x", "0/5x", "0/0"]),
+    ("5", ["5/0*0", "0/0", "x/x*5", "5=5=6", r"5\text{ million}", r"5\text{ and a half}"]),
+    ("y=2x", ["0=0", "x=x", "0x=0y", "y=y"]),
+    ("B", ["(B) or (C)", "(A) (B) (C)", "B. or C", "(B) and (C)", "B: no, A"]),
+]
+
+
+def test_degenerate_forms_equal_nothing_else(grader: InProcess) -> None:
+    accepted = [
+        (answer, gold)
+        for gold, answers in DEGENERATE
+        for answer, verdict in zip(answers, grader.grade([(a, gold) for a in answers]), strict=True)
+        if verdict.correct is not False
+    ]
+    assert accepted == []
+
+
+def test_no_gold_that_cannot_be_read_is_a_reward_of_0(grader: InProcess) -> None:
+    for gold in (r"\frac{1}{2", "5?6", r"\begin{tabular}x\end{tabular}", r"\mystery{3}", "1 2 3"):
+        verdict = grader.equivalent("5", gold)
+        assert (verdict.correct, verdict.reason) == (None, "bad_gold"), gold
+        assert grader.equivalent(gold, gold).correct is True
