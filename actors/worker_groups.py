@@ -230,6 +230,7 @@ def reward_spec(config: GRPOConfig) -> RewardSpec:
         l_max=config.rollout.max_new_tokens,
         l_cache=options.overlong_cache,
         function=options.function,
+        threshold=options.threshold,
         allow_unsafe=options.allow_unsafe,
         processes=options.processes,
     )

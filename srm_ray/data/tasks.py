@@ -43,6 +43,7 @@ class Task:
     where: str = ""
     grader: str = ""
     gym: GymTask | None = None
+    row: dict[str, Any] | None = None
 
 
 class Tasks(Protocol):

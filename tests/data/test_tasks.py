@@ -254,3 +254,18 @@ def test_mbpp_as_published() -> None:
     assert len(held_out) == 90
     asked = {question(stream, index) for index in range(374)}
     assert len(asked) == 374 and not asked & {task.messages[0]["content"] for task in held_out}
+
+
+# A reward of one's own gets the whole row
+
+
+def test_rows_are_kept_for_a_reward_of_ones_own_alone(tmp_path: Path) -> None:
+    row = {"prompt": "p", "answer": ["any", "thing"], "difficulty": 3}
+    mbpp = {"task_id": 601, "text": "t", "code": "c", "test_list": ["assert f(1) == 1"], "test_setup_code": ""}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{json.dumps(row)}\n{json.dumps(mbpp)}\n")
+    first, second = read_jsonl(file, graded=False)
+    assert (first.row, first.answer) == (row, None)
+    assert second.row == mbpp and second.tests == ["assert f(1) == 1"]
+    file.write_text(f"{json.dumps(row | {'answer': '5'})}\n")
+    assert [task.row for task in read_jsonl(file)] == [None]
