@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from actors.learner.group import LearnerGroup
-from actors.learner.rank import LearnerSpec
+from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.worker import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
@@ -98,7 +98,8 @@ class Crew:
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
         ready = sum(bool(member.facts) for member in engines)
-        started = f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
+        learner = "ready" if ranks.facts else ranks.doing() or "starting"
+        started = f"{ready} of {len(engines)} engines ready, learner {learner}"
         return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
 
     def doing(self) -> str:
