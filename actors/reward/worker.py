@@ -221,27 +221,35 @@ class RewardWorker:
         self.loop = asyncio.get_running_loop()
         self.groups += 1
         memory.give_back(self.groups)
+        if not group.completions:
+            return ()
         own = self.own_of(group)
+        if self.grading is None:
+            self.grading = self.progress.begin("grading")
+        self.grading.allowance = max(self.grading.allowance, SLOWEST_GRADE * self.time_limit(group))
         return tuple(
             await asyncio.gather(
                 *(self.counted(group.prompt, c, result) for c, result in zip(group.completions, own, strict=True))
             )
         )
 
+    def time_limit(self, group: Group) -> float:
+        """Seconds that one grade may take: a function of the user's own may be called for the whole group at once."""
+        calls = len(group.completions) if self.function is not None and self.function.group else 1
+        return max(self.spec.math_timeout, self.spec.code_timeout, calls * self.spec.function_timeout)
+
     async def counted(self, prompt: Prompt, completion: Completion, own: OwnResult = None) -> Reward:
         """Its reward; grading shows as progress, completion by completion."""
         self.outstanding += 1
-        if self.grading is None:
-            limits = self.spec.math_timeout, self.spec.code_timeout, self.spec.function_timeout
-            self.grading = self.progress.begin("grading", allowance=SLOWEST_GRADE * max(limits))
         try:
             return await self.reward(prompt, completion, own)
         finally:
-            self.grading.step()
             self.outstanding -= 1
-            if not self.outstanding:
-                self.progress.end(self.grading)
-                self.grading = None
+            if self.grading is not None:
+                self.grading.step()
+                if not self.outstanding:
+                    self.progress.end(self.grading)
+                    self.grading = None
 
     async def reward(self, prompt: Prompt, completion: Completion, own: OwnResult = None) -> Reward:
         start = time.perf_counter()

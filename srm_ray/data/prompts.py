@@ -60,6 +60,12 @@ class TaskStream:
             self._counts[source] += 1
         return self._drawn[index]
 
+    def probe(self) -> None:
+        """Raises UserError for a family of Reasoning Gym whose scorer accepts anything."""
+        for tasks in self.sources.values():
+            if isinstance(tasks, GymTasks):
+                tasks.probe()
+
     def samples(self) -> Iterator[Task]:
         """Every task of a file; of a generator some of each level."""
         for tasks in self.sources.values():
@@ -108,7 +114,10 @@ class PromptStream:
         return [self[index] for index in range(count if self.size is None else min(count, self.size))]
 
     def check(self) -> None:
-        """Render every prompt of a pass (of a generator: some): none may raise while a run goes on."""
+        """Render every prompt of a pass (of a generator: some): none may raise while a run goes on.
+
+        Families of Reasoning Gym are probed (`GymTasks.probe`)."""
+        self.tasks.probe()
         for index, task in enumerate(self.tasks.samples()):
             self.render(task, index)
 

@@ -269,3 +269,14 @@ def test_rows_are_kept_for_a_reward_of_ones_own_alone(tmp_path: Path) -> None:
     assert second.row == mbpp and second.tests == ["assert f(1) == 1"]
     file.write_text(f"{json.dumps(row | {'answer': '5'})}\n")
     assert [task.row for task in read_jsonl(file)] == [None]
+
+
+@pytest.mark.integration
+@needs_gym
+def test_a_family_whose_scorer_accepts_anything_is_refused_before_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    halting = training_tasks(DataConfig(name="reasoning_gym/game_of_life_halting"), seed=1)
+    with pytest.raises(UserError, match=r"game_of_life_halting.*full marks to 100% of answers that say nothing"):
+        halting.probe()
+    training_tasks(DataConfig(name="reasoning_gym/countdown"), seed=1).probe()
+    assert capsys.readouterr().out == ""
+    training_tasks(DataConfig(name="reasoning_gym/syllogism"), seed=1).probe()
