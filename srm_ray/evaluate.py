@@ -254,8 +254,10 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     config = prepare_folder(folder, config, model, fingerprint)
     if facts:
         from actors.runtime.compute import settle_evaluation
+        from srm_ray.model.loading import check_cache
 
         config = settle_evaluation(config, facts.path)
+        check_cache(config.engine, engine_context(config, facts), facts, config.origins, "engine")
     async with speaker_of(config, model, facts) as speaker:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}

@@ -144,7 +144,7 @@ def test_options_that_contradict_each_other_say_where_they_come_from() -> None:
         parse(GRPOConfig, ["--rollout.max_model_len", "64"], stage="grpo", default="grpo/tiny")
     assert str(refused.value).endswith(
         "(got 96 and 64); rollout.max_model_len is from the command line, "
-        "rollout.max_new_tokens is from the configs/grpo/tiny.yaml"
+        "rollout.max_new_tokens is from configs/grpo/tiny.yaml"
     )
 
 

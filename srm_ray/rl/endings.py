@@ -90,6 +90,14 @@ def starved(recent: Sequence[Outcome], steps: int | None, share: float | None) -
     )
 
 
+def shown(recent: Sequence[Outcome]) -> str:
+    """`1,199 of 1,200 completions of the last 5 steps were right (2 more could not be graded)`"""
+    right, decided = sum(one.right for one in recent), sum(one.decided for one in recent)
+    all_of_them = sum(sum(one.reasons.values()) for one in recent)
+    left = f" ({all_of_them - decided:,} more could not be graded)" if all_of_them > decided else ""
+    return f"{right:,} of {decided:,} completions of the last {len(recent)} steps were right{left}"
+
+
 def counted(reasons: Iterable[tuple[str, int]]) -> str:
     """`no_answer 1,204, truncated 12`"""
     return ", ".join(f"{reason} {count:,}" for reason, count in reasons)
