@@ -56,7 +56,11 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
             try:
                 first = families.with_parameter(latex.parse(left), one, other)
                 second = families.with_parameter(latex.parse(right), other, one)
-                if same_family(first, second, one, other) or (asked.percent and same(without_percent(first), second)):
+                if (
+                    first == second
+                    or same_family(first, second, one, other)
+                    or (asked.percent and same(without_percent(first), second))
+                ):
                     if not forms.is_unevaluated(first, second, asked):
                         return CORRECT
                     unevaluated = True
