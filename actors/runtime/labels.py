@@ -8,6 +8,7 @@ the gauge `srm_ray_worker_version`, and both in the answer to `ping`. Ray's agen
 title that it ever saw, so titles must be few: no version in them.
 """
 
+import sys
 import uuid
 from functools import cache
 from typing import Any
@@ -29,9 +30,8 @@ def identity(name: str) -> dict[str, str]:
 
 def node_id() -> str:
     """Of the node that this actor is on; nothing outside Ray."""
-    import ray
-
-    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    ray = sys.modules.get("ray")
+    return ray.get_runtime_context().get_node_id() if ray is not None and ray.is_initialized() else ""
 
 
 def describe(role: str, name: str, version: int, state: str) -> str:

@@ -279,7 +279,8 @@ class Rank:
         sums = torch.zeros(4, device=engine.device)
         parts = self.mine(chosen)
         for number, part in enumerate(parts, 1):
-            self.tell(f"step {step + 1}: micro-batch {number} of {len(parts)}", step)
+            compiles = ", compiling" if self.job.compile and self.log and not self.log.steps else ""
+            self.tell(f"step {step + 1}: micro-batch {number} of {len(parts)}{compiles}", step)
             torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
             losses = self.forward(self.rows, part, self.reference, step)
             engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)
@@ -403,6 +404,7 @@ class Rank:
         root = Path(self.job.run_dir) / "checkpoints"
         if self.log:
             self.log.flush()
+            self.log.tell(status=f"writing the checkpoint of step {step}")
         with checkpoints.writing(root, step, keep=self.job.keep) if self.rank == 0 else contextlib.nullcontext():
             barrier()
             partial = root / f".step_{step}.partial"
@@ -414,6 +416,8 @@ class Rank:
     def finish(self) -> None:
         """`final/`: the best checkpoint by held-out loss where that is asked for, else the last weights."""
         job = self.job
+        if self.log:
+            self.log.tell(status=f"writing {job.destination}")
         best = Path(job.run_dir) / "best"
         if job.run_dir and job.eval_rows and job.best and (best / LINEAGE).is_file():
             if self.rank == 0:
@@ -467,6 +471,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
     from srm_ray.model.adapters import load_policy
     from srm_ray.training import saved_state
     from srm_ray.training.deepspeed_ops import no_compiled_collectives
+    from srm_ray.training.losses import backbone_of
 
     logger.setLevel(logging.ERROR)
     no_compiled_collectives()
@@ -475,7 +480,7 @@ def start_engine(job: TrainJob, world: int) -> Any:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if job.compile:
-        model.compile()
+        backbone_of(model).compile()
     model.train()
     module = loss_module(model, job)
     engine, *_ = deepspeed.initialize(

@@ -83,7 +83,7 @@ def cpu_name() -> str:
         name, _, value = line.partition(":")
         if name.strip() == "model name":
             return value.strip()
-    return platform.processor() or platform.machine()
+    return platform.machine()
 
 
 def vector_width(flags: Collection[str]) -> str:

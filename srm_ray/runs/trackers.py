@@ -1,7 +1,8 @@
 """Experiment trackers: Weights & Biases and MLflow, each one run for one run folder, however often continued.
 
 Their run ids are kept in `<run_dir>/trackers.json`. A continued run logs the steps that it does again a second
-time: both trackers show the newer value.
+time: both trackers show the newer value. A tracker that is away when a run starts is an error; one that goes away
+later is reported, and the run goes on.
 """
 
 import json
@@ -15,6 +16,7 @@ from srm_ray.config.base import flatten
 from srm_ray.config.log import LogConfig
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
+from srm_ray.runs.background import Background
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import Mirror
 
@@ -23,9 +25,9 @@ def open_trackers(config: LogConfig, folder: RunFolder, facts: dict[str, Any]) -
     """The trackers asked for. facts: the run's config, plain. Raises UserError where a package or a server lacks."""
     opened: list[Mirror] = []
     if config.wandb:
-        opened.append(Wandb(config.wandb, config.wandb_mode, folder, facts))
+        opened.append(Background(Wandb(config.wandb, config.wandb_mode, folder, facts), "Weights & Biases"))
     if config.mlflow:
-        opened.append(Mlflow(config.mlflow, folder, facts))
+        opened.append(Background(Mlflow(config.mlflow, folder, facts), "MLflow"))
     return opened
 
 

@@ -31,6 +31,17 @@ def dft(logprobs_N: Tensor) -> Tensor:
 TOKEN_LOSSES: dict[str, TokenLoss] = {"nll": nll, "dft": dft}
 
 
+def plain(model: Any) -> Any:
+    """The causal LM inside an adapted one, or the model itself."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def backbone_of(model: Any) -> Any:
+    """What computes the hidden states, and so what there is to compile: everything but the output embedding."""
+    inner = plain(model)
+    return getattr(inner, inner.base_model_prefix)
+
+
 def target_logprobs(
     model: Any,
     tokens_BT: Tensor,
@@ -48,12 +59,11 @@ def target_logprobs(
     """
     from torch.utils.checkpoint import checkpoint
 
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    backbone = getattr(inner, inner.base_model_prefix)
+    inner = plain(model)
     given: dict[str, Tensor] = {"input_ids": tokens_BT}
     if neftune:
         given = {"inputs_embeds": noisy(inner.get_input_embeddings()(tokens_BT), positions_BT, *neftune)}
-    hidden_BTD = backbone(**given, position_ids=positions_BT, use_cache=False).last_hidden_state
+    hidden_BTD = backbone_of(model)(**given, position_ids=positions_BT, use_cache=False).last_hidden_state
     wanted = mask_BT[:, 1:]
     hidden_ND, targets_N = hidden_BTD[:, :-1][wanted], tokens_BT[:, 1:][wanted]
     head = inner.get_output_embeddings()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from actors.learner import rank as learner
+from actors.learner import spec as learner
 from actors.runtime import compute
 from actors.train import run as trainer
 from actors.train import warm_start
@@ -21,6 +21,8 @@ from srm_ray.model import precision
 from srm_ray.model.precision import Hardware
 from srm_ray.runs.folder import RunFolder
 from tests.model.test_precision import NEW_CPU, NEW_GPU, OLD_CPU, OLD_GPU
+
+pytestmark = pytest.mark.integration
 
 TINY = ["grpo/tiny", "grpo/two_families"]
 

@@ -73,6 +73,6 @@ def test_nf4_says_what_is_missing() -> None:
         import bitsandbytes  # noqa: F401
     except ImportError:
         with pytest.raises(UserError, match="needs bitsandbytes"):
-            adapters.nf4_config()
+            adapters.nf4_config("float32")
     else:
-        assert adapters.nf4_config().load_in_4bit
+        assert adapters.nf4_config("float32").load_in_4bit
