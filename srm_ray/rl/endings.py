@@ -18,6 +18,10 @@ ADVICE = {
     "wrong": "choose problems that the model solves sometimes (python -m srm_ray.filter), or a stronger model",
     "bad_gold": "the data's own answers cannot be read: correct them",
     "bad_tests": "the data's own tests fail: correct them",
+    "several_answers": "the completions give more than one final answer: ask for one, with data.system or SFT",
+    "timeout": "grading takes too long: raise reward.timeout, or look at the candidates' programs in the rollouts",
+    "grader_error": "a grader fails: its traceback is in the log of the reward worker",
+    "undecided": "the graders cannot decide: are the data's own answers of a form that they can compare?",
     "sandbox_unavailable": "no sandbox holds here: reward.allow_unsafe true runs code without one",
 }
 
