@@ -64,26 +64,31 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     from actors.train.warm_start import open_base
     from srm_ray.data.prompts import held_out_prompts, training_stream
     from srm_ray.evaluation import in_training
-    from srm_ray.model.loading import context_of
+    from srm_ray.model.loading import settle_lengths
 
     config = compute.settle_learner(config)
     facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
     config = compute.settle_run(config, facts.path)
-    context = context_of(facts, config.rollout)
-    room = context - config.rollout.max_new_tokens
+    config, lengths = settle_lengths(config, facts)
+    graded = not config.reward.function
     stream = training_stream(
         config.data,
         facts.tokenizer,
         seed=config.seed,
-        limit=room,
-        graded=not config.reward.function,
+        limit=lengths.prompt,
+        limited_by=lengths.why,
+        graded=graded,
         curriculum=config.curriculum,
     )
     stream.check()
     count = config.eval.problems
-    held_out = held_out_prompts(config.data, facts.tokenizer, count=count, limit=room) if count else []
+    held_out = []
+    if count:
+        held_out = held_out_prompts(
+            config.data, facts.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why, graded=graded
+        )
     suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
-    return Inputs(config, facts, context, stream, held_out, suites)
+    return Inputs(config, facts, lengths.context, stream, held_out, suites)
 
 
 @contextlib.asynccontextmanager
@@ -95,9 +100,10 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     from actors.reward import worker
     from actors.runtime import cluster, control
     from actors.worker_groups import Crew, reward_spec
+    from srm_ray.data.prompts import ROWS_CHECKED
     from srm_ray.runs.saving import Saver
 
-    worker.check(reward_spec(config))
+    worker.check(reward_spec(config), inputs.stream.first(ROWS_CHECKED))
     graders = graders_of(config)
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from actors.learner.group import LearnerGroup
-from actors.learner.rank import LearnerSpec
+from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.worker import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
@@ -14,6 +14,7 @@ from actors.runtime import cluster
 from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
+from srm_ray.console import hub
 from srm_ray.console.progress import phase
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.seeds import completion_seed
@@ -97,7 +98,9 @@ class Crew:
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
         ready = sum(bool(member.facts) for member in engines)
-        return f"{ready} of {len(engines)} engines ready, learner {'ready' if ranks.facts else 'loads'}"
+        learner = "ready" if ranks.facts else ranks.doing() or "starting"
+        started = f"{ready} of {len(engines)} engines ready, learner {learner}"
+        return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
 
     def doing(self) -> str:
         """Where the step under way is, e.g. `sampling, 12 groups so far` or `learning from micro-batch 3 of 40`."""
@@ -228,6 +231,7 @@ def reward_spec(config: GRPOConfig) -> RewardSpec:
         l_max=config.rollout.max_new_tokens,
         l_cache=options.overlong_cache,
         function=options.function,
+        threshold=options.threshold,
         allow_unsafe=options.allow_unsafe,
         processes=options.processes,
     )

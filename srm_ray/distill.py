@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from srm_ray.config.command_line import parse
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.grpo import bounds
+from srm_ray.config.lengths import COMPLETION, Lengths
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
 from srm_ray.console.progress import phase, say
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from srm_ray.data.tasks import Task
     from srm_ray.distillation.endpoint import Endpoint
     from srm_ray.distillation.ledger import Answer, Ledger, Place
+    from srm_ray.model.loading import ModelFacts
 
 PRODUCT = "sft.jsonl"
 # How much is asked, and how it is asked for, may change when a run is continued; what is asked may not.
@@ -107,6 +109,7 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     from srm_ray.distillation.ledger import Ledger
 
     began = time.time()
+    config, local = settled(config)
     spec = reward_spec(config.sampling())
     check(spec)
     tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
@@ -118,13 +121,26 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     ledger = Ledger(folder.path, (config.endpoint.price_in, config.endpoint.price_out))
     grader = RewardWorker(spec)
     try:
-        teacher, failures = await (ask_endpoint if config.endpoint.url else ask_model)(
-            config, folder, tasks, count, ledger, grader
-        )
+        if local:
+            teacher, failures = await ask_model(config, folder, tasks, count, ledger, grader, *local)
+        else:
+            teacher, failures = await ask_endpoint(config, folder, tasks, count, ledger, grader)
     finally:
         ledger.close()
         grader.close()
     return finish(config, folder, tasks, count, ledger, teacher, failures, time.time() - began)
+
+
+def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelFacts, Lengths] | None]":
+    """The config with the lengths that it leaves open; of a local teacher its model and where they come from."""
+    if config.model:
+        from srm_ray.model.loading import open_model, settle_lengths
+
+        facts = open_model(config.model)
+        config, lengths = settle_lengths(config, facts)
+        return config, (facts, lengths)
+    rollout = config.rollout.model_copy(update={"max_new_tokens": config.rollout.max_new_tokens or COMPLETION})
+    return config.model_copy(update={"rollout": rollout}), None
 
 
 def engine_room(config: DistillConfig) -> int:
@@ -167,23 +183,27 @@ async def ask_endpoint(
 
 
 async def ask_model(
-    config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
+    config: DistillConfig,
+    folder: RunFolder,
+    tasks: "TaskStream",
+    count: int,
+    ledger: "Ledger",
+    grader: "RewardWorker",
+    facts: "ModelFacts",
+    lengths: "Lengths",
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
     from srm_ray.data.prompts import PromptStream
-    from srm_ray.model.loading import context_of, open_model
 
-    facts = open_model(config.model)
     config = compute.settle_rollout(config, facts.path)
-    context = context_of(facts, config.rollout)
-    room = context - config.rollout.max_new_tokens
-    stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, limit=room)
+    limits: Any = {"limit": lengths.prompt, "limited_by": lengths.why}
+    stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, **limits)
     stream.check()
     cluster.connect()
     try:
-        async with Sampler(config.sampling(), facts, context=context, graded=False) as sampler:
+        async with Sampler(config.sampling(), facts, context=lengths.context, graded=False) as sampler:
             say(f"asking {config.model}; run folder {folder.path}")
             folder.save_config(config)
             teacher = Model(sampler, stream)

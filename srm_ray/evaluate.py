@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.evaluate import EvaluateConfig
+from srm_ray.config.lengths import context_for
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
 from srm_ray.console.progress import duration, say
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
     from srm_ray.inference.completers import Decoding
+    from srm_ray.model.loading import ModelFacts
 
 PARENT = "parent"
 # Of a finished or interrupted evaluation these may change: they say what more to measure, or where.
@@ -266,14 +268,16 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     return results
 
 
-def check_model(config: EvaluateConfig, facts: Any) -> None:
-    if config.engine.max_model_len > facts.context:
-        raise UserError(
-            f"engine.max_model_len {config.engine.max_model_len} is more than the {facts.context} positions "
-            f"of {facts.path}"
-        )
+def check_model(config: EvaluateConfig, facts: "ModelFacts") -> None:
+    engine_context(config, facts)
     if config.prompt.chat_template and not facts.tokenizer.chat_template:
         raise UserError(f"{facts.path} has no chat template: --prompt.chat_template false asks in plain text")
+
+
+def engine_context(config: EvaluateConfig, facts: "ModelFacts") -> int:
+    """Prompt + completion, tokens. Raises `UserError` above the model's own context."""
+    asked, new, name = config.engine.max_model_len, config.sampling.max_new_tokens, "engine.max_model_len"
+    return context_for(asked, new, facts.own_context, origins=config.origins, name=name)
 
 
 def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> EvaluateConfig:
@@ -315,7 +319,12 @@ def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncC
     from actors.rollout.scoring import Engines
 
     return Engines(
-        facts, config.engine, workers=config.workers, seed=config.seed, chat_template=config.prompt.chat_template
+        facts,
+        config.engine,
+        context=engine_context(config, facts),
+        workers=config.workers,
+        seed=config.seed,
+        chat_template=config.prompt.chat_template,
     )
 
 

@@ -58,30 +58,31 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     from actors.runtime import cluster, compute
     from actors.train.warm_start import open_base
     from actors.worker_groups import reward_spec
-    from srm_ray.data.prompts import training_stream
-    from srm_ray.model.loading import context_of
+    from srm_ray.data.prompts import ROWS_CHECKED, training_stream
+    from srm_ray.model.loading import settle_lengths
 
-    worker.check(reward_spec(config))
     config = compute.settle_learner(config)
     facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
     config = compute.settle_rollout(config, facts.path)
-    context = context_of(facts, config.rollout)
+    config, lengths = settle_lengths(config, facts)
     stream = training_stream(
         config.data,
         facts.tokenizer,
         seed=config.seed,
-        limit=context - config.rollout.max_new_tokens,
+        limit=lengths.prompt,
+        limited_by=lengths.why,
         graded=not config.reward.function,
         curriculum=config.curriculum,
     )
     stream.check()
+    worker.check(reward_spec(config), stream.first(ROWS_CHECKED))
     count = problems_to_try(config, stream)
     journal = Journal(folder.path / "rates.jsonl")
     rates = {line["index"]: line for line in journal.lines() if line["index"] < count}
     if len(rates) < count:
         cluster.connect()
         try:
-            async with Sampler(config, facts, context=context) as sampler:
+            async with Sampler(config, facts, context=lengths.context) as sampler:
                 folder.save_config(config)
                 rates = await rates_of(config, sampler, stream, count, journal)
         finally:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
+from srm_ray.config.lengths import half, option
 from srm_ray.config.stages import PreferConfig
 from srm_ray.console.command import command
 from srm_ray.errors import UserError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from srm_ray.data.supervised import Encoded, Report
     from srm_ray.intervals import Share
+    from srm_ray.model.loading import ModelFacts
 
 
 @command
@@ -29,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     if config.dry_run:
         from actors.train.memory import show_plan
 
-        longest = min(facts.context, config.data.max_prompt + config.data.max_completion)
+        data = limited(config, facts).data
+        longest = min(facts.context, data.max_prompt + data.max_completion)
         return show_plan(config, facts.path, longest, config.lora, rows_per_unit=2)
     if not (config.from_rollouts or config.data.path or config.data.name):
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
@@ -38,7 +41,14 @@ def main(argv: list[str] | None = None) -> int:
 
     check_files(config.data.path)
     with cluster.session():
-        return run(config, facts)
+        return run(limited(config, facts), facts)
+
+
+def limited(config: PreferConfig, facts: "ModelFacts") -> PreferConfig:
+    """With the limits of prompt and completion, where they are left open, as the model's context has them."""
+    data = config.data
+    limits = {name: half(getattr(data, name), facts.context) for name in ("max_prompt", "max_completion")}
+    return config.model_copy(update={"data": data.model_copy(update=limits)})
 
 
 def load_pairs(config: PreferConfig, facts: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
@@ -62,7 +72,14 @@ def run(config: PreferConfig, facts: Any) -> int:
     say(str(report))
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
     if longest > facts.context:
-        raise UserError(f"the longest pair has {longest} tokens, the context of {facts.path} {facts.context}")
+        allowed = " and ".join(
+            option(f"data.{name}", getattr(config.data, name), config.origins)
+            for name in ("max_prompt", "max_completion")
+        )
+        raise UserError(
+            f"the longest pair has {longest} tokens, which {allowed} allow, and the model's own context is "
+            f"{facts.context} ({facts.context_said_by}): lower one of them"
+        )
     opened = stage.open_run(config, "prefer")
     if opened is None:
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
+from srm_ray.config.lengths import PRETRAIN_ROW
 from srm_ray.config.stages import LoraConfig, PretrainConfig
 from srm_ray.console.command import command
 from srm_ray.errors import UserError
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from srm_ray.model.loading import ModelFacts
     from srm_ray.model.shapes import Shape
     from srm_ray.runs.folder import RunFolder
-
-
-ROW_LENGTH = 2048  # of the recipes
 
 
 @command
@@ -42,9 +40,11 @@ def dry_run(config: PretrainConfig) -> int:
 
     if config.model:
         facts = open_model(config.model)
-        return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), LoraConfig())
+        return show_plan(
+            config, facts.path, row_length(config.data.row_length, PRETRAIN_ROW, facts, config.origins), LoraConfig()
+        )
     size = shape(config.size)
-    length = config.data.row_length or min(ROW_LENGTH, size.context)
+    length = config.data.row_length or min(PRETRAIN_ROW, size.context)
     return show_plan_of(config, qwen3_config(size), length, LoraConfig())
 
 
@@ -60,7 +60,7 @@ def run(config: PretrainConfig) -> int:
             return 0
         config, folder = opened
         facts = open_model(config.model or str(fresh_model(config, folder)))
-        length = row_length(config.data.row_length, ROW_LENGTH, facts)
+        length = row_length(config.data.row_length, PRETRAIN_ROW, facts, config.origins)
         return train(config, folder, facts, length)
 
 

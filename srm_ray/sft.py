@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
+from srm_ray.config.lengths import SFT_ROW
 from srm_ray.config.stages import SftConfig
 from srm_ray.console.command import command
 from srm_ray.errors import UserError
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from srm_ray.data.conversations import Example
-
-
-ROW_LENGTH = 4096  # of the recipes
 
 
 @command
@@ -38,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     if config.dry_run:
         from actors.train.memory import show_plan
 
-        return show_plan(config, facts.path, row_length(config.data.row_length, ROW_LENGTH, facts), config.lora)
+        return show_plan(
+            config, facts.path, row_length(config.data.row_length, SFT_ROW, facts, config.origins), config.lora
+        )
     check_data(config)
     if config.inspect:
         return inspect(facts.tokenizer, itertools.islice(every_example(config), config.inspect))
@@ -90,7 +90,7 @@ def run(config: SftConfig, facts: Any) -> int:
     from actors.runtime import cluster
     from srm_ray.model.loading import row_length
 
-    length = row_length(config.data.row_length, ROW_LENGTH, facts)
+    length = row_length(config.data.row_length, SFT_ROW, facts, config.origins)
     with cluster.session():
         return train(config, facts, length)
 

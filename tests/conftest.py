@@ -1,4 +1,8 @@
-"""Fixtures that several folders of tests share: a Ray session, a fresh tiny model."""
+"""Fixtures that several folders of tests share: one Ray session a process, a fresh tiny model.
+
+Two tiers (tests/tiers.py): a test that starts a process, or needs Ray, vLLM or DeepSpeed, is marked `integration`; all
+others are fast, and held to it. docs/development.md says how to run them.
+"""
 
 import os
 from pathlib import Path
@@ -14,8 +18,14 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ["RAY_ADDRESS"] = "local"
 
 
-# Files whose tests share the crew of tests/loop/conftest.py.
-CREW = {f"tests/loop/test_{name}.py" for name in ("rollout_workers", "weights_arrive", "workers_die")}
+# Files that share something that takes long to start, once a process: the crew of tests/loop, the engine of
+# tests/evaluation, the model that speaks. One process runs them all.
+SHARED = {
+    "crew": ("loop/test_rollout_workers", "loop/test_weights_arrive", "loop/test_workers_die"),
+    "engine": ("evaluation/test_engine", "evaluation/test_harness", "evaluation/test_in_training"),
+    "model": ("inference/test_chat_terminal", "inference/test_conversation", "inference/test_serving", "test_export"),
+}
+GROUP = {f"tests/{name}.py": group for group, names in SHARED.items() for name in names}
 
 
 # Whole jobs, a minute and more each: they come first, so that none is left to run alone at the end.
@@ -41,16 +51,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Each process of `pytest -n 2` takes a file at a time, or all files that share a crew."""
+    """Each process of `pytest -n 2` takes a file at a time, or all files of a group."""
     from xdist.scheduler import LoadFileScheduling
 
-    class ByFileOrCrew(LoadFileScheduling):
+    class ByFileOrGroup(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "crew" if file in CREW else file
+            return GROUP.get(file, file)
 
     config.option.loadscopereorder = False  # the order of the files, not that of their numbers of tests
-    return ByFileOrCrew(config, log)
+    return ByFileOrGroup(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +73,7 @@ def tiny_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def ray_session():
-    """A local Ray of twelve logical CPUs, shared by the tests of a session."""
+    """A local Ray of twelve logical CPUs, the only one of a test process."""
     import ray
 
     ray.init(address="local", num_cpus=12, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

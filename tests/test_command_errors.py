@@ -120,14 +120,35 @@ def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--rollout.max_model_len", "4096"), "rollout.max_model_len 4096 is more than the"),
-        (("--rollout.max_model_len", "0", "--rollout.max_new_tokens", "4096"), "is too short for a prompt and"),
-        (("--rollout.max_new_tokens", "150"), "tokens as a prompt, the context leaves 10 for it"),
+        (
+            ("--rollout.max_model_len", "4096"),
+            "rollout.max_model_len 4096 (command line) is more than the model's own context of 512 "
+            "(max_position_embeddings of {model}): lower rollout.max_model_len",
+        ),
+        (
+            ("--rollout.max_new_tokens", "4096"),
+            "a completion of 4096 tokens (rollout.max_new_tokens 4096 (command line)) leaves no room for a prompt in "
+            "a context of 512 (rollout.max_model_len is open; the model's own is 512 (max_position_embeddings of "
+            "{model})): lower rollout.max_new_tokens",
+        ),
+        (
+            ("--config", "grpo/tiny", "--rollout.max_new_tokens", "150"),
+            "tokens as a prompt, 10 are left for it: a context of 160 (rollout.max_model_len 160 "
+            "(configs/grpo/tiny.yaml); the model's own is 512 (max_position_embeddings of {model})) less 150 for the "
+            "completion (rollout.max_new_tokens 150 (command line)): lower rollout.max_new_tokens or raise "
+            "rollout.max_model_len to at most 512 or shorten the prompt",
+        ),
+        (
+            ("--reward.overlong_cache", "300"),
+            "reward.overlong_cache 300 (command line) is more than the 256 tokens that a completion may have",
+        ),
     ],
 )
-def test_contexts(in_process, capsys, tiny_model: Path, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+def test_a_length_that_does_not_fit_names_all_that_set_it(
+    in_process, capsys, tiny_model: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
     error = in_process(capsys, "--model", str(tiny_model), "--run_dir", str(tmp_path / "run"), *options)
-    assert message in error
+    assert message.format(model=tiny_model) in error
 
 
 # Placement

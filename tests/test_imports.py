@@ -35,19 +35,48 @@ def test_every_module_has_its_place_in_the_order() -> None:
     assert set().union(*layers) == modules_below("srm_ray") | {"actors", "rewards"}
 
 
+GRADERS = ["rewards.code", "rewards.format", "rewards.length", "rewards.math.grader", "rewards.user"]
+LIGHT = {
+    "commands": (sorted(COMMANDS), HEAVY),
+    "rewards": (sorted(modules_below("rewards")), HEAVY),
+    "what a grading process imports": (GRADERS, [*HEAVY, "math_verify", "numpy", "pydantic", "srm_ray", "sympy"]),
+}
+
+
+def run_python(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.integration
-def test_importing_commands_and_rewards_loads_nothing_heavy() -> None:
-    """`--help` and a reward process start without PyTorch; who loads what is in the message."""
-    script = f"""
+@pytest.mark.parametrize(("modules", "heavy"), LIGHT.values(), ids=LIGHT)
+def test_importing_them_loads_nothing_heavy(modules: list[str], heavy: list[str]) -> None:
+    loaded = run_python(f"""
 import importlib, json, sys
 loaded = {{}}
-for module in {sorted(COMMANDS | modules_below("rewards"))}:
+for module in {modules}:
     importlib.import_module(module)
-    for name in {HEAVY}:
+    for name in {heavy}:
         if name in sys.modules:
             loaded.setdefault(name, module)
 print(json.dumps(loaded))
-"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {}, "package: the first module that loads it"
+""")
+    assert json.loads(loaded) == {}, "package: the first module that loads it"
+
+
+@pytest.mark.integration
+def test_help_loads_nothing_heavy() -> None:
+    """So `--help` answers at once."""
+    said = run_python(f"""
+import runpy, sys
+for command in {sorted(COMMANDS)}:
+    sys.argv = [command, "--help"]
+    try:
+        runpy.run_module(command, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, (command, end.code)
+    loaded = [name for name in {HEAVY} if name in sys.modules]
+    assert not loaded, f"{{command}} --help loads {{loaded}}"
+""")
+    assert "--rollout.group_size" in said and "--lora.r" in said

@@ -144,7 +144,9 @@ def test_a_prompt_that_leaves_no_room_is_named_with_its_line_wherever_it_stands(
     rows = [{"prompt": f"{n}?", "answer": n} for n in range(20)]
     path = write(tmp_path / "long.jsonl", *rows, {"prompt": "1+" * 200 + "1?", "answer": 201})
     stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=100)
-    with pytest.raises(UserError, match=r"long\.jsonl:21 has \d+ tokens as a prompt, the context leaves 100"):
+    with pytest.raises(
+        UserError, match=r"long\.jsonl:21 has \d+ tokens as a prompt, 100 are left for it: lower rollout.max_new_tokens"
+    ):
         stream.check()
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import ray
 
-from actors.learner.rank import Learner, LearnerSpec
+from actors.learner.rank import Learner
+from actors.learner.spec import LearnerSpec
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
@@ -257,7 +258,8 @@ class LearnerGroup:
         await self._all("export", str(folder))
 
     async def close(self) -> None:
-        await close_actors(self.ranks)
+        if self.facts:  # ranks that still start own nothing yet, and nobody waits for them
+            await close_actors(self.ranks)
         await self._end()
 
     async def _all(self, method: str, *args: Any) -> list[Any]:

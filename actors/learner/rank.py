@@ -13,39 +13,23 @@ import random
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from actors.learner.spec import LearnerSpec, engine_config
+from actors.learner.sums import Sums
 from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import STARTING as START
 from actors.runtime.liveness import Progress, tracked
-from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.process import memory
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.training import saved_state
 from srm_ray.training.deepspeed_ops import no_compiled_collectives
 from srm_ray.weights.flat import Publisher, WeightUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerSpec:
-    """model: Hugging Face folder or hub name. temperature: the sampler's. threads: of one rank.
-
-    publish_dtype: of published weights, torch's name; empty: that of the learner's own. transport: "pull" or "ipc".
-    """
-
-    model: str
-    learner: LearnerConfig
-    loss: LossConfig
-    temperature: float
-    seed: int
-    threads: int
-    publish_dtype: str = ""
-    transport: str = "pull"
 
 
 class Learner:
@@ -174,7 +158,8 @@ class Learner:
         if options.offload_optimizer:
             from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-            return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
+            with self.progress.doing(START, "(compiling DeepSpeed's Adam for this CPU, once)"):
+                return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
         return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=1e-8)
 
     # The step
@@ -236,7 +221,7 @@ class Learner:
             with self.progress.doing(kind, f"micro-batch {index + 1} of {len(batches)}"):
                 yield batch
 
-    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: "Sums"):
+    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: Sums):
         import torch
 
         from srm_ray.rl import loss as losses
@@ -401,64 +386,3 @@ def _for_other_nodes(update: WeightUpdate, buffer: Any) -> WeightUpdate:
     import ray
 
     return replace(update, data=ray.put(np.frombuffer(buffer, np.uint8).copy()))
-
-
-class Sums:
-    """Sums over completion tokens of a step, per rank; the driver adds ranks up and divides."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-        self.by_worker: dict[str, list[float]] = {}
-        self.logprobs: list[np.ndarray] = []
-
-    def add(self, **values: Any) -> None:
-        for name, value in values.items():
-            self.values[name] = self.values.get(name, 0.0) + float(value)
-
-    def add_tokens(self, batch, options, old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C) -> None:
-        """Counts of one micro-batch; `by_worker` holds [tokens, sum of |difference|] for each rollout worker."""
-        from srm_ray.rl.loss import k3
-
-        difference_C = old_C - rollout_C
-        distance_C = difference_C.abs() * mask_C
-        high_C = (ratio_C > 1 + options.clip_high) & (advantages_C > 0)
-        low_C = (ratio_C < 1 - options.clip_low) & (advantages_C < 0)
-        self.add(
-            tokens=mask_C.sum(),
-            entropy=(entropy_C * mask_C).sum(),
-            clipped_high=(high_C * mask_C).sum(),
-            clipped_low=(low_C * mask_C).sum(),
-            mismatch_kl=(k3(difference_C) * mask_C).sum(),
-            mismatch_abs=distance_C.sum(),
-            packed_tokens=len(batch.tokens_T),
-        )
-        self.values["mismatch_max"] = max(self.values.get("mismatch_max", 0.0), float(distance_C.max()))
-        self.logprobs.append(old_C.float().cpu().numpy())
-        worker_S = np.asarray(batch.workers_S)
-        counted = mask_C.cpu().numpy() * batch.proof_C
-        distance = distance_C.cpu().numpy() * batch.proof_C
-        for worker in np.unique(worker_S):
-            chosen = (worker_S == worker)[batch.sequence_C]
-            pair = self.by_worker.setdefault(str(worker), [0.0, 0.0])
-            pair[0] += float(counted[chosen].sum())
-            pair[1] += float(distance[chosen].sum(dtype=np.float64))
-
-    def result(self) -> dict[str, Any]:
-        return {"values": self.values, "by_worker": self.by_worker, "logprobs": self.logprobs}
-
-
-def engine_config(options: LearnerConfig) -> dict[str, Any]:
-    """DeepSpeed's config. Accumulation is steered by hand (`set_gradient_accumulation_boundary`)."""
-    zero: dict[str, Any] = {"stage": options.zero_stage}
-    if options.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": options.clip_grad,
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": options.precision == "bfloat16"},
-        "fp16": {"enabled": options.precision == "float16"},
-        "steps_per_print": 1 << 30,
-    }

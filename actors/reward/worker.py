@@ -20,12 +20,12 @@ have a reason, with `correct=None`, which masks the sample out of the loss.
 import asyncio
 import logging
 import os
-import sys
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import rewards.code
@@ -36,12 +36,14 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
+from actors.reward.metrics import Published, summary
 from actors.runtime import env
 from actors.runtime.labels import node_id
 from actors.runtime.liveness import Activity, Progress
 from rewards.code.sandbox import Limits
 from rewards.sandbox.processes import Failure
-from rewards.verdict import Reward, Verdict
+from rewards.user import Own, Sampled, singles
+from rewards.verdict import Reward, Verdict, judged
 from srm_ray.errors import UserError
 from srm_ray.process import memory
 from srm_ray.rl.types import Completion, Group, Prompt
@@ -52,6 +54,7 @@ LIKE_MATH = ("text", "gym")  # correctness of an answer, too: paid with the weig
 KEPT_LATENCIES = 1000
 SLOWEST_GRADE = 6  # times its time limit: one that died over it is tried again, in a process that has to start
 T = TypeVar("T")
+OwnResult = Awaitable[Own | Failure] | None
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ class RewardSpec:
         candidate, and for one call of the user's function.
     allow_last_number: without an announced answer, take the last number of the text.
     l_max, l_cache: tokens; see `rewards.length`. Needed when `length` has a weight.
-    function: the user's own reward, "package.module:function" (see `rewards.user`), or "". Its
-        weight is 1.0 unless given. For a prompt without answer and tests it also decides
-        correctness (above 0: correct).
+    function: the user's own reward, "package.module:function" (see `rewards.user`), or "". It takes
+        the built-in grading's place, weight 1.0 unless given.
+    threshold: above it the function's value is correct, where the function does not say so itself.
     allow_unsafe: run code without a sandbox where none works; otherwise it is `sandbox_unavailable`.
     processes: how many samples of each kind (math, code, function) are graded at once.
     in_flight: samples of each kind that are held before `score` waits.
@@ -81,6 +84,7 @@ class RewardSpec:
     l_max: int = 0
     l_cache: int = 0
     function: str = ""
+    threshold: float = 0.0
     allow_unsafe: bool = False
     processes: int = 2
     in_flight: int = 256
@@ -99,13 +103,25 @@ class RewardSpec:
             raise UserError(f"processes and in_flight must be at least 1, got {self.processes} and {self.in_flight}")
 
 
-def check(spec: RewardSpec) -> None:
-    """Fail early, with one clear line, on a user function that cannot be used. Raises `UserError`."""
-    if spec.function:
+def check(spec: RewardSpec, prompts: Sequence[Prompt] = ()) -> None:
+    """Fail early, with one clear line, on a user function that cannot be used. Raises `UserError`.
+
+    prompts: the run's first, with each of which it is called: for an empty completion, and for one with the answer.
+    """
+    if not spec.function:
+        return
+    try:
+        function = rewards.user.Function(spec.function)
         try:
-            rewards.user.Function(spec.function).close()
-        except rewards.user.BadFunction as error:
-            raise UserError(f"--reward {error}") from None
+            function.check([sampled(prompt, ("", f"\\boxed{{{prompt.answer}}}"), ()) for prompt in prompts])
+        finally:
+            function.close()
+    except rewards.user.BadFunction as error:
+        raise UserError(f"--reward {error}") from None
+
+
+def sampled(prompt: Prompt, completions: tuple[str, ...], truncated: tuple[bool, ...]) -> Sampled:
+    return Sampled(prompt.text, completions, prompt.answer, truncated, prompt.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,27 +221,40 @@ class RewardWorker:
         self.loop = asyncio.get_running_loop()
         self.groups += 1
         memory.give_back(self.groups)
-        return tuple(await asyncio.gather(*(self.counted(group.prompt, c) for c in group.completions)))
+        if not group.completions:
+            return ()
+        own = self.own_of(group)
+        if self.grading is None:
+            self.grading = self.progress.begin("grading")
+        self.grading.allowance = max(self.grading.allowance, SLOWEST_GRADE * self.time_limit(group))
+        return tuple(
+            await asyncio.gather(
+                *(self.counted(group.prompt, c, result) for c, result in zip(group.completions, own, strict=True))
+            )
+        )
 
-    async def counted(self, prompt: Prompt, completion: Completion) -> Reward:
+    def time_limit(self, group: Group) -> float:
+        """Seconds that one grade may take: a function of the user's own may be called for the whole group at once."""
+        calls = len(group.completions) if self.function is not None and self.function.group else 1
+        return max(self.spec.math_timeout, self.spec.code_timeout, calls * self.spec.function_timeout)
+
+    async def counted(self, prompt: Prompt, completion: Completion, own: OwnResult = None) -> Reward:
         """Its reward; grading shows as progress, completion by completion."""
         self.outstanding += 1
-        if self.grading is None:
-            limits = self.spec.math_timeout, self.spec.code_timeout, self.spec.function_timeout
-            self.grading = self.progress.begin("grading", allowance=SLOWEST_GRADE * max(limits))
         try:
-            return await self.reward(prompt, completion)
+            return await self.reward(prompt, completion, own)
         finally:
-            self.grading.step()
             self.outstanding -= 1
-            if not self.outstanding:
-                self.progress.end(self.grading)
-                self.grading = None
+            if self.grading is not None:
+                self.grading.step()
+                if not self.outstanding:
+                    self.progress.end(self.grading)
+                    self.grading = None
 
-    async def reward(self, prompt: Prompt, completion: Completion) -> Reward:
+    async def reward(self, prompt: Prompt, completion: Completion, own: OwnResult = None) -> Reward:
         start = time.perf_counter()
         try:
-            judgement, parts = await self.grade(prompt, completion)
+            judgement, parts = await self.grade(prompt, completion, own)
         except Exception:  # a defect here must not lose the group: reported, counted, logged
             logger.exception("%r: prompt %s", self, getattr(prompt, "index", "?"))
             judgement, parts = Judgement("", Verdict(None, "grader_error")), {}
@@ -240,33 +269,54 @@ class RewardWorker:
             part = "math"
         return self.spec.weights.get(part, 1.0 if part == "function" else 0.0)
 
-    async def grade(self, prompt: Prompt, completion: Completion) -> tuple[Judgement, dict[str, float]]:
-        """Correctness and every part. A part that has no value makes the whole sample undecided."""
+    async def grade(
+        self, prompt: Prompt, completion: Completion, own: OwnResult = None
+    ) -> tuple[Judgement, dict[str, float]]:
+        """Correctness and every part. A part that has no value makes the whole sample undecided.
+
+        own: what the user's function will have said of it; None where there is no such function.
+        """
         if not isinstance(completion.text, str) or not isinstance(prompt.text, str):
             return Judgement("", Verdict(None, "bad_input")), {}
-        judgement = await self.correctness(prompt, completion)
         parts: dict[str, float] = {}
-        if judgement.kind and judgement.verdict.correct is not None:
-            parts[judgement.kind] = float(judgement.verdict.correct)
+        if own is None:
+            judgement = await self.correctness(prompt, completion)
+            if judgement.kind and judgement.verdict.correct is not None:
+                parts[judgement.kind] = float(judgement.verdict.correct)
+        else:
+            result = await own
+            if isinstance(result, Failure):
+                return Judgement("function", Verdict(None, result.reason)), parts
+            parts["function"] = result.value
+            judgement = Judgement("function", self.said(result, completion))
         if "format" in self.spec.weights:
             parts["format"] = rewards.format.score_completion(prompt.text, completion.text)
         if "length" in self.spec.weights:
             parts["length"] = rewards.length.score(len(completion.token_ids), self.spec.l_max, self.spec.l_cache)
-        if self.function is not None:
-            own = await self.lanes["function"].run(None, self.call_of(prompt, completion))
-            if isinstance(own, Failure):
-                return Judgement("function", Verdict(None, own.reason)), parts
-            parts["function"] = own
-            if not judgement.kind:
-                correct = own > 0 and not completion.truncated
-                reason = "correct" if correct else "truncated" if completion.truncated else "wrong"
-                judgement = Judgement("function", Verdict(correct, reason))
         return judgement, parts
 
-    def call_of(self, prompt: Prompt, completion: Completion) -> Callable[[], float | Failure]:
-        function = self.function
-        assert function is not None
-        return lambda: function(prompt.text, completion.text, prompt.answer)
+    def own_of(self, group: Group) -> list[OwnResult]:
+        """What the user's function says of each completion: of the whole group in one call, where it takes one."""
+        function, lane = self.function, self.lanes["function"]
+        if function is None:
+            return [None] * len(group.completions)
+        texts = tuple(completion.text for completion in group.completions)
+        cut = tuple(completion.truncated for completion in group.completions)
+        if not all(isinstance(text, str) for text in (*texts, group.prompt.text)):
+            return [None] * len(group.completions)
+        whole = sampled(group.prompt, texts, cut)
+        if not function.group:
+            return [asyncio.ensure_future(lane.run(None, partial(first_of, function, one))) for one in singles(whole)]
+        results = asyncio.ensure_future(lane.run(None, partial(function, whole)))
+        return [asyncio.ensure_future(place_of(results, place)) for place in range(len(texts))]
+
+    def said(self, own: Own, completion: Completion) -> Verdict:
+        """Correct where the function says so itself, else where its value is above the threshold."""
+        if own.correct is not None:
+            return judged(own.correct)
+        if completion.truncated:
+            return Verdict(False, "truncated")
+        return judged(own.value > self.spec.threshold)
 
     async def correctness(self, prompt: Prompt, completion: Completion) -> Judgement:
         """Tests where the prompt has them, else its answer; a truncated completion is never correct."""
@@ -374,38 +424,9 @@ class RewardWorker:
             self.function.close()
 
 
-def summary(values: deque[float]) -> dict[str, float]:
-    """Count, median, 99th percentile and largest of the latest latencies, in seconds."""
-    ordered = sorted(values)
-    last = len(ordered) - 1
-    return {"count": len(ordered), "p50": ordered[last // 2], "p99": ordered[round(last * 0.99)], "max": ordered[-1]}
+def first_of(function: rewards.user.Function, one: Sampled) -> Own | Failure:
+    return function(one)[0]
 
 
-class Published:
-    """The same numbers for Prometheus, through `ray.util.metrics`."""
-
-    def __init__(self, index: int) -> None:
-        from ray.util.metrics import Counter as RayCounter
-        from ray.util.metrics import Gauge, Histogram
-
-        self.worker = f"reward-{index}"
-        tags = ("worker", "kind", "reason")
-        self.verdicts = RayCounter("srm_reward_verdicts", "graded completions", tag_keys=tags)
-        bounds = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0]
-        self.seconds = Histogram(
-            "srm_reward_seconds", "seconds to grade a completion", boundaries=bounds, tag_keys=tags
-        )
-        self.queued = Gauge("srm_reward_queued", "completions waiting or being graded", tag_keys=("worker", "kind"))
-
-    @staticmethod
-    def when_in_ray(index: int) -> "Published | None":
-        """None outside a Ray worker (tests, tools)."""
-        ray = sys.modules.get("ray")
-        return Published(index) if ray is not None and ray.is_initialized() else None
-
-    def count(self, kind: str, verdict: Verdict, seconds: float, depths: dict[str, int]) -> None:
-        tags = {"worker": self.worker, "kind": kind, "reason": verdict.reason}
-        self.verdicts.inc(1, tags=tags)
-        self.seconds.observe(seconds, tags=tags)
-        for name, depth in depths.items():
-            self.queued.set(depth, tags={"worker": self.worker, "kind": name})
+async def place_of(results: "asyncio.Future[list[Own | Failure]]", place: int) -> Own | Failure:
+    return (await results)[place]

@@ -142,13 +142,15 @@ def said(prompt: str, one: Completion) -> Said:
 
 
 class Engines:
-    """A model's engines. `async with Engines(...) as speaker`: started when first asked, ended whatever happens."""
+    """A model's engines. `async with Engines(...) as speaker`: started when first asked, ended whatever happens.
+
+    context: prompt + completion, tokens.
+    """
 
     def __init__(
-        self, facts: ModelFacts, options: EngineConfig, *, workers: int, seed: int, chat_template: bool
+        self, facts: ModelFacts, options: EngineConfig, *, context: int, workers: int, seed: int, chat_template: bool
     ) -> None:
-        self.facts, self.options, self.workers, self.seed = facts, options, workers, seed
-        self.context = options.max_model_len or facts.context
+        self.facts, self.options, self.workers, self.seed, self.context = facts, options, workers, seed, context
         self.pool: RolloutPool | None = None
         self.starting = asyncio.Lock()
         self.speaker = PoolSpeaker(self.ready, facts.tokenizer, self.context, chat_template)

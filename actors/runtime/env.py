@@ -1,6 +1,7 @@
 """Environment variables that the processes of a run read when they start: Ray's own, and those that compute."""
 
 import os
+import sys
 from pathlib import Path
 
 from srm_ray.console import output
@@ -62,7 +63,6 @@ def set_log_folder() -> None:
 
 def keep_log(name: str) -> None:
     """What this worker prints goes to its file in the run's log folder. Nothing outside a Ray actor."""
-    import ray
-
-    if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
         output.keep_log(name)

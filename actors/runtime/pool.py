@@ -100,6 +100,9 @@ class Pool:
         for member, known in zip(members, facts, strict=True):
             self._serve(member, known)
         self._began = True
+        for member in members:
+            if member not in self.members:  # it served, and was lost while others were still starting
+                self._replace(member, member.why)
         return facts
 
     async def close(self, *, seconds: float) -> None:

@@ -279,7 +279,8 @@ class Rank:
         sums = torch.zeros(4, device=engine.device)
         parts = self.mine(chosen)
         for number, part in enumerate(parts, 1):
-            self.tell(f"step {step + 1}: micro-batch {number} of {len(parts)}", step)
+            compiles = ", compiling" if self.job.compile and self.log and not self.log.steps else ""
+            self.tell(f"step {step + 1}: micro-batch {number} of {len(parts)}{compiles}", step)
             torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
             losses = self.forward(self.rows, part, self.reference, step)
             engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)

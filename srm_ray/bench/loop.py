@@ -303,7 +303,8 @@ def step(model: str) -> dict[str, Any]:
     from srm_ray.runs.metrics import read
 
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "srm_ray.grpo", "--model", model, "--run_dir", folder, "--steps", "12"]
+        command = [sys.executable, "-m", "srm_ray.grpo", "--config", "grpo/tiny", "--model", model]
+        command += ["--run_dir", folder, "--steps", "12"]
         done = subprocess.run([*command, "--eval.problems", "0"], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"the loop failed: {done.stderr[-2000:]}")

@@ -34,7 +34,7 @@ def measure(model: str) -> dict[str, Any]:
     before = files()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
-        command = [sys.executable, "-m", "srm_ray.grpo", "--run_dir", str(folder / "run")]
+        command = [sys.executable, "-m", "srm_ray.grpo", "--config", "grpo/tiny", "--run_dir", str(folder / "run")]
         command += ["--model", model] if model else []
         command += [word for name, value in OPTIONS.items() for word in (f"--{name}", value)]
         with (folder / "log").open("w") as log:

@@ -13,6 +13,7 @@ AlarmName = Literal[
     "entropy",
     "truncated",
     "undecided",
+    "undecided_prompt",
     "mismatch",
     "stale",
     "slow",
@@ -30,6 +31,9 @@ class AlarmsConfig(Section):
     entropy: float | None = Field(0.01, gt=0, description="policy entropy that counts as collapsed, nats a token")
     truncated: float | None = Field(0.5, gt=0, le=1, description="share of completions cut at the token limit")
     undecided: float | None = Field(0.05, gt=0, le=1, description="share of completions that no grader could decide")
+    undecided_prompt: float | None = Field(
+        0.5, gt=0, le=1, description="share of one prompt's completions that no grader could decide, in one step"
+    )
     mismatch: float | None = Field(
         0.03, gt=0, description="mean absolute log-probability difference of rollout and learner, nats"
     )

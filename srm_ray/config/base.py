@@ -4,11 +4,13 @@ A field's `description` is its documentation (`--help` prints it with type, defa
 config class is the one place where an option is defined.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+COMMAND_LINE = "command line"  # as an origin of values
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
@@ -17,10 +19,24 @@ class Section(BaseModel):
 
     `shorthand` names the field that receives a bare value given for the whole section:
     `--reward pkg.mod:fn` is `--reward.function pkg.mod:fn`.
+
+    `subject` names the options that say what a command works on: a model, data. The demo's recipe
+    is for commands that give none of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     shorthand: ClassVar[str | None] = None
+    subject: ClassVar[tuple[str, ...]] = ()
+
+    @cached_property
+    def origins(self) -> dict[str, str]:
+        """Where the values of a command's config come from, by dotted option: `COMMAND_LINE` or a file; those that
+        are not here are defaults. No part of the config: neither compared nor saved."""
+        return {}
+
+    def settle(self, **values: Any) -> None:
+        """Give options that were left open the values that follow from others. For validators: frozen afterwards."""
+        self.__dict__.update(values)
 
 
 class StageConfig(Section):

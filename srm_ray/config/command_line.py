@@ -1,13 +1,17 @@
 """`--config FILE` and `--a.b value` to a typed config; `--help` from the same definitions.
 
-Order of precedence, later wins: the class's defaults, the YAML file, the command line. Imports
-nothing heavier than pydantic, so that `--help` answers at once.
+Order of precedence, later wins: the class's defaults, the YAML file, the command line. Which came
+from where stays with the config (`Section.origins`). Imports nothing heavier than pydantic, so that
+`--help` answers at once.
 """
 
 import difflib
+import re
 import sys
 import types
 import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,38 +19,80 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
-from srm_ray.config.base import CONFIGS, Section, shipped, to_plain
+from srm_ray.config.base import COMMAND_LINE, CONFIGS, Section, flatten, shipped, to_plain
 from srm_ray.console import output
 from srm_ray.errors import UserError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a command was told. source: the file whose options apply, "" for none. named: the first option that names
+    a model or data, for which the demo's recipe is not."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    source: str
+    named: str
+
+
 def parse(config_class: type[ConfigT], argv: list[str], *, stage: str, default: str = "", about: str = "") -> ConfigT:
     """Build the config of a stage from its command line.
 
-    `default` names the shipped config used when no `--config` is given ("" for none). `--help`
-    prints and exits 0. Raises `UserError` naming the option at fault.
+    `default` names the shipped config of the demo ("" for none): it is used where neither a `--config` nor a
+    model nor data is named (`Section.subject`). `--help` prints and exits 0. Raises `UserError` naming the option
+    at fault.
     """
-    if "--help" in argv or "-h" in argv:
-        print(help_text(config_class, stage=stage, default=default, about=about), file=output.out())
+    words = [word for word in argv if word not in ("--help", "-h")]
+    if len(words) < len(argv):
+        print(help_text(config_class, stage=stage, default=default, about=about, argv=words), file=output.out())
         sys.exit(0)
-    file, overrides = _split(config_class, argv)
+    told = given(config_class, words, default)
+    return build(config_class, told.values, told.origins)
+
+
+def given(config_class: type[BaseModel], words: list[str], default: str = "") -> Given:
+    """Values of the file that applies and of the command line, and where each comes from."""
+    file, overrides = _split(config_class, words)
+    own: dict[str, Any] = {}
+    for key, value in overrides:
+        _assign(config_class, own, key, value)
+    subject = getattr(config_class, "subject", ())
+    named = next((key for key, value in flatten(own).items() if value and _within(key, subject)), "")
+    source = file or ("" if named else default)
     values: dict[str, Any] = {}
-    source = file or default
+    origins: dict[str, str] = {}
     if source:
-        values = read_yaml(config_file(source))
+        path = config_file(source)
+        values = read_yaml(path)
         check_keys(config_class, values, where=source)
+        shown = f"configs/{path.relative_to(CONFIGS)}" if path.is_relative_to(CONFIGS) else str(path)
+        origins = dict.fromkeys(flatten(values), shown)
     for key, value in overrides:
         _assign(config_class, values, key, value)
-    return build(config_class, values)
+    said = flatten(own)
+    kept = {key: origin for key, origin in origins.items() if not _within(key, said) and not _contains(key, said)}
+    return Given(values, kept | dict.fromkeys(said, COMMAND_LINE), source, named)
 
 
-def build(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:
-    """Validate; every problem that pydantic finds becomes one clear `UserError` line."""
+def _contains(key: str, names: Iterable[str]) -> bool:
+    return any(name.startswith(f"{key}.") for name in names)
+
+
+def _within(key: str, names: Iterable[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def build(config_class: type[ConfigT], values: dict[str, Any], origins: dict[str, str] | None = None) -> ConfigT:
+    """Validate; every problem that pydantic finds becomes one clear `UserError` line, which says of the options that
+    it names where their values come from."""
     check_keys(config_class, values, where="")
     try:
-        return config_class(**values)
+        config = config_class(**values)
     except ValidationError as error:
         problems: list[str] = []
         seen: set[str] = set()
@@ -59,7 +105,18 @@ def build(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:
             got = "" if isinstance(issue["input"], dict | BaseModel) else f" (got {issue['input']!r})"
             message = issue["msg"].removeprefix("Value error, ")
             problems.append(f"--{where}: {message}{got}" if where else message)
-        raise UserError("; ".join(problems)) from None
+        raise UserError("; ".join([*problems, *_sources(config_class, problems, origins or {})])) from None
+    config.__dict__["origins"] = origins or {}
+    return config
+
+
+def _sources(config_class: type[BaseModel], problems: list[str], origins: dict[str, str]) -> list[str]:
+    """Where the options come from that contradict each other, unless all stand in the command itself."""
+    words = {word for problem in problems for word in re.findall(r"[\w.]*\w", problem)}
+    named = {key: origins.get(key, DEFAULT) for key in keys(config_class) if key in words}
+    if len(named) < 2 or set(named.values()) == {COMMAND_LINE}:
+        return []
+    return [", ".join(f"{key} is from the {origin}" for key, origin in named.items())]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -230,28 +287,56 @@ def check_keys(config_class: type[BaseModel], values: dict[str, Any], where: str
 # Help
 
 
-def help_text(config_class: type[BaseModel], *, stage: str, default: str, about: str) -> str:
+def help_text(config_class: type[BaseModel], *, stage: str, default: str, about: str, argv: Sequence[str] = ()) -> str:
+    """Every option with the value that it has beside the words of `argv`, and where that comes from."""
+    told = given(config_class, list(argv), default)
     lines = [f"usage: python -m srm_ray.{stage} [--config FILE] [--option value ...]", ""]
     if about:
         lines += [about.strip(), ""]
-    lines += [f"  --config FILE   YAML file of options; default: {default or 'none'}", ""]
-    return "\n".join(lines + _help_lines(config_class, ""))
+    lines += [f"  --config FILE   YAML file of options; {_which_file(told, default)}", ""]
+    try:
+        config = build(config_class, told.values)
+        told = replace(told, values={})  # they are in the config
+    except UserError:  # what a command with these values would be told; the help is how to mend it
+        config = None
+    return "\n".join(lines + _help_lines(config_class, config, told, ""))
 
 
-def _help_lines(config_class: type[BaseModel], prefix: str) -> list[str]:
+def _which_file(told: Given, default: str) -> str:
+    if not default:
+        return f"here: {told.source or 'none'}"
+    if not told.source:
+        return f"here: none, as --{told.named} is given. With neither model nor data: {default}"
+    why = ", the demo's, as neither a model nor data is named" if told.source == default else ""
+    return f"here: {told.source}{why}"
+
+
+def _help_lines(config_class: type[BaseModel], config: Any, told: Given, prefix: str) -> list[str]:
+    """config: an instance, None where the values make none: then defaults are shown, and the values as given."""
     lines = []
     for name, field in config_class.model_fields.items():
-        section = _section(field.annotation)
+        key, section = f"{prefix}{name}", _section(field.annotation)
+        value = getattr(config, name) if config is not None else field.get_default(call_default_factory=True)
+        inner = value if isinstance(value, Section) else None
         if section is not None and not takes_plain_value(field.annotation):
-            lines += ["", f"  {prefix}{name}: {field.description or (section.__doc__ or '').strip().splitlines()[0]}"]
-            lines += _help_lines(section, f"{prefix}{name}.")
+            lines += ["", f"  {key}: {field.description or (section.__doc__ or '').strip().splitlines()[0]}"]
+            lines += _help_lines(section, inner, told, f"{key}.")
             continue
-        default = field.get_default(call_default_factory=True)
-        shown = "required" if default is PydanticUndefined else repr(default)
-        lines.append(f"  --{prefix}{name} {_type_name(field.annotation)}  [{shown}]  {field.description or ''}")
+        value = _value_at(told.values, key, value)
+        shown = "required" if value is PydanticUndefined else repr(value)
+        origin = f", {told.origins[key]}" if key in told.origins else ""
+        lines.append(f"  --{key} {_type_name(field.annotation)}  [{shown}{origin}]  {field.description or ''}")
         if section is not None:
-            lines += _help_lines(section, f"{prefix}{name}.")
+            lines += _help_lines(section, inner, told, f"{key}.")
     return lines
+
+
+def _value_at(values: dict[str, Any], key: str, otherwise: Any) -> Any:
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return otherwise
+        values = values[part]
+    return values
 
 
 def _type_name(annotation: Any) -> str:

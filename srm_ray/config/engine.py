@@ -9,7 +9,11 @@ from srm_ray.config.precision import DTYPE, Dtype
 class EngineConfig(Section):
     """vLLM engines, one for each worker."""
 
-    max_model_len: int = Field(0, ge=0, description="prompt + completion, tokens; 0: the model's own context")
+    max_model_len: int = Field(
+        0,
+        ge=0,
+        description="prompt + completion, tokens; 0: 2048 and max_new_tokens, at most the model's context",
+    )
     max_num_seqs: int = Field(256, ge=1, description="sequences that an engine decodes at once")
     dtype: Dtype = Field("auto", description=DTYPE)
     kv_cache_gb: float = Field(1.0, gt=0, description="KV cache on a CPU, GiB")

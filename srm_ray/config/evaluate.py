@@ -1,6 +1,6 @@
 """Options of `python -m srm_ray.evaluate`."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -69,6 +69,8 @@ class ReferenceConfig(Section):
 
 class EvaluateConfig(Section):
     """Everything that `python -m srm_ray.evaluate` can be told."""
+
+    subject: ClassVar[tuple[str, ...]] = ("model", "tasks", "data.path", "endpoint")
 
     model: str = Field(
         "", description="a Hugging Face folder, e.g. runs/x/final, or a hub name; with endpoint: the name it serves"

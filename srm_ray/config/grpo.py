@@ -124,7 +124,9 @@ class RolloutConfig(EngineConfig):
     )
     group_size: int = Field(8, ge=2, description="completions sampled for each prompt (G)")
     temperature: float = Field(1.0, gt=0, le=2, description="sampling temperature in training; top_p is 1")
-    max_new_tokens: int = Field(2048, ge=1, description="limit of a completion, tokens")
+    max_new_tokens: int = Field(
+        0, ge=0, description="limit of a completion, tokens; 0: 2048, at most half of max_model_len"
+    )
     cache_on_update: Literal["keep", "recompute"] = Field(
         "keep", description="KV cache of requests that go on across a weight update"
     )
@@ -152,7 +154,11 @@ class RewardConfig(Section):
         1, description="reward actors, each with a pool of killable grading processes; a number or a range"
     )
     processes: int = Field(1, ge=1, description="grading processes of one worker")
-    function: str = Field("", description="a reward of your own, package.module:function, run in killable processes")
+    function: str = Field(
+        "",
+        description="a reward of your own that replaces the built-in grading, package.module:function (rewards.user)",
+    )
+    threshold: float = Field(0.0, description="above it a reward of your own is correct, unless it says so itself")
     weights: RewardWeights = RewardWeights()
     last_number: bool = Field(False, description="accept the last number as the answer when none is boxed")
     timeout: float = Field(5.0, gt=0, description="seconds that grading one completion may take")
@@ -213,7 +219,9 @@ class LearnerConfig(Section):
     clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
     precision: Precision = Field("auto", description=PRECISION)
-    micro_batch_tokens: int = Field(16384, ge=1, description="tokens of one forward and backward pass")
+    micro_batch_tokens: int = Field(
+        0, ge=0, description="tokens of one forward and backward pass; 0: 16384 on a GPU, 4096 on a CPU"
+    )
     updates_per_step: int = Field(
         1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
     )
@@ -228,6 +236,12 @@ class LearnerConfig(Section):
         description="seconds without a finished micro-batch (or checkpoint, or start) after which the learner is "
         "started again; more where they took longer before",
     )
+
+    @model_validator(mode="after")
+    def _what_memory_holds(self):
+        if not self.micro_batch_tokens:
+            self.settle(micro_batch_tokens=16_384 if self.gpus else 4_096)
+        return self
 
     @field_validator("betas")
     @classmethod
@@ -335,6 +349,8 @@ class EvalConfig(Section):
 
 class GRPOConfig(StageConfig):
     """Everything that `python -m srm_ray.grpo` can be told."""
+
+    subject: ClassVar[tuple[str, ...]] = ("model", "data.path", "data.name", "data.mixture", "data.eval_path")
 
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")

@@ -28,6 +28,3 @@ DTYPE = (
     "weights and compute of the engine; auto: bfloat16 where the hardware computes BF16 (on a CPU float32 all the same "
     "for small models), else float32 on a CPU and float16 on a GPU"
 )
-
-# Options whose `auto` a run settles once: its saved config holds what it became.
-SETTLED = ("learner.precision", "optim.precision", "rollout.dtype", "engine.dtype", "measure.dtype")

@@ -1,10 +1,10 @@
 """Options of `python -m srm_ray.speedrun`: one config that holds those of every stage."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from srm_ray.config.base import Section
+from srm_ray.config.base import COMMAND_LINE, Section
 from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.export import ExportConfig
 from srm_ray.config.grpo import GRPOConfig
@@ -44,6 +44,16 @@ class MachineConfig(Section):
 class SpeedrunConfig(Section):
     """Everything that `python -m srm_ray.speedrun` can be told. Each stage has its own command's options."""
 
+    subject: ClassVar[tuple[str, ...]] = (
+        "text.path",
+        *(f"{stage}.data" for stage in ("tokenizer", "pretrain", "sft", "prefer")),
+        *(f"grpo.{name}" for name in GRPOConfig.subject),
+        *(f"evaluate.{name}" for name in EvaluateConfig.subject),
+        "pretrain.model",
+        "pretrain.tokenizer",
+        "prefer.from_rollouts",
+    )
+
     run_dir: str = Field("", description="folder of this run, a folder for each stage in it; empty: runs/speedrun")
     seed: int = Field(3407, ge=0, description="one seed for text and all stages")
     resume: Literal["auto", "never"] = Field(
@@ -60,6 +70,11 @@ class SpeedrunConfig(Section):
     grpo: GRPOConfig = Field(GRPOConfig(), description="as python -m srm_ray.grpo")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="as python -m srm_ray.evaluate, of every model")
     export: ExportConfig = Field(ExportConfig(), description="as python -m srm_ray.export, of the last model")
+
+    @property
+    def recipe(self) -> str:
+        """The file that a command's options come from; "" where it gave none and named text or data of its own."""
+        return next((origin for origin in self.origins.values() if origin != COMMAND_LINE), "")
 
     @model_validator(mode="after")
     def _stages_belong_to_the_run(self) -> "SpeedrunConfig":

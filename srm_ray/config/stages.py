@@ -1,6 +1,6 @@
 """Options of the stages before GRPO: `python -m srm_ray.{tokenizer,pretrain,sft,prefer}`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -58,6 +58,24 @@ class OptimConfig(Section):
     attention: Literal["auto", "sdpa", "flash_attention_2"] = Field("auto", description="attention kernel; auto: sdpa")
 
 
+class SftOptim(OptimConfig):
+    """Optimizer, schedule and how a step is divided: of fine-tuning."""
+
+    lr: float = Field(2e-5, gt=0, description="peak learning rate; where it is not given, 2e-4 of adapters (lora.r)")
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps that warm up linearly")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay, on matrices only")
+    micro_batch: int = Field(1, ge=1, description="rows in one forward pass of one worker")
+
+
+class PreferOptim(OptimConfig):
+    """Optimizer, schedule and how a step is divided: of preference optimisation."""
+
+    lr: float = Field(1e-6, gt=0, description="peak learning rate; where it is not given, 1e-5 of adapters (lora.r)")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up linearly")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, on matrices only")
+    micro_batch: int = Field(1, ge=1, description="pairs in one forward pass of one worker")
+
+
 class LoraConfig(Section):
     """Low-rank adapters in place of full fine-tuning."""
 
@@ -93,6 +111,19 @@ class TrainStage(StageConfig):
                 f"optim.batch must be a multiple of optim.micro_batch x workers: got batch {self.optim.batch}, "
                 f"micro_batch {self.optim.micro_batch}, workers {self.workers}"
             )
+        return self
+
+
+class AdapterStage(TrainStage):
+    """A training stage that trains all weights, or adapters, which start from nothing and take ten times the rate."""
+
+    adapter_lr: ClassVar[float]
+    lora: LoraConfig = Field(LoraConfig(), description="adapters")
+
+    @model_validator(mode="after")
+    def _rate_of_adapters(self):
+        if self.lora.r and "lr" not in self.optim.model_fields_set:
+            self.settle(optim=self.optim.model_copy(update={"lr": self.adapter_lr}))
         return self
 
 
@@ -219,14 +250,15 @@ class ConversationData(Section):
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
 
 
-class SftConfig(TrainStage):
+class SftConfig(AdapterStage):
     """`python -m srm_ray.sft`."""
 
+    adapter_lr: ClassVar[float] = 2e-4
+    optim: SftOptim = Field(SftOptim(), description="optimizer and schedule")
     data: ConversationData = Field(ConversationData(), description="examples")
     epochs: float = Field(2.0, gt=0, description="passes over the data, where steps is 0")
     loss: Literal["nll", "dft"] = Field("nll", description="nll, or dft: each token weighted by its own probability")
     neftune: float = Field(0.0, ge=0, description="NEFTune's alpha; noise on the embeddings; 0: none")
-    lora: LoraConfig = Field(LoraConfig(), description="adapters")
     inspect: int = Field(0, ge=0, description="print this many examples with the loss mask coloured, then stop")
 
 
@@ -236,17 +268,24 @@ class PairData(Section):
     path: str = Field("", description="JSONL with prompt, chosen, rejected")
     name: str = Field("", description="`datasets` name with prompt, chosen, rejected")
     split: str = Field("train", description="split of the `datasets` name")
-    max_prompt: int = Field(2048, ge=1, description="longest prompt, tokens; longer ones are dropped and counted")
-    max_completion: int = Field(2048, ge=1, description="longest completion, tokens")
+    max_prompt: int = Field(
+        0,
+        ge=0,
+        description="longest prompt, tokens, longer ones are dropped and counted; 0: 2048, at most half the context",
+    )
+    max_completion: int = Field(
+        0, ge=0, description="longest completion, tokens; 0: 2048, at most half of the model's context"
+    )
 
 
-class PreferConfig(TrainStage):
+class PreferConfig(AdapterStage):
     """`python -m srm_ray.prefer`."""
 
+    adapter_lr: ClassVar[float] = 1e-5
+    optim: PreferOptim = Field(PreferOptim(), description="optimizer and schedule")
     data: PairData = Field(PairData(), description="pairs")
     eval: PreferEvalConfig = Field(PreferEvalConfig(), description="held-out pairs and problems")
     from_rollouts: str = Field("", description="GRPO run folder whose graded rollouts become pairs")
     loss: Literal["dpo", "apo_zero"] = Field("dpo", description="loss by name")
     beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs, where steps is 0")
-    lora: LoraConfig = Field(LoraConfig(), description="adapters")

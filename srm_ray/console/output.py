@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from srm_ray.console.advice import Advisor
+
 DRIVER = "driver.log"
 FOLDER = "SRM_RAY_LOGS"  # environment variable of workers: the folder of their logs
 
@@ -42,6 +44,7 @@ class Folders:
 
 
 _folders = Folders()
+advisor = Advisor()
 
 
 def out() -> TextIO:
@@ -93,6 +96,7 @@ def log_to(folder: Path) -> None:
         return
     _flush()
     folder.mkdir(parents=True, exist_ok=True)
+    advisor.follow(folder)
     path = folder / DRIVER
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     if _routed.log is None:

@@ -21,6 +21,7 @@ from srm_ray.files.roots import cache_root
 SHORT = 5.0  # seconds: what takes no longer needs no words
 SILENCE = 20.0  # seconds without a line, at most
 TICK = 0.25
+READ_EVERY = 1.0  # seconds between looks into the logs
 REMEMBERED = 200  # phases
 DURATIONS = "durations.json"  # in the cache: seconds that phases took the last time
 
@@ -160,8 +161,13 @@ class Console:
     def _watch(self) -> None:
         """The thread that shows bars, or breaks a silence."""
         terminal = output.on_terminal()
+        read = 0.0
         try:
             while not self.ended.wait(TICK):
+                if time.monotonic() - read > READ_EVERY:
+                    read = time.monotonic()
+                    for advice in output.advisor.due():
+                        self.say(f"note: {advice}")
                 with self.lock:
                     phases = list(self.phases)
                 if terminal:

@@ -7,6 +7,7 @@ A built-in generator is endless. A file or a dataset is read in an order shuffle
 (seed, pass), so a cursor (the next index) and the curriculum's schedule are all that a checkpoint needs.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from srm_ray.errors import UserError
 from srm_ray.rl.types import Prompt
 
 GENERATED_CHECKED = 32  # problems of a generator that are looked at before a run starts
+ROWS_CHECKED = 4  # with which a reward of the user's own is tried before a run starts
+LIMITED_BY = "lower rollout.max_new_tokens"
 GRADERS = ("", "math", "code", "text", "gym")
 MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}  # task_id, both in
 
@@ -57,6 +60,12 @@ class TaskStream:
             self._counts[source] += 1
         return self._drawn[index]
 
+    def probe(self) -> None:
+        """Raises UserError for a family of Reasoning Gym whose scorer accepts anything."""
+        for tasks in self.sources.values():
+            if isinstance(tasks, GymTasks):
+                tasks.probe()
+
     def samples(self) -> Iterator[Task]:
         """Every task of a file; of a generator some of each level."""
         for tasks in self.sources.values():
@@ -66,11 +75,12 @@ class TaskStream:
 
 
 class PromptStream:
-    """`stream[index]` is the rendered prompt of that index. limit: tokens that a prompt may have."""
+    """`stream[index]` is the rendered prompt of that index. limit: tokens that a prompt may have. limited_by: how that
+    came about, for the message of a prompt that does not fit."""
 
-    def __init__(self, tasks: TaskStream, tokenizer: Any, *, system: str, limit: int):
+    def __init__(self, tasks: TaskStream, tokenizer: Any, *, system: str, limit: int, limited_by: str = LIMITED_BY):
         self.tasks, self.size, self.curriculum = tasks, tasks.size, tasks.curriculum
-        self._tokenizer, self._system, self._limit = tokenizer, system, limit
+        self._tokenizer, self._system, self._limit, self._limited_by = tokenizer, system, limit, limited_by
 
     def __getitem__(self, index: int) -> Prompt:
         """Raises UserError where a prompt does not leave room for new tokens."""
@@ -82,8 +92,7 @@ class PromptStream:
         if len(ids) > self._limit:
             raise UserError(
                 f"{task.where or f'prompt {index} ({task.source})'} has {len(ids)} tokens as a prompt, "
-                f"the context leaves {self._limit} for it: "
-                "lower rollout.max_new_tokens or shorten the prompt"
+                f"{self._limit} are left for it: {self._limited_by} or shorten the prompt"
             )
         text = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return Prompt(
@@ -96,11 +105,19 @@ class PromptStream:
             source=task.source,
             grader=task.grader,
             gym=task.gym,
+            row=task.row,
             level=level,
         )
 
+    def first(self, count: int) -> list[Prompt]:
+        """The first prompts, fewer where there are not so many."""
+        return [self[index] for index in range(count if self.size is None else min(count, self.size))]
+
     def check(self) -> None:
-        """Render every prompt of a pass (of a generator: some): none may raise while a run goes on."""
+        """Render every prompt of a pass (of a generator: some): none may raise while a run goes on.
+
+        Families of Reasoning Gym are probed (`GymTasks.probe`)."""
+        self.tasks.probe()
         for index, task in enumerate(self.tasks.samples()):
             self.render(task, index)
 
@@ -128,23 +145,31 @@ def training_stream(
     *,
     seed: int,
     limit: int,
+    limited_by: str = LIMITED_BY,
     graded: bool = True,
     curriculum: CurriculumConfig | None = None,
 ) -> PromptStream:
-    """`training_tasks`, rendered. limit: tokens that a prompt may have."""
+    """`training_tasks`, rendered. limit, limited_by: as of `PromptStream`."""
     tasks = training_tasks(config, seed=seed, graded=graded, curriculum=curriculum)
-    return PromptStream(tasks, tokenizer, system=config.system, limit=limit)
+    return PromptStream(tasks, tokenizer, system=config.system, limit=limit, limited_by=limited_by)
 
 
-def held_out_prompts(config: DataConfig, tokenizer: Any, *, count: int, limit: int) -> list[Prompt]:
+def held_out_prompts(
+    config: DataConfig,
+    tokenizer: Any,
+    *,
+    count: int,
+    limit: int,
+    limited_by: str = LIMITED_BY,
+    graded: bool = True,
+) -> list[Prompt]:
     """Up to `count` problems that training never sees, of each source its part; none of a file without eval_path."""
     parts = sources_of(config)
     found: list[Task] = []
     for place, (name, part) in enumerate(parts.items()):
-        found += open_held_out(part, share_of(count, len(parts), place), name)
-    stream = PromptStream(
-        TaskStream({"": FileTasks(found, [], 0)}, {}, CurriculumConfig()), tokenizer, system=config.system, limit=limit
-    )
+        found += open_held_out(part, share_of(count, len(parts), place), name, graded=graded)
+    tasks = TaskStream({"": FileTasks(found, [], 0)}, {}, CurriculumConfig())
+    stream = PromptStream(tasks, tokenizer, system=config.system, limit=limit, limited_by=limited_by)
     return [stream.render(task, index) for index, task in enumerate(found)]
 
 
@@ -165,16 +190,16 @@ def open_tasks(config: SourceConfig, seed: int, source: str, *, graded: bool = T
     return FileTasks(_read(config, config.path, config.split, source, graded=graded, measuring=False), [], seed)
 
 
-def open_held_out(config: SourceConfig, count: int, source: str) -> list[Task]:
+def open_held_out(config: SourceConfig, count: int, source: str, *, graded: bool = True) -> list[Task]:
     """Up to `count` of the problems that training never sees."""
     if config.eval_path:
-        return _read(config, config.eval_path, config.eval_split, source, graded=True, measuring=True)[:count]
+        return _read(config, config.eval_path, config.eval_split, source, graded=graded, measuring=True)[:count]
     generated = open_generator(config, 0, source)
     if generated is not None:
         return generated.held_out(count)
     if config.path:
         return []
-    return _read(config, "", config.eval_split, source, graded=True, measuring=True)[:count]
+    return _read(config, "", config.eval_split, source, graded=graded, measuring=True)[:count]
 
 
 def open_generator(config: SourceConfig, seed: int, source: str) -> Tasks | None:
@@ -224,12 +249,15 @@ def tasks_of_rows(
     """
     tasks, passed_over = [], 0
     for number, row in rows:
+        made = row
         if is_mbpp(row):
             if not in_mbpp_split(row["task_id"], split, f"{where}:{number}", measuring):
                 passed_over += 1
                 continue
-            row = mbpp_row(row, f"{where}:{number}")
-        tasks.append(_row_task(row, f"{where}:{number}", source, graded))
+            made = mbpp_row(row, f"{where}:{number}")
+        task = _row_task(made, f"{where}:{number}", source, graded)
+        # The row travels as JSON, and only where a reward of the user's own wants it.
+        tasks.append(task if graded else replace(task, row=json.loads(json.dumps(row, default=str))))
     if passed_over and not tasks:
         low, high = MBPP_SPLITS[split]
         raise UserError(
@@ -283,6 +311,8 @@ def _row_task(row: Any, where: str, source: str, graded: bool) -> Task:
     answer, tests = row.get("answer"), row.get("tests")
     if graded and answer is None and tests is None and row.get("gym") is None:
         raise UserError(f"{where}: `answer` or `tests` is missing (found {', '.join(row) or 'nothing'})")
+    if not graded and not isinstance(answer, str | int | float):
+        answer = None  # what else it is, a reward of the user's own finds in the row
     if answer is not None and not isinstance(answer, str | int | float):
         raise UserError(f"{where}: `answer` must be text or a number, got {type(answer).__name__}")
     gold = None if answer is None else final_answer(str(answer))

@@ -33,7 +33,7 @@ def read(
     for path in files:
         for prompt, group in groups(path, stops, report):
             if len(prompt) > max_prompt:
-                report.dropped[f"prompt longer than {max_prompt} tokens"] += 1
+                report.dropped[f"prompt longer than {max_prompt} tokens (data.max_prompt)"] += 1
                 continue
             pairs += pair_up(prompt, group, max_completion, random.Random(f"pairs/{seed}/{path.name}/{len(pairs)}"))
     if not pairs:

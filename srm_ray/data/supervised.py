@@ -39,7 +39,7 @@ def encode_example(tokenizer: Any, example: Example, *, longest: int) -> tuple[t
     """The example's sequence, or none and why: longer than `longest` tokens, nothing to learn."""
     ids, mask = render_conversation(tokenizer, example.messages)
     if len(ids) > longest:
-        return (), f"longer than {longest} tokens"
+        return (), f"longer than {longest} tokens (data.row_length)"
     return (((ids, mask),), "") if any(mask) else ((), "without assistant tokens")
 
 
@@ -138,9 +138,9 @@ def encode_pair(tokenizer: Any, pair: Pair, *, max_prompt: int, max_completion: 
     prompt = render_prompt(tokenizer, pair.prompt)
     chosen, rejected = (completion(tokenizer, pair, text, prompt) for text in (pair.chosen, pair.rejected))
     if len(prompt) > max_prompt:
-        return (), f"prompt longer than {max_prompt} tokens"
+        return (), f"prompt longer than {max_prompt} tokens (data.max_prompt)"
     if max(len(ids) - len(prompt) for ids, _ in (chosen, rejected)) > max_completion:
-        return (), f"completion longer than {max_completion} tokens"
+        return (), f"completion longer than {max_completion} tokens (data.max_completion)"
     if chosen[0] == rejected[0]:
         return (), "chosen equals rejected"
     return (chosen, rejected), ""

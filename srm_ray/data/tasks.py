@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from rewards.gym import CHUNK, BadFamily, Gym, GymTask
+from rewards.gym import CHUNK, BadFamily, Gym, GymTask, Scorer
+from rewards.gym_probe import TOLD, Rates, probe
 from srm_ray.config.grpo import GYM, SourceConfig
+from srm_ray.console.progress import say
 from srm_ray.data import arithmetic
 from srm_ray.data.splits import digest, held_out
 from srm_ray.errors import UserError
@@ -25,6 +27,7 @@ from srm_ray.errors import UserError
 HELD_OUT_SEED = 0  # held-out problems are the same in every run, so that runs compare
 GYM_HELD_OUT_ONE_IN = 4  # many families have few problems, and finding held-out ones takes this many tries each
 GYM_ATTEMPTS = 64
+PROBED = 12  # problems of each level that a family is tried on before a run
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -43,6 +46,7 @@ class Task:
     where: str = ""
     grader: str = ""
     gym: GymTask | None = None
+    row: dict[str, Any] | None = None
 
 
 class Tasks(Protocol):
@@ -155,6 +159,39 @@ class GymTasks:
         if count and not found:
             raise UserError(f"data.name {GYM}{self.family}: options {self.options[-1]} leave no problem to hold out")
         return list(found.values())
+
+    def probe(self) -> None:
+        """Try the family's grading on answers that deserve nothing, at every level. Raises UserError where it gives
+        them full marks; says where another problem's answer is often right."""
+        scorer = Scorer()
+        try:
+            for level, options in enumerate(self.options):
+                tasks = [self.task(position, level) for position in range(PROBED)]
+                rates = self._rates(scorer, tasks)
+                if rates is not None:
+                    self._tell(rates, options)
+        finally:
+            scorer.close()
+
+    def _rates(self, scorer: Scorer, tasks: list[Task]) -> Rates | None:
+        """By its scorer where that judges; by equal answers where they are compared as text or mathematics."""
+        judged = [(task.gym, task.answer) for task in tasks if task.gym is not None]
+        if judged:
+            return probe(scorer, judged)
+        golds = [task.answer for task in tasks]
+        repeated = sum(gold == golds[place - 1] for place, gold in enumerate(golds)) / len(golds)
+        return Rates(0.0, 0.0, repeated)
+
+    def _tell(self, rates: Rates, options: str) -> None:
+        what = f"data.name {GYM}{self.family} with options {options}"
+        if rates.worthless:
+            raise UserError(
+                f"{what}: its scorer gives full marks to {rates.noise:.0%} of answers that say nothing (such as "
+                f"{rates.example!r}) and to {rates.nothing:.0%} of empty ones: nothing can be learned from it; choose "
+                "another family"
+            )
+        if rates.others > TOLD:
+            say(f"{what}: another problem's answer is right {rates.others:.0%} of the time")
 
     def _held_out(self, task: Task) -> bool:
         return held_out(task.messages[0]["content"], GYM_HELD_OUT_ONE_IN)

@@ -1,15 +1,21 @@
 """Opening a model folder: is it one, does its tokenizer fit, how long is its context, what ends a turn."""
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from srm_ray.config.grpo import RolloutConfig
+from srm_ray.config.distill import DistillConfig
+from srm_ray.config.filter import FilterConfig
+from srm_ray.config.grpo import GRPOConfig
+from srm_ray.config.lengths import Lengths, OwnContext, fit, option
 from srm_ray.console import hub
 from srm_ray.errors import UserError
 from srm_ray.model.adapters import is_adapter, merged_folder
+
+RunT = TypeVar("RunT", GRPOConfig, FilterConfig, DistillConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,7 @@ class ModelFacts:
 
     context: positions the model was made for. vocabulary: rows of its embedding.
 
-    stop_token_ids: tokens that end a completion.
+    stop_token_ids: tokens that end a completion. context_said_by: what says how long the context is.
     """
 
     path: str
@@ -26,12 +32,20 @@ class ModelFacts:
     vocabulary: int
     stop_token_ids: tuple[int, ...]
     tokenizer: Any
+    context_said_by: str = "the model"
+
+    @property
+    def own_context(self) -> OwnContext:
+        return OwnContext(self.context, self.context_said_by)
 
 
-def row_length(asked: int, usual: int, facts: ModelFacts) -> int:
+def row_length(asked: int, usual: int, facts: ModelFacts, origins: Mapping[str, str]) -> int:
     """Tokens in a row: those asked for, else the usual number or the model's context. Raises `UserError` above that."""
     if asked > facts.context:
-        raise UserError(f"data.row_length {asked} is more than the context of {facts.path}: {facts.context}")
+        raise UserError(
+            f"{option('data.row_length', asked, origins)} is more than the model's own context of {facts.context} "
+            f"({facts.context_said_by}): lower data.row_length"
+        )
     return asked or min(usual, facts.context)
 
 
@@ -63,8 +77,10 @@ def open_model(name: str) -> ModelFacts:
             "the tokenizer belongs to another model"
         )
     check_shapes(path, config)
-    context = getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length
-    return ModelFacts(name, int(context), vocabulary, _stop_ids(path, config, tokenizer), tokenizer)
+    positions = getattr(config, "max_position_embeddings", 0)
+    said_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
+    context = int(positions or tokenizer.model_max_length)
+    return ModelFacts(name, context, vocabulary, _stop_ids(path, config, tokenizer), tokenizer, said_by)
 
 
 def check_shapes(path: Path, config: Any) -> None:
@@ -94,17 +110,20 @@ def check_shapes(path: Path, config: Any) -> None:
                 )
 
 
-def context_of(facts: ModelFacts, rollout: RolloutConfig) -> int:
-    """Prompt + completion in tokens, as asked for or as the model has it. Raises `UserError` where it does not fit."""
-    context = rollout.max_model_len or facts.context
-    if context > facts.context:
-        raise UserError(f"rollout.max_model_len {context} is more than the {facts.context} positions of {facts.path}")
-    if rollout.max_new_tokens >= context:
+def settle_lengths(config: RunT, facts: ModelFacts) -> tuple[RunT, Lengths]:
+    """The config of a run with the lengths of its rollouts, where it leaves them open, as the model's context has them.
+
+    Raises `UserError` where they do not fit, naming every option that set them.
+    """
+    rollout, reward = config.rollout, config.reward
+    lengths = fit(rollout.max_model_len, rollout.max_new_tokens, facts.own_context, origins=config.origins)
+    if reward.overlong_cache > lengths.completion:
         raise UserError(
-            f"the context of {facts.path} ({context} tokens) is too short for a prompt and "
-            f"rollout.max_new_tokens {rollout.max_new_tokens}"
+            f"{option('reward.overlong_cache', reward.overlong_cache, config.origins)} is more than the "
+            f"{lengths.completion} tokens that a completion may have: {lengths.why}"
         )
-    return context
+    settled = rollout.model_copy(update={"max_model_len": lengths.context, "max_new_tokens": lengths.completion})
+    return config.model_copy(update={"rollout": settled}), lengths
 
 
 def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -19,6 +19,9 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
         "reward/mean": sum(reward.value for reward in rewards) / len(rewards),
         "reward/accuracy": sum(reward.correct is True for reward in rewards) / len(rewards),
         "reward/undecided": sum(reward.correct is None for reward in rewards),
+        "reward/undecided_prompt": max(
+            sum(reward.correct is None for reward in group.rewards) / len(group.rewards) for group in collected.judged
+        ),
         "groups/kept": len(collected.groups),
         "groups/dropped_uniform": len(collected.judged) - len(collected.groups),
         "groups/dropped_stale": len(collected.stale),

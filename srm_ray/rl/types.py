@@ -26,6 +26,7 @@ class Prompt:
     source: which dataset it came from. Example: "gsm8k".
     grader: "math", "code", "text" or "gym"; "": code where there are tests, else math.
     gym: the Reasoning Gym task, for its own scorer, or None.
+    row: the row that it was made from, every column, where a reward of the user's own decides; else None.
     level: the difficulty that it was drawn at; 0 where its source has none. Example: 2.
     """
 
@@ -38,6 +39,7 @@ class Prompt:
     source: str = ""
     grader: str = ""
     gym: GymTask | None = None
+    row: dict[str, Any] | None = None
     level: int = 0
 
 

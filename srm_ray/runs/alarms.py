@@ -168,6 +168,12 @@ RULES = (
         "are in the rollouts",
     ),
     Rule(
+        "undecided_prompt",
+        _mean_of("reward/undecided_prompt"),
+        "{value:.0%} of one prompt's completions could not be graded (limit {limit:.0%}): its tests or its answer may "
+        "be bad, or the policy has found what the grader cannot decide; the rollouts have the reasons",
+    ),
+    Rule(
         "mismatch",
         _mean_of("policy/mismatch_abs"),
         "log-probabilities of rollout and learner differ by {value:.2g} nats on average (limit {limit:.2g}): compare "
@@ -194,4 +200,4 @@ RULES = (
         about="learner",
     ),
 )
-AT_ONCE = ("no_gradient", "not_finite")
+AT_ONCE = ("no_gradient", "not_finite", "undecided_prompt")

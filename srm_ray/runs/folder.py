@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from srm_ray.config.base import flatten, to_plain
-from srm_ray.config.precision import AUTO, SETTLED, current_name
+from srm_ray.config.precision import AUTO, current_name
 from srm_ray.console import interrupts
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
@@ -29,6 +29,10 @@ MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
     "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
+# Options that a run settles once, with the machine and the model before it, and the value that leaves them open: its
+# saved config holds what they became.
+DTYPES = ("learner.precision", "optim.precision", "rollout.dtype", "engine.dtype", "measure.dtype")
+SETTLED: dict[str, Any] = dict.fromkeys(DTYPES, AUTO) | {"rollout.max_model_len": 0, "rollout.max_new_tokens": 0}
 
 
 class RunFolder:
@@ -65,7 +69,7 @@ class RunFolder:
             part.unlink(missing_ok=True)
 
     def check_config(self, config: ConfigT, may_change: Collection[str] = MAY_CHANGE) -> ConfigT:
-        """The config to go on with: `config`, with the compute dtypes of the saved one where it leaves them open.
+        """The config to go on with: `config`, with dtypes and lengths of the saved one where it leaves them open.
 
         Raises `UserError` where it differs from the saved one in what the run computes. may_change: options, or whole
         sections, that may differ.
@@ -73,9 +77,9 @@ class RunFolder:
         if not self.config.is_file():
             return config
         saved = flatten(yaml.safe_load(self.config.read_text()) or {})
-        saved |= {key: current_name(saved[key]) for key in SETTLED if key in saved}
-        for key in SETTLED:
-            config = with_value(config, key.split("."), AUTO, saved.get(key, AUTO))
+        saved |= {key: current_name(saved[key]) for key in DTYPES if key in saved}
+        for key, still_open in SETTLED.items():
+            config = with_value(config, key.split("."), still_open, saved.get(key, still_open))
         asked = flatten(to_plain(config))
         for key in sorted(saved.keys() | asked.keys()):
             if saved.get(key) != asked.get(key) and not _may_change(key, may_change):
@@ -142,7 +146,7 @@ def _may_change(key: str, allowed: Collection[str]) -> bool:
     return any(".".join(parts[:end]) in allowed for end in range(1, len(parts) + 1))
 
 
-def with_value(config: ConfigT, path: list[str], old: str, new: str) -> ConfigT:
+def with_value(config: ConfigT, path: list[str], old: Any, new: Any) -> ConfigT:
     """A config whose option at `path` is `new` where it was `old`."""
     name, *rest = path
     value = getattr(config, name, None)

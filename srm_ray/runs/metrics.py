@@ -15,6 +15,7 @@ NAMES = {
     "reward/mean": "mean reward of the completions sampled in this step, dropped groups included",
     "reward/accuracy": "share that is correct; correctness only",
     "reward/undecided": "completions that a grader could not decide (masked out of the loss)",
+    "reward/undecided_prompt": "the largest share of one prompt's completions that a grader could not decide",
     "groups/kept": "groups trained on; 0: the step was skipped, and has no metrics of policy/",
     "groups/dropped_uniform": "groups drawn whose completions were all right or all wrong",
     "groups/dropped_stale": "groups dropped for being too many versions old",

@@ -36,11 +36,18 @@ TEXT_FORMAT = "1"  # of generated text: a new number makes it again
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(SpeedrunConfig, arguments, stage="speedrun", default="speedrun/tiny", about=__doc__)
+    if not config.recipe:
+        raise UserError(
+            "a recipe is needed for text or data of your own: --config speedrun/tiny (two cores), speedrun/h200 "
+            "(one GPU) or a file of yours"
+        )
     if config.dry_run:
         from srm_ray.speedrun.estimate import show_budget
 
         return show_budget(config)
-    return Speedrun(config).run()
+    kept = "what is done is kept: the same command goes on from there"
+    with interrupts.advising(lambda: kept):
+        return Speedrun(config).run()
 
 
 class Speedrun:
@@ -153,19 +160,22 @@ class Speedrun:
 
             from actors.graded_rollouts import write_graded_rollouts
             from srm_ray.data.prompts import training_stream
-            from srm_ray.model.loading import open_model
+            from srm_ray.model.loading import open_model, settle_lengths
 
             facts = open_model(str(model))
-            context = options.rollout.max_model_len or facts.context
+            settled, lengths = settle_lengths(options, facts)
             stream = training_stream(
-                options.data,
+                settled.data,
                 facts.tokenizer,
-                seed=options.seed,
-                limit=context - options.rollout.max_new_tokens,
-                graded=not options.reward.function,
+                seed=settled.seed,
+                limit=lengths.prompt,
+                limited_by=lengths.why,
+                graded=not settled.reward.function,
             )
             prompts = [stream[SAMPLES_FROM + place] for place in range(count)]
-            counts = interrupts.run(write_graded_rollouts(options, facts, prompts, folder.rollouts, context=context))
+            counts = interrupts.run(
+                write_graded_rollouts(settled, facts, prompts, folder.rollouts, context=lengths.context)
+            )
             folder.write_summary(counts)
             say(
                 f"{counts['correct'] / counts['completions']:.1%} of {counts['completions']} completions are right; "

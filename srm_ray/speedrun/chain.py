@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import duration, phase, say
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 
@@ -82,7 +82,8 @@ def run_stage(name: str, folder: Path, inputs: dict[str, str], work: Callable[[]
     began = time.time()
     record = Record(inputs, began, spent(folder, before), (before.tries if before else 0) + 1)
     write(folder, record)
-    status = work()
+    with phase(f"stage {name}", background=True):
+        status = work()
     took = record.seconds + time.time() - began
     if status:
         raise StageEnded(name, status)

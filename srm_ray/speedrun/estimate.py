@@ -14,6 +14,7 @@ from actors.train.memory import GIB, count, training_memory
 from srm_ray.config.base import Section
 from srm_ray.config.evaluate import EngineConfig
 from srm_ray.config.grpo import GRPOConfig, RolloutConfig
+from srm_ray.config.lengths import PRETRAIN_ROW, SFT_ROW, OwnContext, context_for, fit, half
 from srm_ray.config.precision import AUTO
 from srm_ray.config.speedrun import MachineConfig, SpeedrunConfig
 from srm_ray.config.stages import LoraConfig, TrainStage
@@ -59,6 +60,9 @@ class Budget:
         self.config, self.machine = config, config.machine
         self.model_config = base_config(config)
         self.parameters = count(self.model_config, LoraConfig())[0]
+        own = OwnContext(self.model_config.max_position_embeddings, "the model")
+        rollout = config.grpo.rollout
+        self.own, self.lengths = own, fit(rollout.max_model_len, rollout.max_new_tokens, own, origins=config.origins)
 
     def estimates(self) -> list[Estimate]:
         tokenizer, pretrain, sft = self.tokenizer(), self.pretrain(), self.sft()
@@ -73,7 +77,7 @@ class Budget:
 
     def pretrain(self) -> Estimate:
         config = self.config.pretrain
-        row = config.data.row_length
+        row = config.data.row_length or min(PRETRAIN_ROW, self.own.tokens)
         tokens = config.steps * config.optim.batch * row or config.data.tokens
         tokens = tokens or self.config.text.documents * DOCUMENT_TOKENS
         generated = not (config.data.path or config.data.sources or self.config.text.path)
@@ -82,7 +86,7 @@ class Budget:
 
     def sft(self) -> Estimate:
         config = self.config.sft
-        row = config.data.row_length
+        row = config.data.row_length or min(SFT_ROW, self.own.tokens)
         tokens = config.steps * config.optim.batch * row
         examples = config.data.limit or self.config.text.examples
         tokens = tokens or int(examples * config.epochs * EXAMPLE_TOKENS)
@@ -90,12 +94,13 @@ class Budget:
 
     def samples(self) -> Estimate:
         grpo, prompts = self.config.grpo, self.config.samples.prompts
-        sampled = prompts * grpo.rollout.group_size * grpo.rollout.max_new_tokens
+        sampled = prompts * grpo.rollout.group_size * self.lengths.completion
         return Estimate("samples", 0, sampled, self.sampling(sampled), self.engine_memory(grpo.rollout))
 
     def prefer(self) -> Estimate:
         config, grpo = self.config.prefer, self.config.grpo
-        longest = min(grpo.rollout.max_model_len or 1 << 30, config.data.max_prompt + config.data.max_completion)
+        limits = half(config.data.max_prompt, self.own.tokens) + half(config.data.max_completion, self.own.tokens)
+        longest = min(self.lengths.context, limits)
         pairs = config.steps * config.optim.batch
         pairs = pairs or int(self.config.samples.prompts * KEEP_RATE * grpo.rollout.group_size / 4 * config.epochs)
         # The reference's log-probabilities are a forward pass: a third of a training step.
@@ -104,7 +109,7 @@ class Budget:
     def grpo(self) -> Estimate:
         config = self.config.grpo
         completions = config.steps * config.prompts_per_step * config.rollout.group_size
-        trained = completions * config.rollout.max_new_tokens
+        trained = completions * self.lengths.completion
         sampled = trained / KEEP_RATE
         seconds = self.sampling(sampled) + self.flops(trained, config.learner.activation_checkpointing)
         memory = self.engine_memory(config.rollout) + self.learner_memory(config)
@@ -116,7 +121,7 @@ class Budget:
         problems = sum(min(config.limit or PROBLEMS[name], PROBLEMS[name]) for name in config.tasks)
         sampled = problems * config.sampling.samples * config.sampling.max_new_tokens
         seconds = len(MODELS) * self.sampling(sampled)
-        memory = self.engine_memory(config.engine)
+        memory = self.engine_memory(config.engine, config.sampling.max_new_tokens)
         return Estimate("evaluate", 0, len(MODELS) * sampled, seconds, memory, f"{len(MODELS)} models")
 
     # Parts
@@ -146,14 +151,14 @@ class Budget:
     def sampling(self, tokens: float) -> float:
         return tokens / self.machine.decode_tokens_per_s + self.machine.start_seconds
 
-    def engine_memory(self, rollout: RolloutConfig | EngineConfig) -> float:
+    def engine_memory(self, rollout: RolloutConfig | EngineConfig, max_new_tokens: int = 0) -> float:
         """Weights and KV cache of one engine, GiB: on a GPU no more than it is given."""
         model = self.model_config
         width = 4 if rollout.dtype == "float32" or (rollout.dtype == AUTO and not rollout.gpus) else 2
         weights = self.parameters * width / GIB
         if not rollout.gpus:
             return weights + rollout.kv_cache_gb
-        context = rollout.max_model_len or model.max_position_embeddings
+        context = context_for(rollout.max_model_len, max_new_tokens, self.own, origins=self.config.origins)
         a_token = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head_dim * width
         wanted = weights + rollout.max_num_seqs * context * a_token / GIB
         return min(wanted, rollout.memory_fraction * self.machine.memory_gib)

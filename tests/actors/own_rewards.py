@@ -1,5 +1,6 @@
 """A user's rewards, good and bad."""
 
+import asyncio
 import os
 import time
 
@@ -44,7 +45,44 @@ def wrong_result(prompt: str, completion: str, answer: str | None) -> str:
 
 
 async def coroutine(prompt: str, completion: str, answer: str | None) -> float:
-    return 0.0
+    await asyncio.sleep(0)
+    return 0.25
+
+
+def says_itself(prompt: str, completion: str, answer: str | None) -> bool:
+    return completion == "right"
+
+
+def pair(prompt: str, completion: str, answer: str | None, truncated: bool) -> tuple[float, bool] | None:
+    return None if completion == "none" else (0.1, completion == "right" and not truncated)
+
+
+def columns(prompt: str, completion: str, answer: str | None, difficulty: int, row: dict) -> float:
+    return float(difficulty == row["difficulty"] == 3 and row["nested"] == {"a": [1]})
+
+
+def column_with_a_default(prompt, completion, answer, *, difficulty=7):  # type: ignore[no-untyped-def]
+    return difficulty / 10
+
+
+async def whole_group(prompt: str, completions: list[str], answer: str | None, row: dict) -> list[float]:
+    longest = max(map(len, completions))
+    return [float(len(completion) == longest) for completion in completions]
+
+
+def group_one_short(prompt: str, completions: list[str], answer: str | None) -> list[float]:
+    return [0.0]
+
+
+def calls_the_graders(prompt: str, completion: str, answer: str | None) -> tuple[float, bool]:
+    import rewards.math.grader
+
+    reward = rewards.math.grader.score(completion, answer or "")
+    return reward.value / 2, reward.correct is True
+
+
+def raises(prompt: str, completion: str, answer: str | None) -> float:
+    return float(completion)
 
 
 not_a_function = 5

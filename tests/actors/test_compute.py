@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from actors.learner import rank as learner
+from actors.learner import spec as learner
 from actors.runtime import compute
 from actors.train import run as trainer
 from actors.train import warm_start

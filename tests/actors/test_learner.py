@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from actors.learner.group import LearnerGroup
-from actors.learner.rank import LearnerSpec
+from actors.learner.spec import LearnerSpec
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group, Learned, TrainBatch

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from actors.learner.group import LearnerGroup
-from actors.learner.rank import LearnerSpec
+from actors.learner.spec import LearnerSpec
 from actors.runtime.liveness import STARTING, Progress
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import LearnerLost

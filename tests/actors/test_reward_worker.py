@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -330,9 +331,9 @@ def test_several_rewards_with_weights() -> None:
         rewards = score(worker, texts)[0]
     finally:
         worker.close()
-    assert rewards[0].parts == {"math": 1.0, "format": 1.0, "length": -0.5, "function": 1.0}
-    assert [r.value for r in rewards] == pytest.approx([2.25, 0.75, 0.025])
-    assert [r.correct for r in rewards] == [True, False, False]
+    assert rewards[0].parts == {"format": 1.0, "length": -0.5, "function": 1.0}  # the function grades, nothing else
+    assert [r.value for r in rewards] == pytest.approx([0.25, 0.75, 0.025])
+    assert [r.correct for r in rewards] == [True, True, True]
 
 
 @pytest.mark.integration
@@ -366,7 +367,6 @@ def test_a_function_alone_decides_correctness() -> None:
         (f"{OWN}:wrong_parameter", "completion"),
         (f"{OWN}:answer_never_missing", "answer"),
         (f"{OWN}:wrong_result", "float is needed"),
-        (f"{OWN}:coroutine", "coroutine"),
         (f"{OWN}:not_a_function", "not a function"),
     ],
 )
@@ -378,8 +378,69 @@ def test_a_function_that_cannot_be_used_is_refused_at_start_up(function: str, me
 
 @pytest.mark.integration
 def test_functions_that_can_be_used() -> None:
-    for name in ("length_of_answer", "unannotated"):
+    for name in ("length_of_answer", "unannotated", "coroutine", "whole_group", "pair", "says_itself", "columns"):
         check(RewardSpec(function=f"{OWN}:{name}"))
+
+
+ROW = {"difficulty": 3, "nested": {"a": [1]}}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("name", "threshold", "expected"),
+    [
+        ("coroutine", 0.0, [(0.25, True, "correct"), (0.25, True, "correct"), (0.25, False, "truncated")]),
+        ("coroutine", 0.25, [(0.25, False, "wrong"), (0.25, False, "wrong"), (0.25, False, "truncated")]),
+        ("says_itself", 0.9, [(1.0, True, "correct"), (0.0, False, "wrong"), (1.0, True, "correct")]),
+        ("pair", 0.0, [(0.1, True, "correct"), (0.0, None, "undecided"), (0.1, False, "wrong")]),
+        ("columns", 0.0, [(1.0, True, "correct"), (1.0, True, "correct"), (1.0, False, "truncated")]),
+        ("column_with_a_default", 0.0, [(0.3, True, "correct"), (0.3, True, "correct"), (0.3, False, "truncated")]),
+        ("whole_group", 0.0, [(1.0, True, "correct"), (0.0, False, "wrong"), (1.0, False, "truncated")]),
+        ("group_one_short", 0.0, [(0.0, None, "grader_error")] * 3),
+    ],
+)
+def test_forms_of_a_function_of_ones_own(name: str, threshold: float, expected: list[tuple[Any, ...]]) -> None:
+    """A gold answer is there, and the built-in grader has no say."""
+    worker = RewardWorker(RewardSpec(weights={}, function=f"{OWN}:{name}", threshold=threshold))
+    ended = (completion("right"), completion("none"), completion("right", finish="length"))
+    try:
+        (found,) = score(worker, Group(replace(prompt(answer="5"), row=ROW), ended))
+    finally:
+        worker.close()
+    assert [(r.value, r.correct, r.reason) for r in found] == expected
+    assert not {"math", "code"} & {part for r in found for part in r.parts}
+
+
+@pytest.mark.integration
+def test_a_function_can_call_the_graders() -> None:
+    worker = RewardWorker(RewardSpec(weights={}, function=f"{OWN}:calls_the_graders", function_timeout=60.0))
+    try:
+        (found,) = score(worker, group([boxed(r"\frac{10}{2}"), boxed("6")], answer="5"))
+    finally:
+        worker.close()
+    assert [(r.value, r.correct) for r in found] == [(0.5, True), (0.0, False)]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("name", "row", "says"),
+    [
+        ("columns", {"hard": 1}, "wants the column 'difficulty'; the first rows have hard"),
+        ("columns", None, "wants the column 'difficulty'; the first rows have none"),
+        ("columns", {"difficulty": 3}, "raised KeyError: 'nested'"),
+        ("raises", {}, "called with '' and the answer '5': it raised ValueError: could not convert string to float"),
+        ("group_one_short", {}, "not a list of 2 results"),
+        ("moods", {}, ""),
+    ],
+)
+def test_a_function_is_tried_on_the_first_rows(name: str, row: dict[str, Any] | None, says: str) -> None:
+    spec = RewardSpec(function=f"{OWN}:{name}")
+    prompts = [replace(prompt(answer="5"), row=row)]
+    if not says:
+        return check(spec, prompts)
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        check(spec, prompts)
+    assert "\n" not in str(error.value) and str(error.value).startswith(f"--reward {OWN}:{name}")
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,26 @@ def test_a_start_that_never_ends_is_an_error_that_says_what_to_raise(monkeypatch
     assert pool.told == [], "what cannot start at all is no death"
 
 
+def test_who_is_lost_while_others_are_still_starting_is_replaced(monkeypatch):
+    pool = Pool(monkeypatch, Script(start=1.0), Script(start=300.0), Script(), workers=2)
+
+    async def work():
+        while len(pool.names()) < 2:
+            await asyncio.sleep(1.0)
+        return pool.names()
+
+    async def whole():
+        asyncio.get_running_loop().call_later(100.0, lambda: pool.pool.members[0].actor.end())
+        try:
+            await pool.pool.start()
+            return await work()
+        finally:
+            await pool.pool.close()
+
+    assert run(whole()) == ["rollout-1", "rollout-2"]
+    assert pool.events() == ["restarted", "joined"]
+
+
 def test_a_push_that_does_not_get_on_costs_the_worker_its_place(monkeypatch):
     pool = Pool(monkeypatch, Script(load=FOREVER), Script())
 

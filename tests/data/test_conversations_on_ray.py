@@ -64,7 +64,7 @@ def test_many_pieces_give_what_one_process_gives(folder: str, tmp_path: Path, mo
     found = list(conversations.examples(data, folder, longest=80, seed=1))
     tokenizer = tokenization.load(folder)
     wanted = [(one.source, *supervised.encode_example(tokenizer, one, longest=80)) for one in read_examples(data.path)]
-    assert len(wanted) == 620 and {reason for _, _, reason in wanted} == {"", "longer than 80 tokens"}
+    assert len(wanted) == 620 and {reason for _, _, reason in wanted} == {"", "longer than 80 tokens (data.row_length)"}
     same(found, wanted)
 
 

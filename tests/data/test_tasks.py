@@ -254,3 +254,29 @@ def test_mbpp_as_published() -> None:
     assert len(held_out) == 90
     asked = {question(stream, index) for index in range(374)}
     assert len(asked) == 374 and not asked & {task.messages[0]["content"] for task in held_out}
+
+
+# A reward of one's own gets the whole row
+
+
+def test_rows_are_kept_for_a_reward_of_ones_own_alone(tmp_path: Path) -> None:
+    row = {"prompt": "p", "answer": ["any", "thing"], "difficulty": 3}
+    mbpp = {"task_id": 601, "text": "t", "code": "c", "test_list": ["assert f(1) == 1"], "test_setup_code": ""}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{json.dumps(row)}\n{json.dumps(mbpp)}\n")
+    first, second = read_jsonl(file, graded=False)
+    assert (first.row, first.answer) == (row, None)
+    assert second.row == mbpp and second.tests == ["assert f(1) == 1"]
+    file.write_text(f"{json.dumps(row | {'answer': '5'})}\n")
+    assert [task.row for task in read_jsonl(file)] == [None]
+
+
+@pytest.mark.integration
+@needs_gym
+def test_a_family_whose_scorer_accepts_anything_is_refused_before_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    halting = training_tasks(DataConfig(name="reasoning_gym/game_of_life_halting"), seed=1)
+    with pytest.raises(UserError, match=r"game_of_life_halting.*full marks to 100% of answers that say nothing"):
+        halting.probe()
+    training_tasks(DataConfig(name="reasoning_gym/countdown"), seed=1).probe()
+    assert capsys.readouterr().out == ""
+    training_tasks(DataConfig(name="reasoning_gym/syllogism"), seed=1).probe()

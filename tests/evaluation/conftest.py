@@ -19,7 +19,7 @@ class Asked:
         self.events = asyncio.new_event_loop()
         self.facts = open_model(str(model))
         options = EngineConfig(dtype="float32", cpus=0.5, kv_cache_gb=0.25, max_num_seqs=64)
-        self.engines = Engines(self.facts, options, workers=1, seed=0, chat_template=True)
+        self.engines = Engines(self.facts, options, context=512, workers=1, seed=0, chat_template=True)
         self.speaker = self.run(self.engines.__aenter__())
 
     def run(self, coroutine):

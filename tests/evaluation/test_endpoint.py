@@ -175,7 +175,7 @@ def test_other_settings_or_weights_do_not_go_on(server, tmp_path: Path, capsys) 
     options = ["--endpoint", server.url, "--model", "sums", "--limit", "4", "--run_dir", str(tmp_path / "run")]
     assert evaluate.main(options) == 0
     assert evaluate.main([*options, "--sampling.max_new_tokens", "9"]) == 2
-    assert "was run with sampling.max_new_tokens 64, this command has 9" in capsys.readouterr().err
+    assert "was run with sampling.max_new_tokens 2048, this command has 9" in capsys.readouterr().err
     assert evaluate.main([*options, "--sampling.max_new_tokens", "9", "--resume", "never"]) == 0
     assert evaluate.main([*options, "--sampling.max_new_tokens", "9", "--limit", "6"]) == 0  # more of the same
     assert len(read(tmp_path / "run").suites["arithmetic"].values) == 6

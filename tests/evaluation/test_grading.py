@@ -50,6 +50,7 @@ def test_truncated_is_never_correct_but_flexibly(graders) -> None:
         flexibly.close()
 
 
+@pytest.mark.integration
 def test_equal_answers_of_several_samples_are_one_class(graders) -> None:
     item = Item(0, "q", r"\frac{1}{2}")
     texts = [r"</think>\boxed{0.5}", r"</think>\boxed{2}", "cut", r"</think>\boxed{\frac{1}{2}}"]

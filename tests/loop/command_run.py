@@ -23,6 +23,7 @@ def small_run(model: Path, data: Path, **options: str) -> list[str]:
     """
     data.write_text("".join(json.dumps({"prompt": f"What is {n} + {n + 1}?"}) + "\n" for n in range(50)))
     given = {
+        "config": "grpo/tiny",
         "model": str(model),
         "data.path": str(data),
         "reward": "tests.loop.parity_reward:reward",

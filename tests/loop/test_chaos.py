@@ -11,6 +11,7 @@ import pytest
 
 from srm_ray.runs.metrics import read
 from tests.loop.command_run import PATIENCE, Run, completions, events, small_run, steps_of
+from tests.same import same_steps, same_weights
 
 pytestmark = pytest.mark.integration
 
@@ -105,10 +106,5 @@ def test_random_deaths_every_few_seconds(command, tmp_path):
         "staleness/mean",
         "groups/dropped_stale",
     )
-    for one, other in zip(steps, read(repeated / "metrics.jsonl"), strict=True):
-        assert {name: one[name] for name in names} == {name: other[name] for name in names}
-    assert weights_of(repeated) == weights_of(folder)
-
-
-def weights_of(folder):
-    return (folder / "final" / "model.safetensors").read_bytes()
+    same_steps(read(repeated / "metrics.jsonl"), steps, names)
+    same_weights(repeated / "final", folder / "final")

@@ -6,7 +6,6 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 
@@ -14,6 +13,7 @@ from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import RolloutWorker, Sampling, engine_args
 from srm_ray.errors import RunError
 from srm_ray.rl.seeds import completion_seed
+from tests.same import same_completions
 
 pytestmark = pytest.mark.integration
 
@@ -73,11 +73,8 @@ def pair(loop):
 
 
 def expect_same(one, two):
-    for group, other in zip(one, two, strict=True):
-        for a, b in zip(group, other, strict=True):
-            assert np.array_equal(a.token_ids, b.token_ids)
-            assert np.array_equal(a.logprobs, b.logprobs)
-            assert np.array_equal(a.versions, b.versions)
+    for index, group, other in zip(PROMPTS, one, two, strict=True):
+        same_completions(group, other, ("token_ids", "logprobs", "versions"), f"prompt {index}")
 
 
 @pytest.mark.timeout(600)
@@ -134,8 +131,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
         return await staying
 
     stayed = loop.run(leave_midway())
-    for a, b in zip(alone.completions, stayed.completions, strict=True):
-        assert np.array_equal(a.token_ids, b.token_ids)
+    same_completions(stayed.completions, alone.completions, ["token_ids"])
 
     async def idle():
         while (await loop.crew.rollouts.ping())[0]["in_flight"]:

@@ -14,16 +14,17 @@ import pytest
 from actors.rollout.worker import Sampling, join, nothing_yet
 from srm_ray.errors import LearnerLost
 from tests.loop.test_weights_arrive import step, synchronise
+from tests.same import same_completions
 
 pytestmark = pytest.mark.integration
 SILENT = r"did not answer for 1\d s.*\(limit 10 s; recovery\.hung_after raises it\)"
 
 
-def same(one, other):
-    return all(
-        np.array_equal(a.token_ids, b.token_ids) and np.array_equal(a.logprobs, b.logprobs)
-        for a, b in zip(one.completions, other.completions, strict=True)
-    )
+def expect_same(found, expected):
+    """Groups of the same prompts have the same completions, bit for bit."""
+    for one, other in zip(found, expected, strict=True):
+        where = f"prompt {other.prompt.index}"
+        same_completions(one.completions, other.completions, ("token_ids", "logprobs"), where)
 
 
 def the_worker(loop):
@@ -66,7 +67,7 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     victim = worker.facts["pid"]
     loop.told.clear()
     found = disturbed(loop, indices, lambda: os.kill(victim, how))
-    assert all(same(a, b) for a, b in zip(expected, found, strict=True))
+    expect_same(found, expected)
     assert {version for group in found for c in group.completions for version in c.versions} == {loop.version}
     assert the_worker(loop).name != worker.name
     assert [told["event"] for told in loop.told] == ["restarted", "joined", "first_group"]
@@ -101,7 +102,7 @@ def test_scaling_up_and_down_loses_nothing(loop):
     both, given, groups, leaving = loop.run(scale_and_sample())
     assert [facts["version"] for facts in both] == [loop.version] * 2
     assert given > 0, "the worker that left had work"
-    assert all(same(a, b) for a, b in zip(expected, groups, strict=True))
+    expect_same(groups, expected)
     expect_gone(leaving.facts["pid"])
 
 
@@ -156,7 +157,7 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
     found = undisturbed(loop, range(1100, 1104))
     assert loop.crew.rollouts.current.data is not None
     assert the_worker(loop).name != worker.name
-    assert all(same(a, b) for a, b in zip(expected, found, strict=True))
+    expect_same(found, expected)
     synchronise(loop)
 
 

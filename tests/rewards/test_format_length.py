@@ -1,16 +1,9 @@
 """Format and length rewards, and where the final answer is found."""
 
-# ruff: noqa: E501
-
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from rewards import extract, format, length
 
-ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "<|im_start|>user\nWhat is <think>?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 
 
@@ -110,15 +103,3 @@ def test_overlong_edges() -> None:
 )  # fmt: skip
 def test_final_answers(completion: str, last_number: bool, expected: list[str]) -> None:
     assert extract.final_answers(completion, last_number) == expected
-
-
-@pytest.mark.integration
-def test_rewards_import_fast_and_without_ray_or_torch() -> None:
-    code = (
-        "import sys, time\nt = time.perf_counter()\nimport rewards.math.grader, rewards.code, rewards.format, rewards.length, rewards.user\n"
-        "heavy = {'ray', 'torch', 'sympy', 'math_verify', 'numpy', 'srm_ray', 'pydantic'} & set(sys.modules)\n"
-        "assert not heavy, heavy\nprint(time.perf_counter() - t)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 1.0

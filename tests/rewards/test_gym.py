@@ -9,6 +9,7 @@ import pytest
 
 from rewards.code.inside import isolate
 from rewards.gym import BadFamily, Gym, Scorer, active
+from rewards.gym_probe import Rates, probe
 from rewards.sandbox.processes import Pool
 from tests.rewards.gym_data import needs_gym, task
 
@@ -145,3 +146,18 @@ def test_what_counts_as_more_than_computing() -> None:
 def test_a_task_survives_json() -> None:
     one = task("chain_sum", min_terms=2)
     assert json.loads(one.options) == {"min_terms": 2}
+
+
+@pytest.mark.integration
+@needs_gym
+@needs_landlock
+def test_a_scorer_that_accepts_anything_is_found_out(gym: Gym, scorer: Scorer) -> None:
+    def rates(family: str) -> Rates | None:
+        tasks = [task(family, index=index) for index in range(6)]
+        return probe(scorer, [(one, gym.make(one).answer) for one in tasks])
+
+    halting = rates("game_of_life_halting")
+    assert halting is not None and halting.worthless and halting.noise == 1.0 and halting.example
+    for family in ("countdown", "n_queens", "shortest_path"):
+        honest = rates(family)
+        assert honest is not None and not honest.worthless, (family, honest)

@@ -12,7 +12,9 @@ import pytest
 import torch
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-from actors.learner.rank import Learner, LearnerSpec, Sums
+from actors.learner.rank import Learner
+from actors.learner.spec import LearnerSpec
+from actors.learner.sums import Sums
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.model.policy import PolicyModel
 from srm_ray.rl.batching import PackedBatch, micro_batches

@@ -60,7 +60,7 @@ def test_nothing_left_after_filtering_says_why(
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"prompt": "a" * 400, "response": "b"}) + "\n")
     options = ["--model", model, "--data.path", str(path), "--data.row_length", "64", "--run_dir", str(tmp_path / "r")]
-    refused(capsys, sft.main(options), "no examples are left", "1 longer than 64 tokens")
+    refused(capsys, sft.main(options), "no examples are left", "1 longer than 64 tokens (data.row_length)")
 
 
 def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_sft_recipes_name_their_six_datasets(name: str) -> None:
 
 def test_batch_that_does_not_divide_is_refused_with_both_values() -> None:
     with pytest.raises(UserError, match="got batch 10, micro_batch 4, workers 1"):
-        parse(SftConfig, ["--optim.batch", "10"], stage="sft")
+        parse(SftConfig, ["--optim.batch", "10", "--optim.micro_batch", "4"], stage="sft")
 
 
 def test_quantised_base_needs_adapters() -> None:

@@ -1,4 +1,8 @@
-"""Training on Ray Train with DeepSpeed: restarts, ranks and division of a step change nothing."""
+"""Training on Ray Train with DeepSpeed: equal to a plain loop, and a worker that is killed changes nothing.
+
+All stages are this one engine, so one of them is killed here; `test_end_to_end` kills a whole command, and compares
+two ranks with one.
+"""
 
 import os
 import signal
@@ -15,11 +19,12 @@ from srm_ray.data import arithmetic
 from srm_ray.data.packing import Rows, pack, save_rows
 from srm_ray.data.rendering import render_conversation
 from srm_ray.model import tokenization
-from srm_ray.model.folder import save_model, weights_fingerprint
+from srm_ray.model.folder import save_model
 from srm_ray.model.lineage import read_lineage
 from srm_ray.model.shapes import build, shape
 from srm_ray.runs.metrics import read, without_times
 from srm_ray.training.schedule import Schedule
+from tests.same import same_steps, same_weights
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -76,13 +81,20 @@ def undisturbed(cluster: None, base: run.TrainJob, tmp_path_factory: pytest.Temp
     return folder
 
 
-def test_a_killed_worker_changes_nothing(undisturbed: Path, base: run.TrainJob, tmp_path: Path) -> None:
+def test_losses_are_those_of_a_plain_loop(undisturbed: Path, base: run.TrainJob) -> None:
     calm = read(undisturbed / "metrics.jsonl")
     assert [line["step"] for line in calm] == [1, 2, 3, 4, 5, 6]
     wanted = bare_loop(base)
     assert [line["train/loss"] for line in calm] == pytest.approx([loss for loss, _ in wanted], rel=1e-5)
     assert [line["train/grad_norm"] for line in calm] == pytest.approx([norm for _, norm in wanted], rel=1e-4)
     assert [line["step"] for line in calm if "eval/loss" in line] == [3, 6]
+    kept = sorted(path.name for path in (undisturbed / "checkpoints").iterdir())
+    assert kept == ["step_4", "step_6"]
+    lineage = read_lineage(undisturbed / "final")
+    assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
+
+
+def test_a_killed_worker_changes_nothing(undisturbed: Path, base: run.TrainJob, tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill_at_step_3(line: str) -> None:
@@ -91,41 +103,16 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: run.TrainJob, 
 
     disturbed = run_job(base, tmp_path / "disturbed", progress=kill_at_step_3)
     assert killed, "no worker was found to kill"
-    assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
-    assert weights_fingerprint(undisturbed / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
-    kept = sorted(path.name for path in (undisturbed / "checkpoints").iterdir())
-    assert kept == ["step_4", "step_6"]
-    lineage = read_lineage(undisturbed / "final")
-    assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
+    calm = read(undisturbed / "metrics.jsonl")
+    same_steps([without_times(line) for line in disturbed], [without_times(line) for line in calm])
+    same_weights(tmp_path / "disturbed" / "final", undisturbed / "final")
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "prefer"])
-def test_a_killed_worker_changes_nothing_in_other_stages(
-    cluster: None, base: run.TrainJob, tmp_path: Path, stage: str
-) -> None:
-    job = replace(base, name=stage, schedule=replace(base.schedule, steps=4))
-    if stage == "pretrain":
-        job = replace(job, shuffle=False, precision="bf16_autocast")
-    else:
-        save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
-        save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
-        job = replace(job, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
-    calm = run_job(job, tmp_path / "calm")
-    if stage == "prefer":
-        starts_at_ln_2_and_learns_the_pairs(calm)
-    killed: list[int] = []
-
-    def kill_at_step_3(line: str) -> None:
-        if line.startswith(f"{stage} 3/4") and not killed:
-            killed.extend(kill_train_workers())
-
-    disturbed = run_job(job, tmp_path / "disturbed", progress=kill_at_step_3)
-    assert killed, "no worker was found to kill"
-    assert [without_times(line) for line in disturbed] == [without_times(line) for line in calm]
-    assert weights_fingerprint(tmp_path / "calm" / "final") == weights_fingerprint(tmp_path / "disturbed" / "final")
-
-
-def starts_at_ln_2_and_learns_the_pairs(lines: list[dict[str, Any]]) -> None:
+def test_preferences_start_at_ln_2_and_learn_the_pairs(cluster: None, base: run.TrainJob, tmp_path: Path) -> None:
+    save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
+    save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
+    pairs = replace(base, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
+    lines = run_job(replace(pairs, name="prefer", schedule=replace(base.schedule, steps=4)), tmp_path / "run")
     assert lines[0]["train/loss"] == pytest.approx(0.6931, abs=1e-3)
     assert lines[0]["pairs/margin"] == pytest.approx(0, abs=1e-4)
     assert lines[-1]["train/loss"] < 0.6
@@ -165,13 +152,6 @@ def kill_train_workers() -> list[int]:
         os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
     return found
-
-
-def test_two_ranks_give_the_losses_of_one(undisturbed: Path, base: run.TrainJob, tmp_path: Path) -> None:
-    one = read(undisturbed / "metrics.jsonl")
-    two = run_job(replace(base, eval_rows="", micro_batch=1, zero_stage=1), tmp_path / "two", workers=2)
-    for name, tolerance in (("train/loss", 1e-5), ("train/grad_norm", 1e-4)):
-        assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=tolerance), name
 
 
 def arithmetic_pairs(model: str, count: int) -> Rows:

@@ -44,6 +44,7 @@ class Hostile:
         return (Path.write_text, (self.marker, "ran"))
 
 
+@pytest.mark.integration
 def test_a_hostile_checkpoint_runs_nothing(tmp_path: Path) -> None:
     """What `read_as_data` gives DeepSpeed to read with: tensors pass, code does not."""
     deepspeed_engine = type("Engine", (), {"_config": None})()

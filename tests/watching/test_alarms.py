@@ -24,6 +24,7 @@ TROUBLES = {
     "entropy": (Step(entropy=0.001), {"entropy": 0.25}, 7),
     "truncated": (Step(truncated=4), {}, 8),
     "undecided": (Step(undecided=1), {"undecided": 0.2}, 9),
+    "undecided_prompt": (Step(undecided=2), {"undecided": None}, 7),
     "mismatch": (Step(mismatch=0.06), {}, 8),
     "slow": (Step(learner_rate=100.0), {"slow": 0.5}, 8),
 }
