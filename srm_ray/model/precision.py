@@ -167,8 +167,8 @@ def training(asked: str, hardware: Hardware) -> str:
         return "bf16_autocast" if hardware.bf16 else "float16" if hardware.gpu else "float32"
     if asked == "float16" and not hardware.gpu:
         raise UserError(
-            f"float16 is trained with on a GPU, and this runs on a CPU ({hardware.name}): a new run takes auto, one that "
-            "began on a GPU goes on there"
+            f"float16 is trained with on a GPU, and this runs on a CPU ({hardware.name}): a new run takes auto, one "
+            "that began on a GPU goes on there"
         )
     refuse_bf16_on_old_gpus(asked, hardware)
     return asked
@@ -187,8 +187,8 @@ def answering(asked: str, hardware: Hardware, parameters: int) -> str:
 def refuse_bf16_on_old_gpus(asked: str, hardware: Hardware) -> None:
     if is_bf16(asked) and hardware.gpu and not hardware.bf16:
         raise UserError(
-            f"{asked} needs a GPU that computes BF16 (Ampere or newer), {hardware}: a new run takes auto, one that began "
-            "elsewhere goes on there"
+            f"{asked} needs a GPU that computes BF16 (Ampere or newer), {hardware}: a new run takes auto, one "
+            "that began elsewhere goes on there"
         )
 
 
