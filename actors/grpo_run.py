@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.base import to_plain
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.console import output
 from srm_ray.console.progress import say
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
@@ -157,7 +158,8 @@ def tell(folder: RunFolder, event: str, **facts: Any) -> None:
     shown = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
     )
-    say(f"  {event}: {shown}")
+    log = output.logs_of_workers(shown) if event in ("restarted", "gave_up") else ""
+    say(f"  {event}: {shown}" + (f", log {log}" if log else ""))
 
 
 def lasting(model: str) -> str:

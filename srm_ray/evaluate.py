@@ -4,7 +4,7 @@
         -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
 
 Suites: arithmetic, numerals (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through lm-evaluation-harness:
-bbh, ifeval, mmlu_stem, arc_challenge. With neither model nor config: the tiny model on the built-in arithmetic.
+bbh, ifeval, mmlu_stem, arc_challenge. With no model, tasks or config: the tiny model on arithmetic.
 
     python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,math500 --against parent
     python -m srm_ray.evaluate --endpoint http://localhost:8000/v1 --model NAME --tasks gsm8k
@@ -254,8 +254,10 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     config = prepare_folder(folder, config, model, fingerprint)
     if facts:
         from actors.runtime.compute import settle_evaluation
+        from srm_ray.model.loading import check_cache
 
         config = settle_evaluation(config, facts.path)
+        check_cache(config.engine, engine_context(config, facts), facts, config.origins, "engine")
     async with speaker_of(config, model, facts) as speaker:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}

@@ -3,15 +3,13 @@
     prompts -> rollout workers (vLLM, G completions each) -> reward workers -> advantages
             -> groups with signal -> learner (DeepSpeed, DAPO loss) -> weights back to the rollout workers
 
-`train` below is the algorithm. Machinery lives in actors/ (Ray, vLLM, DeepSpeed) and srm_ray/rl/ (the
-mathematics). Deviations from DAPO (arXiv 2503.14476): the learning rate is constant after a linear
-warm-up; completions whose grader could not decide are masked out; a step that has drawn `max_refill` times its
-groups trains on those with signal that it has, and is skipped where it has none.
+`train` below is the algorithm. Machinery lives in actors/ (Ray, vLLM, DeepSpeed) and srm_ray/rl/ (the mathematics).
+Deviations from DAPO (arXiv 2503.14476): the learning rate is constant after a linear warm-up; completions whose grader
+could not decide are masked out; a step draws `max_refill` times its groups at most; if none has signal, it is skipped.
 """
 
 import sys
 import time
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +75,7 @@ async def train(run: "Run", state: "State") -> None:
                 state.source, state.seconds = source.state(), clock.total
                 with clock.part("checkpoint"):
                     await save(state)
-            if why := endings.starved(state.recent, config.stop.starved, config.stop.solved):
+            if why := is_starved(run, state):
                 raise endings.Starved(why, collected.judged)
     except LearnerLost:
         raise  # what it had learned since the checkpoint died with it
@@ -101,6 +99,17 @@ def is_solved(run: "Run", state: "State") -> bool:
     return run.stream.curriculum.at_top and endings.solved(state.recent, stop.solved, stop.window)
 
 
+def is_starved(run: "Run", state: "State") -> str:
+    """Why the run ends with nothing to learn from; "" where it goes on, or has learned something and is over."""
+    from srm_ray.rl import endings
+
+    stop, over = run.config.stop, is_over(run, state)
+    if over and state.version:
+        return ""
+    steps = len(state.recent) if over and stop.starved else stop.starved
+    return endings.starved(state.recent, steps, stop.solved)
+
+
 def advance(run: "Run", state: "State", source: "Source", collected: "Collected", learned: "Learned | None") -> None:
     """A step is done: all that a checkpoint must know of it. Awaits nothing, so that an end comes before or after."""
     from srm_ray.rl.endings import outcome_of
@@ -120,12 +129,8 @@ def advance(run: "Run", state: "State", source: "Source", collected: "Collected"
 
 def describe(run: "Run", state: "State", source: "Source") -> dict[str, float]:
     """Metrics of what stands between two steps."""
-    return {
-        "weights/version": state.version,
-        **source.describe(),
-        **run.crew.describe(),
-        **run.stream.curriculum.describe(),
-    }
+    of_parts = source.describe() | run.crew.describe() | run.stream.curriculum.describe()
+    return of_parts | {"weights/version": state.version}
 
 
 def learning_rate(config: GRPOConfig, step: int) -> float:
@@ -137,7 +142,7 @@ def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
     """Where the groups come from: sampled step by step, all the time (`max_staleness` above 0), or a record."""
     from srm_ray.rl.sources import AsyncSource, KeepRate, ReplaySource, SyncSource
 
-    config, crew = run.config, run.crew
+    config = run.config
     if config.replay:
         read = partial(rollout_log.read_all, replayed.record_of(config.replay, config.steps))
         return ReplaySource(read, step=state.step, keep_rate=KeepRate(state.keep_rate))
@@ -145,7 +150,7 @@ def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
         "want": config.prompts_per_step,
         "limit": int(config.max_refill * config.prompts_per_step),
         "prompt": run.stream.__getitem__,
-        "sample": run.watch.calls("rollout", crew.sample),
+        "sample": run.watch.calls("rollout", run.crew.sample),
         "grade": grade,
         "keep_rate": KeepRate(state.keep_rate),
     }
@@ -156,7 +161,7 @@ def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
         version=state.version,
         max_staleness=config.max_staleness,
         group_size=config.rollout.group_size,
-        capacity=lambda: crew.rollouts.capacity,
+        capacity=lambda: run.crew.rollouts.capacity,
         **options,
     )
 
@@ -168,15 +173,15 @@ async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
     """Train, evaluate, export; when the learner dies, go on from the newest checkpoint with a new one."""
     from srm_ray.runs.final import write_final
 
-    before: dict[str, Any] | None = None
-    restarted = False
+    before, restarted = None, False
     while True:
         try:
             state = await restore(run, restarted=restarted)
             state.before = state.before or before
             await run.crew.learner.unless_lost(run.evaluations.before(state))
             before = state.before
-            with training(run, state):
+            steps, done = run.config.steps, partial(getattr, state, "step")
+            with phase("training", total=steps, done=done(), count=done, status=run.crew.doing, told=True):
                 await train(run, state)
             after = await run.crew.learner.unless_lost(run.evaluations.after(state))
             await write_final(run.folder, run.export, state.step, state.suites.get("best"))
@@ -184,12 +189,6 @@ async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
         except LearnerLost as lost:
             await run.crew.restart_learner(lost)
             restarted = True
-
-
-def training(run: "Run", state: "State") -> AbstractContextManager[Any]:
-    """What a person sees of the loop between the lines of its steps."""
-    count = partial(getattr, state, "step")
-    return phase("training", total=run.config.steps, done=state.step, count=count, status=run.crew.doing, told=True)
 
 
 async def restore(run: "Run", *, restarted: bool) -> "State":

@@ -139,6 +139,10 @@ def test_a_tokenizer_that_does_not_fit(in_process, capsys, tiny_model: Path, tmp
             "rollout.max_model_len to at most 512 or shorten the prompt",
         ),
         (
+            ("--rollout.kv_cache_gb", "0.001"),
+            "rollout.kv_cache_gb 0.001 (command line) does not hold one sequence: 512 tokens of {model} take 0.00",
+        ),
+        (
             ("--reward.overlong_cache", "300"),
             "reward.overlong_cache 300 (command line) is more than the 256 tokens that a completion may have",
         ),

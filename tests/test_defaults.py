@@ -14,6 +14,7 @@ from srm_ray.config.lengths import OwnContext, context_for, fit, half
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.config.stages import PreferConfig, PretrainConfig, SftConfig
 from srm_ray.errors import UserError
+from srm_ray.runs.folder import RunFolder
 
 DEMO = {
     "grpo": (GRPOConfig, "grpo/tiny"),
@@ -144,7 +145,7 @@ def test_options_that_contradict_each_other_say_where_they_come_from() -> None:
         parse(GRPOConfig, ["--rollout.max_model_len", "64"], stage="grpo", default="grpo/tiny")
     assert str(refused.value).endswith(
         "(got 96 and 64); rollout.max_model_len is from the command line, "
-        "rollout.max_new_tokens is from the configs/grpo/tiny.yaml"
+        "rollout.max_new_tokens is from configs/grpo/tiny.yaml"
     )
 
 
@@ -176,6 +177,15 @@ def test_lengths_left_open_always_fit(own: int) -> None:
     lengths = fit(0, 0, OwnContext(own, "config"), origins={})
     assert 0 < lengths.completion < lengths.context <= own
     assert half(0, own) * 2 <= own
+
+
+def test_a_continued_run_keeps_the_lengths_that_it_began_with(tmp_path: Path) -> None:
+    began = parse(GRPOConfig, ["--rollout.max_model_len", "512", "--rollout.max_new_tokens", "200"], stage="grpo")
+    folder = RunFolder(tmp_path, stage="grpo")
+    folder.save_config(began)
+    assert folder.check_config(GRPOConfig()).rollout.max_new_tokens == 200
+    with pytest.raises(UserError, match=r"was run with rollout\.max_model_len 512, this command has 600"):
+        folder.check_config(parse(GRPOConfig, ["--rollout.max_model_len", "600"], stage="grpo"))
 
 
 # What a practitioner would choose

@@ -200,7 +200,7 @@ class RewardWorker:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.latencies: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_LATENCIES))
         self.published = Published.when_in_ray(index)
-        logger.info("%r: code sandbox tier %s", self, self.code.tier or "unavailable")
+        logger.info("%r: code sandbox: %s", self, self.code.sandbox.promise())
 
     def __repr__(self) -> str:
         return f"RewardWorker(reward-{self.index})"
@@ -401,6 +401,7 @@ class RewardWorker:
             "seconds": {reason: summary(values) for reason, values in self.latencies.items()},
             "queued": {name: lane.depth for name, lane in self.lanes.items()},
             "sandbox": self.code.tier or "unavailable",
+            "sandbox_gaps": list(self.code.sandbox.gaps),
             "sandbox_why": dict(self.code.sandbox.why),
             "replaced": self.math.own.replaced
             + self.math.fallback.replaced

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from srm_ray.console import interrupts
 from srm_ray.console.progress import say
 from srm_ray.errors import RunError
 
@@ -52,6 +53,7 @@ def start(address: str, **options: Any) -> None:
                     say("Ray did not start in time on this machine; trying again")
                     raise Again from error
                 raise RunError(explain(error, address, folder)) from error
+            interrupts.hold()
             return
 
 

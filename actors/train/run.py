@@ -404,6 +404,7 @@ class Rank:
         root = Path(self.job.run_dir) / "checkpoints"
         if self.log:
             self.log.flush()
+            self.log.tell(status=f"writing the checkpoint of step {step}")
         with checkpoints.writing(root, step, keep=self.job.keep) if self.rank == 0 else contextlib.nullcontext():
             barrier()
             partial = root / f".step_{step}.partial"
@@ -415,6 +416,8 @@ class Rank:
     def finish(self) -> None:
         """`final/`: the best checkpoint by held-out loss where that is asked for, else the last weights."""
         job = self.job
+        if self.log:
+            self.log.tell(status=f"writing {job.destination}")
         best = Path(job.run_dir) / "best"
         if job.run_dir and job.eval_rows and job.best and (best / LINEAGE).is_file():
             if self.rank == 0:

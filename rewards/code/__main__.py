@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
     for tier, why in grader.sandbox.why.items():
         print(f"sandbox tier {tier} is not available: {why}", file=sys.stderr)
     print(f"sandbox tier: {grader.tier or 'unavailable (every result is sandbox_unavailable)'}", file=sys.stderr)
+    if grader.sandbox.gaps:
+        print(f"it does not stop: {'; '.join(grader.sandbox.gaps)}", file=sys.stderr)
     try:
         return serve(sys.stdin.buffer, sys.stdout, lambda record: grade_record(record, grader), options.workers)
     finally:

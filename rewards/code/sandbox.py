@@ -32,6 +32,18 @@ START_TIMEOUT = 60.0  # seconds for a template to start on a busy machine
 CONTROL_TIMEOUT = 10.0  # seconds for it to answer; it never waits for a candidate
 ATTEMPTS = 3  # templates that may die over one job
 
+NO_THREADS = "(no threads for candidates: this kernel cannot count them)"
+# The rows of the table in `rewards.code` that are open, or open in part.
+OPEN = {
+    "bubblewrap": ("learning the machine's kernel", "bugs of the kernel's system calls"),
+    "landlock": (
+        "learning which files and users exist",
+        "learning the machine's name and kernel",
+        "bugs of the kernel's system calls",
+    ),
+    "none": ("anything but what ends the candidate: it runs as its owner, with its files, network and processes",),
+}
+
 logger = logging.getLogger(__name__)
 
 
@@ -205,7 +217,7 @@ class Sandbox:
 
     tier: "bubblewrap", "landlock", "none" (only with `allow_unsafe`) or "" (nothing holds: `run`
     raises `Broken`, callers report `sandbox_unavailable`). why: for each better tier, what failed.
-    only: use this tier or none at all.
+    gaps: what the tier does not stop, or cannot offer, on this kernel. only: use this tier or none at all.
     """
 
     def __init__(
@@ -219,10 +231,15 @@ class Sandbox:
         self.closed = False
         self.lock = threading.Lock()
         self.templates: set[Template] = set()
+        self.gaps: tuple[str, ...] = ()
         self.tier = self._choose(allow_unsafe, only)
         for _ in range(slots):
             self.slots.put(None)
-        logger.info("code sandbox: tier %s%s", self.tier or "unavailable", f", because {self.why}" if self.why else "")
+        logger.info("code sandbox: %s%s", self.promise(), f", because {self.why}" if self.why else "")
+
+    def promise(self) -> str:
+        """The tier, and what it does not stop here."""
+        return f"tier {self.tier}, which does not stop: {'; '.join(self.gaps)}" if self.tier else "no tier holds"
 
     def _choose(self, allow_unsafe: bool, only: str) -> str:
         for tier in TIERS:
@@ -255,7 +272,11 @@ class Sandbox:
                 self._forget(template)
         except Broken as error:
             return str(error)
-        return "" if works.frame == {"passed": 1, "total": 1, "reason": "correct"} else f"a probe failed: {works}"
+        passed = works.frame["passed"] if isinstance(works.frame, dict) else 0
+        if passed < len(PROBES) - 1:
+            return f"a probe failed: {works}"
+        self.gaps = OPEN[tier] if passed == len(PROBES) else (*OPEN[tier], NO_THREADS)
+        return ""
 
     def _template(self, tier: str) -> Template:
         template = Template(tier, self.limits, b"" if tier == "none" else self.program)
@@ -352,5 +373,19 @@ def program_job(code: str, prelude: str, stdin: bytes, seconds: float) -> Callab
     return run
 
 
-PROBE = {"kind": "calls", "tests": [{"fn": "f", "args": [7], "expected": 49}], "total": 1, "prelude": ""}
-call_probe = call_job("def f(x):\n    return x * x\n", PROBE, START_TIMEOUT)
+PROBED = """
+def f(x):
+    return x * x
+
+def threads():
+    import threading
+    ran = []
+    thread = threading.Thread(target=ran.append, args=(True,))
+    thread.start()
+    thread.join()
+    return bool(ran)
+"""
+PROBES: list[dict[str, Any]] = [{"fn": "f", "args": [n], "expected": n * n} for n in (7, 8)]
+PROBES += [{"fn": "threads", "args": [], "expected": True}]
+PROBE = {"kind": "calls", "tests": PROBES, "total": len(PROBES), "prelude": ""}
+call_probe = call_job(PROBED, PROBE, START_TIMEOUT)

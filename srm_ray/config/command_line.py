@@ -116,7 +116,8 @@ def _sources(config_class: type[BaseModel], problems: list[str], origins: dict[s
     named = {key: origins.get(key, DEFAULT) for key in keys(config_class) if key in words}
     if len(named) < 2 or set(named.values()) == {COMMAND_LINE}:
         return []
-    return [", ".join(f"{key} is from the {origin}" for key, origin in named.items())]
+    from_where = {COMMAND_LINE: "from the command line", DEFAULT: "the default"}
+    return [", ".join(f"{key} is {from_where.get(at, f'from {at}')}" for key, at in named.items())]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Lengths:
         return self.context - self.completion
 
 
-def option(name: str, value: int, origins: Mapping[str, str]) -> str:
+def option(name: str, value: float, origins: Mapping[str, str]) -> str:
     """An option for a message: with its value, and who gave it."""
     return f"{name} {value} ({origins.get(name, 'default')})"
 

@@ -31,7 +31,7 @@ def command(main: Main) -> Callable[..., int]:
                     return ended(main, *args, **kwargs)
             except KeyboardInterrupt:
                 interrupts.conclude()
-                return interrupts.STATUS
+                return interrupts.status()
 
     return wrapped
 
@@ -45,7 +45,7 @@ def interactive(main: Main) -> Callable[..., int]:
             return ended(main, *args, **kwargs)
         except KeyboardInterrupt:
             output.complain("interrupted")
-            return interrupts.STATUS
+            return interrupts.status()
 
     return wrapped
 
@@ -58,7 +58,7 @@ def within(main: Main, *args, **kwargs) -> int:
         if interrupts.installed():
             raise
         interrupts.conclude()
-        return interrupts.STATUS
+        return interrupts.status()
 
 
 def ended(main: Main, *args, **kwargs) -> int:

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one ends what runs in good order, the second one ends everything at once.
+"""Ctrl-C and SIGTERM: the first one ends what runs in good order, the second one ends everything at once.
 
     first   -> cancels the event loop's main task, or raises KeyboardInterrupt where none runs -> finally blocks
     second  -> every process that this one started is killed, and this one with them
@@ -22,7 +22,8 @@ from srm_ray.console import output
 
 T = TypeVar("T")
 
-STATUS = 130
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+WORD = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
 DEAF = 15.0  # seconds after which a main thread that has not heard of the signal is in a library that never will
 LEFT = 5.0  # seconds that threads have to end in once a command has
@@ -34,6 +35,7 @@ class Interrupts:
     """What a Ctrl-C finds. advice: how to go on, of the command under way, innermost last."""
 
     installed: bool = False
+    first: signal.Signals = signal.SIGINT  # what ends the command
     count: int = 0  # signals seen by the thread that counts them
     heard: threading.Event = field(default_factory=threading.Event)  # by Python, in the main thread
     told: threading.Event = field(default_factory=threading.Event)  # to the person
@@ -47,17 +49,20 @@ class Interrupts:
 
     def watch(self, descriptor: int) -> None:
         while signals := os.read(descriptor, 64):
-            for _ in range(signals.count(signal.SIGINT)):
-                self.count_one()
+            for number in signals:
+                if number in STATUS:
+                    self.count_one(signal.Signals(number))
 
-    def count_one(self) -> None:
-        if self.own:
+    def count_one(self, number: signal.Signals) -> None:
+        if self.own and number == signal.SIGINT:
             self.own -= 1
             return
         self.count += 1
+        if self.count == 1:
+            self.first = number
         if self.count > 1:
             end_at_once(f"ended at once; {how_to_go_on()}")
-        _tell("interrupted: what runs is ended in order (Ctrl-C again: at once)")
+        _tell(f"{WORD[number]}: what runs is ended in order ({'Ctrl-C ' * (number == signal.SIGINT)}again: at once)")
         self.told.set()
         threading.Thread(target=self._expect, name="interrupted", daemon=True).start()
 
@@ -110,12 +115,17 @@ def conclude() -> None:
         _interrupts.told.wait(1.0)
         end_children()
         threading.Thread(target=_insist_on_end, name="end", daemon=True).start()
-    output.complain(f"interrupted; {how_to_go_on()}")
+    output.complain(f"{WORD[_interrupts.first]}; {how_to_go_on()}")
+
+
+def status() -> int:
+    """Exit status of a command that a signal has ended."""
+    return STATUS[_interrupts.first]
 
 
 def _insist_on_end() -> None:
     time.sleep(LEFT)
-    os._exit(STATUS)
+    os._exit(status())
 
 
 def install() -> None:
@@ -128,6 +138,13 @@ def install() -> None:
     signal.signal(signal.SIGINT, _interrupts.on_signal)
     threading.Thread(target=_interrupts.watch, args=(reader,), name="interrupts", daemon=True).start()
     _interrupts.installed = True
+    hold()
+
+
+def hold() -> None:
+    """SIGTERM is the command's, after a library (Ray) has taken it for itself."""
+    if _interrupts.installed and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _interrupts.on_signal)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -193,7 +210,7 @@ def end_at_once(text: str) -> None:
         _tell(text)
     finally:
         end_children()
-        os._exit(STATUS)
+        os._exit(status())
 
 
 def end_children() -> None:

@@ -11,6 +11,7 @@ were.
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -138,13 +139,18 @@ def keep_log(name: str) -> None:
 def logs_of(message: str) -> str:
     """The logs that say more than a message about what went wrong: those of the workers that it names, else the
     driver's; "" where nothing was printed."""
+    if found := logs_of_workers(message):
+        return found
+    drivers = [folder / DRIVER for folder in reversed(_folders.used)]
+    return next((_short(path) for path in drivers if path.is_file() and path.stat().st_size), "")
+
+
+def logs_of_workers(message: str) -> str:
+    """The logs of the workers that a message names; "" where there are none."""
     for folder in reversed(_folders.used):
-        found = [path for path in sorted(folder.glob("*.log")) if path.stem in message and path.stat().st_size]
-        driver = folder / DRIVER
-        if not found and driver.is_file() and driver.stat().st_size:
-            found = [driver]
-        if found:
-            return ", ".join(_short(path) for path in found)
+        found = [path for path in sorted(folder.glob("*-*.log")) if re.search(rf"\b{path.stem}\b", message)]
+        if found := [path for path in found if path.stat().st_size]:
+            return ", ".join(map(_short, found))
     return ""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from srm_ray.config.distill import DistillConfig
+from srm_ray.config.engine import EngineConfig
 from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import Lengths, OwnContext, fit, option
@@ -25,6 +26,7 @@ class ModelFacts:
     context: positions the model was made for. vocabulary: rows of its embedding.
 
     stop_token_ids: tokens that end a completion. context_said_by: what says how long the context is.
+    cache_values: numbers that the KV cache holds for a token; 0: not known.
     """
 
     path: str
@@ -33,6 +35,7 @@ class ModelFacts:
     stop_token_ids: tuple[int, ...]
     tokenizer: Any
     context_said_by: str = "the model"
+    cache_values: int = 0
 
     @property
     def own_context(self) -> OwnContext:
@@ -80,7 +83,31 @@ def open_model(name: str) -> ModelFacts:
     positions = getattr(config, "max_position_embeddings", 0)
     said_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
     context = int(positions or tokenizer.model_max_length)
-    return ModelFacts(name, context, vocabulary, _stop_ids(path, config, tokenizer), tokenizer, said_by)
+    stops = _stop_ids(path, config, tokenizer)
+    return ModelFacts(name, context, vocabulary, stops, tokenizer, said_by, cache_values(config))
+
+
+def cache_values(config: Any) -> int:
+    """Numbers that the KV cache holds for a token: keys and values of each head of each layer."""
+    queries = getattr(config, "num_attention_heads", 0) or 1
+    heads = getattr(config, "num_key_value_heads", None) or queries
+    width = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // queries
+    return int(2 * getattr(config, "num_hidden_layers", 0) * heads * width)
+
+
+def check_cache(options: EngineConfig, context: int, facts: ModelFacts, origins: Mapping[str, str], group: str) -> None:
+    """Raise `UserError` where the KV cache of an engine on a CPU does not hold one sequence of the whole context.
+
+    group: of the options, rollout or engine.
+    """
+    need = context * facts.cache_values * (4 if options.dtype == "float32" else 2) / (1 << 30)
+    if options.gpus or need <= options.kv_cache_gb:
+        return
+    length = option(f"{group}.max_model_len", context, origins) if options.max_model_len else f"{context} tokens"
+    raise UserError(
+        f"{option(f'{group}.kv_cache_gb', options.kv_cache_gb, origins)} does not hold one sequence: {length} of "
+        f"{facts.path} take {need:.2g} GiB: raise {group}.kv_cache_gb or lower {group}.max_model_len"
+    )
 
 
 def check_shapes(path: Path, config: Any) -> None:
@@ -117,6 +144,7 @@ def settle_lengths(config: RunT, facts: ModelFacts) -> tuple[RunT, Lengths]:
     """
     rollout, reward = config.rollout, config.reward
     lengths = fit(rollout.max_model_len, rollout.max_new_tokens, facts.own_context, origins=config.origins)
+    check_cache(rollout, lengths.context, facts, config.origins, "rollout")
     if reward.overlong_cache > lengths.completion:
         raise UserError(
             f"{option('reward.overlong_cache', reward.overlong_cache, config.origins)} is more than the "

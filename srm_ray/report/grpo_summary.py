@@ -8,6 +8,7 @@ from srm_ray.console.text_table import aligned
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.accuracy import Evaluation
 from srm_ray.report.page import write_report
+from srm_ray.rl import endings
 from srm_ray.rl.state import State
 from srm_ray.rl.step_metrics import SOURCES_SHOWN
 from srm_ray.rl.types import Group
@@ -48,6 +49,8 @@ def finish(folder: RunFolder, state: State, evaluation: Evaluation | None, secon
         show_evaluation(before, after, evaluation)
     for line in in_training.summary(state.suites, state.step, measured_after=bool(after)):
         say(line)
+    if ended == "solved":
+        say(f"\nthe problems are solved, and the run ends: {endings.shown(state.recent)}")
     say(f"\n{state.step} steps in {duration(seconds)}{shares(times)}")
     say(f"run folder {folder.path}, model {folder.final}")
     say(f"report {write_report(folder)}")

@@ -18,6 +18,10 @@ ADVICE = {
     "wrong": "choose problems that the model solves sometimes (python -m srm_ray.filter), or a stronger model",
     "bad_gold": "the data's own answers cannot be read: correct them",
     "bad_tests": "the data's own tests fail: correct them",
+    "several_answers": "the completions give more than one final answer: ask for one, with data.system or SFT",
+    "timeout": "grading takes too long: raise reward.timeout, or look at the candidates' programs in the rollouts",
+    "grader_error": "a grader fails: its traceback is in the log of the reward worker",
+    "undecided": "the graders cannot decide: are the data's own answers of a form that they can compare?",
     "sandbox_unavailable": "no sandbox holds here: reward.allow_unsafe true runs code without one",
 }
 
@@ -88,6 +92,14 @@ def starved(recent: Sequence[Outcome], steps: int | None, share: float | None) -
         f"{steps} steps in a row had no group to learn from: of {reasons.total():,} completions {found} "
         f"({counted(reasons.most_common())}); {ADVICE.get(most, ADVICE['wrong'])}"
     )
+
+
+def shown(recent: Sequence[Outcome]) -> str:
+    """`1,199 of 1,200 completions of the last 5 steps were right (2 more could not be graded)`"""
+    right, decided = sum(one.right for one in recent), sum(one.decided for one in recent)
+    all_of_them = sum(sum(one.reasons.values()) for one in recent)
+    left = f" ({all_of_them - decided:,} more could not be graded)" if all_of_them > decided else ""
+    return f"{right:,} of {decided:,} completions of the last {len(recent)} steps were right{left}"
 
 
 def counted(reasons: Iterable[tuple[str, int]]) -> str:

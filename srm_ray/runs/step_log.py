@@ -49,9 +49,12 @@ class StepLog:
         memory.give_back(metrics["step"])
 
     async def write_begun(self) -> None:
-        """The line of a step whose end was interrupted."""
+        """The line of a step whose end was interrupted. What cannot be written is said, and hides nothing else."""
         if self.metrics is not None:
-            await self._write()
+            try:
+                await self._write()
+            except OSError as error:
+                say(f"  the line of the step that was interrupted could not be written: {error}")
 
     async def _write(self) -> dict[str, Any]:
         metrics, collected, learned = self.metrics, self.collected, self.learned

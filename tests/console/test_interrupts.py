@@ -2,6 +2,7 @@
 
 import os
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -71,6 +72,30 @@ def test_the_first_ends_in_order_and_says_how_to_go_on(tmp_path, body) -> None:
     assert first.startswith("interrupted: ")
     assert last == "interrupted; nothing was saved yet: the same command starts again"
     assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
+
+
+@pytest.mark.parametrize("body", [BUSY["a call"], BUSY["an event loop"], BUSY["a call in an event loop"]])
+def test_sigterm_ends_in_order_too(tmp_path, body) -> None:
+    """As schedulers, `ray job stop` and `docker stop` send it; a library that took it for itself has it no longer."""
+    taken = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); interrupts.hold()\n"
+    process = start(tmp_path, f"{taken}{textwrap.dedent(body)}")
+    until(lambda: (tmp_path / "ready").exists())
+    process.terminate()
+    status, out, err = finished(process)
+    assert (status, out) == (143, "")
+    first, last = err.splitlines()
+    assert first == "terminated: what runs is ended in order (again: at once)"
+    assert last == "terminated; nothing was saved yet: the same command starts again"
+    assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
+
+
+def test_a_second_sigterm_ends_at_once(tmp_path) -> None:
+    process = start(tmp_path, WITH_CHILD.replace("CLEANING", "60"))
+    until(lambda: (tmp_path / "ready").exists())
+    process.terminate()
+    until(lambda: (tmp_path / "cleaning").exists())
+    process.terminate()
+    assert finished(process)[0] == 143
 
 
 def test_advice_is_that_of_the_innermost_stage(tmp_path) -> None:

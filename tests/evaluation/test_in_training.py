@@ -170,3 +170,78 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
     asyncio.run(scenario())
     assert (folder.final / "model.safetensors").read_text() == "4"
     assert read_lineage(folder.final)["steps"] == 4
+
+
+class Scripted(InTraining):
+    """Suites whose scores are made up."""
+
+    def __init__(self, scores: dict[str, float], guard: float | None = None) -> None:
+        self.items = {name: [] for name in scores}
+        self.made_up, self.guard = scores, guard
+        self.kept: list[int] = []
+
+    async def scores(self) -> dict[str, float]:
+        return dict(self.made_up)
+
+    async def keep(self, step: int) -> None:
+        self.kept.append(step)
+
+
+def test_a_run_extended_with_other_suites_has_no_before_of_them(capsys) -> None:
+    """What is first measured in the middle is no "before", holds no guard, and starts the search for the best anew."""
+    record: dict = {}
+
+    async def scenario() -> Scripted:
+        first = Scripted({"gsm8k": 0.9})
+        await first.start(record, 0)
+        await first.look(4, record)
+        assert record["best"]["step"] == 4
+        other = Scripted({"svamp": 0.5, "math500": 0.1}, guard=0.0)
+        await other.start(record, 4)
+        assert record["start"] == {"gsm8k": 0.9} and record["best"] is None
+        assert not other.measured(record, 4)
+        await other.look(8, record)
+        assert other.measured(record, 8)
+        return other
+
+    assert asyncio.run(scenario()).kept == [8], "though the mean is below that of the other suite"
+    said = capsys.readouterr().out
+    assert "svamp was not measured before GRPO" in said and "math500 was not measured before GRPO" in said
+    assert "step 4 was the best by the mean of gsm8k: forgotten" in said
+    assert "after step 8: suites svamp 50.0%  math500 10.0%: kept, the best so far" in said
+    _header, _, svamp, math500, *_ = in_training.summary(record, 8, measured_after=False)[2:]
+    assert (svamp.split(), math500.split()) == (["svamp", "-", "50.0"], ["math500", "-", "10.0"])
+
+
+def test_a_suite_added_beside_another_keeps_that_ones_before(capsys) -> None:
+    record: dict = {}
+
+    async def scenario() -> None:
+        await Scripted({"gsm8k": 0.5}).start(record, 0)
+        both = Scripted({"gsm8k": 0.4, "svamp": 0.9}, guard=0.05)
+        await both.start(record, 4)
+        await both.look(8, record)
+
+    asyncio.run(scenario())
+    assert record["start"] == {"gsm8k": 0.5} and record["best"] is None, "gsm8k lost more than the guard allows"
+    assert "gsm8k 40.0% (-10.0)  svamp 90.0%: not kept, gsm8k lost 10.0 points" in capsys.readouterr().out
+    assert "- " in "\n".join(in_training.table(record))
+
+
+def test_a_run_extended_without_suites_ends_with_its_last_weights(capsys) -> None:
+    state = State(step=4, suites={"start": {"gsm8k": 0.5}, "best": {"step": 2, "mean": 0.6, "scores": {}}})
+    asyncio.run(in_training.Evaluations().before(state))
+    assert state.suites == {}
+    assert "final/ will be the last step's weights" in capsys.readouterr().out
+
+
+def test_suites_asked_for_after_the_last_step_are_measured_at_the_end() -> None:
+    state, suites = State(step=4), Scripted({"gsm8k": 0.5})
+    evaluations = in_training.Evaluations(0, None, suites)
+
+    async def scenario() -> None:
+        await evaluations.before(state)
+        assert await evaluations.after(state) is None
+
+    asyncio.run(scenario())
+    assert state.suites["last"]["step"] == 4 and suites.kept == [4]

@@ -42,6 +42,7 @@ def test_a_solved_run_ends_well(
     assert summary["accuracy_after"]["value"] == 1.0
     assert np.array_equal(toy.final, toy.learner.weights)
     assert toy.folder.report.is_file()
+    assert "the problems are solved, and the run ends: " in capsys.readouterr().out
     capsys.readouterr()
     assert Toy(tmp_path / "run", first=SOMETIMES, **options).main(monkeypatch) == 0
     assert f"its problems were solved after {summary['steps']} of 300 steps" in capsys.readouterr().out
@@ -70,6 +71,39 @@ def test_levels_to_come_are_not_solved(tmp_path: Path, monkeypatch: pytest.Monke
     toy.curriculum = Curriculum({"toy": 2}, raise_at=1.0, window=10**9)
     assert toy.main(monkeypatch) == 0
     assert len(toy.lines) == 10
+
+
+def test_a_short_run_that_learned_nothing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer steps than a run may starve for."""
+    assert Toy(tmp_path / "run", first=HOPELESS, steps=2).main(monkeypatch) == 1
+    assert "2 steps in a row had no group to learn from" in capsys.readouterr().err
+
+
+def test_a_run_that_has_learned_ends_with_its_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the last ones had no group with signal."""
+    toy = Toy(tmp_path / "run", first=SOMETIMES, steps=9, stop={"starved": 2})
+    toy.blows["score"] = lambda self: setattr(self, "reason", lambda completion: "wrong" * (self.version >= 7))
+    assert toy.main(monkeypatch) == 0
+    assert [line["groups/kept"] > 0 for line in toy.lines] == [True] * 7 + [False] * 2
+    assert np.array_equal(toy.final, toy.learner.weights)
+
+
+def test_a_disk_that_is_full_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does it keep the weights from another disk."""
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    toy = Toy(tmp_path / "run", first=SOMETIMES)
+    toy.blows["sample"] = lambda self: self.version == 6 and monkeypatch.setattr("srm_ray.runs.rollout_log.write", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        toy.main(monkeypatch)
+    assert newest(toy) == 7
+    assert "the line of the step that was interrupted could not be written" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("staleness", [0, 2])

@@ -4,6 +4,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 import rewards.code
 from rewards.code import Grader, Result
-from rewards.code.sandbox import Limits
+from rewards.code.sandbox import INSIDE, Limits
 from tests.process_tree import children_of, gone
 from tests.rewards.hostile_programs import HOSTILE
 
@@ -147,6 +148,9 @@ def test_the_table_says_what_each_tier_stops(tier: str, tmp_path: Path) -> None:
     victim = subprocess.Popen(["sleep", "600"])
     wrong = {}
     try:
+        open_rows = {row for row, says in documented.items() if says[tier] in ("open", "kernel only")}
+        said = {gap.replace("machine's kernel", "machine's name and kernel") for gap in grader.sandbox.gaps}
+        assert said == open_rows or tier == "none", "what a tier says at its start is what the table says"
         for row, body in ROWS.items():
             says = documented[row][tier]
             expected = {"/tmp only**": "stopped", "kernel only": "stopped", "stopped*": "stopped"}.get(says, says)
@@ -202,6 +206,21 @@ def test_a_bubblewrap_that_fails_is_passed_over(tmp_path: Path) -> None:
     fake.chmod(0o755)
     code = REPORT.replace("sorted(g.sandbox.why)", "'no namespaces here' in g.sandbox.why['bubblewrap']")
     assert run_here(code, PATH=f"{tmp_path}:{os.environ['PATH']}") == "landlock True"
+
+
+def test_a_kernel_that_cannot_count_threads_gives_none_and_says_so(tmp_path: Path) -> None:
+    """As on a kernel without seccomp's notifications: the copy of the sandbox asks for one that does not exist."""
+    copy = tmp_path / "inside"
+    shutil.copytree(INSIDE, copy)
+    isolate = copy / "isolate.py"
+    isolate.write_text(isolate.read_text().replace("load_clone_filter(ACTION_NOTIFY, 1 << 3)", "-1"))
+    code = (
+        f"import pathlib, rewards.code.sandbox as s\ns.INSIDE = pathlib.Path({str(copy)!r})\n"
+        "from rewards.code import Grader\ng = Grader(only='bubblewrap')\nprint(g.tier, s.NO_THREADS in g.sandbox.gaps)\n"
+        "t = 'import threading\\ndef f(x):\\n    threading.Thread(target=print).start()\\n    return 49'\n"
+        f"print([g.grade(c, {TESTS!r}).reason for c in (t, 'def f(x): return 49')])\ng.close()"
+    )
+    assert run_here(code) == "bubblewrap True\n['runtime_error', 'correct']"
 
 
 @pytest.mark.parametrize(("unsafe", "tier", "reason"), [(False, "", "sandbox_unavailable"), (True, "none", "correct")])

@@ -127,3 +127,6 @@ def test_stage_row_of_a_run_that_samples(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     row = cards.stage_row("grpo", tmp_path)
     assert (row.tokens, row.measure, row.first, row.last) == (250, "reward/accuracy", 0.5, 0.5)
+    # An asynchronous run samples while it does not wait, and drops groups: those tokens count too.
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line | {"completion/tokens": 1234}) + "\n")
+    assert cards.stage_row("grpo", tmp_path).tokens == 1234
