@@ -140,7 +140,8 @@ def test_every_alarm_can_be_switched_off(tmp_path: Path) -> None:
 
 
 def test_an_alarm_from_outside_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = MetricsLog(tmp_path / "metrics.jsonl", None)
+    (tmp_path / "run").mkdir()
+    log = MetricsLog(tmp_path / "metrics.jsonl")
     for stop, ends in (((), False), (("hackable",), True)):
         watch = Watch(AlarmsConfig(stop=stop), RunFolder(tmp_path / "run", stage="grpo"), log, group_size=4)
         try:
