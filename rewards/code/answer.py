@@ -93,10 +93,11 @@ def code_of(completion: str, asked: frozenset[str]) -> str | None:
         return None
     found = list(blocks(text))
     ours = [block.code for block in found if block.python] or [block.code for block in found if block.plain]
-    all_plain = [block.code for block in found if block.python or block.plain]
-    for codes in (ours, all_plain, [block.code for block in found]):
+    likely = [block.code for block in found if block.python or block.plain]
+    ways = ((likely, declares), (ours, defines), (likely, defines), ([block.code for block in found], defines))
+    for codes, defining in ways:
         for place in range(len(codes) - 1, -1, -1):
-            if asked and defines(codes[place], asked):
+            if asked and defining(codes[place], asked):
                 return with_helpers(codes, place, asked)
     if ours:
         return with_helpers(ours, len(ours) - 1, asked)
@@ -105,13 +106,14 @@ def code_of(completion: str, asked: frozenset[str]) -> str | None:
     return text if not asked or defines(text, asked) else None
 
 
+def declares(code: str, names: frozenset[str]) -> bool:
+    """Whether one of `names` is a function or class of the code's top level."""
+    return any(re.search(rf"^(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(n)}\b", code, re.M) for n in names)
+
+
 def defines(code: str, names: frozenset[str]) -> bool:
-    return any(
-        re.search(
-            rf"^(?:async[ \t]+)?(?:def|class)[ \t]+{re.escape(n)}\b|^{re.escape(n)}[ \t]*(?::[^=\n]*)?=", code, re.M
-        )
-        for n in names
-    )
+    """Whether it declares or assigns one of them."""
+    return declares(code, names) or any(re.search(rf"^{re.escape(n)}[ \t]*(?::[^=\n]*)?=", code, re.M) for n in names)
 
 
 def with_helpers(codes: list[str], place: int, asked: frozenset[str]) -> str:
