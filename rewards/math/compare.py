@@ -9,7 +9,7 @@ a gold of 10 does not accept `10\\%`.
 import re
 from collections.abc import Iterable
 
-from rewards.math import families, forms, latex, matrices, names, normalize, tokens, units
+from rewards.math import algebra, families, forms, latex, matrices, names, normalize, tokens, units
 from rewards.math.algebra import same_scalar
 from rewards.math.families import Family
 from rewards.math.quantities import same_percent, same_quantity, without_percent
@@ -73,7 +73,9 @@ def same_family(answer: Node, gold: Node, one: Family, other: Family) -> bool:
     """`same`, for any way to count a family of answers."""
     if one.numbers and other.numbers and one.numbers != other.numbers:
         return False
-    return any(same(variant, gold) for variant in families.variants(answer, one.numbers or other.numbers))
+    return answer == gold or any(
+        same(variant, gold) for variant in families.variants(answer, one.numbers or other.numbers)
+    )
 
 
 OUTWARD = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
@@ -113,7 +115,7 @@ def words_to_units(text: str) -> str:
     if not match or not any(c.isdigit() for c in text[: match.start()]):
         return text
     name = match.group(1)
-    if latex.is_percent(name):
+    if units.is_percent(name):
         return text[: match.start()] + r"\%"
     known = units.read(name) is not None or units.words(name) == "radian" or units.is_none(name)
     mathematics = tokens.FUNCTIONS | tokens.GREEK | tokens.WORDS
@@ -188,7 +190,7 @@ def simplified(node: Node) -> Node:
             inner = node.args[0]
         if inner is None and node.head == "qty" and units.is_none(node.value):
             inner = node.args[0]
-        if inner is None and node.head == "qty" and latex.is_percent(node.value):
+        if inner is None and node.head == "qty" and units.is_percent(node.value):
             inner = Node("percent", node.args)
         if inner is None and node.head == "neg" and node.args[0].head in ("percent", "qty", "deg"):
             body = node.args[0]
@@ -211,6 +213,8 @@ def assigned(node: Node) -> Node | None:
     if not symbols(node):
         if any(arg.head not in SCALARS for arg in node.args):
             return None
+        if "~" in node.value and not close(first, rest[-1]):
+            return None
         rest = (first, *rest) if "~" not in node.value else (first,)
     elif not names.is_name(first, rest):
         return None
@@ -219,6 +223,15 @@ def assigned(node: Node) -> Node | None:
     except (Unreadable, Undefined):
         return None
     return rest[-1] if agreed else None
+
+
+def close(one: Node, other: Node) -> bool:
+    """Whether one number is about the other: within a twentieth."""
+    try:
+        first, second = algebra.constant(one), algebra.constant(other)
+        return bool(abs(first - second) <= abs(first) / 20)
+    except (Unreadable, Undefined):
+        return False
 
 
 SCALARS = frozenset(["num", "dec", "const", "add", "mul", "div", "neg", "pow", "fact", "fn", "percent", "deg"])

@@ -8,6 +8,7 @@ gold has another (`\\frac{224}{2}` for "What is 224/2?", `\\sqrt{50}` for "Simpl
 expressions of variables keep their equivalence.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,9 +17,10 @@ from rewards.math import algebra, units
 from rewards.math.matrices import has_matrix
 from rewards.math.names import is_name, named_functions
 from rewards.math.questions import Asked, shapes_of
-from rewards.math.shapes import rational_literal, shape
+from rewards.math.shapes import chain, rational_literal, shape
 from rewards.math.tree import Node, TooBig, Undefined, symbols, walk
 
+NUMBER = re.compile(r"-?/?(?:dec)?\d+(?:/\d+)?")
 STRUCTURE = frozenset(["list", "set", "tuple", "matrix", "cup", "cap", "setminus", "qty", "percent", "deg"])
 SCALAR_FUNCTIONS = frozenset(
     ["sqrt", "root", "abs", "ln", "log", "log10", "logbase", "exp", "floor", "ceil", "binom"]
@@ -173,11 +175,25 @@ def terms(node: Node) -> list[Node]:
 
 
 def adds_numbers(node: Node) -> bool:
-    """Whether a sum anywhere has two rational terms: `(5 - 3)\\sqrt 2`, `1 + 2 + i`."""
-    return any(
-        part.head in ("add", "pm") and part.value != "mixed" and sum(map(is_rational, terms(part))) > 1
-        for part in walk(node)
-    )
+    """Whether a sum anywhere has two terms to be put together, or a product two numbers: `(5 - 3)\\sqrt 2`,
+    `\\sqrt 3 + \\sqrt 3`, `1 + 2 + i`, `2 \\cdot 3 \\pi`."""
+    for part in walk(node):
+        if part.head in ("add", "pm") and part.value != "mixed":
+            kinds = [kind_of_term(term) for term in terms(part)]
+            if len(set(kinds)) < len(kinds):
+                return True
+        if part.head == "mul" and sum(factor.head in ("num", "dec") for factor in factors(part)) > 1:
+            return True
+    return False
+
+
+def kind_of_term(term: Node) -> tuple[str, ...]:
+    """What may be added to `term`: the shapes of its factors, without numbers; () for a rational term."""
+    if is_rational(term):
+        return ()
+    if term.head == "neg":
+        return kind_of_term(term.args[0])
+    return tuple(sorted(factor for factor in chain(term)[1] if not NUMBER.fullmatch(factor)))
 
 
 def is_rational(node: Node) -> bool:
@@ -202,10 +218,10 @@ def matrix_count(node: Node) -> int:
 def is_worked_out(leaf: Node, values: set[Fraction], asked: Asked) -> bool:
     """Whether an unevaluated form shows work of its own, as `2^5 - 1` does for the subsets of five things.
 
-    Only where the question is known: it has a power, factorial or binomial coefficient, none of the gold's own
-    `values` (112 + 0), takes at most one number from the question, and no part of it stands there.
+    Only where the question is known and is no piece of arithmetic itself: it has a power, factorial or binomial
+    coefficient, none of the gold's own `values` (112 + 0), and at most one number from the question.
     """
-    if not asked.known or symbols(leaf) or values & set(numbers(leaf)):
+    if not asked.known or asked.arithmetic or symbols(leaf) or values & set(numbers(leaf)):
         return False
     if any(n.head == "neg" and n.args[0].head == "neg" for n in walk(leaf)):
         return False

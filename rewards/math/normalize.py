@@ -21,7 +21,7 @@ WHITE = {
     ord(c): " " for c in "\t\n\r\f\v\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 }
 SPELLINGS = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "⁻": "^{-}",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-",
     "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
     "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ",
     "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ ",
@@ -32,7 +32,7 @@ SPELLINGS = {
     "≈": r"\approx ", "≃": r"\approx ", "≅": r"\approx ",
     "≒": r"\approx ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "→": r"\to ",
 }  # fmt: skip
-SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ", "0123456789n", strict=True))
+SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ⁻⁺", "0123456789n-+", strict=True))
 SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 
 
@@ -66,17 +66,25 @@ def to_ascii(text: str) -> str:
             out.append(" ")
         elif char in SPELLINGS:
             out.append(SPELLINGS[char])
-        elif char in SUPERSCRIPT:
-            out.append("^{" + SUPERSCRIPT[char] + "}")
-        elif char in SUBSCRIPT:
-            out.append("_{" + SUBSCRIPT[char] + "}")
+        elif char in SUPERSCRIPT or char in SUBSCRIPT:
+            out.append(char)  # a run of them is one exponent, or one index
         elif (digit := unicodedata.decimal(char, None)) is not None:
             out.append(str(digit))
         elif unicodedata.category(char) == "No" and (value := vulgar(char)):
             out.append(value)
         else:
             out.append(unicodedata.normalize("NFKC", char))
-    return "".join(out).replace("}^{", "").replace("}_{", "")
+    return RAISED.sub(lambda run: raised(run.group()), "".join(out))
+
+
+RAISED = re.compile(f"[{''.join(SUPERSCRIPT)}]+|[{''.join(SUBSCRIPT)}]+")
+
+
+def raised(run: str) -> str:
+    """`¹²` as `^{12}`, `₁₂` as `_{12}`."""
+    if run[0] in SUPERSCRIPT:
+        return "^{" + "".join(SUPERSCRIPT[char] for char in run) + "}"
+    return "_{" + "".join(SUBSCRIPT[char] for char in run) + "}"
 
 
 def vulgar(char: str) -> str:
@@ -88,6 +96,7 @@ def vulgar(char: str) -> str:
 SIMPLE = [
     (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|[bB]igg?[lrm]?)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
     (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
     (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
     (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),

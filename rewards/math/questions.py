@@ -11,8 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rewards.math import latex, normalize
-from rewards.math.shapes import chain, shape
-from rewards.math.tree import Node, TooBig, Unreadable
+from rewards.math.shapes import chain, rational_literal, shape
+from rewards.math.tree import Node, TooBig, Unreadable, symbols
 
 MAX_PIECES = 200
 MAX_PIECE = 400
@@ -28,9 +28,13 @@ WORD_NUMBERS = dict(
 NUMBER = re.compile(r"(?<![\d.])(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{1,30})?")
 WORD = re.compile(r"[a-z]+")
 PERCENT = re.compile(r"\bper\s?cent(?:ages?|s)?\b|\\?%", re.I)
+ROUND_NUMBERS = (*WORD_NUMBERS, "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "half")
+SENTENCE = re.compile(r"[.?!]\s|\n")
+COUNTED = re.compile(r"\bhow many\b(?!\s*$)", re.I)  # "how many games for a percentage of 64?"
 PERCENT_ELSEWHERE = re.compile(
     r"pourcent|pour cent|prozent|porcentaje|por ciento|процент|百分|パーセント|percentual|porcentagem", re.I
 )
+OPERATIONS = frozenset(["add", "mul", "div", "pow", "fact", "fn"])
 RATIO = re.compile(r"\bratios?\b|\bproportion|比", re.I)
 MATH = re.compile(r"\$\$(.{1,2000}?)\$\$|\$(.{1,2000}?)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 # What separates the formulas of running text: words that are no functions, and the signs of sentences.
@@ -42,12 +46,13 @@ BREAK = re.compile(
 
 @dataclass(frozen=True)
 class Asked:
-    """known: there is a question. numbers: the values that stand in it. shapes: of its expressions and their parts.
-    chains: its sums and products, as ("+" or "*", members)."""
+    """known: there is a question. arithmetic: it has a sum, product or power of numbers. numbers: the values that
+    stand in it. shapes: of its expressions and their parts. chains: its sums and products, as ("+" or "*", members)."""
 
     known: bool = False
     percent: bool = False
     ratio: bool = False
+    arithmetic: bool = False
     numbers: frozenset[Fraction] = frozenset()
     shapes: frozenset[str] = frozenset()
     chains: tuple[tuple[str, Counter[str]], ...] = ()
@@ -61,16 +66,19 @@ def asked_of(question: str) -> Asked:
     plain = normalize.to_ascii(question)
     shapes: set[str] = set()
     chains: list[tuple[str, Counter[str]]] = []
+    arithmetic = False
     for piece in pieces(plain):
         for tree in trees(piece):
-            for _, part, body in shapes_of(tree):
+            for node, part, body in shapes_of(tree):
                 shapes.add(part)
+                arithmetic |= node.head in OPERATIONS and rational_literal(node) is None and not symbols(node)
                 if body is not None:
                     chains.append(body)
     return Asked(
         True,
         asks_percentage(question),
         RATIO.search(question) is not None,
+        arithmetic,
         frozenset(numbers(plain)),
         frozenset(shapes),
         tuple(chains),
@@ -81,7 +89,8 @@ def asks_percentage(text: str) -> bool:
     """Whether a percentage is asked for: "what percent", "as a %", not "20 % of" or "twenty percent of"."""
     for match in PERCENT.finditer(text):
         before = text[max(0, match.start() - 20) : match.start()].rstrip(" -$\\{}~\n").lower()
-        if before and not before[-1].isdigit() and not before.endswith(tuple(WORD_NUMBERS)):
+        clause = SENTENCE.split(text[: match.start()][-400:])[-1]
+        if before and not before[-1].isdigit() and not before.endswith(ROUND_NUMBERS) and not COUNTED.search(clause):
             return True
     return PERCENT_ELSEWHERE.search(text) is not None
 

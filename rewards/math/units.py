@@ -132,3 +132,7 @@ def same_words(one: str, other: str) -> bool:
 def is_none(text: str) -> bool:
     """Words that say nothing about the unit ("units", "in total")."""
     return words(text) in NO_UNIT
+
+
+def is_percent(text: str) -> bool:
+    return text.strip().lower() in ("%", r"\%", "percent", "per cent", "pct", "percentage")

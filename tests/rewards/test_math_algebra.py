@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.math import algebra, latex
+from rewards.math import algebra, latex, normalize
 from rewards.math.tree import Undefined
 from rewards.math.worker import compare_pair
 
@@ -74,3 +74,16 @@ def test_another_process_has_the_same_points() -> None:
 def test_infinity_and_poles_have_no_value(text: str) -> None:
     with pytest.raises(Undefined):
         algebra.constant(latex.parse(text))
+
+
+def test_exponents_stay_where_they_are_beside_other_characters() -> None:
+    """Superscript characters run together into one exponent; braces of LaTeX do not."""
+    for text, plain in (
+        ("x⁻¹", "x^{-1}"),
+        ("x¹²", "x^{12}"),
+        ("a₁₂", "a_{12}"),
+        (r"{(2)}^{3}·5", r"{(2)}^{3}\cdot 5"),
+        (r"\sum_{k＝１}^{3} k", r"\sum_{k=1}^{3} k"),
+    ):
+        assert normalize.to_ascii(text).replace(" ", "") == plain.replace(" ", "")
+    assert compare_pair(normalize.clean("{(2)}^{3}·5"), "235")[0] is False

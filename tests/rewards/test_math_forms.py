@@ -76,6 +76,19 @@ x-x+47+36+29
 112!/111!+0
 47.0+36.0+29.0
 ４７＋３６＋２９
+\underline{47+36+29}
+\text{the sum } 47+36+29
+47+36+29=
+=47+36+29
+about 47+36+29
+47 kg + 36 kg + 29 kg
+112 e^{0}
+112\cos 0
+\sqrt{112}\sqrt{112}
+1-(-111)
+2^{6}+2^{5}+2^{4}
+7\cdot 2^4
+16*7
 """.strip().split("\n")
 
 # Numbers and words that a freer reader adds, joins or chooses from.
@@ -96,6 +109,18 @@ SIDE_BY_SIDE = r"""
 112\text{ (or 113)}
 112\text{ or five}
 112\text{ is wrong}
+112 \sim 113
+112-113
+112 \cup 113
+112 \pm 1
+112 113
+112 \quad 113
+112 \& 113
+112|113
+at least 112
+x<113
+x=112=113
+112 \to 113
 112 not 5
 """.strip().split("\n")
 
@@ -139,6 +164,14 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("Solve 2x+3>7", "x>2", ["2x+3>7", "2x>4", "x>4-2"]),
     ("Solve 2x+3>7", r"(2,\infty)", ["2x+3>7", "2x>4", r"(4-2,\infty)"]),
     ("Simplify the ratio 6:8", "3:4", ["6:8"]),
+    ("Twenty sweets are shared between 2 children.", "10", ["20/2", r"\frac{20}{2}"]),
+    ("What is 1/2+1/3?", r"\frac{5}{6}", ["1/2+1/3", "3/6+2/6", r"\frac{3+2}{6}"]),
+    ("What is 4-7?", "-3", ["4-7", "-(7-4)", "--3"]),
+    (r"What is $2\pi+4\pi$?", r"6\pi", [r"2\pi+4\pi", r"2\pi\cdot 3", r"3\pi+3\pi"]),
+    (r"Simplify \sqrt{12}.", r"2\sqrt{3}", [r"\sqrt{12}", r"\sqrt{3}+\sqrt{3}", r"\sqrt{3\cdot 4}"]),
+    ("What is the gcd of 12 and 9?", "3", [r"\gcd(12,9)", "gcd(12,9)"]),
+    ("Compute 2^10.", "1024", ["2^{10}", "2^{5}2^{5}", "4^5*1"]),
+    ("What is 6!?", "720", ["6!", r"6\cdot5\cdot4\cdot3\cdot2\cdot1"]),
     ("Which numbers?", "1,2", ["3-2,4-2", "2-1,2"]),
     ("Where do they meet?", "(1,2)", ["(3-2,2)"]),
     ("What is the sum?", r"\begin{pmatrix}4\\6\end{pmatrix}", [
@@ -168,6 +201,8 @@ def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> N
         ("Expand (x+1)^2", "x^2+2x+1", "1+2x+x^2"),
         ("Factor x^2-1", "(x-1)(x+1)", "(x+1)(x-1)"),
         ("What is 3+4?", "7", "7"),
+        ("How many orders of six books are there?", "6!", "720"),
+        ("A circle has radius 3. How long is it?", r"\pi\cdot 6", r"6\pi"),
         ("What is 0.5+0.5?", "1.0", "1"),
     ]
     assert [row for row in right if grader.equivalent(row[1], row[2], row[0]).correct is not True] == []
@@ -177,6 +212,10 @@ def test_a_percent_sign_counts_as_the_question_says(grader: InProcess) -> None:
     asking = ["What percentage of them is red?", "Give it as a percent.", "By what % did it rise?"]
     asking += ["How many percent?", "占百分之几？", "Quel pourcentage ?", "Wie viel Prozent?", "Сколько процентов?"]
     silent = ["What is 20% of 300?", "After a 20 percent rise, what does it cost?", "Twenty percent of what?", ""]
+    silent += [
+        "Thirty percent of them wear glasses. How many do not?",
+        "How many must they win for a percentage of 64?",
+    ]
     for question in asking:
         assert asked_of(question).percent, question
         for answer, gold in ((r"60\%", "60"), ("60 percent", "60"), ("60", r"60\%"), ("60%, 40%", "40, 60")):
