@@ -199,13 +199,20 @@ def evaluations_of(
     export: "Export",
     graders: "Graders",
 ) -> "Evaluations":
+    from srm_ray.evaluation.hacks import PROBED, Found, HackProbe
     from srm_ray.evaluation.in_training import Evaluations, HeldOut
+
+    limit = config.alarms.hackable
+
+    def tell_of(found: Found) -> None:
+        watch.raise_alarm("hackable", found.kind, found.share, found.chance + (limit or 0.0), found.text())
 
     answer = watch.calls("evaluation", crew.answer)
     return Evaluations(
         config.eval.every,
         HeldOut(inputs.held_out, answer, samples=config.eval.samples) if inputs.held_out else None,
         suites_in_training(config, folder, crew, inputs, export, graders) if inputs.suites else None,
+        HackProbe(inputs.stream.first(PROBED), crew.rewards.score, tell_of, limit=limit) if limit else None,
     )
 
 

@@ -17,7 +17,8 @@ def same_steps(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any
     told = []
     for one, other in zip(found, expected, strict=True):
         for name in chosen or one.keys() | other.keys():
-            if (here := one.get(name, missing)) != (there := other.get(name, missing)):
+            here, there = one.get(name, missing), other.get(name, missing)
+            if here != there or here is missing:
                 shown = ["missing" if value is missing else repr(value) for value in (here, there)]
                 told.append(f"step {one['step']}: {name} is {shown[0]}, expected {shown[1]}")
     assert not told, _listed(told)

@@ -19,6 +19,8 @@ def test_steps_name_the_step_and_the_field() -> None:
         same_steps(found, expected)
     with pytest.raises(AssertionError, match=r"1 differences\nstep 2: norm is missing, expected 1\.0"):
         same_steps(found, expected, ["norm"])
+    with pytest.raises(AssertionError, match="step 1: entropy is missing, expected missing"):
+        same_steps(expected, expected, ["entropy"])
     with pytest.raises(AssertionError):
         same_steps(expected[:1], expected)
 

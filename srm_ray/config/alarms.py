@@ -14,6 +14,7 @@ AlarmName = Literal[
     "truncated",
     "undecided",
     "undecided_prompt",
+    "hackable",
     "mismatch",
     "stale",
     "slow",
@@ -33,6 +34,12 @@ class AlarmsConfig(Section):
     undecided: float | None = Field(0.05, gt=0, le=1, description="share of completions that no grader could decide")
     undecided_prompt: float | None = Field(
         0.5, gt=0, le=1, description="share of one prompt's completions that no grader could decide, in one step"
+    )
+    hackable: float | None = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="share of worthless completions of one kind that are graded correct, above chance; null: no probe",
     )
     mismatch: float | None = Field(
         0.03, gt=0, description="mean absolute log-probability difference of rollout and learner, nats"

@@ -18,6 +18,7 @@ from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.accuracy import Evaluation, summarise
 from srm_ray.evaluation.grading import Graders
+from srm_ray.evaluation.hacks import HackProbe
 from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import Decoding, Speaker
@@ -201,9 +202,12 @@ class Evaluations:
     every: int = 0
     held_out: HeldOut | None = None
     suites: InTraining | None = None
+    probe: HackProbe | None = None
 
     async def before(self, state: State) -> None:
         """Into `state` what is measured before the first step; once a run."""
+        if self.probe:
+            await self.probe.metrics()
         if self.held_out and state.before is None:
             if state.step == 0:
                 found = await self.held_out.measure()
@@ -225,7 +229,7 @@ class Evaluations:
 
     async def after_step(self, state: State, *, last: bool) -> dict[str, float]:
         """Metrics of a step that is `due`; held-out accuracy after the last one is `after`'s."""
-        found: dict[str, float] = {}
+        found = await self.probe.metrics() if self.probe else {}
         if self.held_out and not last:
             accuracy = (await self.held_out.measure()).accuracy
             say(f"  after step {state.step}: held-out greedy accuracy {accuracy}")

@@ -5,7 +5,7 @@
     answering("auto", hardware, weights)  -> bfloat16 | float32 (CPU) | float16 (GPU)        engines, chat, measurements
 
 BF16 counts where there are instructions for it: AVX512_BF16 or AMX, Arm's BF16 extension, GPUs from Ampere on.
-Elsewhere a CPU emulates it: a matrix product then takes ten to forty times as long as in FP32.
+Elsewhere a CPU emulates it: a matrix product then takes some ten to fifty times as long as in FP32.
 
 In training the master weights are FP32 with every precision. A small model answers in FP32 on any CPU: its weights
 stay in the cache, so that BF16 is no faster, and the log-probabilities that it samples with are then within 1e-3 to
@@ -166,7 +166,10 @@ def training(asked: str, hardware: Hardware) -> str:
     if asked == AUTO:
         return "bf16_autocast" if hardware.bf16 else "float16" if hardware.gpu else "float32"
     if asked == "float16" and not hardware.gpu:
-        raise UserError(f"float16 is trained with on a GPU, and this runs on a CPU ({hardware.name}): use auto")
+        raise UserError(
+            f"float16 is trained with on a GPU, and this runs on a CPU ({hardware.name}): a new run takes auto, one "
+            "that began on a GPU goes on there"
+        )
     refuse_bf16_on_old_gpus(asked, hardware)
     return asked
 
@@ -183,7 +186,10 @@ def answering(asked: str, hardware: Hardware, parameters: int) -> str:
 
 def refuse_bf16_on_old_gpus(asked: str, hardware: Hardware) -> None:
     if is_bf16(asked) and hardware.gpu and not hardware.bf16:
-        raise UserError(f"{asked} needs a GPU that computes BF16 (Ampere or newer): {hardware}; use auto or float32")
+        raise UserError(
+            f"{asked} needs a GPU that computes BF16 (Ampere or newer), {hardware}: a new run takes auto, one "
+            "that began elsewhere goes on there"
+        )
 
 
 def is_bf16(chosen: str) -> bool:

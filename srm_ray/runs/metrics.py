@@ -16,6 +16,7 @@ NAMES = {
     "reward/accuracy": "share that is correct; correctness only",
     "reward/undecided": "completions that a grader could not decide (masked out of the loss)",
     "reward/undecided_prompt": "the largest share of one prompt's completions that a grader could not decide",
+    "probe/accepted": "share of worthless completions of one kind graded correct, above chance; with evaluations",
     "groups/kept": "groups trained on; 0: the step was skipped, and has no metrics of policy/",
     "groups/dropped_uniform": "groups drawn whose completions were all right or all wrong",
     "groups/dropped_stale": "groups dropped for being too many versions old",

@@ -68,6 +68,15 @@ class Watch(AbstractAsyncContextManager["Watch"]):
             if alarm.name in self.config.stop:
                 raise RunError(_ending(alarm))
 
+    def raise_alarm(self, name: str, about: str, value: float, limit: float, text: str) -> None:
+        """An alarm that no step's metrics show. Raises RunError where it ends the run."""
+        with self._lock:
+            self.alarms.fired += 1
+            alarm = Alarm(name, about, self._step, value, limit, text)
+        self._announce(alarm)
+        if name in self.config.stop:
+            raise RunError(_ending(alarm))
+
     def _announce(self, alarm: Alarm) -> None:
         self.folder.record_event(
             "alarm", alarm=alarm.name, about=alarm.about, step=alarm.step, value=alarm.value, limit=alarm.limit,

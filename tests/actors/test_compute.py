@@ -177,3 +177,10 @@ def test_a_cluster_is_as_able_as_its_least_node(monkeypatch) -> None:
     monkeypatch.setattr(compute, "other_nodes", lambda gpu: list(nodes))
     monkeypatch.setattr(compute, "ask", lambda asked, gpu, measure: tuple(nodes[node] for node in asked))
     assert compute.hardware(gpu=False) is OLD_CPU
+
+
+def test_a_benchmark_says_which_hardware_it_measured(machine) -> None:
+    from srm_ray.bench import __main__ as bench
+
+    machine(OLD_CPU)
+    assert bench.hardware() == "Ryzen 5000 has no BF16: AVX2 only"

@@ -114,6 +114,7 @@ def test_a_gpu_computes_bf16_from_ampere_on(monkeypatch, tmp_path: Path, told: s
     assert found.gpu and found.bf16 == bf16 and name in found.name
 
 
+@pytest.mark.integration  # loading a model starts a process (uname)
 def test_chat_and_the_measurements_of_an_export_answer_in_it(tiny_model, monkeypatch, capsys) -> None:
     from srm_ray.inference.engine import open_engine
 

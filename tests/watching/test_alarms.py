@@ -13,6 +13,9 @@ from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import RunError, UserError
 from srm_ray.runs.alarms import RULES, Alarms
+from srm_ray.runs.folder import RunFolder
+from srm_ray.runs.metrics import MetricsLog
+from srm_ray.runs.watch import Watch
 from tests.watching.scripted import Step, config_of, events, lines, run
 
 WELL = Step(seconds=0.02)
@@ -136,6 +139,19 @@ def test_every_alarm_can_be_switched_off(tmp_path: Path) -> None:
     assert events(tmp_path) == []
 
 
+def test_an_alarm_from_outside_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for stop, ends in (((), False), (("hackable",), True)):
+        watch = Watch(AlarmsConfig(stop=stop), RunFolder(tmp_path / "run", stage="grpo"), log, group_size=4)
+        try:
+            watch.raise_alarm("hackable", "empty", 0.5, 0.05, "half of nothing is right")
+        except RunError as error:
+            assert ends and "half of nothing is right" in str(error)
+        assert watch.alarms.fired == 1
+    assert "ALARM hackable: half of nothing is right" in capsys.readouterr().out
+
+
 def test_stale_groups_are_heard(tmp_path: Path) -> None:
     """Asynchronous: from step 7 on every prompt's first draw comes three versions late, where one is allowed."""
     config = config_of(stale=0.3).model_copy(update={"max_staleness": 1})
@@ -148,9 +164,10 @@ def test_stale_groups_are_heard(tmp_path: Path) -> None:
 
 def test_names_agree() -> None:
     names = set(get_args(AlarmName))
-    assert {rule.name for rule in RULES} | {"stalled"} == names
+    assert {rule.name for rule in RULES} | {"stalled", "hackable"} == names
     assert set(AlarmsConfig.model_fields) == names | {"window", "stop"}
-    assert set(TROUBLES) | {"stale", "stalled"} == names  # the two that a test of their own provokes
+    # Those that a test of their own provokes; hackable: tests/evaluation/test_hacks.py.
+    assert set(TROUBLES) | {"stale", "stalled", "hackable"} == names
 
 
 def test_an_unknown_alarm_is_refused() -> None:
