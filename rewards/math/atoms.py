@@ -135,10 +135,19 @@ class Atoms(Cursor):
 
     def symbol(self, name: str) -> Node:
         if self.take("_"):
-            return Node("sym", (), f"{name}_{spelled(self.group_or_token())}")
+            return Node("sym", (), f"{name}_{self.subscript()}")
         if name in ("e", "i"):
             return Node("const", (), name)
         return Node("sym", (), name)
+
+    def subscript(self) -> str:
+        """What follows `_`, as text; `\\max` and the like are words here."""
+        word, close = self.peek(1), self.peek(2)
+        named = word is not None and word.kind in ("cmd", "text") and close is not None and close.text == "}"
+        if word is not None and named and self.next_is("{"):
+            self.at += 3
+            return word.text.strip().lstrip("\\")
+        return spelled(self.group_or_token())
 
     def word(self, text: str) -> Node:
         if text == "pi":
@@ -220,6 +229,8 @@ class Atoms(Cursor):
             return Node("const", (), "pi")
         if text == r"\infty":
             return Node("const", (), "inf")
+        if name in ("ldots", "cdots", "dots"):
+            return Node("sym", (), "...")
         if text == r"\emptyset":
             return Node("set")
         if text.startswith(r"\mathbb{"):
@@ -308,12 +319,28 @@ class Atoms(Cursor):
                 break
             if self.take(r"\\"):
                 rows.append([])
+            elif name == "cases" and (self.take(",", ";") or (token.kind == "text" and self.at_condition())):
+                continue
             elif not self.take("&", r"\hline"):
                 rows[-1].append(self.relation())
         rows = [row for row in rows if row]
-        if not rows or len({len(row) for row in rows}) != 1 or name in ("vmatrix", "cases"):
+        if not rows or len({len(row) for row in rows}) != 1 or name == "vmatrix":
             raise Unreadable("not a rectangular matrix")
-        return Node("matrix", tuple(cell for row in rows for cell in row), (len(rows), len(rows[0])))
+        cells = tuple(cell for row in rows for cell in row)
+        if name != "cases":
+            return Node("matrix", cells, (len(rows), len(rows[0])))
+        if len(rows[0]) == 1 and all(cell.head == "rel" for cell in cells):
+            return Node("list", cells, "and")
+        if len(rows[0]) == 2:
+            return Node("piecewise", cells)
+        raise Unreadable("neither a system nor a function by cases")
+
+    def at_condition(self) -> bool:
+        """Skip the "if" of `\\text{if } x > 0`."""
+        if self.tokens[self.at].text.strip().strip(",").lower() not in ("if", "for", "when", "as"):
+            return False
+        self.at += 1
+        return True
 
 
 def environment(token: str) -> str:

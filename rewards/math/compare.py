@@ -106,11 +106,16 @@ UNIT_WORDS = re.compile(
     r"|[A-Za-z]/[a-z]|[A-Za-z]+(?: [A-Za-z]+){1,5})"
     r"(\s*\^\s*\{?\s*[23]\s*\}?)?$"
 )
+LARGER_UNIT = re.compile(
+    r"(?<=\d)\s*(hours?|hrs?|h|minutes?|mins?|feet|foot|ft|pounds?|lbs?|days?|weeks?|years?|dollars?|yards?|kg|km|m)"
+    r"\s+(?:and\s+)?(?=\d)"
+)
 NUMBER_BEFORE = re.compile(r"[\d.,/\s\\$-]+")
 
 
 def words_to_units(text: str) -> str:
     """`15 cm^2`, `3 hours`, `18 dollars a day`, `28 percent` with the unit marked as text, as LaTeX would have it."""
+    text = LARGER_UNIT.sub(lambda unit: rf"\text{{ {unit.group(1)}}} ", text)  # 5 feet 3 inches
     match = UNIT_WORDS.search(text)
     if not match or not any(c.isdigit() for c in text[: match.start()]):
         return text
@@ -357,7 +362,28 @@ def same_matrix(left: Node, right: Node) -> bool:
     return same_items(*pair, ordered=True)
 
 
-COMPOUND = {"matrix": same_matrix, "set": same_set, "list": same_list, "tuple": same_tuple}
+def same_cases(left: Node, right: Node) -> bool:
+    """Functions by cases: the same values under the same conditions, in any order."""
+    if left.head != right.head:
+        return False
+    first, second = (
+        [Node("case", (node.args[n], node.args[n + 1])) for n in range(0, len(node.args), 2)] for node in (left, right)
+    )
+    return same_items(first, second, ordered=False)
+
+
+def same_case(left: Node, right: Node) -> bool:
+    return left.head == right.head and all(same_kind(a, b) for a, b in zip(left.args, right.args, strict=True))
+
+
+COMPOUND = {
+    "piecewise": same_cases,
+    "case": same_case,
+    "matrix": same_matrix,
+    "set": same_set,
+    "list": same_list,
+    "tuple": same_tuple,
+}
 
 
 def based_value(node: Node) -> tuple[str, int]:

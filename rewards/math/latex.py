@@ -12,12 +12,14 @@ from fractions import Fraction
 from rewards.math.atoms import BIG, PASS_THROUGH, Atoms, percent
 from rewards.math.tokens import FUNCTIONS, GREEK, number_node, tokenise
 from rewards.math.tree import Node, Unreadable
-from rewards.math.units import is_percent
+from rewards.math.units import is_percent, read
 
 RELATIONS = {
     "=": "=", "==": "=", r"\equiv": "=", "<": "<", ">": ">", r"\lt": "<", r"\gt": ">", "<=": "<=", ">=": ">=",
     r"\le": "<=", r"\ge": ">=", "!=": "!=", r"\ne": "!=", r"\in": "in", r"\approx": "~", r"\sim": "to",
     r"\mid": "|", r"\to": "->", "->": "->", r"\rightarrow": "->", r"\Rightarrow": "->", r"\implies": "->",
+    r"\notin": "not in", r"\parallel": "parallel", r"\perp": "perpendicular", r"\subset": "subset",
+    r"\subseteq": "subset",
 }  # fmt: skip
 APPROXIMATELY = (r"\approx", r"\sim", r"\simeq", r"\cong", "~")
 COMBINATIONS = re.compile(r"C_\d{1,4}")
@@ -148,7 +150,7 @@ class Parser(Atoms):
             elif self.starts_factor(stop_at_functions):
                 left = Node("mul", (left, self.power()))
             elif unit := self.unit():
-                left = Node("qty", (left,), unit)
+                left = quantity(left, unit)
             else:
                 return left
 
@@ -193,6 +195,8 @@ class Parser(Atoms):
         if self.next_is("/") and over is not None and over.kind in ("text", "name"):
             self.at += 1
             words = f"{words.strip()}/{self.unit() or self.next_name()}"
+            if self.take("^"):
+                words += f"^{self.group_or_token().value}"
         following = self.unit()
         return f"{words} {following}".strip() if following else words.strip() or " "
 
@@ -268,3 +272,13 @@ class Parser(Atoms):
                 node = percent(node)
             else:
                 return node
+
+
+def quantity(value: Node, unit: str) -> Node:
+    """`value` in `unit`; of `3 \\text{ hours } 20`, which reads as a product, in minutes the sum of both."""
+    if value.head == "mul" and value.args[0].head == "qty" and value.args[1].head == "num":
+        (larger,), first, second = value.args[0].args, read(value.args[0].value), read(unit)
+        if first and second and first[0] == second[0] and first[1] > second[1]:
+            converted = Node("mul", (larger, Node("num", (), first[1] / second[1])))
+            return Node("qty", (Node("add", (converted, value.args[1]), "mixed"),), unit)
+    return Node("qty", (value,), unit)

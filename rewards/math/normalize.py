@@ -93,21 +93,34 @@ def vulgar(char: str) -> str:
     return rf" \frac{{{top}}}{{{bottom}}}" if bar and top.isdigit() and bottom.isdigit() else ""
 
 
+# What need be in the text, pattern, spelling
 SIMPLE = [
-    (re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|[bB]igg?[lrm]?)(?![a-zA-Z])"), ""),
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
-    (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
-    (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
-    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),
-    (re.compile(r"\\(?:mbox|textrm|textup|textnormal|textbf|textit|textsf|texttt|hbox|emph)(?![a-zA-Z])"), r"\\text"),
-    (re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
-    (re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
-    (re.compile(r"\{:\}"), ":"),
-    (re.compile(r"\(\s*\\(?:bmod|mod|text\s*\{\s*mod\s*\})\s*([^()]*)\)"), r"\\pmod{\1}"),
-    (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset"),
-    (re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),  # thousands: 10{,}000  10,\!000  10\,000
-    (re.compile(r"(?<!\\)\\(?:[!,;:> ]|q?quad|(?:enspace|thinspace)(?![a-zA-Z]))|~"), " "),
+    # A brace that only `\right.` closes: a system, or a function by cases.
+    (
+        r"\begin",
+        re.compile(r"\\left\s*\\\{\s*\\begin\s*\{(?:array|aligned|gathered|matrix)\}(?:\s*\{[lcr|\s]*\})?"),
+        r"\\begin{cases}",
+    ),
+    (r"\end", re.compile(r"\\end\s*\{(?:array|aligned|gathered|matrix)\}\s*\\right\s*\."), r"\\end{cases}"),
+    (".", re.compile(r"\\(?:left|right)\s*\."), ""),
+    ("vert", re.compile(r"\\(?:vert|lvert|rvert)(?![a-zA-Z])"), "|"),
+    ("prime", re.compile(r"\^\s*(?:\{\s*\\prime\s*\}|\\prime(?![a-zA-Z]))"), "'"),
+    ("", re.compile(r"\\(?:left|right|displaystyle|textstyle|limits|nolimits|[bB]igg?[lrm]?)(?![a-zA-Z])"), ""),
+    ("frac", re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    ("binom", re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
+    (r"\leq", re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
+    (r"\geq", re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
+    (r"\neq", re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),
+    ("", re.compile(r"\\(?:mbox|textrm|textup|textnormal|textbf|textit|textsf|texttt|hbox|emph)(?![a-zA-Z])"),
+     r"\\text"),
+    (r"\degree", re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
+    (r"\circ", re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
+    ("{:}", re.compile(r"\{:\}"), ":"),
+    ("mod", re.compile(r"\(\s*\\(?:bmod|mod|text\s*\{\s*mod\s*\})\s*([^()]*)\)"), r"\\pmod{\1}"),
+    ("", re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset"),
+    # Thousands: 10{,}000  10,\!000  10\,000
+    (",", re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),
+    ("", re.compile(r"(?<!\\)\\(?:[!,;:> ]|q?quad|(?:enspace|thinspace)(?![a-zA-Z]))|~"), " "),
 ]  # fmt: skip
 INNER_MATH = re.compile(r"(?<!\\)\$([^$]*)(?<!\\)\$")
 WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -148,8 +161,9 @@ def clean(text: str) -> str:
     if not text.isascii() and (money := FOREIGN_MONEY.fullmatch(text)):
         text = (money.group(2) or money.group(3)) + r"\text{ euro}".replace("euro", "euro" if "€" in text else "gbp")
     if "\\" in text or "~" in text or "{,}" in text or "{:}" in text:
-        for pattern, spelling in SIMPLE:
-            text = pattern.sub(spelling, text)
+        for key, pattern, spelling in SIMPLE:
+            if key in text:
+                text = pattern.sub(spelling, text)
     text = SPACES.sub(" ", unwrap(text)).strip()
     whole = WHOLE_TEXT.fullmatch(text)
     return whole.group(1).strip() if whole and any(char.isdigit() for char in whole.group(1)) else text

@@ -9,6 +9,8 @@ from rewards.math.names import named_functions
 from rewards.math.reals import FLIPPED, SETS, same_reals, variable_of
 from rewards.math.tree import Node, Undefined, symbols
 
+GEOMETRIC = frozenset(["parallel", "perpendicular"])
+
 
 def is_equation(node: Node) -> bool:
     """One `=` between two sides, at least one variable."""
@@ -25,6 +27,8 @@ def same_relation(left: Node, right: Node) -> bool:
     if left.head == right.head == "rel":
         if left.value == right.value == ("=",):
             return same_equation(left, right)
+        if {*left.value, *right.value} & GEOMETRIC:
+            return left.value == right.value and left.args in (right.args, right.args[::-1])
         variables = {variable_of(left), variable_of(right)}
         if variables != {None}:  # solved for its variable: so must the other be
             return len(variables) == 1 and same_reals(left, right)

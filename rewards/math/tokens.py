@@ -163,7 +163,7 @@ def text_token(body: str, spaced: bool, whole: str) -> list[Token]:
     word = body.strip().strip(",;").strip().lower()
     if word in ("and", "or", "in", ""):
         return [Token("word", word, True)] if word else []
-    if word in FUNCTIONS:
+    if word in FUNCTIONS and not (word == "min" and body[:1] == " "):  # 30 \\text{ min} are minutes
         return [Token("cmd", "\\" + word, spaced)]
     return [Token("text", body, spaced)]
 

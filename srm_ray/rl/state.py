@@ -4,13 +4,12 @@ Floats are written so that they read back bit for bit: a continued run is the ru
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rewards.gym import GymTask
 from rewards.verdict import Reward
 from srm_ray.errors import UserError
 from srm_ray.rl.endings import Outcome
@@ -18,7 +17,7 @@ from srm_ray.rl.sources import SourceState
 from srm_ray.rl.types import Completion, Group, Prompt
 
 FORMAT = 2  # 1 had no number, and pickled the source
-FILE = "driver.json"
+FILE, SOURCE = "driver.json", "source.json"  # apart, since an asynchronous run's groups may be large
 
 
 @dataclass
@@ -41,27 +40,33 @@ class State:
 
 
 def write(folder: Path, state: State) -> None:
-    """Write `FILE` into a checkpoint's folder."""
+    """Write `FILE` and `SOURCE` into a checkpoint's folder."""
     plain = {"format": FORMAT} | {each.name: getattr(state, each.name) for each in fields(state)}
-    plain |= {"recent": [asdict(outcome) for outcome in state.recent], "source": _plain_source(state.source)}
-    (folder / FILE).write_text(json.dumps(plain))
+    del plain["source"]
+    (folder / FILE).write_text(json.dumps(plain | {"recent": [asdict(outcome) for outcome in state.recent]}))
+    (folder / SOURCE).write_text(json.dumps(_plain_source(state.source)))
 
 
 def read(folder: Path) -> State:
     """Raises UserError, in one line, where a checkpoint was written in another format."""
-    try:
-        plain = json.loads((folder / FILE).read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"checkpoint {folder} has no {FILE}: remove it, and the run goes on from the one before"
-        ) from None
+    plain = _json(folder / FILE)
     if (found := plain.pop("format", 1)) != FORMAT:
         raise UserError(
             f"checkpoint {folder} has a driver state of format {found}, and this version of srm_ray reads format "
             f"{FORMAT} alone: continue it with the version that began it, or --resume never starts the run over"
         )
     plain["recent"] = [Outcome(**outcome) for outcome in plain["recent"]]
-    return State(**plain | {"source": _source(plain["source"])})
+    return State(**plain, source=_source(_json(folder / SOURCE)))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"checkpoint {path.parent} cannot be read ({path.name}: {error}): remove it, and the run goes on from the "
+            "one before"
+        ) from None
 
 
 def _plain_source(source: SourceState) -> dict[str, Any]:
@@ -75,8 +80,9 @@ def _source(plain: dict[str, Any]) -> SourceState:
 
 
 def _plain_group(group: Group) -> dict[str, Any]:
+    """Graded, so without what only a grader needs, which may be anything that a dataset holds."""
     return {
-        "prompt": asdict(group.prompt),
+        "prompt": asdict(replace(group.prompt, tests=None, gym=None, row=None)),
         "draw": group.draw,
         "completions": [_plain_completion(completion) for completion in group.completions],
         "rewards": [asdict(reward) for reward in group.rewards],
@@ -91,8 +97,6 @@ def _plain_completion(completion: Completion) -> dict[str, Any]:
 
 def _group(plain: dict[str, Any]) -> Group:
     prompt = plain["prompt"] | {"token_ids": tuple(plain["prompt"]["token_ids"])}
-    if prompt["gym"] is not None:
-        prompt["gym"] = GymTask(**prompt["gym"])
     advantages = plain["advantages"]
     return Group(
         Prompt(**prompt),

@@ -186,6 +186,30 @@ SAME: list[tuple[str, str]] = [
     (r"\overline{abc}", r"\overline{abc}"),
     (r"\text{The answer is } 42", "42"),
     ("the answer is 42", "42"),
+    # systems, functions by cases, two units, ellipses, names with words in them
+    (r"\left\{\begin{array}{l}x=1 \\ y=2\end{array}\right.", "(1,2)"),
+    (r"\begin{cases} x=1 \\ y=2 \end{cases}", "x=1, y=2"),
+    (
+        r"\begin{cases}x+1, & x>0 \\ -x, & x\le 0\end{cases}",
+        r"\begin{cases}-x & \text{if } x\le 0 \\ 1+x & x>0\end{cases}",
+    ),
+    (
+        r"a_{n}=\left\{\begin{array}{ll}1, & n=1 \\ 2n, & n \geq 2\end{array}\right.",
+        r"\begin{cases}1, & n=1 \\ 2 n, & n \ge 2\end{cases}",
+    ),
+    (r"\left\{x \left\lvert\, x \geqslant \frac{1}{2}\right.\right\}", r"[\frac12,\infty)"),
+    (r"3 \text{ hours } 20 \text{ minutes}", "200 minutes"),
+    ("3 hours 20 minutes", "200 minutes"),
+    ("3 hours and 20 minutes", "200 minutes"),
+    ("5 feet 3 inches", "63 inches"),
+    (r"1 \text{ h } 30 \text{ min}", "90 minutes"),
+    (r"10 \mathrm{~m} / \mathrm{s}^{2}", "10"),
+    (r"1, 2, \ldots, n", r"1,2,\ldots,n"),
+    (r"1+\frac{1}{2}+\cdots+\frac{1}{n}", r"\frac1n+1+\frac12+\cdots"),
+    (r"f^{\prime}(x)=2 x", "f'(x)=2x"),
+    (r"AB \parallel CD", r"CD\parallel AB"),
+    (r"y_{\max}=3", "3"),
+    (r"V_{\text{max}} = 4", "4"),
 ]
 
 # Different, whichever of the two is the gold
@@ -229,6 +253,17 @@ DIFFERENT: list[tuple[str, str]] = [
     ("x_1=2,x_2=3", "2,4"),
     ("(1,2),(1,2)", "(1,2),(3,4)"),
     ("{x|x>2}", "x>3"),
+    (r"\begin{cases} x=1 \\ y=2 \end{cases}", "(2,1)"),
+    (r"\begin{cases}x+1, & x>0 \\ -x, & x\le 0\end{cases}", r"\begin{cases}x+1, & x\le 0 \\ -x, & x>0\end{cases}"),
+    (r"\begin{cases}x+1, & x>0 \\ -x, & x\le 0\end{cases}", "x+1"),
+    ("3 hours 20 minutes", "3 minutes"),
+    ("3 hours 20 minutes", "20 minutes"),
+    ("5 feet 3 inches", "8 inches"),
+    (r"1, 2, \ldots, n", "1,2"),
+    (r"1, 2, \ldots, 10", "10"),
+    (r"AB \parallel CD", r"AB\perp CD"),
+    (r"AB \parallel CD", r"AB\parallel EF"),
+    (r"y_{\max}=3", r"y_{\min}=3"),
 ]
 
 # (completion, gold): what it announces is the gold
