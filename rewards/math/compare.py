@@ -24,7 +24,7 @@ from rewards.math.relations import (
     same_residue,
 )
 from rewards.math.tree import Node, TooBig, Undefined, Unreadable, symbols, walk
-from rewards.math.words import plain, same_text, same_words
+from rewards.math.words import clock, plain, same_text, same_words
 from rewards.verdict import CORRECT, WRONG, Verdict, judged
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
@@ -44,7 +44,8 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
     answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in (answer, gold))
     as_text = None if asked.ratio else same_text(answer, gold)
     if as_text is not None:
-        return judged(as_text)
+        said_again = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
+        return Verdict(False, "unevaluated") if said_again else judged(as_text)
     decimal = same_decimal_comma(answer, gold)
     if decimal is not None:
         return judged(decimal)
