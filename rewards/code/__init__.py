@@ -198,6 +198,8 @@ class Grader:
                 reason = why
             if why in ("timeout", "output_limit", "rejected_syntax"):
                 break
+        if reason == "correct" and not any(test["stdout"].strip() for test in job.tests):
+            reason = "wrong"  # nothing is asked for, and nothing was compared
         return reason == "correct", passed, len(job.tests), reason
 
     def pids(self) -> list[int]:

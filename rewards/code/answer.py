@@ -14,6 +14,7 @@ LIST_MARK = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t]+(?=```|~~~)")
 WORD = re.compile(r"[^\W\d]\w*")
 DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+([^\W\d]\w*)|^([A-Z][A-Z0-9_]*)[ \t]*(?::[^=\n]*)?=", re.M)
 IMPORTED = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+([^\n#]+)", re.M)
+WORD_OF_INFO = re.compile(r"[A-Za-z][\w+-]*")
 LEAST = 3  # characters of a fence
 
 
@@ -51,16 +52,29 @@ def blocks(text: str) -> Iterator[Block]:
             continue
         mark = LIST_MARK.match(bare)
         bare = bare[mark.end() :] if mark else bare
+        bare = bare if bare[:1] in ("`", "~") else after_text(bare)
         run = max(leading(bare, "`"), leading(bare, "~"))
         info = bare[run:].strip()
         if run >= LEAST and not (bare[0] == "`" and "`" in info):
             fence, prefix, body = bare[:run], before, []
             language = next(iter(WORD_OF_INFO.findall(info[:200])), "")
     if fence:
-        yield Block(language, dedented(body))
+        yield Block(language, dedented(closed_at_a_line_s_end(body, fence)))
 
 
-WORD_OF_INFO = re.compile(r"[A-Za-z][\w+-]*")
+def after_text(line: str) -> str:
+    """The fence at the end of a line of text ("Answer: ```python"), where it is marked as Python; else the line."""
+    place = line.find("```")
+    info = line[place:].lstrip("`").strip() if place > 0 else ""
+    return line[place:] if info.isalnum() and "py" in info.lower() else line
+
+
+def closed_at_a_line_s_end(body: list[str], fence: str) -> list[str]:
+    """The lines up to the first that ends with the fence, which then belongs to no line of its own."""
+    for place, line in enumerate(body):
+        if line.rstrip().endswith(fence):
+            return [*body[:place], line.rstrip().removesuffix(fence)]
+    return body
 
 
 def unquoted(line: str, prefix: str | None) -> tuple[str, str]:

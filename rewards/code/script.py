@@ -26,7 +26,7 @@ from rewards.code.checks import called_name, counted, has_check, is_check, is_cl
 # Names by which tests import what is to be tested.
 SOLUTION = frozenset(
     "solution solutions submission submitted candidate answer main my_solution your_solution your_module your_code "
-    "solution_module module_under_test student user_solution generated_code implementation program".split()
+    "__main__ solution_module module_under_test student user_solution generated_code implementation program".split()
 )
 STAND_INS = frozenset({"pytest"})  # `inside/pytests.py`
 STREAMS = frozenset({"redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog"})
@@ -91,6 +91,7 @@ def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: 
     for tree in trees:
         refuse_what_is_not_here(tree, here)
         refuse_streams(tree)
+        refuse_what_needs_the_answer_itself(tree, imports.modules)
     helpers = parsed(prompt or "")
     bound, used = names_of([*trees, helpers])
     bound -= {root(entry)} if entry else set()
@@ -290,6 +291,21 @@ def refuse_streams(tree: ast.Module) -> None:
         text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
         if name in STREAMS or text in STREAM_TEXTS:
             raise BadTests(f"the tests look at the answer's standard streams ({name or text}): use stdin and stdout")
+
+
+def refuse_what_needs_the_answer_itself(tree: ast.Module, modules: set[str]) -> None:
+    """What works in one process alone: the answer's module as a value, patches of it, its source, its coroutines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in modules:
+            raise BadTests(f"the tests use the answer's module {node.id} as a value: import its functions by name")
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+            raise BadTests("the tests are asynchronous: the answer's coroutines are in another process")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "inspect":
+            raise BadTests(f"the tests look into the answer (inspect.{node.attr}), which is in another process")
+        if isinstance(node, ast.Call) and called_name(node) == "patch" and node.args:
+            text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+            if isinstance(text, str) and text.split(".")[0] in SOLUTION:
+                raise BadTests(f"the tests patch {text}, which is in another process")
 
 
 # Code of a prompt

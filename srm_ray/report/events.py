@@ -66,7 +66,7 @@ def _recorded(recorded: list[dict[str, Any]], newest: int) -> list[Event]:
 
 def _alarm(one: dict[str, Any], later: list[dict[str, Any]], newest: int) -> Event:
     """Until the step before the one that ended it, the newest step while it stands; a stall is over in its step."""
-    last = one["step"] if one["alarm"] == "stalled" else max(one["step"], newest)
+    last = one["step"] if one["alarm"] in ("stalled", "hackable") else max(one["step"], newest)
     for other in later:
         if other["event"] == "alarm_over" and (other["alarm"], other["about"]) == (one["alarm"], one["about"]):
             last = max(one["step"], other["step"] - 1)

@@ -161,6 +161,7 @@ def test_no_form_of_test_passes_a_wrong_answer(grader: Grader, tests: Any, entry
         ({"fn_name": "twoSum", "inputs": [[[2, 7], 9]], "outputs": [[0, 1]]}, None, "class Solution:\n    def twoSum(self, nums: List[int], t: int) -> List[int]:\n        return [0, 1]"),
         (["assert Solution().twoSum([2, 7], 9) == [0, 1]"], None, "class Solution:\n    def twoSum(self, nums: List[int], t: int) -> List[int]:\n        return [0, 1]"),
         (["assert math.isclose(f(1), 5)", "assert Counter([f(1)]) == Counter([5])"], None, WRONG),
+        ("import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nfrom __main__ import f\ndef test_f(): assert f(1) == 5", None, WRONG),
         (["def same(a, b): assert a == b", "same(f(1), 5)"], None, WRONG),
         ("METADATA = {}\n\ndef check(candidate):\n    assert candidate(1) == 5\n\ncheck(f)", None, WRONG),
         ("def check(candidate):\n    assert candidate(1) == 5\nassert f(2) == 5", None, WRONG),

@@ -141,6 +141,7 @@ def namespace(job, link, names, checks):
     """The tests' names: their own, those of the prompt, and what comes from the candidate."""
     space = {
         "__name__": "__main__",
+        "__file__": "/tests.py",
         "__checked__": checks.checked,
         "__softly__": checks.counted,
         "__counted__": checks.counted,
