@@ -133,7 +133,7 @@ def words_to_units(text: str) -> str:
 
 
 def same_decimal_comma(answer: str, gold: str) -> bool | None:
-    """`2,74` against `2.74`: a comma is a decimal point where the other side has one; a gold of `1,2` is two numbers."""
+    """`2,74` against `2.74`: a comma is a point where the other side has one; but a gold of `1,2` is two numbers."""
     for text, other in ((answer, gold), (gold, answer)):
         if DECIMAL_COMMA.fullmatch(text) and not (text == gold and PAIR.fullmatch(text)):
             value = normalize.number(other)
