@@ -247,6 +247,9 @@ def is_in_question(leaf: Node, known: set[str], asked: Asked) -> bool:
     """Whether the question shows this form, or a part of it, and the gold does not."""
     if not asked.known or shape(leaf) in known:
         return False
+    value = rational_literal(leaf)
+    if value is not None and leaf.head != "div" and abs(value) in asked.numbers:
+        return True  # 0.75 for 3/4, 90 degrees for pi/2, 5 km for 5000 m, 1024 for 2^10
     for part, part_shape, body in shapes_of(leaf):
         if part_shape in known or (part is not leaf and rational_literal(part) is not None):
             continue

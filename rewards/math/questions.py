@@ -25,6 +25,8 @@ WORD_NUMBERS = dict(
         strict=True,
     )
 )
+PART_NUMBERS = {"half": 2, "twice": 2, "double": 2, "pair": 2, "couple": 2, "third": 3, "triple": 3, "quarter": 4}
+NUMBERS_IN_WORDS = {**WORD_NUMBERS, **PART_NUMBERS, "dozen": 12, "percent": 100, "hundred": 100}
 NUMBER = re.compile(r"(?<![\d.])(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{1,30})?")
 WORD = re.compile(r"[a-z]+")
 PERCENT = re.compile(r"\bper\s?cent(?:ages?|s)?\b|\\?%", re.I)
@@ -96,12 +98,13 @@ def asks_percentage(text: str) -> bool:
 
 
 def numbers(text: str) -> Iterator[Fraction]:
-    """Every number that is written in digits or, up to twenty, in a word."""
+    """Every number that is written in digits, or in a word: seven, half, dozen."""
     for match in NUMBER.finditer(text):
         yield Fraction(match.group().replace(",", ""))
     for match in WORD.finditer(text.lower()):
-        if match.group() in WORD_NUMBERS:
-            yield Fraction(WORD_NUMBERS[match.group()])
+        word = match.group()
+        if word in NUMBERS_IN_WORDS:
+            yield Fraction(NUMBERS_IN_WORDS[word])
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -28,6 +28,17 @@ def kind(text: str) -> Kind:
     return "formula" if found else "none"
 
 
+def outline(text: str) -> str:
+    """What kind of thing a text is at the top: "list", "set", "tuple", or "" for a formula."""
+    for reading in compare.readings(families.split(text).text):
+        try:
+            head = compare.simplified(latex.parse(reading)).head
+        except (Unreadable, Undefined, TooBig):
+            continue
+        return head if head in ("list", "set", "tuple") else ""
+    return ""
+
+
 def is_too_big(text: str) -> bool:
     """Whether `text` is too large to evaluate by itself."""
     try:

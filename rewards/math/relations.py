@@ -83,7 +83,7 @@ def same_equation(left: Node, right: Node) -> bool:
 
     `x = 2` is solved: of `2x + 3 = 7`, which has the same solution, it is the answer, not the other way.
     """
-    if symbols(left) != symbols(right) or is_solved(left) != is_solved(right):
+    if symbols(left) != symbols(right) or is_solved(left) != is_solved(right) or not symbols(left):
         return False
     factor = factor_between(difference(left), difference(right))
     return factor is not None and factor != 0
@@ -93,6 +93,10 @@ def same_inequality(left: Node, right: Node) -> bool:
     """`a < b` in several variables, up to a factor; its sign turns the relation round."""
     if len(left.value) != 1 or len(right.value) != 1 or symbols(left) != symbols(right):
         return False
+    if not symbols(left):  # 1 < 2 says no more of 3 < 4 than that both are true
+        first, second = left.args, right.args if left.value == right.value else right.args[::-1]
+        turned = left.value == right.value or left.value[0] == FLIPPED.get(right.value[0])
+        return turned and all(same_scalar(a, b) for a, b in zip(first, second, strict=True))
     factor = factor_between(difference(left), difference(right))
     if factor is None or factor == 0:
         return False

@@ -82,6 +82,8 @@ def unread(answer: str, gold: str) -> Reply:
         return [False, "rejected_syntax"]
     if "big" not in (wanted, given) or wanted == "number":  # where 112 is asked for, a sum that is left to do is none
         return [False, "wrong"]
+    if reading.outline(answer) != reading.outline(gold):
+        return [False, "wrong"]
     return [None, "unread"]
 
 

@@ -150,6 +150,21 @@ def test_equal_pairs_in_flight_are_graded_once(worker: RewardWorker) -> None:
 
 
 @pytest.mark.integration
+def test_the_question_reaches_the_math_grader(worker: RewardWorker) -> None:
+    def asked(question: str, answers: list[str], gold: str) -> list[tuple[bool | None, str]]:
+        rewards = score(worker, group([boxed(a) for a in answers], text=CHAT.replace("q", question), answer=gold))[0]
+        return [(r.correct, r.reason) for r in rewards]
+
+    unevaluated, correct, wrong = (False, "unevaluated"), (True, "correct"), (False, "wrong")
+    assert asked("What is 47+36+29?", ["47+36+29", "112"], "112") == [unevaluated, correct]
+    assert asked("What is 8/2?", ["8/2", "4"], "4") == [unevaluated, correct]
+    assert asked("What share is 8 of 2?", ["8/2"], "4.0") == [unevaluated]
+    assert asked("What percentage is red?", [r"60\%", "60"], "60") == [correct, correct]
+    assert asked("What is 20% of 300?", [r"60\%", "60"], "60") == [wrong, correct]
+    assert asked("What is it?", ["5"], r"\mystery{5") == [(None, "bad_gold")]
+
+
+@pytest.mark.integration
 def test_what_is_in_flight_is_bounded() -> None:
     worker = RewardWorker(RewardSpec(in_flight=4, processes=1))
     try:

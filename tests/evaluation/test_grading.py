@@ -51,6 +51,13 @@ def test_truncated_is_never_correct_but_flexibly(graders) -> None:
 
 
 @pytest.mark.integration
+def test_the_question_reaches_the_math_grader(graders) -> None:
+    sum_of_three, share = Item(0, "What is 47+36+29?", "112"), Item(0, "What percentage is red?", "60")
+    assert grade(graders, r"</think>\boxed{47+36+29}", suite="math500", item=sum_of_three).reason == "unevaluated"
+    assert grade(graders, r"</think>\boxed{60\%}", suite="math500", item=share).correct is True
+
+
+@pytest.mark.integration
 def test_equal_answers_of_several_samples_are_one_class(graders) -> None:
     item = Item(0, "q", r"\frac{1}{2}")
     texts = [r"</think>\boxed{0.5}", r"</think>\boxed{2}", "cut", r"</think>\boxed{\frac{1}{2}}"]

@@ -217,4 +217,6 @@ def sympy_value(tree: Tree) -> Any:
         "ln": sympy.log,
         "exp": sympy.exp,
     }
+    if any(value.has(sympy.zoo, sympy.nan, sympy.oo) for value in values):
+        return sympy.nan  # 0 / (1 / 0) is 0 to SymPy
     return operations[head](*values)
