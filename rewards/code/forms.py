@@ -16,7 +16,7 @@ from typing import Any
 
 from rewards.code import script
 from rewards.code.inside import wire
-from rewards.code.script import BadTests, Script, code_of_prompt, root
+from rewards.code.script import BadTests, Script, Unnamed, code_of_prompt, function_of_prompt, root
 
 SOURCES, EXPECTED = ("stdin", "input"), ("stdout", "output", "expected_output")
 NAMES = ("fn", "fn_name", "func_name", "function", "function_name", "entry_point")
@@ -89,7 +89,13 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
         tests, entry_point = of_dict(tests, entry_point)
     helpers = code_of_prompt(prompt, entry_point)
     if isinstance(tests, str) and tests.strip():
-        return python((tests,), entry_point, helpers, here)
+        try:
+            return python((tests,), entry_point, helpers, here)
+        except Unnamed:
+            entry_point = function_of_prompt(prompt)
+            if entry_point is None:
+                raise
+            return python((tests,), entry_point, code_of_prompt(prompt, entry_point), here)
     if not isinstance(tests, list):
         raise BadTests(f"tests must be text, a list or an object, got {named(tests)}")
     if not tests:

@@ -52,6 +52,10 @@ class BadTests(ValueError):
     """The tests cannot be run, whoever answers; the message is one line and says why."""
 
 
+class Unnamed(BadTests):
+    """The tests do not name the function that they test."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """Tests to run. steps: (source, whether it holds a check). taken: names that come from the candidate.
@@ -99,7 +103,7 @@ def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: 
     taken, known = divided(free, trees, entry, imports.taken, imports.any)
     candidate = entry or (next(iter(taken)) if len(taken) == 1 else "") or named_by(prompt, taken)
     if "check" in functions_of(trees) and not candidate and takes_one(functions_of(trees)["check"]):
-        raise BadTests("nothing names the function that check(candidate) tests: give entry_point")
+        raise Unnamed("nothing names the function that check(candidate) tests: give entry_point")
     if not taken:
         raise BadTests("the tests use nothing of the answer")
     if not any(has_check(tree) for tree in trees):
@@ -314,6 +318,15 @@ TURNS = re.compile(
     r"<\|[^|>\n]*\|>|<(?:start|end)_of_turn>|\[/?INST\]"
 )  # marks of chat templates, around a bare prompt
 KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+
+
+ASKED = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+([^\W\d]\w*)[ \t]*\(", re.M)
+
+
+def function_of_prompt(prompt: str | None) -> str | None:
+    """The last function that a prompt begins, which is the one that it asks for."""
+    names = ASKED.findall(prompt or "")
+    return names[-1] if names else None
 
 
 @lru_cache(maxsize=256)

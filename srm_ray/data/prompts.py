@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rewards.code.forms import BadTests, job_of, of_row
 from rewards.gym import GymTask
 from srm_ray.config.grpo import CurriculumConfig, DataConfig, SourceConfig
 from srm_ray.data import reading
@@ -306,9 +307,12 @@ def _read_dataset(name: str, subset: str, split: str, graded: bool, measuring: b
 
 
 def _row_task(row: Any, where: str, source: str, graded: bool) -> Task:
-    """One row: `prompt` or `messages` or GSM8K's `question`, with `answer` or `tests`."""
+    """One row: `prompt` or `messages` or GSM8K's `question`, with `answer` or `tests` (or what `of_row` takes for
+    tests)."""
     messages = _row_messages(row, where)
-    answer, tests = row.get("answer"), row.get("tests")
+    answer, tests, entry = row.get("answer"), row.get("tests"), row.get("entry_point")
+    if answer is None and tests is None:
+        tests, entry, _ = of_row(row)
     if graded and answer is None and tests is None and row.get("gym") is None:
         raise UserError(f"{where}: `answer` or `tests` is missing (found {', '.join(row) or 'nothing'})")
     if not graded and not isinstance(answer, str | int | float):
@@ -317,7 +321,12 @@ def _row_task(row: Any, where: str, source: str, graded: bool) -> Task:
         raise UserError(f"{where}: `answer` must be text or a number, got {type(answer).__name__}")
     gold = None if answer is None else final_answer(str(answer))
     grader, gym = row_grader(row, where)
-    return Task(messages, gold, tests, row.get("entry_point"), str(row.get("source", source)), where, grader, gym)
+    if graded and tests is not None and grader in ("", "code"):
+        try:
+            job_of(tests, entry, messages[-1]["content"])
+        except BadTests as error:
+            raise UserError(f"{where}: `tests`: {error}") from None
+    return Task(messages, gold, tests, entry, str(row.get("source", source)), where, grader, gym)
 
 
 def row_grader(row: dict[str, Any], where: str) -> tuple[str, GymTask | None]:

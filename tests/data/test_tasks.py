@@ -280,3 +280,38 @@ def test_a_family_whose_scorer_accepts_anything_is_refused_before_a_run(capsys: 
     training_tasks(DataConfig(name="reasoning_gym/countdown"), seed=1).probe()
     assert capsys.readouterr().out == ""
     training_tasks(DataConfig(name="reasoning_gym/syllogism"), seed=1).probe()
+
+
+# Tests of code are looked at when the file is opened
+
+
+def test_code_rows_are_read_in_the_forms_that_they_have(tmp_path: Path) -> None:
+    file = tmp_path / "code.jsonl"
+    rows = [
+        {"prompt": "def f(x):\n", "test": "def check(candidate):\n    assert candidate(1) == 2", "entry_point": "f"},
+        {"question": "Add.", "input_output": json.dumps({"inputs": ["1 2"], "outputs": ["3"]})},
+        {"prompt": "Add.", "verification_info": json.dumps({"test_cases": [{"input": "1 2", "output": "3"}]})},
+        {"prompt": "Add.", "tests": [{"type": "stdin_stdout", "input": "1 2", "output": "3"}]},
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = read_jsonl(file)
+    assert [task.entry_point for task in read] == ["f", None, None, None]
+    assert all(task.tests is not None for task in read)
+
+
+@pytest.mark.parametrize(
+    ("tests", "says"),
+    [
+        ("print(f(1))", "assert nothing"),
+        ("def check(candidate): assert candidate(1) == 2", "give entry_point"),
+        ([{"stdin": "1"}], "neither fn, args and expected nor stdin and stdout"),
+        ([], "no tests"),
+        ("import numpy as np\nassert np.isclose(f(1), 2)", "import numpy"),
+    ],
+)
+def test_tests_that_cannot_be_run_are_refused_with_their_line(tmp_path: Path, tests: Any, says: str) -> None:
+    file = tmp_path / "code.jsonl"
+    file.write_text(json.dumps({"prompt": "p", "tests": tests}) + "\n")
+    with pytest.raises(UserError, match=says) as error:
+        read_jsonl(file)
+    assert f"{file}:1: `tests`: " in str(error.value)

@@ -90,6 +90,11 @@ def test_helpers_of_the_prompt_are_the_tests_own() -> None:
     assert "def poly" in fenced and "def root" not in fenced
     assert code_of_prompt(f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n<think>\n", "root") == fenced
     assert code_of_prompt("Write a function.", "root") == ""
+    for text in (prompt, fenced + "\n\ndef root(xs):\n    pass", f"<|im_start|>user\n{prompt}<|im_end|>\n"):
+        unnamed = job_of("def check(candidate):\n    assert candidate([1]) == -1", None, text).script
+        assert unnamed is not None and unnamed.candidate == "root" and unnamed.taken == {"root"}
+    named = job_of("def check(c):\n    assert c([1]) == -1\ncheck(other)", None, prompt).script
+    assert named is not None and named.candidate == "other"
 
 
 @pytest.mark.parametrize(
