@@ -25,7 +25,7 @@ def tidy(text: str) -> str:
 
 def equal(answer: str, gold: str) -> Verdict:
     """An empty answer is `no_answer`, whatever the gold."""
-    return judged(tidy(answer) == tidy(gold)) if answer.strip() else Verdict(False, "no_answer")
+    return judged(tidy(answer) == tidy(gold)) if tidy(answer) else Verdict(False, "no_answer")
 
 
 def the_answer(completion: str) -> str | Verdict:

@@ -28,6 +28,7 @@ from rewards.math.words import clock, plain, same_text, same_words
 from rewards.verdict import CORRECT, WRONG, Verdict, judged
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
+PAIR = re.compile(r"-?[1-9]\d*,\d")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
 PHRASES = {
     **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
@@ -132,9 +133,9 @@ def words_to_units(text: str) -> str:
 
 
 def same_decimal_comma(answer: str, gold: str) -> bool | None:
-    """`2,74` against `2.74`: a comma is a decimal point where the other side has one."""
+    """`2,74` against `2.74`: a comma is a point where the other side has one; but a gold of `1,2` is two numbers."""
     for text, other in ((answer, gold), (gold, answer)):
-        if DECIMAL_COMMA.fullmatch(text):
+        if DECIMAL_COMMA.fullmatch(text) and not (text == gold and PAIR.fullmatch(text)):
             value = normalize.number(other)
             if value is not None and "." in other:
                 return value == normalize.number(text.replace(",", "."))
@@ -323,6 +324,8 @@ def same_list(left: Node, right: Node) -> bool:
     """A bare list is unordered (solutions of an equation); against a point the order counts."""
     if "tuple" in (left.head, right.head):
         both = all(node.head in ("list", "tuple") for node in (left, right))
+        if any(node.head == "tuple" and len(node.args) == 2 and node.value == ("[", "]") for node in (left, right)):
+            return False  # an interval
         return both and same_items(left.args, right.args, ordered=True)
     if left.head != right.head:
         return False

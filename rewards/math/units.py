@@ -84,6 +84,8 @@ def words(text: str) -> str:
 
 
 def singular(word: str) -> str:
+    if "/" in word:
+        return "/".join(singular(part) for part in word.split("/"))
     head, caret, power = word.partition("^")
     if head not in KNOWN and len(head) > 2 and head.endswith("s") and not head.endswith("ss"):
         head = head[:-1]

@@ -256,6 +256,7 @@ DEGENERATE: list[tuple[str, list[str]]] = [
     (r"\infty", [r"47+\infty", r"2\infty", r"\infty^2", r"-\ln 0", "1/0", r"\infty+\infty", r"x\infty"]),
     ("0", ["0x", "x-x", "0/5x", "0/0"]),
     ("5", ["5/0*0", "0/0", "x/x*5", "5=5=6", r"5\text{ million}", r"5\text{ and a half}"]),
+    ("1,2", ["1.2", "12"]),
     ("1<2", ["3<4", "0<1", "2>1.5"]),
     (r"\int_0^1 x\,dx", ["1/2, 5", r"\{1/2\}", "(1/2, 3)"]),
     ("y=2x", ["0=0", "x=x", "0x=0y", "y=y"]),

@@ -19,6 +19,7 @@ from rewards import text
         (r"</think>\boxed{a} that is \boxed{ a }", "a", "correct"),
         (r"<think>\boxed{a}", "a", "no_answer"),
         (r"</think>\boxed{ }", "a", "no_answer"),
+        (r"</think>\boxed{\text{ }}", "", "no_answer"),
         ("</think>I do not know", "a", "no_answer"),
     ],
 )

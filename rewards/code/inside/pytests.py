@@ -2,14 +2,20 @@
 
 `pytest` itself is not inside the sandbox. Here: raises, approx, fail, skip, param, mark.parametrize, mark.skip,
 fixture (plain or yielding, no arguments). A test that wants more is a bad test.
+
+`unittest` is imported where tests mention it alone: no candidate pays for what it does not use.
 """
 
 import functools
+import importlib
 import itertools
 import re
 import sys
 import types
-import unittest
+
+
+class Skipped(Exception):
+    """A test that is not to be run."""
 
 
 class Approx:
@@ -79,7 +85,7 @@ def fail(reason="", **options):
 
 
 def skip(reason="", **options):
-    raise unittest.SkipTest(reason)
+    raise Skipped(reason)
 
 
 def fixture(function=None, **options):
@@ -117,25 +123,29 @@ class Mark:
         return mark
 
     def skip(self, *arguments, **options):
-        if is_plain(arguments, options):
-            return unittest.skip("")(arguments[0])
-        return unittest.skip("")
+        return not_run(arguments[0]) if is_plain(arguments, options) else not_run
 
     def skipif(self, condition, **options):
-        return unittest.skipIf(condition, "")
+        return not_run if condition else lambda test: test
+
+
+def not_run(test):
+    test.__unittest_skip__ = True
+    return test
 
 
 def is_plain(arguments, options):
     return len(arguments) == 1 and callable(arguments[0]) and not options
 
 
-def install():
+def install(wants_unittest):
     """`import pytest` gives the stand-in; `unittest.main()` and `pytest.main()` leave the running to `collected`."""
     module = types.ModuleType("pytest")
     members = {"raises": raises, "approx": Approx, "fail": fail, "skip": skip, "fixture": fixture, "param": param}
     module.__dict__.update(members, mark=Mark(), main=nothing)
     sys.modules["pytest"] = module
-    unittest.main = nothing
+    if wants_unittest:
+        importlib.import_module("unittest").main = nothing
 
 
 def nothing(*arguments, **options):
@@ -150,13 +160,14 @@ def collected(space, called, candidate):
     check = space.get("check")
     if isinstance(check, types.FunctionType) and "check" not in called:
         yield "check", functools.partial(check, *[candidate] if wants(check) else [])
+    case_class = sys.modules["unittest"].TestCase if "unittest" in sys.modules else ()
     for name, value in list(space.items()):
         if name in called or getattr(value, "__module__", None) != "__main__":
             continue
         if isinstance(value, types.FunctionType) and name.startswith("test") and not hasattr(value, "is_fixture"):
             yield from cases(name, value, space, candidate)
-        elif isinstance(value, type) and issubclass(value, unittest.TestCase):
-            for method in unittest.defaultTestLoader.getTestCaseNames(value):
+        elif isinstance(value, type) and issubclass(value, case_class):
+            for method in sys.modules["unittest"].defaultTestLoader.getTestCaseNames(value):
                 yield method, functools.partial(run_case, value, method)
         elif isinstance(value, type) and name.startswith("Test"):
             for method in [m for m in dir(value) if m.startswith("test")]:
@@ -177,7 +188,7 @@ def cases(name, function, space, candidate, owner=None):
 
 def run_function(function, values, space, candidate, owner):
     if getattr(function, "__unittest_skip__", False) or getattr(owner, "__unittest_skip__", False):
-        raise unittest.SkipTest
+        raise Skipped
     code = function.__code__
     wanted = code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())]
     first, open_fixtures = [], []
@@ -212,28 +223,16 @@ def fixture_value(name, space, open_fixtures):
 
 
 def run_case(kind, method):
-    """One method of a TestCase; raises what it raised."""
-    result = Kept()
+    """One method of a TestCase; raises what it raised, the first where there are several."""
+    unittest = sys.modules["unittest"]
+    result = unittest.TestResult()
+    errors = []
+    result.addError = result.addFailure = lambda test, error: errors.append(error[1])
+    result.addSubTest = lambda test, part, error: errors.append(error[1]) if error is not None else None
     unittest.TestSuite([kind(method)]).run(result)
-    if result.error is not None:
-        raise result.error
+    if errors:
+        raise errors[0]
+    if result.unexpectedSuccesses:
+        raise AssertionError("expected to fail")
     if result.skipped:
-        raise unittest.SkipTest
-
-
-class Kept(unittest.TestResult):
-    """Keeps the first exception itself."""
-
-    error = None
-
-    def addError(self, test, err):
-        self.error = self.error or err[1]
-
-    addFailure = addError
-
-    def addSubTest(self, test, subtest, err):
-        if err is not None:
-            self.error = self.error or err[1]
-
-    def addUnexpectedSuccess(self, test):
-        self.error = self.error or AssertionError("expected to fail")
+        raise Skipped

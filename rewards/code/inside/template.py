@@ -21,8 +21,7 @@ import isolate
 # What solutions import most, so that no candidate pays for it.
 PRELOADED = (
     "abc array bisect cmath collections copy dataclasses datetime decimal enum fractions functools heapq itertools "
-    "json keyword math operator random re statistics string sys textwrap time typing types numbers hashlib calendar "
-    "unittest"
+    "json keyword math operator random re statistics string sys textwrap time typing types numbers hashlib calendar"
 )
 ROLES = {"candidate": candidate.serve, "program": candidate.run_program, "checker": checker.serve}
 
