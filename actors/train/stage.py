@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from actors.runtime.compute import StageT, settle_optim
-from actors.train.run import TrainJob
 from srm_ray.config.base import to_plain
 from srm_ray.config.stages import LoraConfig, TrainStage
 from srm_ray.console import interrupts, output
@@ -21,6 +20,7 @@ from srm_ray.intervals import Share
 from srm_ray.model.adapters import Adapter
 from srm_ray.model.lineage import read_lineage
 from srm_ray.runs.folder import RunFolder
+from srm_ray.training.job import TrainSpec
 from srm_ray.training.schedule import Schedule
 
 Judge = Callable[[str], Share]
@@ -112,13 +112,13 @@ def job_of(
     rows: Path,
     steps: int,
     **more: Any,
-) -> TrainJob:
+) -> TrainSpec:
     """The job of a stage that trains the weights of `model`, which the user called `parent`; `more` are the
-    fields of `TrainJob` that the stages do not share."""
+    fields of `TrainSpec` that the stages do not share."""
     optim = config.optim
     path = folder.path.absolute()
     local = Path(model)
-    job = TrainJob(
+    job = TrainSpec(
         name=stage,
         model=str(local.absolute()) if local.exists() else model,
         rows=str(rows.absolute()),
@@ -150,7 +150,7 @@ def job_of(
 
 
 def train(
-    config: TrainStage, folder: RunFolder, job: TrainJob, *, data: dict[str, Any], judge: Judge | None = None
+    config: TrainStage, folder: RunFolder, job: TrainSpec, *, data: dict[str, Any], judge: Judge | None = None
 ) -> int:
     """Run the job, write the summary, say where everything is.
 

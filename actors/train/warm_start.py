@@ -25,6 +25,7 @@ from srm_ray.files.roots import cache_root
 from srm_ray.model import precision as precisions
 from srm_ray.model import shapes, tokenization
 from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.training.job import TrainSpec
 from srm_ray.training.schedule import Schedule
 
 T = TypeVar("T")
@@ -133,7 +134,7 @@ def fresh_model(folder: Path, recipe: Recipe, seed: int) -> Path:
     return folder
 
 
-def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> run.TrainJob:
+def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> TrainSpec:
     from srm_ray.data.rendering import encode_continuation
 
     tokenizer = tokenization.load(model)
@@ -144,7 +145,7 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> run.Trai
     return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
 
 
-def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> run.TrainJob:
+def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> TrainSpec:
     from srm_ray.data.rendering import render_conversation
 
     tokenizer = tokenization.load(start)
@@ -192,9 +193,9 @@ def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:
 
 def job(
     name: str, work: Path, model: Path, to: Path, rows: Rows, steps: int, lr: float, recipe: Recipe, seed: int
-) -> run.TrainJob:
+) -> TrainSpec:
     save_rows(rows, work / f"{name}-rows")
-    return run.TrainJob(
+    return TrainSpec(
         name=f"warm start: {name}",
         model=str(model),
         rows=str(work / f"{name}-rows"),

@@ -20,13 +20,14 @@ def measure() -> dict[str, Any]:
     from actors.train import run
     from srm_ray.data.packing import save_rows
     from srm_ray.runs.metrics import read
+    from srm_ray.training.job import TrainSpec
     from srm_ray.training.schedule import Schedule
 
     with tempfile.TemporaryDirectory() as scratch, cluster.session():
         folder = Path(scratch)
         model = fresh_model(folder / "model")
         save_rows(packed_rows(), folder / "rows")
-        job = run.TrainJob(
+        job = TrainSpec(
             name="bench",
             model=str(model),
             rows=str(folder / "rows"),

@@ -35,6 +35,7 @@ class Interrupts:
     """What a Ctrl-C finds. advice: how to go on, of the command under way, innermost last."""
 
     installed: bool = False
+    ours: list[signal.Signals] = field(default_factory=list)
     first: signal.Signals = signal.SIGINT  # what ends the command
     count: int = 0  # signals seen by the thread that counts them
     heard: threading.Event = field(default_factory=threading.Event)  # by Python, in the main thread
@@ -129,21 +130,23 @@ def _insist_on_end() -> None:
 
 
 def install() -> None:
-    """For the rest of this process. Nothing where Ctrl-C is somebody else's, or ignored (`nohup`, `&` of a script)."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    """For the rest of this process. Not of a signal that is somebody else's, or ignored (Ctrl-C in `&` of a script)."""
+    free = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    _interrupts.ours = [number for number, handler in free.items() if signal.getsignal(number) is handler]
+    if not _interrupts.ours:
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, _interrupts.on_signal)
+    for number in _interrupts.ours:
+        signal.signal(number, _interrupts.on_signal)
     threading.Thread(target=_interrupts.watch, args=(reader,), name="interrupts", daemon=True).start()
     _interrupts.installed = True
-    hold()
 
 
 def hold() -> None:
     """SIGTERM is the command's, after a library (Ray) has taken it for itself."""
-    if _interrupts.installed and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+    if signal.SIGTERM in _interrupts.ours:
         signal.signal(signal.SIGTERM, _interrupts.on_signal)
 
 

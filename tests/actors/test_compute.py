@@ -8,7 +8,6 @@ import yaml
 
 from actors.learner import spec as learner
 from actors.runtime import compute
-from actors.train import run as trainer
 from actors.train import warm_start
 from actors.worker_groups import engine_spec, learner_spec
 from srm_ray.config.command_line import build, config_file, read_yaml
@@ -20,6 +19,8 @@ from srm_ray.errors import UserError
 from srm_ray.model import precision
 from srm_ray.model.precision import Hardware
 from srm_ray.runs.folder import RunFolder
+from srm_ray.training import engine
+from srm_ray.training.job import TrainSpec
 from tests.model.test_precision import NEW_CPU, NEW_GPU, OLD_CPU, OLD_GPU
 
 pytestmark = pytest.mark.integration
@@ -90,12 +91,12 @@ def test_a_training_stage_computes_as_its_hardware_does(
     config = compute.settle_optim(SftConfig())
     assert config.optim.precision == chosen
     assert capsys.readouterr().out == f"compute: {chosen} ({hardware})\n"
-    job = trainer.TrainJob("sft", "m", "r", "d", schedule=None, batch=4, micro_batch=2, seed=3)  # type: ignore[arg-type]
+    job = TrainSpec("sft", "m", "r", "d", schedule=None, batch=4, micro_batch=2, seed=3)  # type: ignore[arg-type]
     job = replace(job, precision=chosen)
-    made = trainer.deepspeed_config(job, 1)
+    made = engine.deepspeed_config(job, 1)
     assert (made["bf16"]["enabled"], made["fp16"]["enabled"]) == enabled
     # DeepSpeed clips where it holds the masters.
-    assert (made["gradient_clipping"] == 0.0, trainer.clips_itself(job)) == (clips, clips)
+    assert (made["gradient_clipping"] == 0.0, engine.clips_itself(job)) == (clips, clips)
 
 
 def test_evaluation_answers_in_it(machine, tiny_model, capsys) -> None:

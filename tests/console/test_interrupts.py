@@ -89,6 +89,20 @@ def test_sigterm_ends_in_order_too(tmp_path, body) -> None:
     assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
 
 
+def test_sigterm_ends_in_order_what_runs_in_the_background(tmp_path) -> None:
+    """`nohup`, and a script's `&`, ignore Ctrl-C."""
+    taken = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); interrupts.hold()\n"
+    ignoring = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
+    process = start(tmp_path, f"{taken}{textwrap.dedent(BUSY['an event loop'])}", preexec_fn=ignoring)
+    until(lambda: (tmp_path / "ready").exists())
+    os.killpg(process.pid, signal.SIGINT)
+    process.terminate()
+    status, _, err = finished(process)
+    assert status == 143
+    assert err.splitlines()[0] == "terminated: what runs is ended in order (again: at once)"
+    assert (tmp_path / "cleaned").exists()
+
+
 def test_a_second_sigterm_ends_at_once(tmp_path) -> None:
     process = start(tmp_path, WITH_CHILD.replace("CLEANING", "60"))
     until(lambda: (tmp_path / "ready").exists())

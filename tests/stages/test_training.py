@@ -23,6 +23,8 @@ from srm_ray.model.folder import save_model
 from srm_ray.model.lineage import read_lineage
 from srm_ray.model.shapes import build, shape
 from srm_ray.runs.metrics import read, without_times
+from srm_ray.training.job import TrainSpec
+from srm_ray.training.objectives import to_device
 from srm_ray.training.schedule import Schedule
 from tests.same import same_steps, same_weights
 
@@ -35,7 +37,7 @@ def cluster(ray_session) -> None:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> run.TrainJob:
+def base(tmp_path_factory: pytest.TempPathFactory) -> TrainSpec:
     """A job of six steps of four short rows in FP32."""
     folder = tmp_path_factory.mktemp("base")
     core = tokenization.train(arithmetic.tokenizer_texts(1, 1500), 384)
@@ -47,7 +49,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> run.TrainJob:
     examples = [render_conversation(tokenizer, arithmetic.conversation(1, index)) for index in range(60)]
     save_rows(pack(examples[:48], 64), folder / "rows")
     save_rows(pack(examples[48:], 64), folder / "eval")
-    return run.TrainJob(
+    return TrainSpec(
         name="sft",
         model=str(folder / "model"),
         rows=str(folder / "rows"),
@@ -66,7 +68,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> run.TrainJob:
     )
 
 
-def run_job(job: run.TrainJob, folder: Path, *, workers: int = 1, progress: Any = print) -> list[dict[str, Any]]:
+def run_job(job: TrainSpec, folder: Path, *, workers: int = 1, progress: Any = print) -> list[dict[str, Any]]:
     folder.mkdir()
     placed = replace(job, run_dir=str(folder), destination=str(folder / "final"))
     run.run([placed], workers=workers, storage=folder / "ray", progress=progress)
@@ -74,14 +76,14 @@ def run_job(job: run.TrainJob, folder: Path, *, workers: int = 1, progress: Any 
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: None, base: run.TrainJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(cluster: None, base: TrainSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of the base job."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     run_job(base, folder)
     return folder
 
 
-def test_losses_are_those_of_a_plain_loop(undisturbed: Path, base: run.TrainJob) -> None:
+def test_losses_are_those_of_a_plain_loop(undisturbed: Path, base: TrainSpec) -> None:
     calm = read(undisturbed / "metrics.jsonl")
     assert [line["step"] for line in calm] == [1, 2, 3, 4, 5, 6]
     wanted = bare_loop(base)
@@ -94,7 +96,7 @@ def test_losses_are_those_of_a_plain_loop(undisturbed: Path, base: run.TrainJob)
     assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
 
 
-def test_a_killed_worker_changes_nothing(undisturbed: Path, base: run.TrainJob, tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(undisturbed: Path, base: TrainSpec, tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill_at_step_3(line: str) -> None:
@@ -108,7 +110,7 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: run.TrainJob, 
     same_weights(tmp_path / "disturbed" / "final", undisturbed / "final")
 
 
-def test_preferences_start_at_ln_2_and_learn_the_pairs(cluster: None, base: run.TrainJob, tmp_path: Path) -> None:
+def test_preferences_start_at_ln_2_and_learn_the_pairs(cluster: None, base: TrainSpec, tmp_path: Path) -> None:
     save_rows(arithmetic_pairs(base.model, 8), tmp_path / "rows")
     save_rows(arithmetic_pairs(base.model, 3), tmp_path / "eval")
     pairs = replace(base, rows=str(tmp_path / "rows"), eval_rows=str(tmp_path / "eval"), loss="dpo", beta=0.5)
@@ -119,7 +121,7 @@ def test_preferences_start_at_ln_2_and_learn_the_pairs(cluster: None, base: run.
     assert lines[-1]["pairs/accuracy"] == 1.0
 
 
-def bare_loop(job: run.TrainJob) -> list[tuple[float, float]]:
+def bare_loop(job: TrainSpec) -> list[tuple[float, float]]:
     """(loss, gradient norm) of each step by plain PyTorch on whole batches: no Ray, DeepSpeed or micro-batches."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -135,7 +137,7 @@ def bare_loop(job: run.TrainJob) -> list[tuple[float, float]]:
         batch = rows.take(batch_rows(len(rows), step, job.batch, job.seed))
         for group in optimizer.param_groups:
             group["lr"] = job.schedule.at(step)
-        loss = -target_logprobs(model, *run.to_device(batch, "cpu")).sum() / batch.targets
+        loss = -target_logprobs(model, *to_device(batch, "cpu")).sum() / batch.targets
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)

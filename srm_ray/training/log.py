@@ -1,0 +1,87 @@
+"""What rank 0 reports of each step: a line for the driver, metrics for the run folder."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from srm_ray.console.progress import duration
+from srm_ray.training.flops import peak_flops, utilisation
+from srm_ray.training.job import TrainSpec
+
+TELL_EVERY = 2.0  # seconds between two records of a rank that is within a step
+SAY_EVERY = 20.0  # seconds between two lines, at most, where steps are short enough
+
+
+class TrainLogger:
+    """Rank 0's progress line and metrics of each step.
+
+    Names: train/loss (nats a token, or a pair), train/grad_norm (before clipping), train/lr,
+    train/tokens (positions computed), eval/loss, pairs/accuracy, pairs/margin, time/step (seconds),
+    throughput/learner_tokens_per_s, throughput/mfu (share of the peak: the GPUs' BF16 peak as published,
+    or what a CPU reaches in a large matrix product).
+    """
+
+    def __init__(self, job: TrainSpec, progress_file: Path, world: int) -> None:
+        from srm_ray.runs.metrics import MetricsLog
+
+        self.job, self.file = job, progress_file
+        self.peak = world * peak_flops(job.precision != "float32")
+        folder = Path(job.run_dir)
+        self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
+        self.spent, self.steps = 0.0, 0
+        self.done = 0  # steps
+        self.said = self.told = time.monotonic()
+
+    def begin(self, done: int) -> None:
+        if self.metrics:
+            self.metrics.after(done)
+        self.done = done
+        self.tell(f"{self.job.name}: continuing after step {done}" if done else "")
+
+    def tell(self, line: str = "", status: str = "") -> None:
+        """To the driver: where this is, and a line to say."""
+        record = {"job": self.job.name, "step": self.done, "steps": self.job.schedule.steps}
+        with self.file.open("a") as file:
+            file.write(json.dumps({**record, "status": status, "line": line}) + "\n")
+        self.told = time.monotonic()
+        self.said = self.told if line else self.said
+
+    def status(self, status: str, step: int | None = None) -> None:
+        """What goes on within a step; told every few seconds."""
+        self.done = self.done if step is None else step
+        if time.monotonic() - self.told > TELL_EVERY:
+            self.tell(status=status)
+
+    def step(
+        self, step: int, loss: float, norm: float, lr: float, tokens: int, seconds: float, extra: Any, module: Any
+    ) -> None:
+        self.spent += seconds
+        self.steps += 1
+        self.done = step
+        rate = tokens / seconds
+        late = time.monotonic() - self.said > SAY_EVERY
+        if late or step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
+            left = self.spent / self.steps * (self.job.schedule.steps - step)
+            measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
+            self.tell(
+                f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
+                f"lr {lr:.2e}  {rate:,.0f} tokens/s  {duration(left)} left"
+            )
+        if self.metrics:
+            record = {"step": step, "train/loss": loss, "train/grad_norm": norm, "train/lr": lr, "train/tokens": tokens}
+            speed = {
+                "time/step": seconds,
+                "throughput/learner_tokens_per_s": rate,
+                **utilisation(module, rate, self.peak),
+            }
+            self.metrics.write({**record, **extra, **speed})
+
+    def flush(self) -> None:
+        if self.metrics:
+            self.metrics.flush()
+
+    def close(self) -> None:
+        if self.metrics:
+            self.metrics.flush()
+            self.metrics.close()
