@@ -90,7 +90,7 @@ ROWS = {
     "fork bomb, daemon, exec of programs": "import os\nif os.fork() == 0: os._exit(0)\nos.wait()",
     "threads without end, by raw clone too": (
         "import ctypes, mmap\nlibc = ctypes.CDLL(None)\nlibc.clone.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int, ctypes.c_void_p]\n"
-        "room = mmap.mmap(-1, 1 << 24)\nbase = ctypes.addressof(ctypes.c_char.from_buffer(room))\n"
+        "room = mmap.mmap(-1, 1 << 24)\nfirst = ctypes.c_char.from_buffer(room)\nbase, ctypes.kept = ctypes.addressof(first), (room, first)\n"
         "pause = ctypes.cast(libc.pause, ctypes.c_void_p)\n"
         "for n in range(1, 400):\n    if libc.clone(pause, base + 8192 * n, 0x50F00, None) < 0: raise OSError"
     ),
