@@ -23,10 +23,9 @@ import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import rewards.code
 import rewards.extract
@@ -36,6 +35,7 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
+from actors.reward.lane import Lane
 from actors.reward.metrics import Published, summary
 from actors.runtime import env
 from actors.runtime.labels import node_id
@@ -53,7 +53,6 @@ PARTS = ("math", "code", "format", "length", "function")
 LIKE_MATH = ("text", "gym")  # correctness of an answer, too: paid with the weight of `math`
 KEPT_LATENCIES = 1000
 SLOWEST_GRADE = 6  # times its time limit: one that died over it is tried again, in a process that has to start
-T = TypeVar("T")
 OwnResult = Awaitable[Own | Failure] | None
 
 
@@ -130,42 +129,6 @@ class Judgement:
 
     kind: str
     verdict: Verdict
-
-
-class Lane:
-    """One kind of grading: threads that wait for its processes, and a bound on what is in flight."""
-
-    def __init__(self, name: str, threads: int, in_flight: int) -> None:
-        self.name, self.in_flight = name, in_flight
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"reward-{name}")
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.room: asyncio.Semaphore
-        self.flying: dict[Any, asyncio.Future[Any]] = {}
-        self.depth = 0
-
-    async def run(self, key: Any, work: Callable[[], T]) -> T:
-        """`work()` in a thread; calls with an equal `key` that overlap share one result (None: never)."""
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            self.loop, self.room, self.flying = loop, asyncio.Semaphore(self.in_flight), {}
-        if key is not None and key in self.flying:
-            return await asyncio.shield(self.flying[key])
-        future: asyncio.Future[T] = asyncio.ensure_future(self._run(work))
-        if key is not None:
-            self.flying[key] = future
-            future.add_done_callback(lambda _: self.flying.pop(key, None))
-        return await asyncio.shield(future)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        self.depth += 1
-        try:
-            async with self.room:
-                return await asyncio.get_running_loop().run_in_executor(self.threads, work)
-        finally:
-            self.depth -= 1
-
-    def close(self) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
 
 
 class RewardWorker:
