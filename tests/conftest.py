@@ -5,6 +5,7 @@ others are fast, and held to it. docs/development.md says how to run them.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("RAY_worker_niceness", "0")
 # No test joins a cluster that happens to run here.
 os.environ["RAY_ADDRESS"] = "local"
+# Where the tests themselves were started in the background, Ctrl-C is ignored, by what they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Files that share something that takes long to start, once a process: the crew of tests/loop, the engine of

@@ -84,6 +84,8 @@ class LearnerGroup:
     async def start(self) -> list[dict[str, Any]]:
         master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
         self.facts = await self._all("start", master)
+        for watched in self.watched:
+            watched.started()
         self.processes = {rank: (known["pid"], known["node"]) for rank, known in enumerate(self.facts)}
         return self.facts
 

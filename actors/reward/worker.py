@@ -173,7 +173,7 @@ class RewardWorker:
 
     def ping(self) -> dict[str, Any]:
         """Who and where this is, and what it is doing; asked for in a thread of its own."""
-        if self.loop is not None:
+        if self.loop is not None and not self.loop.is_closed():  # with it closed nothing is being graded
             turn = self.progress.begin("turning the event loop")
             self.loop.call_soon_threadsafe(self.progress.end, turn)
         progress = self.progress.report()

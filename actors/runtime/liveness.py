@@ -194,6 +194,11 @@ class Watched:
             raise Hung(self._words(*overdue))
         return answer.done()
 
+    def started(self) -> None:
+        """It has said itself that it is ready: from now on its silence is no longer that of a start."""
+        self.heard = True
+        self.doing = {number: seen for number, seen in self.doing.items() if seen.kind != STARTING}
+
     def close(self) -> None:
         if self.answer is not None:
             self.answer.cancel()

@@ -234,6 +234,7 @@ class Pool:
 
     def _serve(self, member: Member, facts: dict[str, Any]) -> None:
         member.facts |= facts
+        member.watched.started()
         if member.state == "starting":
             member.state = "serving"
         self._wake()

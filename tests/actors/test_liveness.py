@@ -137,6 +137,25 @@ def test_who_never_answered_is_given_the_time_of_a_start():
     assert 600 <= run(silent()) <= 620
 
 
+def test_who_has_started_is_given_no_more_than_the_others():
+    """It hangs before anybody has asked it anything, or was last heard of while it started."""
+
+    async def silent(heard: bool):
+        progress = Progress()
+        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
+        if heard:
+            progress.begin(STARTING)
+            await one.look()
+        one.started()
+        one.ask = lambda: asyncio.get_running_loop().create_future()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Hung, match=r"did not answer for \d+ s \(limit 60 s; recovery\.hung_after raises it"):
+            await watch(one, 1e6)
+        return asyncio.get_running_loop().time() - began
+
+    assert 60 <= run(silent(False)) <= 80 and 60 <= run(silent(True)) <= 80
+
+
 def test_who_is_silent_while_it_starts_is_loading_libraries():
     """From a slow disk, which holds up every thread of it."""
 

@@ -52,7 +52,7 @@ async def make(folder: RunFolder, model: str) -> None:
         learned = await learner.step(TrainBatch(groups, step - 1), 3e-3 * min(1.0, step / 3))
         proofs = zip(groups, learned.logprobs, strict=True)
         rollout_log.write(folder.rollouts, step, groups, {(group.prompt.index, group.draw) for group in groups}, proofs)
-        log.write({"step": step, **learned.metrics})
+        log.write({"step": step, "weights/version": step, **learned.metrics})
         if step == SAVED:
             with checkpoints.writing(folder.checkpoints, step, keep=2) as path:
                 await learner.save(path.absolute())
