@@ -1,6 +1,7 @@
 """What a Ctrl-C does, step by step, in one process."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -43,15 +44,15 @@ def test_an_event_loop_that_waits_has_its_main_task_cancelled() -> None:
 def test_the_first_is_told_and_the_second_ends_at_once(said) -> None:
     state = Interrupts(advice=[lambda: "the same command goes on after step 3"])
     state.heard.set()
-    state.count_one()
+    state.count_one(signal.SIGINT)
     assert state.told.is_set() and said[0].startswith("interrupted: ")
-    state.count_one()
+    state.count_one(signal.SIGINT)
     assert said[1].startswith("end: ended at once")
 
 
 def test_a_signal_of_our_own_does_not_count(said) -> None:
     state = Interrupts(own=1)
-    state.count_one()
+    state.count_one(signal.SIGINT)
     assert (state.count, said) == (0, [])
 
 
