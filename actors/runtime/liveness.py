@@ -214,7 +214,7 @@ class Watched:
             seen.seconds += passed
 
     def _hear(self, answer: dict[str, Any]) -> None:
-        if self.heard:
+        if not self._starts():  # how long libraries take to load says nothing of the work
             self.pace.slowest = max(self.pace.slowest, self.silent)
         self.heard, self.silent = True, 0.0
         report = answer.get("progress")

@@ -156,6 +156,34 @@ def test_who_has_started_is_given_no_more_than_the_others():
     assert 60 <= run(silent(False)) <= 80 and 60 <= run(silent(True)) <= 80
 
 
+def test_a_slow_start_makes_nobody_slow_afterwards():
+    async def silent():
+        progress = Progress()
+        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
+        started = progress.begin(STARTING)
+        await one.look()
+        answers = one.ask
+
+        async def late():
+            await asyncio.sleep(300.0)
+            return await answers()
+
+        one.ask = late
+        while not await one.look():
+            pass
+        progress.end(started)
+        one.ask = answers
+        await one.look()
+        assert one.pace.slowest < 60
+        one.ask = lambda: asyncio.get_running_loop().create_future()
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Hung, match=r"did not answer for \d+ s \(limit 60 s; recovery\.hung_after raises it"):
+            await watch(one, 1e6)
+        return asyncio.get_running_loop().time() - began
+
+    assert 60 <= run(silent()) <= 80
+
+
 def test_who_is_silent_while_it_starts_is_loading_libraries():
     """From a slow disk, which holds up every thread of it."""
 
