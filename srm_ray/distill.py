@@ -277,7 +277,7 @@ async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardW
 
     from rewards.verdict import Reward
     from srm_ray.distillation.ledger import REFUSED
-    from srm_ray.rl.types import Completion, Prompt
+    from srm_ray.rl.types import Completion, Group, Prompt
 
     answer = ledger.answers[place]
     if answer.finish == REFUSED:
@@ -286,17 +286,19 @@ async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardW
     prompt = Prompt(
         place[0],
         (),
-        "",
+        "\n".join(message["content"] for message in task.messages),
         answer=task.answer,
         tests=task.tests,
         entry_point=task.entry_point,
         source=task.source,
         grader=task.grader,
         gym=task.gym,
+        row=task.row,
     )
     none = np.zeros(0, np.int32)
     made = Completion(none, none.astype(np.float32), none, answer.finish, 0, answer.text, "teacher")
-    ledger.grade(place, await grader.reward(prompt, made))
+    [reward] = await grader.score(Group(prompt, (made,)))
+    ledger.grade(place, reward)
 
 
 def digest_of(task: "Task") -> int:

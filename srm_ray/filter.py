@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,10 +175,14 @@ def finish(config: FilterConfig, folder: RunFolder, stream: "PromptStream", rate
 
 
 def row_of(task: "Task") -> dict[str, Any]:
-    """A line that `data.path` reads as the same problem."""
-    plain = asdict(task)
+    """A line that `data.path` reads as the same problem, with the columns of its own that a reward may ask for."""
+    from srm_ray.data.prompts import is_mbpp
+
+    plain = asdict(replace(task, row=None))
     del plain["where"]
-    return {name: value for name, value in plain.items() if value not in (None, "")}
+    own = task.row or {}
+    columns = {} if is_mbpp(own) else own  # a row of MBPP is one of its splits again where it is read
+    return columns | {name: value for name, value in plain.items() if value not in (None, "")}
 
 
 if __name__ == "__main__":

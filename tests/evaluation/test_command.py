@@ -95,7 +95,7 @@ def test_other_weights_are_not_mixed_in(tiny_model, child, tmp_path: Path, capsy
         (["--tasks", ""], "tasks names no suite"),
         (["--against", "parent"], "names none; name the parent with --against PATH"),
         (["--against", "./nowhere"], "--model ./nowhere: not a model folder"),
-        (["--engine.max_model_len", "9999"], "engine.max_model_len 9999 is more than the"),
+        (["--engine.max_model_len", "9999"], "engine.max_model_len 9999 (command line) is more than the"),
         (["--model", "./nowhere"], "not a model folder"),
         (["--endpoint", "localhost"], "endpoint must be a URL"),
     ],
