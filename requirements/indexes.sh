@@ -18,9 +18,9 @@ done
 for url in ${PIP_INDEX_URL:-$(pip_get global.index-url)}; do args+=(--default-index "$url"); done
 
 # PyTorch's CPU build is on PyTorch's own index, unless pip is configured with a folder that has it.
-scratch="$(mktemp -d)"
-if [ "$extra" = cpu ] && ! .venv/bin/python -m pip download -q --no-deps --no-index -d "$scratch" \
+wheel="$(mktemp -d)"
+if [ "$extra" = cpu ] && ! .venv/bin/python -m pip download -q --no-deps --no-index -d "$wheel" \
     "torch==$(sed -n 's/^torch==\([^ ]*\).*/\1/p' requirements/cpu.txt)" >/dev/null 2>&1; then
   args+=(--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
 fi
-rm -rf "$scratch"
+rm -rf "$wheel"
