@@ -5,7 +5,6 @@ whatever it is asked ends the command.
 """
 
 from collections.abc import Sequence
-from types import TracebackType
 
 from srm_ray.config.distill import EndpointConfig
 from srm_ray.distillation.ledger import REFUSED, Answer, whole
@@ -15,13 +14,13 @@ from srm_ray.inference.openai_client import OpenAIClient, Refused, Server
 REFUSED_AT_FIRST = 5  # requests, with none answered
 
 
-class Endpoint:
+class Endpoint(OpenAIClient):
     """`async with Endpoint(...) as teacher`: checks the server, then answers."""
 
     def __init__(self, config: EndpointConfig, *, temperature: float, max_new_tokens: int):
         self.config = config
         self.decoding = {"temperature": temperature, "max_tokens": max_new_tokens, **config.body}
-        self.client = OpenAIClient(
+        super().__init__(
             Server(
                 config.url,
                 config.model,
@@ -37,28 +36,11 @@ class Endpoint:
         self.answered = False
         self.refusals: list[str] = []  # why, of each request that was refused
 
-    @property
-    def url(self) -> str:
-        return self.client.url
-
-    @property
-    def model(self) -> str:
-        return self.client.model
-
-    async def __aenter__(self) -> "Endpoint":
-        await self.client.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.client.__aexit__(kind, error, trace)
-
     async def answer(self, messages: Sequence[dict[str, str]], seed: int) -> Answer:
         """Raises `Failed` after the last attempt, `UserError` where the server has refused everything so far: it is
         not the prompts that are wrong."""
         try:
-            reply = await self.client.complete(messages, seed, **self.decoding)
+            reply = await self.complete(messages, seed, **self.decoding)
         except Refused as refused:
             self.refusals.append(str(refused))
             if not self.answered and len(self.refusals) >= REFUSED_AT_FIRST:

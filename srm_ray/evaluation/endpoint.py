@@ -6,7 +6,6 @@ and the rates see the completion as a whole.
 
 import asyncio
 from collections.abc import Sequence
-from types import TracebackType
 
 from rewards.extract import CLOSE, OPEN
 from srm_ray.errors import RunError, UserError
@@ -14,20 +13,11 @@ from srm_ray.inference.completers import Decoding, Messages, Said
 from srm_ray.inference.openai_client import Failed, OpenAIClient, Refused, Reply, Server
 
 
-class Endpoint:
+class Endpoint(OpenAIClient):
     """`async with Endpoint(...) as speaker`. key: environment variable that holds the key."""
 
     def __init__(self, url: str, model: str, key: str) -> None:
-        self.client = OpenAIClient(Server(url, model, key))
-
-    async def __aenter__(self) -> "Endpoint":
-        await self.client.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.client.__aexit__(kind, error, trace)
+        super().__init__(Server(url, model, key))
 
     async def prepare(self) -> None:
         """A server is there already."""
@@ -38,7 +28,7 @@ class Endpoint:
     async def _one(self, messages: Messages, seed: int, decoding: Decoding) -> Said:
         """Raises `RunError` where the server does not answer."""
         try:
-            reply = await self.client.complete(
+            reply = await self.complete(
                 messages,
                 seed,
                 temperature=decoding.temperature,
@@ -46,7 +36,7 @@ class Endpoint:
                 max_tokens=decoding.max_new_tokens,
             )
         except (Failed, Refused, UserError) as error:
-            raise RunError(f"endpoint {self.client.url}: {error}") from None
+            raise RunError(f"endpoint {self.url}: {error}") from None
         return Said(messages[-1]["content"], whole(reply), reply.tokens_out, reply.finish == "length", seed)
 
 

@@ -22,7 +22,7 @@ import re
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from srm_ray.errors import UserError, printable
 
@@ -99,7 +99,7 @@ class OpenAIClient:
         self._client: Any = None
         self._headers: dict[str, Any] = {}
 
-    async def __aenter__(self) -> "OpenAIClient":
+    async def __aenter__(self) -> Self:
         import httpx2
         import openai
 
