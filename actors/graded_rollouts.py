@@ -8,21 +8,21 @@ from pathlib import Path
 
 from actors.rollout.sampler import Sampler
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.model.loading import ModelFacts
+from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.advantages import has_signal, with_advantages
 from srm_ray.rl.types import Prompt
 from srm_ray.runs import rollout_log
 
 
 async def write_graded_rollouts(
-    config: GRPOConfig, facts: ModelFacts, prompts: list[Prompt], rollouts: Path, *, context: int
+    config: GRPOConfig, info: ModelInfo, prompts: list[Prompt], rollouts: Path, *, context: int
 ) -> dict[str, int]:
     """Sample rollout.group_size completions of each prompt with the sampler and graders of `config`.
 
     rollouts: the folder of `srm_ray.runs.rollout_log`. Ray must be initialised. Returns counts:
     prompts, completions, correct, tokens (sampled), groups_with_signal (right and wrong completions).
     """
-    async with Sampler(config, facts, context=context) as sampler:
+    async with Sampler(config, info, context=context) as sampler:
         scored = await asyncio.gather(*(sampler.graded(prompt) for prompt in prompts))
     groups = [with_advantages(group, normalise_std=config.loss.normalise_std) for group in scored]
     informative = [group for group in groups if has_signal(group.rewards)]

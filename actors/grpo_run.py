@@ -20,12 +20,12 @@ from srm_ray.runs.trackers import open_trackers
 from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
-    from actors.worker_groups import Crew
+    from actors.worker_groups import WorkerGroups
     from srm_ray.data.prompts import PromptStream
     from srm_ray.evaluation.grading import Graders
     from srm_ray.evaluation.in_training import Evaluations, InTraining
     from srm_ray.evaluation.suites import Item
-    from srm_ray.model.loading import ModelFacts
+    from srm_ray.model.loading import ModelInfo
     from srm_ray.rl.types import Prompt
     from srm_ray.runs.final import Export
     from srm_ray.runs.saving import Saver
@@ -37,7 +37,7 @@ class Run:
 
     config: GRPOConfig
     folder: RunFolder
-    crew: "Crew"
+    workers: "WorkerGroups"
     stream: "PromptStream"
     saver: "Saver"
     evaluations: "Evaluations"
@@ -52,7 +52,7 @@ class Inputs:
     """What a run is told to learn from. config: as this machine settles it. context: prompt and completion, tokens."""
 
     config: GRPOConfig
-    facts: "ModelFacts"
+    info: "ModelInfo"
     context: int
     stream: "PromptStream"
     held_out: "list[Prompt]"
@@ -68,13 +68,13 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     from srm_ray.model.loading import settle_lengths
 
     config = compute.settle_learner(config)
-    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
-    config = compute.settle_run(config, facts.path)
-    config, lengths = settle_lengths(config, facts)
+    info = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_run(config, info.path)
+    config, lengths = settle_lengths(config, info)
     graded = not config.reward.function
     stream = training_stream(
         config.data,
-        facts.tokenizer,
+        info.tokenizer,
         seed=config.seed,
         limit=lengths.prompt,
         limited_by=lengths.why,
@@ -86,10 +86,10 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     held_out = []
     if count:
         held_out = held_out_prompts(
-            config.data, facts.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why, graded=graded
+            config.data, info.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why, graded=graded
         )
     suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
-    return Inputs(config, facts, lengths.context, stream, held_out, suites)
+    return Inputs(config, info, lengths.context, stream, held_out, suites)
 
 
 @contextlib.asynccontextmanager
@@ -100,7 +100,7 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
 
     from actors.reward import worker
     from actors.runtime import cluster, control
-    from actors.worker_groups import Crew, reward_spec
+    from actors.worker_groups import WorkerGroups, reward_spec
     from srm_ray.data.prompts import ROWS_CHECKED
     from srm_ray.runs.saving import Saver
 
@@ -116,35 +116,35 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
         steering = control.open_control(folder.path)
 
         def events(event: str, **known: Any) -> None:
-            tell(folder, event, step=log.step + 1, **known)
+            record(folder, event, step=log.step + 1, **known)
 
-        facts = inputs.facts
-        async with Crew(
-            config, facts.path, context=inputs.context, stop_token_ids=facts.stop_token_ids, events=events
-        ) as crew:
+        info = inputs.info
+        async with WorkerGroups(
+            config, info.path, context=inputs.context, stop_token_ids=info.stop_token_ids, events=events
+        ) as workers:
             folder.save_config(config)  # not before: what could not start does not bind the next command
             async with (
-                control.followed(steering, crew.scale, crew.staff, events),
+                control.followed(steering, workers.scale, workers.worker_counts, events),
                 Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch,
             ):
-                export = exporter(config, crew, facts)
+                export = exporter(config, workers, info)
                 yield Run(
                     config=config,
                     folder=folder,
-                    crew=crew,
+                    workers=workers,
                     stream=inputs.stream,
                     saver=Saver(
                         folder,
-                        crew.learner,
+                        workers.learner,
                         log,
                         keep=config.checkpoint.keep,
                         limit=config.checkpoint.last_timeout,
                     ),
-                    evaluations=evaluations_of(config, folder, crew, watch, inputs, export, graders),
+                    evaluations=evaluations_of(config, folder, workers, watch, inputs, export, graders),
                     export=export,
                     log=log,
                     watch=watch,
-                    started={"model": lasting(facts.path), "cluster": cluster.address()},
+                    started={"model": lasting(info.path), "cluster": cluster.address()},
                 )
     finally:
         graders.close()
@@ -152,11 +152,11 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
         cluster.disconnect()
 
 
-def tell(folder: RunFolder, event: str, **facts: Any) -> None:
+def record(folder: RunFolder, event: str, **info: Any) -> None:
     """What happens to the workers, into events.jsonl and onto the terminal."""
-    folder.record_event(event, **facts)
+    folder.record_event(event, **info)
     shown = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in info.items()
     )
     log = output.logs_of_workers(shown) if event in ("restarted", "gave_up") else ""
     say(f"  {event}: {shown}" + (f", log {log}" if log else ""))
@@ -167,15 +167,15 @@ def lasting(model: str) -> str:
     return str(Path(model).absolute()) if Path(model).exists() else model
 
 
-def exporter(config: GRPOConfig, crew: "Crew", facts: "ModelFacts") -> "Export":
+def exporter(config: GRPOConfig, workers: "WorkerGroups", info: "ModelInfo") -> "Export":
     """Writes the learner's weights of now, as those of a step, into a folder: a Hugging Face model."""
     from srm_ray.model.lineage import write_lineage
 
     async def export(path: Path, step: int) -> None:
-        await crew.learner.export(path.absolute())
-        facts.tokenizer.save_pretrained(path)
-        (path / "generation_config.json").write_text(json.dumps({"eos_token_id": list(facts.stop_token_ids)}))
-        write_lineage(path, stage="grpo", parent=config.model or facts.path, config=config, steps=step)
+        await workers.learner.export(path.absolute())
+        info.tokenizer.save_pretrained(path)
+        (path / "generation_config.json").write_text(json.dumps({"eos_token_id": list(info.stop_token_ids)}))
+        write_lineage(path, stage="grpo", parent=config.model or info.path, config=config, steps=step)
 
     return export
 
@@ -193,7 +193,7 @@ def graders_of(config: GRPOConfig) -> "Graders":
 def evaluations_of(
     config: GRPOConfig,
     folder: RunFolder,
-    crew: "Crew",
+    workers: "WorkerGroups",
     watch: Watch,
     inputs: Inputs,
     export: "Export",
@@ -207,17 +207,17 @@ def evaluations_of(
     def tell_of(found: Found) -> None:
         watch.raise_alarm("hackable", found.kind, found.share, found.chance + (limit or 0.0), found.text())
 
-    answer = watch.calls("evaluation", crew.answer)
+    answer = watch.calls("evaluation", workers.answer)
     return Evaluations(
         config.eval.every,
         HeldOut(inputs.held_out, answer, samples=config.eval.samples) if inputs.held_out else None,
-        suites_in_training(config, folder, crew, inputs, export, graders) if inputs.suites else None,
-        HackProbe(inputs.stream.first(PROBED), crew.rewards.score, tell_of, limit=limit) if limit else None,
+        suites_in_training(config, folder, workers, inputs, export, graders) if inputs.suites else None,
+        HackProbe(inputs.stream.first(PROBED), workers.rewards.score, tell_of, limit=limit) if limit else None,
     )
 
 
 def suites_in_training(
-    config: GRPOConfig, folder: RunFolder, crew: "Crew", inputs: Inputs, export: "Export", graders: "Graders"
+    config: GRPOConfig, folder: RunFolder, workers: "WorkerGroups", inputs: Inputs, export: "Export", graders: "Graders"
 ) -> "InTraining":
     from actors.rollout.scoring import PoolSpeaker
     from srm_ray.config.evaluate import PromptConfig
@@ -225,14 +225,14 @@ def suites_in_training(
     from srm_ray.runs.final import keep_best
 
     async def ready() -> Any:
-        return crew.rollouts
+        return workers.rollouts
 
     async def keep(step: int) -> None:
         await keep_best(folder, export, step)
 
     return InTraining(
         inputs.suites,
-        PoolSpeaker(ready, inputs.facts.tokenizer, inputs.context),
+        PoolSpeaker(ready, inputs.info.tokenizer, inputs.context),
         keep,
         guard=config.eval.guard,
         seed=config.seed,

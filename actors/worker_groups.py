@@ -21,8 +21,8 @@ from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Learned, Prompt, TrainBatch
 
 
-class Crew:
-    """The loop's workers. `async with Crew(...) as crew` starts them and ends them whatever happens.
+class WorkerGroups:
+    """The loop's workers. `async with WorkerGroups(...) as workers` starts them and ends them whatever happens.
 
     model: Hugging Face folder or hub name. context: prompt + completion, tokens. events: hears who died, joined or
     left. spec and classes: another engine than vLLM's, for measurements.
@@ -35,7 +35,7 @@ class Crew:
         *,
         context: int,
         stop_token_ids: tuple[int, ...],
-        events: Events = lambda event, **facts: None,
+        events: Events = lambda event, **info: None,
         spec: Any = None,
         **classes: Any,
     ):
@@ -75,7 +75,7 @@ class Crew:
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
         self.greedy = Sampling(0.0, rollout.max_new_tokens)
 
-    async def __aenter__(self) -> "Crew":
+    async def __aenter__(self) -> "WorkerGroups":
         config = self.config
         what = (
             f"starting {bounds(config.rollout.workers)[0]} rollout, {config.learner.workers} learner and "
@@ -97,8 +97,8 @@ class Crew:
 
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
-        ready = sum(bool(member.facts) for member in engines)
-        learner = "ready" if ranks.facts else ranks.doing() or "starting"
+        ready = sum(bool(member.info) for member in engines)
+        learner = "ready" if ranks.info else ranks.doing() or "starting"
         started = f"{ready} of {len(engines)} engines ready, learner {learner}"
         return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
 
@@ -158,12 +158,12 @@ class Crew:
         if rewards is not None:
             await self.rewards.pool.scale(rewards)
 
-    def staff(self) -> dict[str, int]:
+    def worker_counts(self) -> dict[str, int]:
         """Workers that serve or have not left yet, by role, as `srm_ray.scale` asks for them."""
         return {"rollouts": self.rollouts.pool.present(), "rewards": self.rewards.pool.present()}
 
     def describe(self) -> dict[str, float]:
-        """Metrics of the staff: workers that serve, and how many have been replaced so far."""
+        """Metrics of the workers: how many serve, and how many have been replaced so far."""
         return {
             "rollout/workers": len(self.rollouts.pool.serving()),
             "reward/workers": len(self.rewards.pool.serving()),

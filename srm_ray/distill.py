@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from srm_ray.data.tasks import Task
     from srm_ray.distillation.endpoint import Endpoint
     from srm_ray.distillation.ledger import Answer, Ledger, Place
-    from srm_ray.model.loading import ModelFacts
+    from srm_ray.model.loading import ModelInfo
 
 PRODUCT = "sft.jsonl"
 # How much is asked, and how it is asked for, may change when a run is continued; what is asked may not.
@@ -131,14 +131,14 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     return finish(config, folder, tasks, count, ledger, teacher, failures, time.time() - began)
 
 
-def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelFacts, Lengths] | None]":
+def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelInfo, Lengths] | None]":
     """The config with the lengths that it leaves open; of a local teacher its model and where they come from."""
     if config.model:
         from srm_ray.model.loading import open_model, settle_lengths
 
-        facts = open_model(config.model)
-        config, lengths = settle_lengths(config, facts)
-        return config, (facts, lengths)
+        info = open_model(config.model)
+        config, lengths = settle_lengths(config, info)
+        return config, (info, lengths)
     rollout = config.rollout.model_copy(update={"max_new_tokens": config.rollout.max_new_tokens or COMPLETION})
     return config.model_copy(update={"rollout": rollout}), None
 
@@ -189,7 +189,7 @@ async def ask_model(
     count: int,
     ledger: "Ledger",
     grader: "RewardWorker",
-    facts: "ModelFacts",
+    info: "ModelInfo",
     lengths: "Lengths",
 ) -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
@@ -197,13 +197,13 @@ async def ask_model(
     from actors.runtime import cluster, compute
     from srm_ray.data.prompts import PromptStream
 
-    config = compute.settle_rollout(config, facts.path)
+    config = compute.settle_rollout(config, info.path)
     limits: Any = {"limit": lengths.prompt, "limited_by": lengths.why}
-    stream = PromptStream(tasks, facts.tokenizer, system=config.data.system, **limits)
+    stream = PromptStream(tasks, info.tokenizer, system=config.data.system, **limits)
     stream.check()
     cluster.connect()
     try:
-        async with Sampler(config.sampling(), facts, context=lengths.context, graded=False) as sampler:
+        async with Sampler(config.sampling(), info, context=lengths.context, graded=False) as sampler:
             say(f"asking {config.model}; run folder {folder.path}")
             folder.save_config(config)
             teacher = Model(sampler, stream)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
     from srm_ray.inference.completers import Decoding
-    from srm_ray.model.loading import ModelFacts
+    from srm_ray.model.loading import ModelInfo
 
 PARENT = "parent"
 # Of a finished or interrupted evaluation these may change: they say what more to measure, or where.
@@ -244,25 +244,25 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     from srm_ray.model.folder import weights_fingerprint
 
     config = job.config
-    facts, fingerprint = None, ""
+    info, fingerprint = None, ""
     if not endpoint:
         from srm_ray.model.loading import open_model
 
-        facts = open_model(model)
+        info = open_model(model)
         fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
-        check_model(config, facts)
+        check_model(config, info)
     config = prepare_folder(folder, config, model, fingerprint)
-    if facts:
+    if info:
         from actors.runtime.compute import settle_evaluation
         from srm_ray.model.loading import check_cache
 
-        config = settle_evaluation(config, facts.path)
-        check_cache(config.engine, engine_context(config, facts), facts, config.origins, "engine")
-    async with speaker_of(config, model, facts) as speaker:
+        config = settle_evaluation(config, info.path)
+        check_cache(config.engine, engine_context(config, info), info, config.origins, "engine")
+    async with completer_of(config, model, info) as completer:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}
         for number, suite in enumerate(job.suites, 1):
-            found[suite.name] = await measure_suite(job, suite, speaker, facts, folder, f"{number}/{len(job.suites)}")
+            found[suite.name] = await measure_suite(job, suite, completer, info, folder, f"{number}/{len(job.suites)}")
             say(f"  {suite.name}: {found[suite.name].score}")
     results = Results(model, fingerprint, found)
     results.save(folder.path)
@@ -270,16 +270,16 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     return results
 
 
-def check_model(config: EvaluateConfig, facts: "ModelFacts") -> None:
-    engine_context(config, facts)
-    if config.prompt.chat_template and not facts.tokenizer.chat_template:
-        raise UserError(f"{facts.path} has no chat template: --prompt.chat_template false asks in plain text")
+def check_model(config: EvaluateConfig, info: "ModelInfo") -> None:
+    engine_context(config, info)
+    if config.prompt.chat_template and not info.tokenizer.chat_template:
+        raise UserError(f"{info.path} has no chat template: --prompt.chat_template false asks in plain text")
 
 
-def engine_context(config: EvaluateConfig, facts: "ModelFacts") -> int:
+def engine_context(config: EvaluateConfig, info: "ModelInfo") -> int:
     """Prompt + completion, tokens. Raises `UserError` above the model's own context."""
     asked, new, name = config.engine.max_model_len, config.sampling.max_new_tokens, "engine.max_model_len"
-    return context_for(asked, new, facts.own_context, origins=config.origins, name=name)
+    return context_for(asked, new, info.own_context, origins=config.origins, name=name)
 
 
 def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> EvaluateConfig:
@@ -312,32 +312,32 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
     return config
 
 
-def speaker_of(config: EvaluateConfig, model: str, facts: Any) -> AbstractAsyncContextManager[Any]:
+def completer_of(config: EvaluateConfig, model: str, info: Any) -> AbstractAsyncContextManager[Any]:
     """Engines on Ray, or the endpoint."""
-    if facts is None:
+    if info is None:
         from srm_ray.evaluation.endpoint import Endpoint
 
         return Endpoint(config.endpoint, model, config.api_key)
     from actors.rollout.scoring import Engines
 
     return Engines(
-        facts,
+        info,
         config.engine,
-        context=engine_context(config, facts),
+        context=engine_context(config, info),
         workers=config.workers,
         seed=config.seed,
         chat_template=config.prompt.chat_template,
     )
 
 
-async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, folder: RunFolder, position: str) -> Any:
+async def measure_suite(job: Job, suite: "Suite", completer: Any, info: Any, folder: RunFolder, position: str) -> Any:
     from srm_ray.evaluation.lm_eval import harness
     from srm_ray.evaluation.measure import Measurement
 
     config, samples = job.config, folder.path / "samples"
     if suite.kind == "harness":
         options = job.harness_options()
-        subject = harness.Subject(speaker, speaker, facts.tokenizer) if facts else harness.Subject(speaker)
+        subject = harness.Subject(completer, completer, info.tokenizer) if info else harness.Subject(completer)
         return await harness.run(suite, config.data.path, subject, samples, position, options)
     measurement = Measurement(
         job.graders,
@@ -348,7 +348,7 @@ async def measure_suite(job: Job, suite: "Suite", speaker: Any, facts: Any, fold
         instruction=config.prompt.instruction,
         in_flight=job.in_flight,
     )
-    return await measurement.run(suite, job.items[suite.name], speaker, samples, position, job.settings(suite))
+    return await measurement.run(suite, job.items[suite.name], completer, samples, position, job.settings(suite))
 
 
 # What came out

@@ -25,7 +25,7 @@ from srm_ray.runs.folder import RunFolder
 if TYPE_CHECKING:
     from srm_ray.evaluation.quantised import Questions
     from srm_ray.gguf.architecture import Architecture
-    from srm_ray.model.loading import ModelFacts
+    from srm_ray.model.loading import ModelInfo
     from srm_ray.report.evaluation_files import EvaluationFacts
     from srm_ray.report.quantisation_table import Row
 
@@ -44,24 +44,24 @@ def main(argv: list[str] | None = None) -> int:
     for name in config.format:
         if FORMATS[name].by_llama_cpp:
             require_llama_cpp(f"--format {name}")
-    facts = open_model(config.model)
+    info = open_model(config.model)
     folder = RunFolder(config.run_dir, stage="export")
     if config.resume != "never":
         config = folder.check_config(config)
         if is_complete(config, folder):
             say(f"{folder.path} is complete; --resume never starts it over")
             return 0
-    return export(settled(config, facts), facts, folder)
+    return export(settled(config, info), info, folder)
 
 
-def settled(config: ExportConfig, facts: "ModelFacts") -> ExportConfig:
+def settled(config: ExportConfig, info: "ModelInfo") -> ExportConfig:
     """With the dtype in which the Hugging Face folder is measured, said in one line."""
     from srm_ray.model import precision
 
     measure = config.measure
     if not measure.enabled:
         return config
-    dtype = precision.here(measure.dtype, precision.parameters_of(facts.path), say)
+    dtype = precision.here(measure.dtype, precision.parameters_of(info.path), say)
     say(f"compute: the Hugging Face folder is measured in {dtype}")
     return config.model_copy(update={"measure": measure.model_copy(update={"dtype": dtype})})
 
@@ -83,11 +83,11 @@ def fingerprint(model: str) -> str:
     return weights_fingerprint(model) if Path(model).is_dir() else ""
 
 
-def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
+def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
     """Everything is made in a work folder, and moved when it is whole."""
     from srm_ray.evaluation.quantised import make_questions
     from srm_ray.inference.serving import model_name, serving_notes
-    from srm_ray.report.model_card import CardFacts, trace, write_card
+    from srm_ray.report.model_card import CardInfo, trace, write_card
     from srm_ray.report.quantisation_table import as_text
 
     began = time.time()
@@ -98,18 +98,18 @@ def export(config: ExportConfig, facts: "ModelFacts", folder: RunFolder) -> int:
     shutil.rmtree(work, ignore_errors=True)
     # What can be wrong with the files given is found before the long work.
     evaluation = find_results(config, folder)
-    questions = make_questions(config.measure, facts.tokenizer, facts.context) if config.measure.enabled else None
+    questions = make_questions(config.measure, info.tokenizer, info.context) if config.measure.enabled else None
     try:
         model, rows = write_files(config, name, work)
         notes = ["not measured: measure.enabled is false"]
         if questions:
-            rows, notes = measured(config, facts, work, rows, questions)
-        card = CardFacts(
+            rows, notes = measured(config, info, work, rows, questions)
+        card = CardInfo(
             name=name,
             parameters=model.parameters,
             architecture=model.name,
-            context=facts.context,
-            vocabulary=facts.vocabulary,
+            context=info.context,
+            vocabulary=info.vocabulary,
             chain=trace(config.model),
             rows=rows,
             price_per_hour=config.price_per_hour,
@@ -172,7 +172,7 @@ def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architect
 
 
 def measured(
-    config: ExportConfig, facts: "ModelFacts", work: Path, rows: "list[Row]", questions: "Questions"
+    config: ExportConfig, info: "ModelInfo", work: Path, rows: "list[Row]", questions: "Questions"
 ) -> "tuple[list[Row], list[str]]":
     """The rows with what was measured, and notes that say on what. Without llama.cpp, of a GGUF file its size alone."""
     from dataclasses import replace
@@ -180,7 +180,7 @@ def measured(
     from srm_ray.evaluation import quantised
     from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
 
-    context = quantised.context_for(questions, config.measure, facts.context)
+    context = quantised.context_for(questions, config.measure, info.context)
     notes = [f"perplexity on {questions.about_text}"]
     notes += [f"accuracy on {questions.about_task}, with its 95 % interval"] if questions.problems else []
     notes.append(f"the Hugging Face folder is measured in {config.measure.dtype}")

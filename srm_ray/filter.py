@@ -62,12 +62,12 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     from srm_ray.model.loading import settle_lengths
 
     config = compute.settle_learner(config)
-    facts = open_base(config.model, config.data, config.seed, say, config.learner.precision)
-    config = compute.settle_rollout(config, facts.path)
-    config, lengths = settle_lengths(config, facts)
+    info = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    config = compute.settle_rollout(config, info.path)
+    config, lengths = settle_lengths(config, info)
     stream = training_stream(
         config.data,
-        facts.tokenizer,
+        info.tokenizer,
         seed=config.seed,
         limit=lengths.prompt,
         limited_by=lengths.why,
@@ -82,7 +82,7 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     if len(rates) < count:
         cluster.connect()
         try:
-            async with Sampler(config, facts, context=lengths.context) as sampler:
+            async with Sampler(config, info, context=lengths.context) as sampler:
                 folder.save_config(config)
                 rates = await rates_of(config, sampler, stream, count, journal)
         finally:

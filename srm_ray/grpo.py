@@ -41,9 +41,9 @@ async def train(run: "Run", state: "State") -> None:
     from srm_ray.runs.clock import StepClock
     from srm_ray.runs.step_log import StepLog
 
-    config, crew, watch = run.config, run.crew, run.watch
-    score, learn = watch.calls("reward", crew.rewards.score), watch.calls("learner", crew.learn)
-    publish, save = watch.calls("weight push", crew.push_weights), watch.calls("checkpoint", run.saver.save)
+    config, workers, watch = run.config, run.workers, run.watch
+    score, learn = watch.calls("reward", workers.rewards.score), watch.calls("learner", workers.learn)
+    publish, save = watch.calls("weight push", workers.push_weights), watch.calls("checkpoint", run.saver.save)
     clock = StepClock(state.seconds)
     log = StepLog(run.folder, run.log, watch, clock, config.steps)
 
@@ -53,7 +53,7 @@ async def train(run: "Run", state: "State") -> None:
     source = source_of(run, state, grade)
     try:
         while not is_over(run, state):
-            collected = await crew.learner.unless_lost(source.take())  # samples and grades until there are enough
+            collected = await workers.learner.unless_lost(source.take())  # samples and grades until there are enough
             learned, metrics = None, step_metrics.of_groups(collected, state.version)
             if collected.groups:
                 batch, rate = TrainBatch(collected.groups, state.version), learning_rate(config, state.step)
@@ -67,7 +67,9 @@ async def train(run: "Run", state: "State") -> None:
                 source.advance(state.version)
             if run.evaluations.due(state.step, last=is_over(run, state)):
                 with clock.part("eval"):
-                    found = await crew.learner.unless_lost(run.evaluations.after_step(state, last=is_over(run, state)))
+                    found = await workers.learner.unless_lost(
+                        run.evaluations.after_step(state, last=is_over(run, state))
+                    )
                 log.add(found)
             log.add(describe(run, state, source))
             await log.write(endings.shortage(state.recent[-1], config.prompts_per_step))
@@ -129,7 +131,7 @@ def advance(run: "Run", state: "State", source: "Source", collected: "Collected"
 
 def describe(run: "Run", state: "State", source: "Source") -> dict[str, float]:
     """Metrics of what stands between two steps."""
-    of_parts = source.describe() | run.crew.describe() | run.stream.curriculum.describe()
+    of_parts = source.describe() | run.workers.describe() | run.stream.curriculum.describe()
     return of_parts | {"weights/version": state.version}
 
 
@@ -150,7 +152,7 @@ def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
         "want": config.prompts_per_step,
         "limit": int(config.max_refill * config.prompts_per_step),
         "prompt": run.stream.__getitem__,
-        "sample": run.watch.calls("rollout", run.crew.sample),
+        "sample": run.watch.calls("rollout", run.workers.sample),
         "grade": grade,
         "keep_rate": KeepRate(state.keep_rate),
     }
@@ -161,7 +163,7 @@ def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
         version=state.version,
         max_staleness=config.max_staleness,
         group_size=config.rollout.group_size,
-        capacity=lambda: run.crew.rollouts.capacity,
+        capacity=lambda: run.workers.rollouts.capacity,
         **options,
     )
 
@@ -178,16 +180,16 @@ async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
         try:
             state = await restore(run, restarted=restarted)
             state.before = state.before or before
-            await run.crew.learner.unless_lost(run.evaluations.before(state))
+            await run.workers.learner.unless_lost(run.evaluations.before(state))
             before = state.before
             steps, done = run.config.steps, partial(getattr, state, "step")
-            with phase("training", total=steps, done=done(), count=done, status=run.crew.doing, told=True):
+            with phase("training", total=steps, done=done(), count=done, status=run.workers.doing, told=True):
                 await train(run, state)
-            after = await run.crew.learner.unless_lost(run.evaluations.after(state))
+            after = await run.workers.learner.unless_lost(run.evaluations.after(state))
             await write_final(run.folder, run.export, state.step, state.suites.get("best"))
             return state, after
         except LearnerLost as lost:
-            await run.crew.restart_learner(lost)
+            await run.workers.restart_learner(lost)
             restarted = True
 
 
@@ -199,8 +201,8 @@ async def restore(run: "Run", *, restarted: bool) -> "State":
     found: State | None = await run.saver.restore()
     state = found or State()
     if found or restarted:  # else the workers hold the model's own weights already
-        await run.crew.push_weights(state.version)
-    run.folder.record_event("started", step=state.step, **run.started, learner=run.crew.learner.numerics)
+        await run.workers.push_weights(state.version)
+    run.folder.record_event("started", step=state.step, **run.started, learner=run.workers.learner.numerics)
     run.stream.curriculum.restore(state.curriculum)
     if not is_over(run, state) and discard_product(run.folder):
         say("final/ and summary.json of the shorter run are removed: they come anew at the end")

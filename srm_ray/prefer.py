@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from srm_ray.data.supervised import Encoded, Report
     from srm_ray.intervals import Share
-    from srm_ray.model.loading import ModelFacts
+    from srm_ray.model.loading import ModelInfo
 
 
 @command
@@ -27,13 +27,13 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/sft/final")
     from srm_ray.model.loading import open_model
 
-    facts = open_model(config.model)
+    info = open_model(config.model)
     if config.dry_run:
         from actors.train.memory import show_plan
 
-        data = limited(config, facts).data
-        longest = min(facts.context, data.max_prompt + data.max_completion)
-        return show_plan(config, facts.path, longest, config.lora, rows_per_unit=2)
+        data = limited(config, info).data
+        longest = min(info.context, data.max_prompt + data.max_completion)
+        return show_plan(config, info.path, longest, config.lora, rows_per_unit=2)
     if not (config.from_rollouts or config.data.path or config.data.name):
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
     from actors.runtime import cluster
@@ -41,44 +41,44 @@ def main(argv: list[str] | None = None) -> int:
 
     check_files(config.data.path)
     with cluster.session():
-        return run(limited(config, facts), facts)
+        return run(limited(config, info), info)
 
 
-def limited(config: PreferConfig, facts: "ModelFacts") -> PreferConfig:
+def limited(config: PreferConfig, info: "ModelInfo") -> PreferConfig:
     """With the limits of prompt and completion, where they are left open, as the model's context has them."""
     data = config.data
-    limits = {name: half(getattr(data, name), facts.context) for name in ("max_prompt", "max_completion")}
+    limits = {name: half(getattr(data, name), info.context) for name in ("max_prompt", "max_completion")}
     return config.model_copy(update={"data": data.model_copy(update=limits)})
 
 
-def load_pairs(config: PreferConfig, facts: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
+def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
     from actors.data import conversations
     from srm_ray.data import rollout_pairs
     from srm_ray.data.supervised import select_pairs
 
     if not config.from_rollouts:
-        return select_pairs(conversations.pairs(config.data, facts.path))
+        return select_pairs(conversations.pairs(config.data, info.path))
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
-    return rollout_pairs.read(config.from_rollouts, facts.tokenizer, seed=config.seed, **limits)
+    return rollout_pairs.read(config.from_rollouts, info.tokenizer, seed=config.seed, **limits)
 
 
-def run(config: PreferConfig, facts: Any) -> int:
+def run(config: PreferConfig, info: Any) -> int:
     from actors.train import stage
     from srm_ray.console.progress import say
     from srm_ray.data.packing import rows_fingerprint, save_rows
     from srm_ray.data.supervised import hold_out, pair_rows
 
-    encoded, report = load_pairs(config, facts)
+    encoded, report = load_pairs(config, info)
     say(str(report))
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
-    if longest > facts.context:
+    if longest > info.context:
         allowed = " and ".join(
             option(f"data.{name}", getattr(config.data, name), config.origins)
             for name in ("max_prompt", "max_completion")
         )
         raise UserError(
             f"the longest pair has {longest} tokens, which {allowed} allow, and the model's own context is "
-            f"{facts.context} ({facts.context_said_by}): lower one of them"
+            f"{info.context} ({info.context_said_by}): lower one of them"
         )
     opened = stage.open_run(config, "prefer")
     if opened is None:
@@ -94,7 +94,7 @@ def run(config: PreferConfig, facts: Any) -> int:
         config,
         folder,
         stage="prefer",
-        model=facts.path,
+        model=info.path,
         parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(kept), config.epochs, what="pairs"),
@@ -104,10 +104,10 @@ def run(config: PreferConfig, facts: Any) -> int:
         adapter=stage.adapter_of(config.lora),
     )
     fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
-    return stage.train(config, folder, job, data=fingerprints, judge=judge(config))
+    return stage.train(config, folder, job, data=fingerprints, measure=measure_with(config))
 
 
-def judge(config: PreferConfig) -> "Callable[[str], Share] | None":
+def measure_with(config: PreferConfig) -> "Callable[[str], Share] | None":
     """Greedy accuracy at held-out sums, where that is asked for."""
     if not config.eval.problems:
         return None

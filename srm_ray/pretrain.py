@@ -14,7 +14,7 @@ from srm_ray.console.command import command
 from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
-    from srm_ray.model.loading import ModelFacts
+    from srm_ray.model.loading import ModelInfo
     from srm_ray.model.shapes import Shape
     from srm_ray.runs.folder import RunFolder
 
@@ -39,9 +39,9 @@ def dry_run(config: PretrainConfig) -> int:
     from srm_ray.model.shapes import qwen3_config, shape
 
     if config.model:
-        facts = open_model(config.model)
+        info = open_model(config.model)
         return show_plan(
-            config, facts.path, row_length(config.data.row_length, PRETRAIN_ROW, facts, config.origins), LoraConfig()
+            config, info.path, row_length(config.data.row_length, PRETRAIN_ROW, info, config.origins), LoraConfig()
         )
     size = shape(config.size)
     length = config.data.row_length or min(PRETRAIN_ROW, size.context)
@@ -59,25 +59,25 @@ def run(config: PretrainConfig) -> int:
         if opened is None:
             return 0
         config, folder = opened
-        facts = open_model(config.model or str(fresh_model(config, folder)))
-        length = row_length(config.data.row_length, PRETRAIN_ROW, facts, config.origins)
-        return train(config, folder, facts, length)
+        info = open_model(config.model or str(fresh_model(config, folder)))
+        length = row_length(config.data.row_length, PRETRAIN_ROW, info, config.origins)
+        return train(config, folder, info, length)
 
 
-def train(config: PretrainConfig, folder: "RunFolder", facts: "ModelFacts", length: int) -> int:
+def train(config: PretrainConfig, folder: "RunFolder", info: "ModelInfo", length: int) -> int:
     from actors.train import stage
     from srm_ray.console.progress import say
     from srm_ray.data.packing import open_rows
 
     work = folder.path / "data"
-    fingerprint = build_rows(config, facts.path, work, length)
+    fingerprint = build_rows(config, info.path, work, length)
     rows = open_rows(work / "rows")
     say(f"{len(rows)} rows of {length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
     job = stage.job_of(
         config,
         folder,
         stage="pretrain",
-        model=facts.path,
+        model=info.path,
         parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(rows), 1.0, what="rows"),

@@ -32,17 +32,17 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/pretrain/final")
     from srm_ray.model.loading import open_model, row_length
 
-    facts = open_model(config.model)
+    info = open_model(config.model)
     if config.dry_run:
         from actors.train.memory import show_plan
 
         return show_plan(
-            config, facts.path, row_length(config.data.row_length, SFT_ROW, facts, config.origins), config.lora
+            config, info.path, row_length(config.data.row_length, SFT_ROW, info, config.origins), config.lora
         )
     check_data(config)
     if config.inspect:
-        return inspect(facts.tokenizer, itertools.islice(every_example(config), config.inspect))
-    return run(config, facts)
+        return inspect(info.tokenizer, itertools.islice(every_example(config), config.inspect))
+    return run(config, info)
 
 
 def check_data(config: SftConfig) -> None:
@@ -86,16 +86,16 @@ def inspect(tokenizer: Any, examples: "Iterator[Example]") -> int:
     return 0
 
 
-def run(config: SftConfig, facts: Any) -> int:
+def run(config: SftConfig, info: Any) -> int:
     from actors.runtime import cluster
     from srm_ray.model.loading import row_length
 
-    length = row_length(config.data.row_length, SFT_ROW, facts, config.origins)
+    length = row_length(config.data.row_length, SFT_ROW, info, config.origins)
     with cluster.session():
-        return train(config, facts, length)
+        return train(config, info, length)
 
 
-def train(config: SftConfig, facts: Any, length: int) -> int:
+def train(config: SftConfig, info: Any, length: int) -> int:
     from actors.data import conversations
     from actors.train import stage
     from srm_ray.console.progress import say
@@ -104,7 +104,7 @@ def train(config: SftConfig, facts: Any, length: int) -> int:
 
     data = config.data
     encoded, report = supervised.select_examples(
-        conversations.examples(data, facts.path, longest=length, seed=config.seed),
+        conversations.examples(data, info.path, longest=length, seed=config.seed),
         limit=data.limit,
         cap=data.source_cap,
         seed=config.seed,
@@ -124,7 +124,7 @@ def train(config: SftConfig, facts: Any, length: int) -> int:
         config,
         folder,
         stage="sft",
-        model=facts.path,
+        model=info.path,
         parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(rows), config.epochs, what="rows"),

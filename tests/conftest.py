@@ -22,10 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Files that share something that takes long to start, once a process: the crew of tests/loop, the engine of
+# Files that share something that takes long to start, once a process: the workers of tests/loop, the engine of
 # tests/evaluation, the model that speaks. One process runs them all.
 SHARED = {
-    "crew": ("loop/test_rollout_workers", "loop/test_weights_arrive", "loop/test_workers_die"),
+    "workers": ("loop/test_rollout_workers", "loop/test_weights_arrive", "loop/test_workers_die"),
     "engine": ("evaluation/test_engine", "evaluation/test_harness", "evaluation/test_in_training"),
     "model": ("inference/test_chat_terminal", "inference/test_conversation", "inference/test_serving", "test_export"),
 }

@@ -174,7 +174,7 @@ def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> Non
         def ping(self) -> None:
             """Here."""
 
-    free = ray_session.available_resources()["CPU"]  # less than all where a crew lives as long as the session
+    free = ray_session.available_resources()["CPU"]  # less than all where a workers lives as long as the session
     busy = ray_session.remote(Busy).options(num_cpus=int(free) - 1).remote()
     ray_session.get(busy.ping.remote())
     try:

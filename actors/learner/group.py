@@ -55,7 +55,7 @@ class LearnerGroup:
         self.budget, self.recovery = Budget("learner", recovery), recovery
         self.version = 0
         self.ranks: list[Any] = []
-        self.facts: list[dict[str, Any]] = []
+        self.info: list[dict[str, Any]] = []
         self.watched: list[Watched] = []
         self.pace = Pace()
         self.processes: dict[int, tuple[int, str]] = {}  # process id and node of each rank that has answered
@@ -83,11 +83,11 @@ class LearnerGroup:
 
     async def start(self) -> list[dict[str, Any]]:
         master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
-        self.facts = await self._all("start", master)
+        self.info = await self._all("start", master)
         for watched in self.watched:
             watched.started()
-        self.processes = {rank: (known["pid"], known["node"]) for rank, known in enumerate(self.facts)}
-        return self.facts
+        self.processes = {rank: (known["pid"], known["node"]) for rank, known in enumerate(self.info)}
+        return self.info
 
     async def restart(self, lost: LearnerLost) -> None:
         """End every rank (they cannot go on without one another) and start new ones, with the first weights.
@@ -111,7 +111,7 @@ class LearnerGroup:
         for rank in self.ranks:
             ray.kill(rank)
         await asyncio.gather(*(end_process(pid, node) for pid, node in self.processes.values()))
-        self.facts, self.processes = [], {}
+        self.info, self.processes = [], {}
 
     async def step(self, batch: TrainBatch, lr: float) -> Learned:
         """Apply the loss to a batch. Raises RunError, nothing updated, on a mismatch."""
@@ -199,12 +199,12 @@ class LearnerGroup:
         """Raises LearnerLost where a rank is dead or hangs; returns when all have answered."""
 
         async def answered(watched: Watched) -> None:
-            while not await watched.look():
+            while not await watched.check():
                 pass
 
-        await self._look(answered(watched) for watched in self.watched)
+        await self._check_until_answered(answered(watched) for watched in self.watched)
 
-    async def _look(self, looks: Iterable[Awaitable[Any]]) -> None:
+    async def _check_until_answered(self, looks: Iterable[Awaitable[Any]]) -> None:
         """One look at each rank. Raises LearnerLost, naming the first that is dead or all that hang."""
         found = list(enumerate(await asyncio.gather(*looks, return_exceptions=True)))
         for rank, error in found:
@@ -231,7 +231,7 @@ class LearnerGroup:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.recovery.ping_every)
-            await self._look(watched.look() for watched in self.watched)
+            await self._check_until_answered(watched.check() for watched in self.watched)
 
     def doing(self) -> str:
         """What the first rank computes, as far as its last ping told; "" where it waits."""
@@ -240,12 +240,12 @@ class LearnerGroup:
     @property
     def numerics(self) -> dict[str, Any]:
         """What the last bits of a step depend on besides config, weights and batch."""
-        return self.facts[0]["numerics"]
+        return self.info[0]["numerics"]
 
     @property
     def node(self) -> str:
         """Where the weights are published."""
-        return self.facts[0]["node"] if self.facts else ""
+        return self.info[0]["node"] if self.info else ""
 
     async def ping(self) -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(self._ping(rank) for rank in range(len(self.ranks)))))
@@ -260,7 +260,7 @@ class LearnerGroup:
         await self._all("export", str(folder))
 
     async def close(self) -> None:
-        if self.facts:  # ranks that still start own nothing yet, and nobody waits for them
+        if self.info:  # ranks that still start own nothing yet, and nobody waits for them
             await close_actors(self.ranks)
         await self._end()
 

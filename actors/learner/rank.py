@@ -58,7 +58,7 @@ class Learner:
 
     @tracked(START)
     def start(self, master: tuple[str, int]) -> dict[str, Any]:
-        """Join the group and build model, optimizer and engine. Returns facts for the log."""
+        """Join the group and build model, optimizer and engine. Returns info for the log."""
         began = time.time()
         self._prepare_environment(master)
         import deepspeed

@@ -14,7 +14,7 @@ from actors.reward.worker import RewardSpec, RewardWorker
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
-from actors.runtime.pool import Events, Member, Pool
+from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
@@ -34,7 +34,7 @@ class RewardPool:
         *,
         cpus: float,
         recovery: RecoveryConfig | None = None,
-        events: Events = lambda event, **facts: None,
+        events: Events = lambda event, **info: None,
         worker_class: Any = RewardWorker,
     ):
         recovery = recovery or RecoveryConfig()
@@ -53,19 +53,19 @@ class RewardPool:
         )
 
     @property
-    def members(self) -> list[Member]:
+    def members(self) -> list[WorkerHandle]:
         return self.pool.members
 
     async def start(self) -> None:
         await self.pool.start()
 
-    async def _prepare(self, member: Member) -> dict[str, Any]:
+    async def _prepare(self, member: WorkerHandle) -> dict[str, Any]:
         return await self.pool.ask(member, member.actor.ping.remote(), "start")
 
     async def score(self, group: Group) -> Group:
         deaths: list[str] = []
         while True:
-            async with self.pool.lend(1) as member:
+            async with self.pool.acquire(1) as member:
                 try:
                     name = f"{member.name} prompt {group.prompt.index} score"
                     rewards = await member.actor.score.options(name=name).remote(group)
@@ -74,7 +74,7 @@ class RewardPool:
                     why = f"failed while grading prompt {group.prompt.index}: {cause(error)}"
                     if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
                         raise RunError(f"{member.name} {why}") from error
-                    deaths.append(f"{member.name} {self.pool.lost(member, why)}")
+                    deaths.append(f"{member.name} {self.pool.mark_failed(member, why)}")
                     if len(deaths) == ATTEMPTS:
                         raise RunError(
                             f"{ATTEMPTS} reward workers died over one group; the first: {deaths[0]}"

@@ -35,7 +35,7 @@ import rewards.length
 import rewards.math.grader
 import rewards.text
 import rewards.user
-from actors.reward.lane import Lane
+from actors.reward.grading_queue import GradingQueue
 from actors.reward.metrics import Published, summary
 from actors.runtime import env
 from actors.runtime.labels import node_id
@@ -124,7 +124,7 @@ def sampled(prompt: Prompt, completions: tuple[str, ...], truncated: tuple[bool,
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class GradedVerdict:
     """Correctness of one completion: which grader said so ("" for none), and what."""
 
     kind: str
@@ -150,10 +150,10 @@ class RewardWorker:
         self.math = rewards.math.grader.Grader(spec.processes, spec.math_timeout)
         self.code = rewards.code.Grader(spec.processes, limits, spec.allow_unsafe)
         self.gym = rewards.gym.Scorer(spec.processes, spec.math_timeout, spec.allow_unsafe)
-        lanes = ("math", "code", "gym", "function")
-        self.lanes = {name: Lane(name, spec.processes, spec.in_flight) for name in lanes}
+        queues = ("math", "code", "gym", "function")
+        self.queues = {name: GradingQueue(name, spec.processes, spec.in_flight) for name in queues}
         if "math" in spec.weights:
-            self.lanes["math"].threads.submit(self.math.warm)
+            self.queues["math"].threads.submit(self.math.warm)
         self.groups = 0
         self.node = node_id()
         self.progress = Progress()
@@ -220,7 +220,7 @@ class RewardWorker:
             judgement, parts = await self.grade(prompt, completion, own)
         except Exception:  # a defect here must not lose the group: reported, counted, logged
             logger.exception("%r: prompt %s", self, getattr(prompt, "index", "?"))
-            judgement, parts = Judgement("", Verdict(None, "grader_error")), {}
+            judgement, parts = GradedVerdict("", Verdict(None, "grader_error")), {}
         seconds = time.perf_counter() - start
         verdict = judgement.verdict
         self.count(judgement.kind, verdict, seconds)
@@ -234,13 +234,13 @@ class RewardWorker:
 
     async def grade(
         self, prompt: Prompt, completion: Completion, own: OwnResult = None
-    ) -> tuple[Judgement, dict[str, float]]:
+    ) -> tuple[GradedVerdict, dict[str, float]]:
         """Correctness and every part. A part that has no value makes the whole sample undecided.
 
         own: what the user's function will have said of it; None where there is no such function.
         """
         if not isinstance(completion.text, str) or not isinstance(prompt.text, str):
-            return Judgement("", Verdict(None, "bad_input")), {}
+            return GradedVerdict("", Verdict(None, "bad_input")), {}
         parts: dict[str, float] = {}
         if own is None:
             judgement = await self.correctness(prompt, completion)
@@ -249,9 +249,9 @@ class RewardWorker:
         else:
             result = await own
             if isinstance(result, Failure):
-                return Judgement("function", Verdict(None, result.reason)), parts
+                return GradedVerdict("function", Verdict(None, result.reason)), parts
             parts["function"] = result.value
-            judgement = Judgement("function", self.said(result, completion))
+            judgement = GradedVerdict("function", self.said(result, completion))
         if "format" in self.spec.weights:
             parts["format"] = rewards.format.score_completion(prompt.text, completion.text)
         if "length" in self.spec.weights:
@@ -260,7 +260,7 @@ class RewardWorker:
 
     def own_of(self, group: Group) -> list[OwnResult]:
         """What the user's function says of each completion: of the whole group in one call, where it takes one."""
-        function, lane = self.function, self.lanes["function"]
+        function, queue = self.function, self.queues["function"]
         if function is None:
             return [None] * len(group.completions)
         texts = tuple(completion.text for completion in group.completions)
@@ -269,8 +269,8 @@ class RewardWorker:
             return [None] * len(group.completions)
         whole = sampled(group.prompt, texts, cut)
         if not function.group:
-            return [asyncio.ensure_future(lane.run(None, partial(first_of, function, one))) for one in singles(whole)]
-        results = asyncio.ensure_future(lane.run(None, partial(function, whole)))
+            return [asyncio.ensure_future(queue.run(None, partial(first_of, function, one))) for one in singles(whole)]
+        results = asyncio.ensure_future(queue.run(None, partial(function, whole)))
         return [asyncio.ensure_future(place_of(results, place)) for place in range(len(texts))]
 
     def said(self, own: Own, completion: Completion) -> Verdict:
@@ -281,13 +281,13 @@ class RewardWorker:
             return Verdict(False, "truncated")
         return judged(own.value > self.spec.threshold)
 
-    async def correctness(self, prompt: Prompt, completion: Completion) -> Judgement:
+    async def correctness(self, prompt: Prompt, completion: Completion) -> GradedVerdict:
         """Tests where the prompt has them, else its answer; a truncated completion is never correct."""
         if prompt.tests is None and prompt.answer is None and prompt.gym is None:
-            return Judgement("", Verdict(None, "bad_input"))
+            return GradedVerdict("", Verdict(None, "bad_input"))
         kind = prompt.grader or ("code" if prompt.tests is not None else "math")
         if completion.truncated:
-            return Judgement(kind, Verdict(False, "truncated"))
+            return GradedVerdict(kind, Verdict(False, "truncated"))
         text = rewards.extract.opened_thinking(prompt.text) + completion.text
         graders: dict[str, Callable[[Prompt, str], Awaitable[Verdict]]] = {
             "math": self.grade_math,
@@ -295,7 +295,7 @@ class RewardWorker:
             "text": self.grade_text,
             "gym": self.grade_gym,
         }
-        return Judgement(kind, await graders[kind](prompt, text))
+        return GradedVerdict(kind, await graders[kind](prompt, text))
 
     async def grade_text(self, prompt: Prompt, text: str) -> Verdict:
         if not isinstance(prompt.answer, str):
@@ -310,7 +310,7 @@ class RewardWorker:
             return Verdict(None, "bad_input")
         if isinstance(answer, Verdict):
             return answer
-        return await self.lanes["gym"].run((answer, task), lambda: self.gym.grade(answer, task))
+        return await self.queues["gym"].run((answer, task), lambda: self.gym.grade(answer, task))
 
     async def grade_math(self, prompt: Prompt, text: str) -> Verdict:
         gold = prompt.answer
@@ -323,11 +323,11 @@ class RewardWorker:
             verdict = rewards.math.grader.quick(answers[0], gold, prompt.text)
             if verdict is not None:
                 return verdict
-            return await self.lanes["math"].run(
+            return await self.queues["math"].run(
                 (answers[0], gold, prompt.text), lambda: self.math.equivalent(answers[0], gold, prompt.text)
             )
         key = (tuple(answers), gold, prompt.text)
-        return await self.lanes["math"].run(key, lambda: self.several(answers, gold, prompt.text))
+        return await self.queues["math"].run(key, lambda: self.several(answers, gold, prompt.text))
 
     def several(self, answers: list[str], gold: str, question: str) -> Verdict:
         verdicts = self.math.grade([(answer, gold) for answer in answers], question)
@@ -338,7 +338,7 @@ class RewardWorker:
             reward = self.code.score(text, prompt.tests, prompt.entry_point, prompt.text)
             return Verdict(reward.correct, reward.reason)
 
-        return await self.lanes["code"].run((text, repr(prompt.tests), prompt.entry_point, prompt.text), work)
+        return await self.queues["code"].run((text, repr(prompt.tests), prompt.entry_point, prompt.text), work)
 
     # Counters
 
@@ -347,7 +347,7 @@ class RewardWorker:
         self.latencies[verdict.reason].append(seconds)
         if self.published is not None:
             self.published.count(
-                kind or "none", verdict, seconds, {name: lane.depth for name, lane in self.lanes.items()}
+                kind or "none", verdict, seconds, {name: queue.depth for name, queue in self.queues.items()}
             )
 
     def stats(self) -> dict[str, Any]:
@@ -362,7 +362,7 @@ class RewardWorker:
             "reasons": dict(reasons),
             "kinds": dict(kinds),
             "seconds": {reason: summary(values) for reason, values in self.latencies.items()},
-            "queued": {name: lane.depth for name, lane in self.lanes.items()},
+            "queued": {name: queue.depth for name, queue in self.queues.items()},
             "sandbox": self.code.tier or "unavailable",
             "sandbox_gaps": list(self.code.sandbox.gaps),
             "sandbox_why": dict(self.code.sandbox.why),
@@ -373,14 +373,14 @@ class RewardWorker:
         }
 
     def pids(self) -> list[int]:
-        """Processes that grade (not their zygotes)."""
+        """Processes that grade (not their forkservers)."""
         own = self.function.pool.pids() if self.function else []
         return [*self.math.pids(), *self.code.pids(), *self.gym.pids(), *own]
 
     def close(self) -> None:
         """End every process that the worker owns."""
-        for lane in self.lanes.values():
-            lane.close()
+        for queue in self.queues.values():
+            queue.close()
         self.math.close()
         self.code.close()
         self.gym.close()

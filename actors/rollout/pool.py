@@ -15,7 +15,7 @@ import ray
 from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
-from actors.runtime.pool import Events, Member, Pool
+from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, named, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
@@ -43,7 +43,7 @@ class RolloutPool:
         start_option: str = "rollout.start_timeout",
         push_timeout: float = 120,
         recovery: RecoveryConfig | None = None,
-        events: Events = lambda event, **facts: None,
+        events: Events = lambda event, **info: None,
         keep_partial: bool = False,
         share: Callable[[WeightUpdate], Awaitable[WeightUpdate | None]] | None = None,
         worker_class: Callable[..., Any] = RolloutWorker,
@@ -85,7 +85,7 @@ class RolloutPool:
         await self.pool.close(seconds=30)
 
     @property
-    def members(self) -> list[Member]:
+    def members(self) -> list[WorkerHandle]:
         return self.pool.members
 
     @property
@@ -93,24 +93,24 @@ class RolloutPool:
         """Sequences that the serving engines decode at once."""
         return self.spec.max_num_seqs * max(1, len(self.pool.serving()))
 
-    async def _prepare(self, member: Member) -> dict[str, Any]:
+    async def _prepare(self, member: WorkerHandle) -> dict[str, Any]:
         """Start the engine and load the weights of now."""
-        facts = await self.pool.ask(member, member.actor.start.remote(), "start")
-        member.facts |= facts
+        info = await self.pool.ask(member, member.actor.start.remote(), "start")
+        member.info |= info
         if self.current is not None:
             member.ready = time.monotonic()
         while not await self._up_to_date(member):
             await asyncio.sleep(0.2)
-        return facts
+        return info
 
-    async def _up_to_date(self, member: Member) -> bool:
+    async def _up_to_date(self, member: WorkerHandle) -> bool:
         """Load the weights of now; False where the worker has to wait for the next push to get them."""
         async with self._loading:
             update = self.current
             if update is None:
                 self._serve(member)
                 return True
-            if update is member.facts.get("missed"):
+            if update is member.info.get("missed"):
                 return False
             if not _readable(update, member) and (update := await self._shared(update)) is None:
                 return False
@@ -120,12 +120,12 @@ class RolloutPool:
             except RunError as error:
                 if not isinstance(getattr(error.__cause__, "cause", None), WeightsGoneError):
                     raise
-                member.facts["missed"] = update  # the learner died: its successor will push
+                member.info["missed"] = update  # the learner died: its successor will push
                 return False
             self._serve(member)
             return True
 
-    def _serve(self, member: Member) -> None:
+    def _serve(self, member: WorkerHandle) -> None:
         """Before the next push, so that it is not left out; unless it has been told to leave meanwhile."""
         if member.state == "starting":
             member.state = "serving"
@@ -139,7 +139,7 @@ class RolloutPool:
         begun: tuple[Completion, ...] = ()
         deaths: list[str] = []
         while True:
-            async with self.pool.lend(len(seeds) * (len(prompt_ids) + round(self.mean_length))) as member:
+            async with self.pool.acquire(len(seeds) * (len(prompt_ids) + round(self.mean_length))) as member:
                 ticket = next(self._tickets)
                 call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun, ticket)
                 try:
@@ -158,14 +158,14 @@ class RolloutPool:
                 return found
             begun = found if self.keep_partial else ()
 
-    async def _failed(self, member: Member, error: Exception) -> str:
+    async def _failed(self, member: WorkerHandle, error: Exception) -> str:
         """A call failed: with the worker, which is replaced, or by itself, which ends the run."""
         why = f"failed while generating: {cause(error)}"
         if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
             raise RunError(f"{member.name} {why}") from error
-        return f"{member.name} {self.pool.lost(member, why)}"
+        return f"{member.name} {self.pool.mark_failed(member, why)}"
 
-    def _first_group(self, member: Member) -> None:
+    def _first_group(self, member: WorkerHandle) -> None:
         """How soon a worker that joined in mid-run is of use."""
         if member.ready is not None:
             seconds, member.ready = time.monotonic() - member.ready, None
@@ -192,11 +192,11 @@ class RolloutPool:
             self.version = update.version
         return time.perf_counter() - began
 
-    async def _push(self, member: Member, update: WeightUpdate) -> None:
+    async def _push(self, member: WorkerHandle, update: WeightUpdate) -> None:
         what = f"load weights of version {update.version}"
         await self._or_lose(member, self._call(member, "load_weights", what, update), what)
 
-    async def _or_lose(self, member: Member, call: Any, what: str) -> None:
+    async def _or_lose(self, member: WorkerHandle, call: Any, what: str) -> None:
         """A call on a member, which is replaced where it dies over it; RunError where the call itself fails."""
         try:
             await wait(call)
@@ -204,7 +204,7 @@ class RolloutPool:
             why = f"could not {what}: {cause(error)}"
             if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
                 raise RunError(f"{member.name} {why}") from error
-            self.pool.lost(member, why)
+            self.pool.mark_failed(member, why)
 
     async def _shared(self, update: WeightUpdate) -> WeightUpdate | None:
         """The same weights, for workers anywhere; None where the learner no longer has them."""
@@ -224,7 +224,7 @@ class RolloutPool:
 
     def nodes(self) -> set[str]:
         """Nodes of the workers that serve, and of those that are about to."""
-        return {member.facts["node"] for member in self.members if member.facts.get("node")}
+        return {member.info["node"] for member in self.members if member.info.get("node")}
 
     # The rest
 
@@ -245,7 +245,7 @@ class RolloutPool:
     async def ping(self) -> list[dict[str, Any]]:
         return await self._each(30, "answer", "ping")
 
-    def _call(self, member: Member, method: str, what: str, *args: Any, **options: Any) -> Any:
+    def _call(self, member: WorkerHandle, method: str, what: str, *args: Any, **options: Any) -> Any:
         """A call named so that Ray's lists of tasks say who does what at which weights."""
         name = task_name(member.name, self.version, what)
         return getattr(member.actor, method).options(name=name, **options).remote(*args)
@@ -259,6 +259,6 @@ class RolloutPool:
         return list(await asyncio.gather(*calls))
 
 
-def _readable(update: WeightUpdate, member: Member) -> bool:
+def _readable(update: WeightUpdate, member: WorkerHandle) -> bool:
     """Whether the weights lie where the worker can read them: on its own node, or in Ray's object store."""
-    return update.data is not None or update.node == member.facts.get("node")
+    return update.data is not None or update.node == member.info.get("node")

@@ -11,11 +11,11 @@ from actors.rollout.engine_spec import USUAL_START
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import Sampling
 from actors.runtime import cluster
-from actors.runtime.pool import tell_of_deaths
+from actors.runtime.pool import report_deaths
 from actors.worker_groups import engine_spec, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import phase
-from srm_ray.model.loading import ModelFacts
+from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Prompt
 
@@ -27,7 +27,7 @@ class Sampler:
     starts no reward workers. Ray must be initialised.
     """
 
-    def __init__(self, config: GRPOConfig, facts: ModelFacts, *, context: int, graded: bool = True):
+    def __init__(self, config: GRPOConfig, info: ModelInfo, *, context: int, graded: bool = True):
         rollout, reward = config.rollout, config.reward
         engine = {"CPU": rollout.cpus, **({"GPU": rollout.gpus} if rollout.gpus else {})}
         cluster.require(
@@ -35,16 +35,16 @@ class Sampler:
             + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0),
             lower="rollout.workers, reward.workers or their cpus and gpus",
         )
-        self.config, self.model = config, facts.path
+        self.config, self.model = config, info.path
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
-        spec = engine_spec(config, facts.path, context, facts.stop_token_ids)
+        spec = engine_spec(config, info.path, context, info.stop_token_ids)
         self.rollouts = RolloutPool(
             bounds(rollout.workers),
             spec,
             cpus=rollout.cpus,
             start_timeout=rollout.start_timeout,
             recovery=config.recovery,
-            events=tell_of_deaths,
+            events=report_deaths,
         )
         self.rewards = (
             RewardPool(
@@ -52,7 +52,7 @@ class Sampler:
                 reward_spec(config),
                 cpus=reward.cpus,
                 recovery=config.recovery,
-                events=tell_of_deaths,
+                events=report_deaths,
             )
             if graded
             else None

@@ -1,8 +1,8 @@
 """Engines that answer an evaluation: a model's rollout workers, which also tell log-likelihoods.
 
-    Speaker.answer(messages) --render--> RolloutPool.generate --> Said x n
-    Reader.complete(ids)     ----------> RolloutPool.generate --> Said
-    Reader.score(ids, start) ----------> RolloutPool.generate with a `Scoring` request --> Scored
+    ChatCompleter.answer(messages) --render--> RolloutPool.generate --> ChatCompletion x n
+    LogLikelihoodModel.complete(ids)     ----------> RolloutPool.generate --> ChatCompletion
+    LogLikelihoodModel.score(ids, start) ----------> RolloutPool.generate with a `Scoring` request --> LogLikelihood
 
 A worker is the same as in GRPO but for `Scoring` requests, so everything that the pool does for its workers (placement,
 naming, recovery) holds here too. Engines start with the first request: an evaluation that is done needs none.
@@ -19,12 +19,12 @@ from actors.rollout.engine_spec import USUAL_START, spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling
 from actors.runtime import cluster
-from actors.runtime.pool import tell_of_deaths
+from actors.runtime.pool import report_deaths
 from srm_ray.config.engine import EngineConfig
 from srm_ray.console.progress import phase
 from srm_ray.data.rendering import check_messages, render_prompt
-from srm_ray.inference.completers import Decoding, Messages, NoRoom, Said, Scored
-from srm_ray.model.loading import ModelFacts
+from srm_ray.inference.completers import ChatCompletion, ContextOverflow, Decoding, LogLikelihood, Messages
+from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.types import Completion
 
 
@@ -91,7 +91,7 @@ class EvaluationWorker(RolloutWorker):
 
 
 class PoolSpeaker:
-    """A pool of rollout workers as `Speaker` and `Reader`. context: prompt + completion, tokens.
+    """A pool of rollout workers as `ChatCompleter` and `LogLikelihoodModel`. context: prompt + completion, tokens.
 
     ready: awaited before every request; gives the pool. chat_template: False renders the messages as plain text,
     for base models.
@@ -105,20 +105,20 @@ class PoolSpeaker:
     async def prepare(self) -> None:
         await self.ready()
 
-    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
+    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[ChatCompletion]:
         ids = self.render(messages)
         text = self.tokenizer.decode(list(ids), skip_special_tokens=False)
         return [said(text, one) for one in await self._generate(ids, tuple(seeds), decoding)]
 
-    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> Said:
+    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> ChatCompletion:
         (one,) = await self._generate(tuple(ids), (seed,), decoding)
         return said("", one)
 
-    async def score(self, ids: Sequence[int], start: int) -> Scored:
+    async def score(self, ids: Sequence[int], start: int) -> LogLikelihood:
         pool = await self.ready()
         (scored,) = await pool.generate(tuple(ids), (0,), Scoring(0.0, 1, start=start))
         assert isinstance(scored, ScoredTokens), "the pool's workers are EvaluationWorkers"
-        return Scored(float(scored.logprobs.sum(dtype=np.float64)), scored.greedy)
+        return LogLikelihood(float(scored.logprobs.sum(dtype=np.float64)), scored.greedy)
 
     def render(self, messages: Messages) -> tuple[int, ...]:
         if self.chat_template:
@@ -131,29 +131,29 @@ class PoolSpeaker:
     ) -> tuple[Completion, ...]:
         room = min(decoding.max_new_tokens, self.context - len(ids))
         if room < 1:
-            raise NoRoom
+            raise ContextOverflow
         pool = await self.ready()
         return await pool.generate(ids, seeds, Sampling(decoding.temperature, room, decoding.top_p))
 
 
-def said(prompt: str, one: Completion) -> Said:
+def said(prompt: str, one: Completion) -> ChatCompletion:
     ids = tuple(int(token) for token in one.token_ids)
-    return Said(prompt, one.text, len(ids), one.truncated, one.seed, ids)
+    return ChatCompletion(prompt, one.text, len(ids), one.truncated, one.seed, ids)
 
 
 class Engines:
-    """A model's engines. `async with Engines(...) as speaker`: started when first asked, ended whatever happens.
+    """A model's engines. `async with Engines(...) as completer`: started when first asked, ended whatever happens.
 
     context: prompt + completion, tokens.
     """
 
     def __init__(
-        self, facts: ModelFacts, options: EngineConfig, *, context: int, workers: int, seed: int, chat_template: bool
+        self, info: ModelInfo, options: EngineConfig, *, context: int, workers: int, seed: int, chat_template: bool
     ) -> None:
-        self.facts, self.options, self.workers, self.seed, self.context = facts, options, workers, seed, context
+        self.info, self.options, self.workers, self.seed, self.context = info, options, workers, seed, context
         self.pool: RolloutPool | None = None
         self.starting = asyncio.Lock()
-        self.speaker = PoolSpeaker(self.ready, facts.tokenizer, self.context, chat_template)
+        self.completer = PoolSpeaker(self.ready, info.tokenizer, self.context, chat_template)
 
     async def ready(self) -> RolloutPool:
         async with self.starting:
@@ -168,11 +168,11 @@ class Engines:
                     cpus=options.cpus,
                     start_timeout=options.start_timeout,
                     start_option="engine.start_timeout",
-                    events=tell_of_deaths,
+                    events=report_deaths,
                     worker_class=EvaluationWorker,
                 )
                 try:
-                    what = f"starting {self.workers} engine(s) for {self.facts.path}"
+                    what = f"starting {self.workers} engine(s) for {self.info.path}"
                     with phase(what, remember=True, usual=USUAL_START):
                         await pool.start()
                 except BaseException:
@@ -182,13 +182,11 @@ class Engines:
         return self.pool
 
     def spec(self) -> EngineSpec:
-        facts = self.facts
-        return spec_of(
-            self.options, facts.path, self.context, facts.stop_token_ids, seed=self.seed, workers=self.workers
-        )
+        info = self.info
+        return spec_of(self.options, info.path, self.context, info.stop_token_ids, seed=self.seed, workers=self.workers)
 
     async def __aenter__(self) -> PoolSpeaker:
-        return self.speaker
+        return self.completer
 
     async def __aexit__(self, *exception: object) -> None:
         if self.pool is not None:

@@ -91,8 +91,8 @@ class PullEngine(WeightTransferEngine[PullInitInfo, PullUpdateInfo]):
         """The file's memory. The learner writes two files in turn: both stay mapped."""
         descriptor = os.open(path, os.O_RDWR)  # torch wants memory that it may write
         try:
-            facts = os.fstat(descriptor)
-            key = (facts.st_dev, facts.st_ino)
+            info = os.fstat(descriptor)
+            key = (info.st_dev, info.st_ino)
             if key not in self.mapped:
                 self.mapped = dict(list(self.mapped.items())[-1:])
                 self.mapped[key] = mmap.mmap(descriptor, 0)

@@ -96,7 +96,7 @@ class RolloutWorker:
         return describe("RolloutWorker", self.name, self.version, self.state)
 
     async def start(self) -> dict[str, Any]:
-        """Start the engine: 20 to 60 s. Returns facts for the log."""
+        """Start the engine: 20 to 60 s. Returns info for the log."""
         began = time.time()
         prepare_environment(self.spec)
         with self.progress.doing(START, "(importing vLLM)") as starting:

@@ -2,7 +2,7 @@
 
     worker   any thread:                with progress.doing("computing an engine step"): ...
              a thread of its own:       ping -> progress.report(): what is under way, each with a count of its steps
-    driver   every few seconds:         Watched.look() -> Hung: how long without progress, doing what
+    driver   every few seconds:         Watched.check() -> Hung: how long without progress, doing what
 
 A worker is judged by the steps that it makes, not by how soon it answers. It hangs when one thing goes on without
 a step, or without an answer from the thread that has nothing else to do, for longer than a limit: that follows the
@@ -175,7 +175,7 @@ class Watched:
         self._marked: float | None = None  # when time was counted last
         self._sample: tuple[float, float] | None = None
 
-    async def look(self) -> bool:
+    async def check(self) -> bool:
         """Wait a while for an answer; whether one came. Raises `Hung`, and what the question itself raises."""
         self._pass_time()
         if self.answer is None:

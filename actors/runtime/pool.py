@@ -4,7 +4,7 @@
                                           ^                    |
                                           +----- backoff <-----+ (deaths, within a budget)
 
-Callers borrow a member (`lend`), the one with the least load, and report it `lost` when a call on it
+Callers borrow a member (`acquire`), the one with the least load, and report it `lost` when a call on it
 fails; whatever it was working on is theirs to give to another one. A watchdog looks at every member every few
 seconds: one that makes no progress (actors/runtime/liveness.py) is ended by its process id and replaced, and whatever
 fails because of that says so.
@@ -26,18 +26,18 @@ from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.console.progress import say
 from srm_ray.errors import RunError
 
-Events = Callable[..., None]  # (event, **facts)
+Events = Callable[..., None]  # (event, **info)
 PLACEMENT_WAIT = 30.0  # seconds a worker beyond the fewest may wait for free resources
 
 
-def tell_of_deaths(event: str, **facts: Any) -> None:
+def report_deaths(event: str, **info: Any) -> None:
     """Events of a command that keeps no record of them: who was replaced, and why."""
     if event == "restarted":
-        say(f"  {facts['worker']} {facts['cause']}; another one takes its place")
+        say(f"  {info['worker']} {info['cause']}; another one takes its place")
 
 
 @dataclass(eq=False)
-class Member:
+class WorkerHandle:
     """One actor. load: what it has been given and not returned, in whatever unit the caller counts.
 
     ready: when it had started (monotonic seconds), of one that joined in mid-run and has not done any work yet.
@@ -49,7 +49,7 @@ class Member:
     actor: Any
     state: str = "starting"
     load: int = 0
-    facts: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
     ready: float | None = None
     why: str = ""
@@ -60,7 +60,7 @@ class Pool:
     """The members of one role.
 
     spawn: makes the actor of a number. prepare: starts it and brings it up to date; its result, with `pid`
-    and `node`, is kept as facts. rules: when one is taken for hung. bounds: fewest and most of automatic growth.
+    and `node`, is kept as info. rules: when one is taken for hung. bounds: fewest and most of automatic growth.
     room: resources of one more member, asked of the cluster when growing by itself.
     """
 
@@ -69,7 +69,7 @@ class Pool:
         role: str,
         *,
         spawn: Callable[[int, str], Any],
-        prepare: Callable[[Member], Awaitable[dict[str, Any]]],
+        prepare: Callable[[WorkerHandle], Awaitable[dict[str, Any]]],
         recovery: RecoveryConfig,
         rules: Rules,
         bounds: tuple[int, int],
@@ -80,7 +80,7 @@ class Pool:
         self.fewest, self.most = bounds
         self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
         self.target = self.fewest
-        self.members: list[Member] = []
+        self.members: list[WorkerHandle] = []
         self.budget = Budget(role, recovery)
         self.failure: RunError | None = None
         self._spawn, self._prepare = spawn, prepare
@@ -94,16 +94,16 @@ class Pool:
 
     async def start(self) -> list[dict[str, Any]]:
         """Start the members a run begins with. What cannot start at all is an error, not a death."""
-        members = [self._hire() for _ in range(self.target)]
+        members = [self._new() for _ in range(self.target)]
         self._run(self._watch())
-        facts = list(await asyncio.gather(*(self._prepare(member) for member in members)))
-        for member, known in zip(members, facts, strict=True):
+        info = list(await asyncio.gather(*(self._prepare(member) for member in members)))
+        for member, known in zip(members, info, strict=True):
             self._serve(member, known)
         self._began = True
         for member in members:
             if member not in self.members:  # it served, and was lost while others were still starting
                 self._replace(member, member.why)
-        return facts
+        return info
 
     async def close(self, *, seconds: float) -> None:
         """End every member. Those that serve have so many seconds to end what they own; nobody waits for a start."""
@@ -123,7 +123,7 @@ class Pool:
     # Work
 
     @contextlib.asynccontextmanager
-    async def lend(self, load: int) -> AsyncIterator[Member]:
+    async def acquire(self, load: int) -> AsyncIterator[WorkerHandle]:
         """The serving member with the least load; waits until there is one. Raises what ended the pool."""
         while not (serving := self.serving()):
             await self._change()
@@ -134,7 +134,7 @@ class Pool:
         finally:
             member.load -= load
 
-    def serving(self) -> list[Member]:
+    def serving(self) -> list[WorkerHandle]:
         if self.failure is not None:
             raise self.failure
         return [member for member in self.members if member.state == "serving"]
@@ -143,14 +143,14 @@ class Pool:
         """Members that serve, and those that have not yet handed back all of their work."""
         return sum(member.state in ("serving", "leaving") for member in self.members)
 
-    async def ask(self, member: Member, call: Any, what: str) -> Any:
+    async def ask(self, member: WorkerHandle, call: Any, what: str) -> Any:
         """A call's result, however long it takes while there is progress. RunError says who failed, and why."""
         try:
             return await wait(call)
         except ray.exceptions.RayError as error:
             raise RunError(f"{member.name} {member.why or f'could not {what}: {cause(error)}'}") from error
 
-    def lost(self, member: Member, why: str) -> str:
+    def mark_failed(self, member: WorkerHandle, why: str) -> str:
         """`member` died or hangs: end it and, within the budget, start another. Returns why it is no more, which is
         what was found first: what fails when a worker is ended has the same cause."""
         member.why = member.why or why
@@ -164,7 +164,7 @@ class Pool:
             self._replace(member, member.why)
         return member.why
 
-    def _replace(self, member: Member, why: str) -> None:
+    def _replace(self, member: WorkerHandle, why: str) -> None:
         try:
             delay = self.budget.spend(f"{member.name} {why}")
         except RunError as error:
@@ -175,10 +175,10 @@ class Pool:
         self.events("restarted", role=self.role, worker=member.name, cause=why, wait=delay)
         self._run(self._reconcile(delay))
 
-    async def healthy(self, member: Member) -> bool:
+    async def healthy(self, member: WorkerHandle) -> bool:
         """Whether a member answers. A failed call on one that does is the call's own fault."""
         try:
-            while not await member.watched.look():
+            while not await member.watched.check():
                 pass
         except (Hung, ray.exceptions.RayError):
             return False
@@ -206,40 +206,42 @@ class Pool:
         self._run(self._reconcile(0.0))
 
     async def _reconcile(self, delay: float) -> None:
-        """Hire or dismiss until there are `target` members; nobody is hired while the pool is held."""
+        """Hire or dismiss until there are `target` members; nobody is spawned while the pool is held."""
         await asyncio.sleep(delay)
-        staff = [member for member in self.members if member.state in ("starting", "serving")]
-        for _ in range(0 if self._held else self.target - len(staff)):
-            self._run(self._bring_up(self._hire()))
-        surplus = sorted(staff, key=lambda each: (each.state == "serving", -each.number))
-        for member in surplus[: max(0, len(staff) - self.target)]:
-            self._run(self._dismiss(member))
+        alive = [member for member in self.members if member.state in ("starting", "serving")]
+        for _ in range(0 if self._held else self.target - len(alive)):
+            self._run(self._bring_up(self._new()))
+        surplus = sorted(alive, key=lambda each: (each.state == "serving", -each.number))
+        for member in surplus[: max(0, len(alive) - self.target)]:
+            self._run(self._retire(member))
 
-    def _hire(self) -> Member:
+    def _new(self) -> WorkerHandle:
         name = f"{self.role}-{self._numbers}"
-        member = Member(self._numbers, name, self._spawn(self._numbers, name))
+        member = WorkerHandle(self._numbers, name, self._spawn(self._numbers, name))
         member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree), self.pace)
         self._numbers += 1
         self.members.append(member)
         return member
 
-    async def _bring_up(self, member: Member) -> None:
+    async def _bring_up(self, member: WorkerHandle) -> None:
         try:
             self._serve(member, await self._prepare(member))
         except (RunError, ray.exceptions.RayError) as error:
-            self.lost(member, f"could not start: {cause(error).removeprefix(f'{member.name} could not start: ')}")
+            self.mark_failed(
+                member, f"could not start: {cause(error).removeprefix(f'{member.name} could not start: ')}"
+            )
             return
         if member.state == "serving":
             self.events("joined", role=self.role, worker=member.name, seconds=time.monotonic() - member.began)
 
-    def _serve(self, member: Member, facts: dict[str, Any]) -> None:
-        member.facts |= facts
+    def _serve(self, member: WorkerHandle, info: dict[str, Any]) -> None:
+        member.info |= info
         member.watched.started()
         if member.state == "starting":
             member.state = "serving"
         self._wake()
 
-    async def _dismiss(self, member: Member) -> None:
+    async def _retire(self, member: WorkerHandle) -> None:
         """Let a member finish or hand back what it has, then end it. The watchdog ends one that never gets there."""
         starting, member.state = member.state == "starting", "leaving"
         with contextlib.suppress(ray.exceptions.RayError):
@@ -264,23 +266,23 @@ class Pool:
             if self.follows and self._began:
                 self._follow_resources()
 
-    async def _check(self, member: Member) -> None:
+    async def _check(self, member: WorkerHandle) -> None:
         try:
-            await member.watched.look()
+            await member.watched.check()
         except Hung as hung:
             why = str(hung)
             if self._waits_for_room(member):
                 needs = ", ".join(f"{amount:g} {name}" for name, amount in self.room.items())
                 waited = time.monotonic() - member.began
                 why = f"found no node with {needs} free for {waited:.0f} s: end what holds them, or add a node"
-            self.lost(member, why)
+            self.mark_failed(member, why)
         except ray.exceptions.RayError as error:
             if member.state != "starting":  # else the call that starts it says more
-                self.lost(member, f"died: {cause(error)}")
+                self.mark_failed(member, f"died: {cause(error)}")
 
-    async def _ping(self, member: Member) -> dict[str, Any]:
+    async def _ping(self, member: WorkerHandle) -> dict[str, Any]:
         answer = await member.actor.ping.options(concurrency_group=WATCH).remote()
-        member.facts |= {name: value for name, value in answer.items() if name != "progress"}
+        member.info |= {name: value for name, value in answer.items() if name != "progress"}
         return answer
 
     def _follow_resources(self) -> None:
@@ -297,10 +299,10 @@ class Pool:
                 self._withdraw(member, "found no free resources")
                 self.events("scaled", role=self.role, workers=self.target, cause=f"{member.name} {member.why}")
 
-    def _waits_for_room(self, member: Member) -> bool:
-        return member.state == "starting" and not member.facts and not _placed(member)
+    def _waits_for_room(self, member: WorkerHandle) -> bool:
+        return member.state == "starting" and not member.info and not _placed(member)
 
-    def _withdraw(self, member: Member, why: str) -> None:
+    def _withdraw(self, member: WorkerHandle, why: str) -> None:
         """End one that has not come to work; nobody takes its place."""
         self.members.remove(member)
         member.why = why
@@ -313,11 +315,11 @@ class Pool:
 
     # Plumbing
 
-    async def _end(self, member: Member) -> None:
+    async def _end(self, member: WorkerHandle) -> None:
         member.watched.close()
         with contextlib.suppress(ray.exceptions.RayError):
             ray.kill(member.actor)
-        await end_process(member.facts.get("pid"), member.facts.get("node"))
+        await end_process(member.info.get("pid"), member.info.get("node"))
 
     def _run(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -344,11 +346,11 @@ class Pool:
                 waiter.set_result(None)
 
 
-async def _cpu(member: Member, tree: bool) -> float | None:
-    return await cpu_seconds(member.facts.get("pid"), member.facts.get("node"), tree=tree)
+async def _cpu(member: WorkerHandle, tree: bool) -> float | None:
+    return await cpu_seconds(member.info.get("pid"), member.info.get("node"), tree=tree)
 
 
-def _placed(member: Member) -> bool:
+def _placed(member: WorkerHandle) -> bool:
     """Whether Ray has found a node for the actor."""
     state = ray._private.state.actors(member.actor._actor_id.hex())
     return bool(state) and state.get("State") not in ("PENDING_CREATION", "DEPENDENCIES_UNREADY")

@@ -23,7 +23,7 @@ from srm_ray.runs.folder import RunFolder
 from srm_ray.training.job import TrainSpec
 from srm_ray.training.schedule import Schedule
 
-Judge = Callable[[str], Share]
+Measure = Callable[[str], Share]
 LINES = 100  # progress lines of a run, about: metrics.jsonl has every step
 
 
@@ -150,11 +150,11 @@ def job_of(
 
 
 def train(
-    config: TrainStage, folder: RunFolder, job: TrainSpec, *, data: dict[str, Any], judge: Judge | None = None
+    config: TrainStage, folder: RunFolder, job: TrainSpec, *, data: dict[str, Any], measure: Measure | None = None
 ) -> int:
     """Run the job, write the summary, say where everything is.
 
-    data: fingerprints. judge: accuracy of a model's folder, measured before and after.
+    data: fingerprints. measure: accuracy of a model's folder, measured before and after.
     """
     from actors.runtime import cluster
     from actors.train import run
@@ -172,7 +172,7 @@ def train(
         checkpoints.discard_partial(folder.checkpoints)
         shutil.rmtree(folder.final, ignore_errors=True)  # of fewer steps than are asked for now
         with phase("measuring accuracy"):
-            before = judge(job.model) if judge else None
+            before = measure(job.model) if measure else None
         if before:
             say(f"held-out greedy accuracy before: {before} of {before.n}")
         lineage = {**job.lineage, "parent_weights": weights_fingerprint(job.model), "data": data}
@@ -195,9 +195,9 @@ def train(
         "data": data,
         "schedule": asdict(job.schedule),
     }
-    if judge and before:
+    if measure and before:
         with phase("measuring accuracy"):
-            after = judge(str(final))
+            after = measure(str(final))
         summary |= {"accuracy_before": before.to_plain(), "accuracy_after": after.to_plain()}
         say(f"held-out greedy accuracy   before {before}   after {after}   of {after.n}")
         apart = after.low > before.high or after.high < before.low

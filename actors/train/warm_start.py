@@ -24,7 +24,7 @@ from srm_ray.data.packing import Rows, concatenate, pack, save_rows
 from srm_ray.files.roots import cache_root
 from srm_ray.model import precision as precisions
 from srm_ray.model import shapes, tokenization
-from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.training.job import TrainSpec
 from srm_ray.training.schedule import Schedule
 
@@ -94,7 +94,7 @@ def make_base_model(
     return final
 
 
-def open_base(model: str, data: DataConfig, seed: int, progress: Progress, precision: str) -> ModelFacts:
+def open_base(model: str, data: DataConfig, seed: int, progress: Progress, precision: str) -> ModelInfo:
     """The model to start from; with none named, the tiny base model that has seen some of `data`, made in
     `precision`."""
     if model:

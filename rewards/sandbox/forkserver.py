@@ -3,7 +3,7 @@
     python -m rewards.sandbox.forkserver CONTROL_FD MODULE...
 
 Requests come over a SEQPACKET socket, JSON: ["fork", "module:function", memory] with the worker's
-socket attached, answered by its pid; ["kill", pid], answered by 0. Only the zygote reaps, so a pid
+socket attached, answered by its pid; ["kill", pid], answered by 0. Only the forkserver reaps, so a pid
 that it kills is still its child's. It ends when the control socket closes.
 """
 

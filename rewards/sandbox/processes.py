@@ -1,10 +1,10 @@
 """Killable processes: forked from a preloaded one, each ended with SIGKILL when its time is up.
 
-    caller --Pool.run(items)--> Worker (socket) <--fork-- zygote (`python -m rewards.sandbox.forkserver`)
+    caller --Pool.run(items)--> Worker (socket) <--fork-- forkserver (`python -m rewards.sandbox.forkserver`)
 
-A zygote imports what its workers need and then only forks: a worker that was killed is replaced in
+A forkserver imports what its workers need and then only forks: a worker that was killed is replaced in
 milliseconds. No threads or signals of the caller are used, so that it works in Ray actors and in
-any thread. Workers die with their zygote (PR_SET_PDEATHSIG), the zygote with its owner (its control
+any thread. Workers die with their forkserver (PR_SET_PDEATHSIG), the forkserver with its owner (its control
 socket closes), whatever ended the owner.
 """
 
@@ -76,7 +76,7 @@ def exactly(sock: socket.socket, size: int, deadline: float | None) -> bytes:
     return bytes(parts)
 
 
-class Zygote:
+class Forkserver:
     """The owner's side of `rewards.sandbox.forkserver`. Thread-safe."""
 
     def __init__(self, preload: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class Zygote:
     def fork(self, target: str, memory: int) -> tuple[int, socket.socket]:
         """A new process that runs `target` ("module:function") on its end of a socket pair.
 
-        memory: address-space limit in bytes (RLIMIT_AS). Raises `Died` when no zygote can start.
+        memory: address-space limit in bytes (RLIMIT_AS). Raises `Died` when no forkserver can start.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -102,7 +102,7 @@ class Zygote:
             theirs.close()
 
     def kill(self, pid: int) -> None:
-        """SIGKILL, if the process still lives (only its parent, the zygote, knows for certain)."""
+        """SIGKILL, if the process still lives (only its parent, the forkserver, knows for certain)."""
         with self.lock, contextlib.suppress(Died):
             if self.control is not None:
                 self._request(["kill", pid], None)
@@ -140,7 +140,7 @@ class Zygote:
                 break
         if self.closed:
             self._stop()
-        raise Died("the zygote does not answer")
+        raise Died("the forkserver does not answer")
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -167,7 +167,7 @@ class Zygote:
 
 
 def environment() -> dict[str, str]:
-    """The owner's environment, with its import path, so that a zygote finds the same modules."""
+    """The owner's environment, with its import path, so that a forkserver finds the same modules."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     ours = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     # What Reasoning Gym imports warns of its own style.
@@ -177,13 +177,13 @@ def environment() -> dict[str, str]:
 class Worker:
     """One killable process that answers requests, one at a time."""
 
-    def __init__(self, zygote: Zygote, target: str, memory: int) -> None:
-        self.zygote = zygote
-        self.pid, self.sock = zygote.fork(target, memory)
+    def __init__(self, forkserver: Forkserver, target: str, memory: int) -> None:
+        self.forkserver = forkserver
+        self.pid, self.sock = forkserver.fork(target, memory)
 
     def kill(self) -> None:
         self.sock.close()
-        self.zygote.kill(self.pid)
+        self.forkserver.kill(self.pid)
 
 
 class Pool:
@@ -199,7 +199,7 @@ class Pool:
         self, target: str, preload: Sequence[str], size: int = 1, memory: int = 2 << 30, retries: int = 2
     ) -> None:
         self.target, self.memory, self.retries = target, memory, retries
-        self.zygote = Zygote(preload)
+        self.forkserver = Forkserver(preload)
         self.free = threading.Semaphore(size)
         self.lock = threading.Lock()
         self.idle: list[Worker] = []
@@ -240,13 +240,13 @@ class Pool:
             return [worker.pid for worker in [*self.idle, *self.busy]]
 
     def close(self) -> None:
-        """End every worker and the zygote; whatever still runs is reported as `worker_died`."""
+        """End every worker and the forkserver; whatever still runs is reported as `worker_died`."""
         with self.lock:
             self.closed = True
             workers, self.idle = self.idle, []
         for worker in workers:
             worker.sock.close()
-        self.zygote.close()
+        self.forkserver.close()
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[Worker]:
@@ -270,7 +270,7 @@ class Pool:
                     self.busy.add(worker)
                     return worker
                 worker.sock.close()
-        worker = Worker(self.zygote, self.target, self.memory)
+        worker = Worker(self.forkserver, self.target, self.memory)
         with self.lock:
             self.busy.add(worker)
         return worker

@@ -21,7 +21,7 @@ from srm_ray.errors import UserError
 
 PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "pretrain", "rewards")
 LONG = ("soak",)  # left out where no part is named
-ALONE = {"fleet", "pretrain", "rewards", *LONG}  # those that need no crew
+ALONE = {"fleet", "pretrain", "rewards", *LONG}  # those that need no workers
 
 
 @interactive

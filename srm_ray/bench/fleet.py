@@ -71,7 +71,7 @@ async def steps(stream: AsyncSource, pool: Any) -> dict[str, float]:
     from srm_ray.weights.flat import WeightUpdate
 
     process = psutil.Process()
-    node = pool.members[0].facts["node"]
+    node = pool.members[0].info["node"]
     done, most, pushes = 0, 0, []
     for step in range(STEPS):
         if step == STEPS // 2:

@@ -40,7 +40,7 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any], preci
     """
     from actors.runtime import cluster, compute
     from actors.train.warm_start import make_base_model
-    from actors.worker_groups import Crew
+    from actors.worker_groups import WorkerGroups
     from srm_ray.files.roots import cache_root
     from srm_ray.model.loading import open_model
 
@@ -52,18 +52,18 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any], preci
     config = compute.settle_learner(config)
     if not model:
         model = str(make_base_model(cache_root() / "tiny-base", seed=config.seed, precision=config.learner.precision))
-    facts = open_model(model)
-    config = compute.settle_run(config, facts.path)
+    info = open_model(model)
+    config = compute.settle_run(config, info.path)
 
     async def run() -> dict[str, Any]:
         results: dict[str, Any] = {}
-        async with Crew(config, facts.path, context=160, stop_token_ids=facts.stop_token_ids) as crew:
+        async with WorkerGroups(config, info.path, context=160, stop_token_ids=info.stop_token_ids) as workers:
             if "rollout" in parts:
-                results["rollout"] = await rollout(crew, facts.path)
+                results["rollout"] = await rollout(workers, info.path)
             if "learner" in parts:
-                results["learner"] = await learner(crew, config, facts.path)
+                results["learner"] = await learner(workers, config, info.path)
             if "push" in parts:
-                results["push"] = await push(crew)
+                results["push"] = await push(workers)
         return results
 
     try:
@@ -71,11 +71,11 @@ def measure(parts: list[str], model: str, rollout_options: dict[str, Any], preci
         if "overlap" in parts:
             from srm_ray.bench import overlap
 
-            results["overlap"] = overlap.main(config, facts.path)
+            results["overlap"] = overlap.main(config, info.path)
     finally:
         cluster.disconnect()
     if "step" in parts:
-        results["step"] = step(facts.path)
+        results["step"] = step(info.path)
     return {**results, "compute": {"learner": config.learner.precision, "engines": config.rollout.dtype}}
 
 
@@ -87,7 +87,7 @@ def prompt_ids(index: int) -> tuple[int, ...]:
 # Rollout
 
 
-async def rollout(crew: Any, model: str) -> dict[str, Any]:
+async def rollout(workers: Any, model: str) -> dict[str, Any]:
     """Rounds of the two take turns, so that what else the machine does meets both; the other one waits idle."""
     from dataclasses import asdict
 
@@ -99,7 +99,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     ours, bare = [], []
     with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
         prompts = [prompt_ids(index) for index in range(GROUPS)]
-        spec = asdict(crew.rollouts.spec) | {"threads": cores_each(1)}
+        spec = asdict(workers.rollouts.spec) | {"threads": cores_each(1)}
         json.dump({"spec": spec, "prompts": prompts, "lengths": lengths, "group_size": GROUP_SIZE}, job)
         job.flush()
         with subprocess.Popen(
@@ -113,7 +113,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
             assert process.stdin
             answer_of(process, READY)
             for round_ in range(ROUNDS):
-                ours.append(await rollout_round(crew, lengths, round_))
+                ours.append(await rollout_round(workers, lengths, round_))
                 print(round_, file=process.stdin, flush=True)
                 bare.append(float(answer_of(process, RATE)))
             process.stdin.close()
@@ -121,7 +121,7 @@ async def rollout(crew: Any, model: str) -> dict[str, Any]:
     result = {"tokens_per_s": median(ours[1:]), "bare_tokens_per_s": median(bare[1:])}
     ratios = sorted(mine / other for mine, other in zip(ours[1:], bare[1:], strict=True))
     result["ratio"] = median(ratios)
-    engines = len(crew.rollouts.members)
+    engines = len(workers.rollouts.members)
     print(
         f"rollout   {result['tokens_per_s']:,.0f} tokens/s, engines: {engines}, bare vLLM "
         f"{result['bare_tokens_per_s']:,.0f}: {result['ratio']:.2f}, "
@@ -138,14 +138,14 @@ def answer_of(process: Any, beginning: str) -> str:
     raise RuntimeError("bare vLLM ended")
 
 
-async def rollout_round(crew: Any, lengths: list[int], round_: int) -> float:
+async def rollout_round(workers: Any, lengths: list[int], round_: int) -> float:
     """Tokens/s of one completion of each length for each prompt and sample, by way of the rollout pool."""
     from actors.rollout.worker import Sampling
 
     began = time.perf_counter()
     groups = await asyncio.gather(
         *(
-            crew.rollouts.generate(
+            workers.rollouts.generate(
                 prompt_ids(index),
                 tuple(1000 * round_ + 8 * index + sample for sample in range(GROUP_SIZE)),
                 Sampling(1.0, length, ignore_eos=True),
@@ -184,16 +184,16 @@ def long_tailed_batch(groups: int) -> TrainBatch:
     return TrainBatch(tuple(made), 0)
 
 
-async def learner(crew: Any, config: GRPOConfig, model: str) -> dict[str, Any]:
+async def learner(workers: Any, config: GRPOConfig, model: str) -> dict[str, Any]:
     """The whole optimizer step on both sides: packing, forward, backward, clipping, AdamW."""
     batch = long_tailed_batch(GROUPS)
     tokens = sum(len(completion.token_ids) for completion in batch.completions)
     bare = BareLearner(model, config)
-    crew.learner.mismatch_limit = float("inf")  # made-up log-probabilities
+    workers.learner.mismatch_limit = float("inf")  # made-up log-probabilities
     ours, theirs = [], []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        await crew.learner.step(batch, 1e-6)
+        await workers.learner.step(batch, 1e-6)
         ours.append(tokens / (time.perf_counter() - began))
         began = time.perf_counter()
         bare.step(batch)
@@ -256,7 +256,7 @@ class BareLearner:
 # Weight push
 
 
-async def push(crew: Any) -> dict[str, Any]:
+async def push(workers: Any) -> dict[str, Any]:
     """Publish and load on an idle worker, beside copying the same bytes once and beside two calls that do nothing.
 
     The copy is numpy's, one thread, between two arrays that are in memory already. The first two pushes are left
@@ -265,9 +265,9 @@ async def push(crew: Any) -> dict[str, Any]:
     pushes, publishes, copies, calls = [], [], [], []
     for version in range(1, 3 * ROUNDS):
         began = time.perf_counter()
-        update = await crew.learner.publish(version)
+        update = await workers.learner.publish(version)
         published = time.perf_counter()
-        await crew.rollouts.push(update)
+        await workers.rollouts.push(update)
         pushes.append(time.perf_counter() - began)
         publishes.append(published - began)
         if version == 1:
@@ -277,8 +277,8 @@ async def push(crew: Any) -> dict[str, Any]:
         target[:] = source
         copies.append(time.perf_counter() - began)
         began = time.perf_counter()
-        await crew.learner.ping()
-        await crew.rollouts.ping()
+        await workers.learner.ping()
+        await workers.rollouts.ping()
         calls.append(time.perf_counter() - began)
     result = {
         "bytes": len(source),

@@ -51,7 +51,7 @@ async def measure(config: GRPOConfig, model: str) -> dict[str, Any]:
 async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> dict[str, float]:
     """seconds: that the longest completion takes."""
     from actors.rollout.scripted_engine import Script, ScriptedWorker
-    from actors.worker_groups import Crew
+    from actors.worker_groups import WorkerGroups
 
     config = config.model_copy(
         update={
@@ -61,12 +61,14 @@ async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> 
         }
     )
     script = Script(LONGEST / seconds, LONGEST, max_num_seqs=4096, max_model_len=160)
-    async with Crew(config, model, context=160, stop_token_ids=(2,), spec=script, worker_class=ScriptedWorker) as crew:
+    async with WorkerGroups(
+        config, model, context=160, stop_token_ids=(2,), spec=script, worker_class=ScriptedWorker
+    ) as workers:
         options: dict[str, Any] = {
             "want": WANT,
             "limit": 8 * WANT,
             "prompt": prompt,
-            "sample": crew.sample,
+            "sample": workers.sample,
             "grade": grade,
             "keep_rate": KeepRate(1.0),
         }
@@ -79,9 +81,9 @@ async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> 
             began = time.perf_counter()
             collected = await source.take()
             waited = time.perf_counter()
-            await crew.learner.step(TrainBatch(collected.groups, step), 1e-6)
+            await workers.learner.step(TrainBatch(collected.groups, step), 1e-6)
             learned = time.perf_counter()
-            await crew.push_weights(step + 1)
+            await workers.push_weights(step + 1)
             source.advance(step + 1)
             steps.append(time.perf_counter() - began)
             waits.append(waited - began)

@@ -23,7 +23,7 @@ import numpy as np
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.prompts import held_out_prompts, training_stream
-from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.rl.types import Completion, Group, Prompt
 
 if TYPE_CHECKING:
@@ -44,32 +44,32 @@ def main(argv: list[str] | None = None) -> None:
     from actors.runtime.compute import settle_learner
 
     config = settle_learner(build(GRPOConfig, read_yaml(config_file("grpo/tiny"))))
-    facts = open_model(options.model)
-    grader = Grader(config, facts)
-    train(config, facts, grader, options.seconds, options.every, options.lr)
+    info = open_model(options.model)
+    grader = Grader(config, info)
+    train(config, info, grader, options.seconds, options.every, options.lr)
 
 
 class Grader:
     """Our graders on TRL's completions."""
 
-    def __init__(self, config: GRPOConfig, facts: ModelFacts):
+    def __init__(self, config: GRPOConfig, info: ModelInfo):
         from actors.reward.worker import RewardWorker
         from actors.worker_groups import reward_spec
 
         self.worker = RewardWorker(reward_spec(config))
-        self.facts = facts
+        self.info = info
         self.limit = config.rollout.max_new_tokens
         self.loop = asyncio.new_event_loop()
 
     def completion(self, ids: list[int]) -> Completion:
-        ended = bool(ids) and ids[-1] in self.facts.stop_token_ids
+        ended = bool(ids) and ids[-1] in self.info.stop_token_ids
         return Completion(
             token_ids=np.asarray(ids, np.int32),
             logprobs=np.zeros(len(ids), np.float32),
             versions=np.zeros(len(ids), np.int32),
             finish_reason="stop" if ended else "length",
             seed=0,
-            text=self.facts.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=False),
+            text=self.info.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=False),
             worker="trl",
         )
 
@@ -86,7 +86,7 @@ class Grader:
         return self.loop.run_until_complete(all_at_once())
 
 
-def train(config: GRPOConfig, facts: ModelFacts, grader: Grader, seconds: float, every: float, lr: float) -> None:
+def train(config: GRPOConfig, info: ModelInfo, grader: Grader, seconds: float, every: float, lr: float) -> None:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
@@ -94,13 +94,13 @@ def train(config: GRPOConfig, facts: ModelFacts, grader: Grader, seconds: float,
     from trl import GRPOTrainer
 
     limit = config.rollout.max_model_len - config.rollout.max_new_tokens
-    stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=limit)
+    stream = training_stream(config.data, info.tokenizer, seed=config.seed, limit=limit)
     prompts = {prompt.text: prompt for prompt in (stream[index] for index in range(PROMPTS))}
     for prompt in prompts.values():
-        assert tuple(facts.tokenizer(prompt.text)["input_ids"]) == prompt.token_ids, "TRL would see other tokens"
-    held_out = held_out_prompts(config.data, facts.tokenizer, count=config.eval.problems, limit=limit)
-    model = AutoModelForCausalLM.from_pretrained(facts.path, dtype=torch.float32)
-    model.generation_config.eos_token_id = list(facts.stop_token_ids)
+        assert tuple(info.tokenizer(prompt.text)["input_ids"]) == prompt.token_ids, "TRL would see other tokens"
+    held_out = held_out_prompts(config.data, info.tokenizer, count=config.eval.problems, limit=limit)
+    model = AutoModelForCausalLM.from_pretrained(info.path, dtype=torch.float32)
+    model.generation_config.eos_token_id = list(info.stop_token_ids)
 
     def reward(prompts_: list[str], completion_ids: list[list[int]]) -> list[float]:
         groups = grader.score([prompts[text] for text in prompts_], completion_ids)
@@ -136,15 +136,15 @@ def train(config: GRPOConfig, facts: ModelFacts, grader: Grader, seconds: float,
         logging_steps=10_000,
         seed=config.seed,
     )
-    show(0, 0.0, evaluate(model, facts, held_out, grader))
+    show(0, 0.0, evaluate(model, info, held_out, grader))
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=trl_reward,
         args=arguments,
         train_dataset=Dataset.from_list([{"prompt": text} for text in prompts]),
-        processing_class=facts.tokenizer,
+        processing_class=info.tokenizer,
     )
-    trainer.add_callback(clock(seconds, every, lambda: evaluate(model, facts, held_out, grader)))
+    trainer.add_callback(clock(seconds, every, lambda: evaluate(model, info, held_out, grader)))
     trainer.train()
 
 
@@ -168,7 +168,7 @@ def clock(seconds: float, every: float, evaluation: Any) -> Any:
     return Clock()
 
 
-def evaluate(model: Any, facts: ModelFacts, held_out: list[Prompt], grader: Grader) -> "Evaluation":
+def evaluate(model: Any, info: ModelInfo, held_out: list[Prompt], grader: Grader) -> "Evaluation":
     """Greedy accuracy, batches of equal prompt lengths side by side."""
     import torch
 
@@ -190,7 +190,7 @@ def evaluate(model: Any, facts: ModelFacts, held_out: list[Prompt], grader: Grad
             found = model.generate(
                 input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=grader.limit, pad_token_id=0
             )
-        groups += grader.score(batch, [cut(row, facts.stop_token_ids) for row in found[:, width:].tolist()])
+        groups += grader.score(batch, [cut(row, info.stop_token_ids) for row in found[:, width:].tolist()])
     model.train(training)
     return summarise(groups, samples=0)
 

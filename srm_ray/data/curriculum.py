@@ -16,7 +16,7 @@ from srm_ray.rl.types import Group
 
 
 @dataclass
-class Climb:
+class LevelSchedule:
     """One source's way up. schedule: (first prompt index, level), rising. right, seen: of the current window."""
 
     top: int
@@ -37,7 +37,7 @@ class Curriculum:
 
     def __init__(self, levels: dict[str, int], *, raise_at: float, window: int):
         self.raise_at, self.window = raise_at, window
-        self.climbs = {name: Climb(count - 1) for name, count in levels.items() if count}
+        self.climbs = {name: LevelSchedule(count - 1) for name, count in levels.items() if count}
 
     @property
     def at_top(self) -> bool:

@@ -161,8 +161,8 @@ class RowWriter:
         # NumPy pads the header for the first axis to grow, so that the last one written fits the first one's place.
         for name, file in self._files.items():
             descr = np.lib.format.dtype_to_descr(np.dtype(bool if name == "mask" else np.int32))
-            facts = {"descr": descr, "fortran_order": False, "shape": (self.count, self.length)}
-            np.lib.format.write_array_header_1_0(file, facts)
+            info = {"descr": descr, "fortran_order": False, "shape": (self.count, self.length)}
+            np.lib.format.write_array_header_1_0(file, info)
 
 
 def open_rows(folder: Path) -> Rows:

@@ -169,7 +169,7 @@ class GymTasks:
                 tasks = [self.task(position, level) for position in range(PROBED)]
                 rates = self._rates(scorer, tasks)
                 if rates is not None:
-                    self._tell(rates, options)
+                    self._report(rates, options)
         finally:
             scorer.close()
 
@@ -182,7 +182,7 @@ class GymTasks:
         repeated = sum(gold == golds[place - 1] for place, gold in enumerate(golds)) / len(golds)
         return Rates(0.0, 0.0, repeated)
 
-    def _tell(self, rates: Rates, options: str) -> None:
+    def _report(self, rates: Rates, options: str) -> None:
         what = f"data.name {GYM}{self.family} with options {options}"
         if rates.worthless:
             raise UserError(

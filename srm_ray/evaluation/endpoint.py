@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server as `Speaker`: one request a completion, each with its seed.
+"""An OpenAI-compatible server as `ChatCompleter`: one request a completion, each with its seed.
 
 What the server keeps apart as reasoning is put back in front of the answer between think tags, so that the graders
 and the rates see the completion as a whole.
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from rewards.extract import CLOSE, OPEN
 from srm_ray.errors import RunError, UserError
-from srm_ray.inference.completers import Decoding, Messages, Said
+from srm_ray.inference.completers import ChatCompletion, Decoding, Messages
 from srm_ray.inference.openai_client import Failed, OpenAIClient, Refused, Reply, Server
 
 
 class Endpoint(OpenAIClient):
-    """`async with Endpoint(...) as speaker`. key: environment variable that holds the key."""
+    """`async with Endpoint(...) as completer`. key: environment variable that holds the key."""
 
     def __init__(self, url: str, model: str, key: str) -> None:
         super().__init__(Server(url, model, key))
@@ -22,10 +22,10 @@ class Endpoint(OpenAIClient):
     async def prepare(self) -> None:
         """A server is there already."""
 
-    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
+    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[ChatCompletion]:
         return list(await asyncio.gather(*(self._one(messages, seed, decoding) for seed in seeds)))
 
-    async def _one(self, messages: Messages, seed: int, decoding: Decoding) -> Said:
+    async def _one(self, messages: Messages, seed: int, decoding: Decoding) -> ChatCompletion:
         """Raises `RunError` where the server does not answer."""
         try:
             reply = await self.complete(
@@ -37,7 +37,7 @@ class Endpoint(OpenAIClient):
             )
         except (Failed, Refused, UserError) as error:
             raise RunError(f"endpoint {self.url}: {error}") from None
-        return Said(messages[-1]["content"], whole(reply), reply.tokens_out, reply.finish == "length", seed)
+        return ChatCompletion(messages[-1]["content"], whole(reply), reply.tokens_out, reply.finish == "length", seed)
 
 
 def whole(reply: Reply) -> str:

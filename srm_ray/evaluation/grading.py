@@ -1,6 +1,6 @@
 r"""Completions of a problem to graded samples, through the graders of `rewards`.
 
-    Item, Said x n --answers_of, equivalent--> Sample x n (correct, reason, answer, class of equal answers)
+    Item, ChatCompletion x n --answers_of, equivalent--> Sample x n (correct, reason, answer, class of equal answers)
                    --sandboxed tests-->
 
 A truncated completion is never correct, but for `flexible`: lm-evaluation-harness's flexible-extract of GSM8K reads
@@ -20,7 +20,7 @@ from rewards.code.sandbox import Limits
 from rewards.verdict import Verdict, judged
 from srm_ray.evaluation.statistics import votes
 from srm_ray.evaluation.suites import Item, Suite
-from srm_ray.inference.completers import Said
+from srm_ray.inference.completers import ChatCompletion
 
 # What lm-evaluation-harness 0.4.13's gsm8k takes for numbers, and what it leaves out when it compares.
 FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
@@ -32,7 +32,7 @@ class Sample:
     """One graded completion. correct: None where the grader could not decide. answer: what was taken for its final
     answer, or None. group: number of its class of mathematically equal answers among the problem's samples."""
 
-    said: Said
+    said: ChatCompletion
     correct: bool | None
     reason: str
     answer: str | None
@@ -57,7 +57,7 @@ class Graders:
             self._code = rewards.code.Grader(*self._code_options)
         return self._code
 
-    def grade(self, suite: Suite, item: Item, said: Sequence[Said]) -> list[Sample]:
+    def grade(self, suite: Suite, item: Item, said: Sequence[ChatCompletion]) -> list[Sample]:
         """The problem's completions, graded."""
         texts = [rewards.extract.opened_thinking(one.prompt) + one.text for one in said]
         if suite.kind == "code":
@@ -80,7 +80,7 @@ class Graders:
             for one, text, verdict, answer, group in zip(said, texts, verdicts, answers, groups, strict=True)
         ]
 
-    def _answer(self, suite: Suite, item: Item, said: Said, text: str) -> tuple[Verdict, str | None]:
+    def _answer(self, suite: Suite, item: Item, said: ChatCompletion, text: str) -> tuple[Verdict, str | None]:
         assert item.answer is not None, f"{suite.name} {item.index} has no gold answer"
         if suite.name == "gsm8k" and self.extract == "flexible":
             found = flexible(said.text)
@@ -96,7 +96,7 @@ class Graders:
     def _same(self, one: str, other: str) -> bool:
         return self.math.equivalent(one, other).correct is True
 
-    def _tests(self, item: Item, said: Said, text: str) -> Verdict:
+    def _tests(self, item: Item, said: ChatCompletion, text: str) -> Verdict:
         if said.truncated:
             return Verdict(False, "truncated")
         reward = self.code.score(text, item.tests, item.entry_point, item.prelude)

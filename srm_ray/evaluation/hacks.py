@@ -84,7 +84,7 @@ def question_of(text: str) -> str:
 
 
 class HackProbe:
-    """prompts: of the run. score: its reward workers. tell: hears of what is accepted above chance, and by how much.
+    """prompts: of the run. score: its reward workers. report: hears of what is accepted above chance, and by how much.
 
     limit: the share above chance from which on it is told.
     """
@@ -93,23 +93,23 @@ class HackProbe:
         self,
         prompts: Sequence[Prompt],
         score: Callable[[Group], Awaitable[Group]],
-        tell: Callable[[Found], None],
+        report: Callable[[Found], None],
         *,
         limit: float,
     ):
-        self.prompts, self.score, self.tell, self.limit = prompts, score, tell, limit
+        self.prompts, self.score, self.report, self.limit = prompts, score, report, limit
         golds = Counter(prompt.answer for prompt in prompts if prompt.answer)
         self.frequent = golds.most_common(1)[0][0] if golds else ""
 
     async def metrics(self) -> dict[str, float]:
         """`probe/accepted`: the largest share accepted of one kind, above chance. Tells of all above the limit."""
-        found = await self.look()
+        found = await self.probe()
         for one in found:
             if one.share - one.chance >= self.limit:
-                self.tell(one)
+                self.report(one)
         return {"probe/accepted": max((max(0.0, one.share - one.chance) for one in found), default=0.0)}
 
-    async def look(self) -> list[Found]:
+    async def probe(self) -> list[Found]:
         """One for each kind that was tried."""
         accepted: Counter[str] = Counter()
         tried: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.hacks import HackProbe
 from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.suites import Item
-from srm_ray.inference.completers import Decoding, Speaker
+from srm_ray.inference.completers import ChatCompleter, Decoding
 from srm_ray.rl.state import State
 from srm_ray.rl.types import Group, Prompt
 
@@ -38,7 +38,7 @@ class Decision:
     lost: dict[str, float]
 
 
-def judge(record: Record, scores: Mapping[str, float], guard: float | None) -> Decision:
+def decide(record: Record, scores: Mapping[str, float], guard: float | None) -> Decision:
     """Whether a checkpoint with these scores is to be kept. record: of the run so far; not changed."""
     mean = sum(scores.values()) / len(scores)
     start = record["start"]
@@ -66,7 +66,7 @@ class InTraining:
     def __init__(
         self,
         items: Mapping[str, list[Item]],
-        speaker: Speaker,
+        completer: ChatCompleter,
         keep: Callable[[int], Awaitable[None]],
         *,
         guard: float | None,
@@ -76,7 +76,7 @@ class InTraining:
         system: str,
         graders: Graders,
     ) -> None:
-        self.items, self.speaker, self.keep, self.guard = items, speaker, keep, guard
+        self.items, self.completer, self.keep, self.guard = items, completer, keep, guard
         self.measurement = Measurement(
             graders, Decoding(max_new_tokens=max_new_tokens), seed=seed, system=system, instruction=instruction
         )
@@ -85,7 +85,7 @@ class InTraining:
         found = {}
         for name, items in self.items.items():
             with phase(f"answering {name}", total=len(items)) as counted:
-                result = await self.measurement.score(suites.SUITES[name], items, self.speaker, counted.advance)
+                result = await self.measurement.score(suites.SUITES[name], items, self.completer, counted.advance)
             found[name] = result.score.value
         return found
 
@@ -109,10 +109,10 @@ class InTraining:
         last = record.get("last")
         return last is not None and last["step"] == step and last["scores"].keys() == self.items.keys()
 
-    async def look(self, step: int, record: Record) -> dict[str, float]:
+    async def evaluate(self, step: int, record: Record) -> dict[str, float]:
         """Measure, keep what is best so far, and return the metrics of the step."""
         scores = await self.scores()
-        decision = judge(record, scores, self.guard)
+        decision = decide(record, scores, self.guard)
         record["last"] = {"step": step, "mean": decision.mean, "scores": scores}
         before = record["best"]
         if decision.best:
@@ -236,11 +236,11 @@ class Evaluations:
             found |= {"eval/accuracy": accuracy.value}
             found |= {"eval/accuracy_low": accuracy.low, "eval/accuracy_high": accuracy.high}
         if self.suites:
-            found |= await self.suites.look(state.step, state.suites)
+            found |= await self.suites.evaluate(state.step, state.suites)
         return found
 
     async def after(self, state: State) -> Evaluation | None:
         """Held-out accuracy of the weights that the run ended with, and the suites where no step has measured them."""
         if self.suites and not self.suites.measured(state.suites, state.step):
-            await self.suites.look(state.step, state.suites)
+            await self.suites.evaluate(state.step, state.suites)
         return await self.held_out.measure() if self.held_out else None

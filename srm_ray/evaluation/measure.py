@@ -1,6 +1,6 @@
 """One suite with our own graders: ask, grade, keep, sum up.
 
-    items --seeds--> Speaker (n completions each, many problems in flight) --> Graders --> SampleFile --> SuiteResult
+    items --seeds--> ChatCompleter (n each, many problems at once) --> Graders --> SampleFile --> SuiteResult
 
 Every completion's seed comes from (seed, problem, sample) alone, so the numbers do not depend on what was answered
 before, on the order of arrival or on the number of engines.
@@ -18,7 +18,7 @@ from srm_ray.evaluation.progress import suite_progress
 from srm_ray.evaluation.results import SuiteResult, summarise
 from srm_ray.evaluation.samples import SampleFile, lines_of
 from srm_ray.evaluation.suites import Item, Suite
-from srm_ray.inference.completers import Decoding, Messages, NoRoom, Said, Speaker
+from srm_ray.inference.completers import ChatCompleter, ChatCompletion, ContextOverflow, Decoding, Messages
 from srm_ray.rl.seeds import completion_seed
 
 
@@ -50,7 +50,7 @@ class Measurement:
         self,
         suite: Suite,
         items: Sequence[Item],
-        speaker: Speaker,
+        completer: ChatCompleter,
         folder: Path,
         position: str,
         settings: dict[str, Any],
@@ -59,11 +59,11 @@ class Measurement:
         file = SampleFile(folder / f"{suite.name}.jsonl", self.samples)
         todo = [item for item in items if item.index not in file.done]
         if todo:
-            await speaker.prepare()
+            await completer.prepare()
         with suite_progress(suite.name, position, len(items), len(items) - len(todo)) as progress:
 
             async def one(item: Item) -> None:
-                lines = file.add(item, await self.answer(suite, item, speaker))
+                lines = file.add(item, await self.answer(suite, item, completer))
                 right = sum(line["correct"] is True for line in lines) / len(lines)
                 progress.add(right, sum(line["tokens"] for line in lines))
 
@@ -71,25 +71,25 @@ class Measurement:
         return summarise(suite.name, suite.metric, file.finish(items), settings, seed=self.seed)
 
     async def score(
-        self, suite: Suite, items: Sequence[Item], speaker: Speaker, done: Callable[[], object] = lambda: None
+        self, suite: Suite, items: Sequence[Item], completer: ChatCompleter, done: Callable[[], object] = lambda: None
     ) -> SuiteResult:
         """The same, kept nowhere: for a look at a model in training. done: called after each problem."""
         found: dict[int, list[dict[str, Any]]] = {}
 
         async def one(item: Item) -> None:
-            found[item.index] = lines_of(item, await self.answer(suite, item, speaker))
+            found[item.index] = lines_of(item, await self.answer(suite, item, completer))
             done()
 
         await self._each(suite, items, one)
         return summarise(suite.name, suite.metric, [found[item.index] for item in items], {}, seed=self.seed)
 
-    async def answer(self, suite: Suite, item: Item, speaker: Speaker) -> list[Sample]:
+    async def answer(self, suite: Suite, item: Item, completer: ChatCompleter) -> list[Sample]:
         seeds = [completion_seed(self.seed, item.index, 0, number) for number in range(self.samples)]
         messages = messages_of(suite, item, system=self.system, instruction=self.instruction)
         try:
-            said = await speaker.answer(messages, seeds, self.decoding)
-        except NoRoom:
-            nothing = Said(messages[-1]["content"], "", 0, True, 0)
+            said = await completer.answer(messages, seeds, self.decoding)
+        except ContextOverflow:
+            nothing = ChatCompletion(messages[-1]["content"], "", 0, True, 0)
             return [Sample(nothing, False, "too_long", None, None, False, False)] * self.samples
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.graders.threads, self.graders.grade, suite, item, said)

@@ -1,8 +1,8 @@
-"""What an evaluation asks of a model, whoever runs it: an engine here, the learner's crew, a server elsewhere.
+"""What an evaluation asks of a model, whoever runs it: an engine here, the learner's workers, a server elsewhere.
 
-messages --Speaker.answer--> Said x n        (suites with our own graders)
-ids -------Reader.complete-> Said            (lm-evaluation-harness)
-ids -------Reader.score----> Scored
+messages --Speaker.answer--> ChatCompletion x n        (suites with our own graders)
+ids -------LogLikelihoodModel.complete-> ChatCompletion            (lm-evaluation-harness)
+ids -------LogLikelihoodModel.score----> LogLikelihood
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Protocol
 Messages = Sequence[dict[str, str]]
 
 
-class NoRoom(Exception):
+class ContextOverflow(Exception):
     """A prompt that fills the whole context: nothing can be answered."""
 
 
@@ -26,7 +26,7 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ChatCompletion:
     """One completion. prompt: as rendered (of a server: the last message). tokens: how many were sampled.
 
     token_ids: what was sampled, the stop token included; () where a server does not say.
@@ -41,30 +41,30 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class LogLikelihood:
     """Log-likelihood of some tokens after others, nats. greedy: each is the likeliest in its place."""
 
     logprob: float
     greedy: bool
 
 
-class Speaker(Protocol):
+class ChatCompleter(Protocol):
     async def prepare(self) -> None:
         """Start what takes time to start. Any request does so too."""
         ...
 
-    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[Said]:
-        """One completion per seed. Raises `NoRoom`."""
+    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[ChatCompletion]:
+        """One completion per seed. Raises `ContextOverflow`."""
         ...
 
 
-class Reader(Protocol):
+class LogLikelihoodModel(Protocol):
     """context: prompt + completion, tokens."""
 
     context: int
 
-    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> Said: ...
+    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> ChatCompletion: ...
 
-    async def score(self, ids: Sequence[int], start: int) -> Scored:
+    async def score(self, ids: Sequence[int], start: int) -> LogLikelihood:
         """The tokens from `start` on, after those before it."""
         ...

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from srm_ray.errors import UserError
 from srm_ray.model.adapters import is_adapter
-from srm_ray.model.loading import ModelFacts, open_model
+from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.model.tokenization import END_THINK, THINK
 
 PORT = 8000
@@ -30,14 +30,14 @@ def serve_command(model: str, *, name: str = "", port: int = PORT, portable: boo
         raise UserError(f"--model {model}: vLLM serves Hugging Face folders; give the one that lies beside the GGUF")
     if is_adapter(model):
         raise UserError(f"--model {model} is an adapter: merge it first: python -m srm_ray.sft merge {model} FOLDER")
-    facts = open_model(model)
+    info = open_model(model)
     path = str(Path(model).absolute()) if Path(model).exists() else model
     words = ["vllm", "serve", "."] if portable else [*vllm_serve(), path]
     words += ["--served-model-name", name or model_name(model), "--port", str(port)]
-    words += ["--max-model-len", str(facts.context)]
-    if parser := reasoning_parser(facts):
+    words += ["--max-model-len", str(info.context)]
+    if parser := reasoning_parser(info):
         words += ["--reasoning-parser", parser]
-    return words if portable else words + _cpu_options(facts)
+    return words if portable else words + _cpu_options(info)
 
 
 def vllm_serve() -> list[str]:
@@ -70,23 +70,23 @@ def model_name(model: str) -> str:
     return parts[-1] if parts else "model"
 
 
-def reasoning_parser(facts: ModelFacts) -> str:
+def reasoning_parser(info: ModelInfo) -> str:
     """vLLM's parser that tells this model's thinking from its answer; "" where it has no think tags."""
-    known = facts.tokenizer.get_vocab()
+    known = info.tokenizer.get_vocab()
     if THINK not in known or END_THINK not in known:
         return ""
-    opened = f"{THINK}\\n" in (facts.tokenizer.chat_template or "").rpartition("add_generation_prompt")[2]
+    opened = f"{THINK}\\n" in (info.tokenizer.chat_template or "").rpartition("add_generation_prompt")[2]
     return "deepseek_r1" if opened else "qwen3"
 
 
-def _cpu_options(facts: ModelFacts) -> list[str]:
+def _cpu_options(info: ModelInfo) -> list[str]:
     """Without a GPU: no compiling, a small cache, and whole prompts at once, since a request that carries
     a seed ends vLLM's CPU engine where prompts are split."""
     import torch
 
     if torch.cuda.is_available():
         return []
-    batched = str(max(4096, facts.context))
+    batched = str(max(4096, info.context))
     return [
         *("--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)),
         *("--no-enable-chunked-prefill", "--max-num-batched-tokens", batched),

@@ -22,9 +22,9 @@ class TransformersEngine:
         logging.disable_progress_bar()
         if threads:
             torch.set_num_threads(threads)
-        self.facts = open_model(model)
-        self.tokenizer, self.context = self.facts.tokenizer, self.facts.context
-        self.stop_ids = self.facts.stop_token_ids
+        self.info = open_model(model)
+        self.tokenizer, self.context = self.info.tokenizer, self.info.context
+        self.stop_ids = self.info.stop_token_ids
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             loaded = adapters.load_policy(model)

@@ -20,7 +20,7 @@ RunT = TypeVar("RunT", GRPOConfig, FilterConfig, DistillConfig)
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelInfo:
     """path: folder or hub name of plain weights; of an adapter, where it lies merged into its base.
 
     context: positions the model was made for. vocabulary: rows of its embedding.
@@ -42,17 +42,17 @@ class ModelFacts:
         return OwnContext(self.context, self.context_said_by)
 
 
-def row_length(asked: int, usual: int, facts: ModelFacts, origins: Mapping[str, str]) -> int:
+def row_length(asked: int, usual: int, info: ModelInfo, origins: Mapping[str, str]) -> int:
     """Tokens in a row: those asked for, else the usual number or the model's context. Raises `UserError` above that."""
-    if asked > facts.context:
+    if asked > info.context:
         raise UserError(
-            f"{option('data.row_length', asked, origins)} is more than the model's own context of {facts.context} "
-            f"({facts.context_said_by}): lower data.row_length"
+            f"{option('data.row_length', asked, origins)} is more than the model's own context of {info.context} "
+            f"({info.context_said_by}): lower data.row_length"
         )
-    return asked or min(usual, facts.context)
+    return asked or min(usual, info.context)
 
 
-def open_model(name: str) -> ModelFacts:
+def open_model(name: str) -> ModelInfo:
     """Facts of a Hugging Face folder, an adapter's folder or a hub name.
 
     An adapter is merged into its base first. Raises `UserError` where it is not a model or does not fit together.
@@ -84,7 +84,7 @@ def open_model(name: str) -> ModelFacts:
     said_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
     context = int(positions or tokenizer.model_max_length)
     stops = _stop_ids(path, config, tokenizer)
-    return ModelFacts(name, context, vocabulary, stops, tokenizer, said_by, cache_values(config))
+    return ModelInfo(name, context, vocabulary, stops, tokenizer, said_by, cache_values(config))
 
 
 def cache_values(config: Any) -> int:
@@ -95,18 +95,18 @@ def cache_values(config: Any) -> int:
     return int(2 * getattr(config, "num_hidden_layers", 0) * heads * width)
 
 
-def check_cache(options: EngineConfig, context: int, facts: ModelFacts, origins: Mapping[str, str], group: str) -> None:
+def check_cache(options: EngineConfig, context: int, info: ModelInfo, origins: Mapping[str, str], group: str) -> None:
     """Raise `UserError` where the KV cache of an engine on a CPU does not hold one sequence of the whole context.
 
     group: of the options, rollout or engine.
     """
-    need = context * facts.cache_values * (4 if options.dtype == "float32" else 2) / (1 << 30)
+    need = context * info.cache_values * (4 if options.dtype == "float32" else 2) / (1 << 30)
     if options.gpus or need <= options.kv_cache_gb:
         return
     length = option(f"{group}.max_model_len", context, origins) if options.max_model_len else f"{context} tokens"
     raise UserError(
         f"{option(f'{group}.kv_cache_gb', options.kv_cache_gb, origins)} does not hold one sequence: {length} of "
-        f"{facts.path} take {need:.2g} GiB: raise {group}.kv_cache_gb or lower {group}.max_model_len"
+        f"{info.path} take {need:.2g} GiB: raise {group}.kv_cache_gb or lower {group}.max_model_len"
     )
 
 
@@ -137,14 +137,14 @@ def check_shapes(path: Path, config: Any) -> None:
                 )
 
 
-def settle_lengths(config: RunT, facts: ModelFacts) -> tuple[RunT, Lengths]:
+def settle_lengths(config: RunT, info: ModelInfo) -> tuple[RunT, Lengths]:
     """The config of a run with the lengths of its rollouts, where it leaves them open, as the model's context has them.
 
     Raises `UserError` where they do not fit, naming every option that set them.
     """
     rollout, reward = config.rollout, config.reward
-    lengths = fit(rollout.max_model_len, rollout.max_new_tokens, facts.own_context, origins=config.origins)
-    check_cache(rollout, lengths.context, facts, config.origins, "rollout")
+    lengths = fit(rollout.max_model_len, rollout.max_new_tokens, info.own_context, origins=config.origins)
+    check_cache(rollout, lengths.context, info, config.origins, "rollout")
     if reward.overlong_cache > lengths.completion:
         raise UserError(
             f"{option('reward.overlong_cache', reward.overlong_cache, config.origins)} is more than the "

@@ -204,14 +204,14 @@ def warning(chosen: str, hardware: Hardware) -> str:
     return f"warning: {chosen} is emulated ({hardware}){measured}; auto takes float32"
 
 
-def here(asked: str, parameters: int, tell: Callable[[str], None]) -> str:
+def here(asked: str, parameters: int, report: Callable[[str], None]) -> str:
     """The dtype for a model of so many parameters that answers in this process; a warning is told."""
     import torch
 
     found = probe(torch.cuda.is_available(), is_bf16(asked))
     chosen = answering(asked, found, parameters)
     if line := warning(chosen, found):
-        tell(line)
+        report(line)
     return chosen
 
 

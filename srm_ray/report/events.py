@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 NOT_SHOWN = ("started", "continued", "alarm_over")  # the beginning of every run; told of the run as a whole; see _alarm
-# What the crew reports (actors.runtime.pool): event -> kind, its text with the event's facts, whether it is a warning.
+# What the workers report (actors.runtime.pool): event -> kind, its text with the event's info, whether it is a warning.
 CREW = {
     "restarted": ("restart", "{worker} replaced: {cause}", True),
     "gave_up": ("gave up", "no more replacements of {role} workers, the last was {worker}: {cause}", True),
@@ -55,9 +55,9 @@ def _recorded(recorded: list[dict[str, Any]], newest: int) -> list[Event]:
             events.append(_alarm(one, recorded[index + 1 :], newest))
         elif one["event"] in CREW:
             kind, text, warning = CREW[one["event"]]
-            facts = defaultdict(str, one, because=f": {one['cause']}" if one.get("cause") else "")
+            info = defaultdict(str, one, because=f": {one['cause']}" if one.get("cause") else "")
             step = int(one.get("step") or 0)
-            events.append(Event(step, step, kind, text.format_map(facts), warning))
+            events.append(Event(step, step, kind, text.format_map(info), warning))
         elif one["event"] not in NOT_SHOWN:
             step = int(one.get("step") or 0)
             events.append(Event(step, step, one["event"].replace("_", " "), str(one.get("text") or "")))

@@ -28,7 +28,7 @@ class Ancestor:
 
 
 @dataclass(frozen=True, slots=True)
-class CardFacts:
+class CardInfo:
     """What a card says. notes: what the table of formats was measured on, and on what machine.
 
     serving: the command and a client's request, as text.
@@ -59,51 +59,51 @@ def trace(model: str) -> list[Ancestor]:
     return chain
 
 
-def write_card(facts: CardFacts) -> str:
+def write_card(info: CardInfo) -> str:
     sections = [
-        front_matter(facts),
-        introduction(facts),
-        formats(facts),
-        use(facts),
-        descent(facts.chain),
-        data(facts.chain),
-        results(facts.chain, facts.evaluation),
-        reproduction(facts.chain[0]),
+        front_matter(info),
+        introduction(info),
+        formats(info),
+        use(info),
+        descent(info.chain),
+        data(info.chain),
+        results(info.chain, info.evaluation),
+        reproduction(info.chain[0]),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def front_matter(facts: CardFacts) -> str:
+def front_matter(info: CardInfo) -> str:
     values: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["srm_ray", "reasoning", *(["gguf"] if any(row.file.endswith(".gguf") for row in facts.rows) else [])],
+        "tags": ["srm_ray", "reasoning", *(["gguf"] if any(row.file.endswith(".gguf") for row in info.rows) else [])],
     }
-    origin = facts.chain[-1].path
-    if len(facts.chain) > 1 and not Path(origin).exists() and "/" in origin and not origin.startswith("/"):
+    origin = info.chain[-1].path
+    if len(info.chain) > 1 and not Path(origin).exists() and "/" in origin and not origin.startswith("/"):
         values["base_model"] = origin
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}---"
 
 
-def introduction(facts: CardFacts) -> str:
-    stages = [str(one.lineage["stage"]) for one in reversed(facts.chain) if one.lineage.get("stage")]
+def introduction(info: CardInfo) -> str:
+    stages = [str(one.lineage["stage"]) for one in reversed(info.chain) if one.lineage.get("stage")]
     made = f" Made by {', then '.join(stages)}." if stages else ""
     return (
-        f"# {facts.name}\n\nA {facts.architecture} language model of {facts.parameters:,} parameters, "
-        f"{facts.vocabulary:,} vocabulary entries and {facts.context:,} tokens of context, trained with srm_ray.{made}"
+        f"# {info.name}\n\nA {info.architecture} language model of {info.parameters:,} parameters, "
+        f"{info.vocabulary:,} vocabulary entries and {info.context:,} tokens of context, trained with srm_ray.{made}"
     )
 
 
-def formats(facts: CardFacts) -> str:
-    lines = [["file", *header(facts.price_per_hour)]]
-    lines += [[f"`{row.file}`", *cells(row, facts.price_per_hour)] for row in facts.rows]
-    notes = "\n".join(f"- {note}" for note in facts.notes)
+def formats(info: CardInfo) -> str:
+    lines = [["file", *header(info.price_per_hour)]]
+    lines += [[f"`{row.file}`", *cells(row, info.price_per_hour)] for row in info.rows]
+    notes = "\n".join(f"- {note}" for note in info.notes)
     return f"## Formats\n\n{as_markdown(lines)}\n\n{notes}"
 
 
-def use(facts: CardFacts) -> str:
-    command, _, client = facts.serving.partition("\n\n")
-    smallest = min((row for row in facts.rows if row.file.endswith(".gguf")), key=lambda row: row.bytes, default=None)
+def use(info: CardInfo) -> str:
+    command, _, client = info.serving.partition("\n\n")
+    smallest = min((row for row in info.rows if row.file.endswith(".gguf")), key=lambda row: row.bytes, default=None)
     talk = f"../{smallest.file}" if smallest else "."
     return (
         "## Use\n\nFrom the folder that this card is in. In the terminal, with a folder or a GGUF file:\n\n"

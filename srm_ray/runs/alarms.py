@@ -67,14 +67,14 @@ class Alarms:
         while self.lines and self.lines[-1]["step"] >= line["step"]:
             self.lines.pop()  # a learner that died took these steps with it: they are done again
         self.lines.append(line)
-        passed = {alarm.key: alarm for rule in RULES if (alarm := self._judge(rule))}
+        passed = {alarm.key: alarm for rule in RULES if (alarm := self._check(rule))}
         raised = [alarm for key, alarm in passed.items() if key not in self.standing]
         over = [alarm for key, alarm in self.standing.items() if key not in passed]
         self.standing = {key: self.standing.get(key, alarm) for key, alarm in passed.items()}
         self.fired += len(raised)
         return raised, over
 
-    def _judge(self, rule: Rule) -> Alarm | None:
+    def _check(self, rule: Rule) -> Alarm | None:
         limit, lines = getattr(self.config, rule.name), list(self.lines)
         window = 1 if rule.name in AT_ONCE else self.config.window
         if limit is None or limit is False or len(lines) < window:

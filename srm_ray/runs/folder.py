@@ -99,10 +99,10 @@ class RunFolder:
         found = newest(self.checkpoints)
         return f"the same command goes on after step {found[0]}" if found else interrupts.NOTHING_SAVED
 
-    def record_event(self, event: str, **facts: Any) -> None:
+    def record_event(self, event: str, **info: Any) -> None:
         """Append to events.jsonl what is not a step: that a run was continued, and from where."""
         with self.events.open("a") as file:
-            file.write(json.dumps({"event": event, "time": time.time(), **facts}) + "\n")
+            file.write(json.dumps({"event": event, "time": time.time(), **info}) + "\n")
 
     def read_events(self) -> list[dict[str, Any]]:
         """What `record_event` wrote, in order; a last line cut short by a kill is left out."""

@@ -45,7 +45,7 @@ class StepLog:
             self.progress.step(metrics)
         if shortage:
             say(f"step {metrics['step']}/{self.steps} {shortage}")
-        self.watch.tell()
+        self.watch.report()
         memory.give_back(metrics["step"])
 
     async def write_begun(self) -> None:
@@ -69,7 +69,7 @@ class StepLog:
                 self.writing = asyncio.ensure_future(work)
             await asyncio.shield(self.writing)  # a thread cannot be stopped, so an end waits for the same one
         metrics |= self.clock.lap()
-        metrics |= self.watch.judge(metrics)
+        metrics |= self.watch.check(metrics)
         self.metrics = self.writing = None
         with self.clock.part("log"):
             self.log.write(metrics)

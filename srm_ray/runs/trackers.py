@@ -21,20 +21,20 @@ from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import Mirror
 
 
-def open_trackers(config: LogConfig, folder: RunFolder, facts: dict[str, Any]) -> list[Mirror]:
-    """The trackers asked for. facts: the run's config, plain. Raises UserError where a package or a server lacks."""
+def open_trackers(config: LogConfig, folder: RunFolder, info: dict[str, Any]) -> list[Mirror]:
+    """The trackers asked for. info: the run's config, plain. Raises UserError where a package or a server lacks."""
     opened: list[Mirror] = []
     if config.wandb:
-        opened.append(Background(Wandb(config.wandb, config.wandb_mode, folder, facts), "Weights & Biases"))
+        opened.append(Background(Wandb(config.wandb, config.wandb_mode, folder, info), "Weights & Biases"))
     if config.mlflow:
-        opened.append(Background(Mlflow(config.mlflow, folder, facts), "MLflow"))
+        opened.append(Background(Mlflow(config.mlflow, folder, info), "MLflow"))
     return opened
 
 
 class Wandb:
     """One W&B run. mode: "online", or "offline" into `<run_dir>/wandb`."""
 
-    def __init__(self, project: str, mode: str, folder: RunFolder, facts: dict[str, Any]):
+    def __init__(self, project: str, mode: str, folder: RunFolder, info: dict[str, Any]):
         try:
             import wandb
         except ImportError:
@@ -49,7 +49,7 @@ class Wandb:
                 id=run_id,
                 resume="allow",
                 name=folder.path.name,
-                config=facts,
+                config=info,
                 settings=wandb.Settings(silent=True, console="off", disable_code=True),
             )
         except (wandb.errors.Error, OSError) as error:
@@ -72,7 +72,7 @@ class Wandb:
 class Mlflow:
     """One MLflow run in the experiment `srm_ray` of a tracking URI."""
 
-    def __init__(self, uri: str, folder: RunFolder, facts: dict[str, Any]):
+    def __init__(self, uri: str, folder: RunFolder, info: dict[str, Any]):
         try:
             from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
@@ -86,16 +86,16 @@ class Mlflow:
         known = _read_ids(folder)
         try:
             self.client = MlflowClient(tracking_uri=uri)
-            self.run_id = known.get("mlflow") or self._create(folder, facts)
+            self.run_id = known.get("mlflow") or self._create(folder, info)
         except (MlflowException, OSError) as error:
             raise UserError(f"--log.mlflow {uri}: {error}") from None
         _write_ids(folder, known | {"mlflow": self.run_id})
 
-    def _create(self, folder: RunFolder, facts: dict[str, Any]) -> str:
+    def _create(self, folder: RunFolder, info: dict[str, Any]) -> str:
         found = self.client.get_experiment_by_name("srm_ray")
         experiment = found.experiment_id if found else self.client.create_experiment("srm_ray")
         run_id = self.client.create_run(experiment, run_name=folder.path.name).info.run_id
-        for name, value in flatten(facts).items():
+        for name, value in flatten(info).items():
             self.client.log_param(run_id, name, value)
         return run_id
 

@@ -49,15 +49,15 @@ class Watch(AbstractAsyncContextManager["Watch"]):
 
     # After each step
 
-    def judge(self, metrics: dict[str, Any]) -> dict[str, int]:
-        """Hold a step against the limits. Returns what is to be logged with it; `tell` says the rest."""
+    def check(self, metrics: dict[str, Any]) -> dict[str, int]:
+        """Hold a step against the limits. Returns what is to be logged with it; `report` says the rest."""
         with self._lock:
             self._news = self.alarms.check(metrics)
             self._step = int(metrics["step"])
             return {"alarms/fired": self.alarms.fired}
 
-    def tell(self) -> None:
-        """Say what `judge` found. Raises RunError for an alarm that ends the run."""
+    def report(self) -> None:
+        """Say what `check` found. Raises RunError for an alarm that ends the run."""
         raised, over = self._news
         for alarm in over:
             self.folder.record_event("alarm_over", alarm=alarm.name, about=alarm.about, step=self._step)

@@ -162,11 +162,11 @@ class Speedrun:
             from srm_ray.data.prompts import training_stream
             from srm_ray.model.loading import open_model, settle_lengths
 
-            facts = open_model(str(model))
-            settled, lengths = settle_lengths(options, facts)
+            info = open_model(str(model))
+            settled, lengths = settle_lengths(options, info)
             stream = training_stream(
                 settled.data,
-                facts.tokenizer,
+                info.tokenizer,
                 seed=settled.seed,
                 limit=lengths.prompt,
                 limited_by=lengths.why,
@@ -174,7 +174,7 @@ class Speedrun:
             )
             prompts = [stream[SAMPLES_FROM + place] for place in range(count)]
             counts = interrupts.run(
-                write_graded_rollouts(settled, facts, prompts, folder.rollouts, context=lengths.context)
+                write_graded_rollouts(settled, info, prompts, folder.rollouts, context=lengths.context)
             )
             folder.write_summary(counts)
             say(

@@ -9,7 +9,7 @@ from srm_ray.console.progress import duration
 from srm_ray.training.flops import peak_flops, utilisation
 from srm_ray.training.job import TrainSpec
 
-TELL_EVERY = 2.0  # seconds between two records of a rank that is within a step
+REPORT_EVERY = 2.0  # seconds between two records of a rank that is within a step
 SAY_EVERY = 20.0  # seconds between two lines, at most, where steps are short enough
 
 
@@ -31,27 +31,27 @@ class TrainLogger:
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0
         self.done = 0  # steps
-        self.said = self.told = time.monotonic()
+        self.said = self.reported = time.monotonic()
 
     def begin(self, done: int) -> None:
         if self.metrics:
             self.metrics.after(done)
         self.done = done
-        self.tell(f"{self.job.name}: continuing after step {done}" if done else "")
+        self.report(f"{self.job.name}: continuing after step {done}" if done else "")
 
-    def tell(self, line: str = "", status: str = "") -> None:
+    def report(self, line: str = "", status: str = "") -> None:
         """To the driver: where this is, and a line to say."""
         record = {"job": self.job.name, "step": self.done, "steps": self.job.schedule.steps}
         with self.file.open("a") as file:
             file.write(json.dumps({**record, "status": status, "line": line}) + "\n")
-        self.told = time.monotonic()
-        self.said = self.told if line else self.said
+        self.reported = time.monotonic()
+        self.said = self.reported if line else self.said
 
     def status(self, status: str, step: int | None = None) -> None:
         """What goes on within a step; told every few seconds."""
         self.done = self.done if step is None else step
-        if time.monotonic() - self.told > TELL_EVERY:
-            self.tell(status=status)
+        if time.monotonic() - self.reported > REPORT_EVERY:
+            self.report(status=status)
 
     def step(
         self, step: int, loss: float, norm: float, lr: float, tokens: int, seconds: float, extra: Any, module: Any
@@ -64,7 +64,7 @@ class TrainLogger:
         if late or step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
             left = self.spent / self.steps * (self.job.schedule.steps - step)
             measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
-            self.tell(
+            self.report(
                 f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
                 f"lr {lr:.2e}  {rate:,.0f} tokens/s  {duration(left)} left"
             )

@@ -71,7 +71,7 @@ class Rank:
                 self.save(step + 1)
         self.finish()
 
-    def tell(self, status: str, step: int | None = None) -> None:
+    def report(self, status: str, step: int | None = None) -> None:
         """What this rank does, for who waits."""
         if self.log:
             self.log.status(status, step)
@@ -115,7 +115,7 @@ class Rank:
         parts = self.mine(chosen)
         for number, part in enumerate(parts, 1):
             compiles = ", compiling" if self.job.compile and self.log and not self.log.steps else ""
-            self.tell(f"step {step + 1}: micro-batch {number} of {len(parts)}{compiles}", step)
+            self.report(f"step {step + 1}: micro-batch {number} of {len(parts)}{compiles}", step)
             torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
             losses = self.forward(self.rows, part, self.reference, step)
             engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)
@@ -170,7 +170,7 @@ class Rank:
         self.engine.eval()
         with torch.no_grad():
             for number, (part, counts) in enumerate(self.dealt(self.count(self.eval_rows))):
-                self.tell(f"held-out loss, {number * self.world * len(part):,} of {self.count(self.eval_rows):,}")
+                self.report(f"held-out loss, {number * self.world * len(part):,} of {self.count(self.eval_rows):,}")
                 losses = self.forward(self.eval_rows, part, self.eval_reference)
                 sums += counts * losses
         self.engine.train()
@@ -193,7 +193,7 @@ class Rank:
             with torch.no_grad():
                 for number, (part, counts) in enumerate(self.dealt(self.count(rows))):
                     done = number * self.world * len(part)
-                    self.tell(f"reference log-probabilities, {done:,} of {self.count(rows):,} pairs")
+                    self.report(f"reference log-probabilities, {done:,} of {self.count(rows):,} pairs")
                     tensors = to_device(self.units(rows, part), self.engine.device)
                     scored = self.engine.module.row_logprobs(*tensors).view(-1, 2).float()
                     if counts:
@@ -239,7 +239,7 @@ class Rank:
         root = Path(self.job.run_dir) / "checkpoints"
         if self.log:
             self.log.flush()
-            self.log.tell(status=f"writing the checkpoint of step {step}")
+            self.log.report(status=f"writing the checkpoint of step {step}")
         with checkpoints.writing(root, step, keep=self.job.keep) if self.rank == 0 else contextlib.nullcontext():
             barrier()
             partial = root / f".step_{step}.partial"
@@ -252,7 +252,7 @@ class Rank:
         """`final/`: the best checkpoint by held-out loss where that is asked for, else the last weights."""
         job = self.job
         if self.log:
-            self.log.tell(status=f"writing {job.destination}")
+            self.log.report(status=f"writing {job.destination}")
         best = Path(job.run_dir) / "best"
         if job.run_dir and job.eval_rows and job.best and (best / LINEAGE).is_file():
             if self.rank == 0:

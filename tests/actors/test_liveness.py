@@ -26,7 +26,7 @@ async def watch(one, seconds):
     """Look at it for so long, as a watchdog does."""
     ends = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < ends:
-        await one.look()
+        await one.check()
         await asyncio.sleep(one.rules.every)
 
 
@@ -117,7 +117,7 @@ def test_who_answers_late_is_slow_and_who_never_answers_is_gone():
 
     async def silent():
         one = watched(Progress())
-        await one.look()
+        await one.check()
         one.ask = lambda: asyncio.get_running_loop().create_future()
         with pytest.raises(Hung, match=r"did not answer for \d+ s \(limit 60 s"):
             await watch(one, 1e6)
@@ -145,7 +145,7 @@ def test_who_has_started_is_given_no_more_than_the_others():
         one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
         if heard:
             progress.begin(STARTING)
-            await one.look()
+            await one.check()
         one.started()
         one.ask = lambda: asyncio.get_running_loop().create_future()
         began = asyncio.get_running_loop().time()
@@ -161,7 +161,7 @@ def test_a_slow_start_makes_nobody_slow_afterwards():
         progress = Progress()
         one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
         started = progress.begin(STARTING)
-        await one.look()
+        await one.check()
         answers = one.ask
 
         async def late():
@@ -169,11 +169,11 @@ def test_a_slow_start_makes_nobody_slow_afterwards():
             return await answers()
 
         one.ask = late
-        while not await one.look():
+        while not await one.check():
             pass
         progress.end(started)
         one.ask = answers
-        await one.look()
+        await one.check()
         assert one.pace.slowest < 60
         one.ask = lambda: asyncio.get_running_loop().create_future()
         began = asyncio.get_running_loop().time()
@@ -191,7 +191,7 @@ def test_who_is_silent_while_it_starts_is_loading_libraries():
         progress = Progress()
         one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}))
         with progress.doing(STARTING, "(importing vLLM)"):
-            await one.look()
+            await one.check()
             one.ask = lambda: asyncio.get_running_loop().create_future()
             with pytest.raises(Hung, match=r"last seen starting \(importing vLLM\).*start_timeout raises it"):
                 await watch(one, 1e6)

@@ -59,7 +59,7 @@ def test_a_busy_event_loop_is_no_silence(ray_session):
         )
         await pool.start()
         try:
-            async with pool.lend(1) as member:
+            async with pool.acquire(1) as member:
                 await pool.ask(member, member.actor.work.remote(1, 2 * HUNG_AFTER), "work")
                 await pool.ask(member, member.actor.work.remote(6, 0.4 * HUNG_AFTER), "work")
                 assert told == []

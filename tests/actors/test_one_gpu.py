@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from actors.rollout.worker import EngineSpec, engine_args
-from actors.worker_groups import Crew, engine_spec
+from actors.worker_groups import WorkerGroups, engine_spec
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
@@ -55,29 +55,29 @@ class Recorder:
         return call
 
 
-def crew_of(config):
-    crew = Crew.__new__(Crew)
-    crew.config, crew.asleep = config, False
-    crew.rollouts = crew.learner = Recorder()
-    return crew
+def workers_of(config):
+    workers = WorkerGroups.__new__(WorkerGroups)
+    workers.config, workers.asleep = config, False
+    workers.rollouts = workers.learner = Recorder()
+    return workers
 
 
-async def a_step(crew):
-    await crew.learn(TrainBatch((), 0), 1e-6)
-    await crew.push_weights(1)
+async def a_step(workers):
+    await workers.learn(TrainBatch((), 0), 1e-6)
+    await workers.push_weights(1)
 
 
 def test_engine_sleeps_while_the_learner_learns(recipe):
-    crew = crew_of(build(GRPOConfig, recipe))
-    asyncio.run(a_step(crew))
-    asyncio.run(crew.push_weights(1))  # a checkpoint's weights: nobody sleeps
-    assert crew.rollouts.calls == ["sleep", "step", "publish", "wake_up", "push", "publish", "push"]
+    workers = workers_of(build(GRPOConfig, recipe))
+    asyncio.run(a_step(workers))
+    asyncio.run(workers.push_weights(1))  # a checkpoint's weights: nobody sleeps
+    assert workers.rollouts.calls == ["sleep", "step", "publish", "wake_up", "push", "publish", "push"]
 
 
 def test_engines_with_cards_of_their_own_stay_awake():
-    crew = crew_of(GRPOConfig())
-    asyncio.run(a_step(crew))
-    assert crew.rollouts.calls == ["step", "publish", "push"]
+    workers = workers_of(GRPOConfig())
+    asyncio.run(a_step(workers))
+    assert workers.rollouts.calls == ["step", "publish", "push"]
 
 
 @pytest.mark.parametrize(

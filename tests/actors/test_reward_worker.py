@@ -170,8 +170,8 @@ def test_what_is_in_flight_is_bounded() -> None:
     try:
         groups = [group([boxed(rf"\sqrt{{{n * n}}}")], answer=str(n)) for n in range(1, 60)]
         assert all(rewards[0].correct for rewards in score(worker, *groups))
-        lane = worker.lanes["math"]
-        assert lane.room._value == 4 and lane.depth == 0
+        queue = worker.queues["math"]
+        assert queue.slots._value == 4 and queue.depth == 0
     finally:
         worker.close()
 
@@ -262,7 +262,7 @@ def test_a_hung_sample_delays_no_other() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("victims", ["workers", "zygote"])
+@pytest.mark.parametrize("victims", ["workers", "forkserver"])
 def test_killed_grading_processes_lose_nothing(victims: str) -> None:
     worker = RewardWorker(RewardSpec(processes=2))
     groups = [
@@ -274,8 +274,8 @@ def test_killed_grading_processes_lose_nothing(victims: str) -> None:
         scoring = asyncio.gather(*(worker.score(g) for g in groups))
         for _ in range(5):
             await asyncio.sleep(0.05)
-            zygote = worker.math.own.zygote.process
-            for pid in worker.math.pids() if victims == "workers" else [zygote.pid] if zygote else []:
+            forkserver = worker.math.own.forkserver.process
+            for pid in worker.math.pids() if victims == "workers" else [forkserver.pid] if forkserver else []:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:

@@ -74,10 +74,10 @@ class Worker:
 
 
 class Pool:
-    """A RolloutPool whose workers follow scripts, in the order in which they are hired; the last for all others."""
+    """A RolloutPool whose workers follow scripts, in the order in which they are spawned; the last for all others."""
 
     def __init__(self, monkeypatch, *scripts, workers=1):
-        self.scripts, self.hired, self.told = list(scripts), [], []
+        self.scripts, self.spawned, self.told = list(scripts), [], []
         self.placed = True  # whether Ray finds room for those that start
         monkeypatch.setattr(ray, "kill", lambda actor: actor.end())
         monkeypatch.setattr("actors.runtime.pool._placed", lambda member: self.placed)
@@ -92,7 +92,7 @@ class Pool:
 
     def spawn(self, number, name):
         worker = Worker(self.scripts[min(number, len(self.scripts) - 1)])
-        self.hired.append(worker)
+        self.spawned.append(worker)
         return InProcess(worker)
 
     async def sample(self):
@@ -183,7 +183,7 @@ def test_a_push_that_does_not_get_on_costs_the_worker_its_place(monkeypatch):
         await pool.pool.push(update(7))
         while not pool.names():
             await asyncio.sleep(1.0)
-        return pool.hired[1].done
+        return pool.spawned[1].done
 
     assert play(pool, work) == [STARTING, LOADING]
     assert "while loading weights" in pool.told[0][1]["cause"]
@@ -196,7 +196,7 @@ def test_who_dies_over_going_to_sleep_is_replaced_when_the_others_wake(monkeypat
     async def work():
         await pool.pool.sleep()
         await asyncio.sleep(1000.0)  # the learner has the card
-        asleep = len(pool.hired), pool.names()
+        asleep = len(pool.spawned), pool.names()
         await pool.pool.wake_up()
         while len(pool.names()) < 2:
             await asyncio.sleep(1.0)
@@ -215,7 +215,7 @@ def test_the_pool_sleeps_when_nobody_is_starting_any_more(monkeypatch):
         await pool.pool.pool.scale(2)
         await asyncio.sleep(1.0)
         await pool.pool.sleep()
-        return [worker.done[-1] for worker in pool.hired]
+        return [worker.done[-1] for worker in pool.spawned]
 
     assert play(pool, work) == ["going to sleep", "going to sleep"]
 

@@ -17,10 +17,10 @@ class Asked:
         from actors.rollout.scoring import Engines
 
         self.events = asyncio.new_event_loop()
-        self.facts = open_model(str(model))
+        self.info = open_model(str(model))
         options = EngineConfig(dtype="float32", cpus=0.5, kv_cache_gb=0.25, max_num_seqs=64)
-        self.engines = Engines(self.facts, options, context=512, workers=1, seed=0, chat_template=True)
-        self.speaker = self.run(self.engines.__aenter__())
+        self.engines = Engines(self.info, options, context=512, workers=1, seed=0, chat_template=True)
+        self.completer = self.run(self.engines.__aenter__())
 
     def run(self, coroutine):
         return self.events.run_until_complete(coroutine)

@@ -80,9 +80,9 @@ def server():
 
 def ask(server: Server, *, model: str = "sums", decoding: Decoding | None = None, seeds=(1, 2)):
     async def run():
-        async with Endpoint(server.url, model, "SUMS_KEY") as speaker:
+        async with Endpoint(server.url, model, "SUMS_KEY") as completer:
             messages = [{"role": "user", "content": "What is 1+2+4?"}]
-            return await speaker.answer(messages, seeds, decoding or Decoding(0.5, 0.9, 40))
+            return await completer.answer(messages, seeds, decoding or Decoding(0.5, 0.9, 40))
 
     return asyncio.run(run())
 

@@ -4,7 +4,7 @@ import pytest
 
 from srm_ray.evaluation.grading import Graders, bare, flexible
 from srm_ray.evaluation.suites import SUITES, Item
-from srm_ray.inference.completers import Said
+from srm_ray.inference.completers import ChatCompletion
 
 ITEM = Item(0, "q", "1234")
 
@@ -17,7 +17,7 @@ def graders():
 
 
 def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, truncated: bool = False):
-    return graders.grade(SUITES[suite], item, [Said("<think>\n", text, 1, truncated, 0)])[0]
+    return graders.grade(SUITES[suite], item, [ChatCompletion("<think>\n", text, 1, truncated, 0)])[0]
 
 
 @pytest.mark.integration
@@ -61,7 +61,7 @@ def test_the_question_reaches_the_math_grader(graders) -> None:
 def test_equal_answers_of_several_samples_are_one_class(graders) -> None:
     item = Item(0, "q", r"\frac{1}{2}")
     texts = [r"</think>\boxed{0.5}", r"</think>\boxed{2}", "cut", r"</think>\boxed{\frac{1}{2}}"]
-    samples = graders.grade(SUITES["math500"], item, [Said("<think>", text, 1, False, 0) for text in texts])
+    samples = graders.grade(SUITES["math500"], item, [ChatCompletion("<think>", text, 1, False, 0) for text in texts])
     assert [sample.group for sample in samples] == [0, 1, None, 0]
     assert [sample.correct for sample in samples] == [True, False, False, True]
 

@@ -32,10 +32,10 @@ def ours(asked, tmp_path, request):
 
     def run(name: str, options: harness.Options, path, folder=tmp_path):
         kept = {}
-        judge = harness.judge
-        subject = harness.Subject(asked.speaker, asked.speaker, asked.facts.tokenizer)
+        run_tasks = harness.run_tasks
+        subject = harness.Subject(asked.completer, asked.completer, asked.info.tokenizer)
         request.getfixturevalue("monkeypatch").setattr(
-            harness, "judge", lambda *arguments: kept.setdefault("samples", judge(*arguments))
+            harness, "run_tasks", lambda *arguments: kept.setdefault("samples", run_tasks(*arguments))
         )
         result = asked.run(harness.run(SUITES[name], str(path), subject, folder / "samples", "1/1", options))
         return result, kept["samples"]
@@ -61,7 +61,7 @@ def test_they_are_equal_on_real_rows(theirs, ours, name: str, limit: int) -> Non
 def compare(theirs, ours, name: str, options: harness.Options, path) -> None:
     """Ask both backends the same, and compare every problem's prompt, answer and metrics, and the suite's score."""
     result, samples = ours(name, options, path)
-    reference = harness.judge(theirs, harness.load(SUITES[name], str(path), options), options)
+    reference = harness.run_tasks(theirs, harness.load(SUITES[name], str(path), options), options)
     assert samples.keys() == reference.keys()
     metric, _, wanted = SUITES[name].metric.partition(",")
     expected = []
@@ -93,9 +93,9 @@ def lm(asked, tmp_path):
     from srm_ray.evaluation.lm_eval.harness_lm import Answered, EngineLM
 
     return EngineLM(
-        asked.speaker,
-        asked.speaker,
-        asked.facts.tokenizer,
+        asked.completer,
+        asked.completer,
+        asked.info.tokenizer,
         asked.events,
         Answered(tmp_path / "requests.jsonl"),
         lambda score, tokens: None,
@@ -107,7 +107,7 @@ def lm(asked, tmp_path):
 
 @pytest.mark.integration
 def test_text_ends_where_generation_would_have_stopped(asked, lm) -> None:
-    tokenizer = asked.facts.tokenizer
+    tokenizer = asked.info.tokenizer
     ids = tokenizer.encode("two Q: and</think> more", add_special_tokens=False)
     # A model that writes a stop string in its thinking never gets to the end of the thinking.
     assert lm._text(ids, ["Q:"]).rstrip() == "two Q:"
@@ -136,13 +136,13 @@ def test_a_second_run_asks_nothing_and_says_the_same(asked, ours, local_suites, 
     count = len(lines)
 
     asks = []
-    score = type(asked.speaker).score
+    score = type(asked.completer).score
 
     async def counted(self, ids, start):
         asks.append(start)
         return await score(self, ids, start)
 
-    monkeypatch.setattr(type(asked.speaker), "score", counted)
+    monkeypatch.setattr(type(asked.completer), "score", counted)
     second, _ = ours("arc_challenge", GREEDY, local_suites, tmp_path)
     assert second == first
     assert len(asks) == 2

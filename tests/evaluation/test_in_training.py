@@ -12,7 +12,7 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.grading import Graders
-from srm_ray.evaluation.in_training import InTraining, judge
+from srm_ray.evaluation.in_training import InTraining, decide
 from srm_ray.model.lineage import read_lineage
 from srm_ray.model.loading import open_model
 from srm_ray.rl.state import State
@@ -42,11 +42,11 @@ def record(mean: float | None = None) -> dict:
 def test_best_is_the_highest_mean_within_the_guard(
     scores: dict, before: float | None, guard: float | None, best: bool
 ) -> None:
-    assert judge(record(before), scores, guard).best is best
+    assert decide(record(before), scores, guard).best is best
 
 
 def test_what_was_lost_is_named() -> None:
-    decision = judge(record(), {"gsm8k": 0.9, "svamp": 0.1}, 0.05)
+    decision = decide(record(), {"gsm8k": 0.9, "svamp": 0.1}, 0.05)
     assert decision.lost == {"svamp": pytest.approx(0.3)}
 
 
@@ -61,7 +61,7 @@ def test_a_model_is_measured_and_kept(asked, capsys) -> None:
     try:
         suites = InTraining(
             in_training.load(["arithmetic"], "", 8),
-            asked.speaker,
+            asked.completer,
             keep,
             guard=0.0,
             seed=1,
@@ -75,18 +75,18 @@ def test_a_model_is_measured_and_kept(asked, capsys) -> None:
         start = dict(state["start"])
         asked.run(suites.start(state, 0))  # once a run
         assert state["start"] == start
-        metrics = asked.run(suites.look(2, state))
+        metrics = asked.run(suites.evaluate(2, state))
         score = start["arithmetic"]  # greedy: the same model has the same score
         assert metrics == {"suite/arithmetic": score, "suite/mean": score, "suite/kept": 1}
         assert kept == [2]
         assert state["best"] == {"step": 2, "mean": score, "scores": {"arithmetic": score}}
-        assert asked.run(suites.look(4, state))["suite/kept"] == 0
+        assert asked.run(suites.evaluate(4, state))["suite/kept"] == 0
         assert f"is not above the {score:.1%} of step 2" in capsys.readouterr().out
         assert kept == [2]
         assert (state["best"]["step"], state["last"]["step"]) == (2, 4)
         state["start"] = {"arithmetic": 1.0}
         state["best"] = None
-        asked.run(suites.look(6, state))
+        asked.run(suites.evaluate(6, state))
         assert "not kept, arithmetic lost" in capsys.readouterr().out
         assert kept == [2]
     finally:
@@ -138,12 +138,12 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
 
     config, folder = GRPOConfig(), RunFolder(tmp_path, stage="grpo")
     folder.create()
-    crew, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
+    workers, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
     graders = Graders(processes=1, timeout=5)
     inputs = Inputs(config, open_model(str(tiny_model)), 64, None, [], {})
-    export = exporter(config, crew, inputs.facts)
-    made = suites_in_training(config, folder, crew, inputs, export, graders)
-    state, saver = State(), Saver(folder, crew.learner, log, keep=2, limit=60.0)
+    export = exporter(config, workers, inputs.info)
+    made = suites_in_training(config, folder, workers, inputs, export, graders)
+    state, saver = State(), Saver(folder, workers.learner, log, keep=2, limit=60.0)
 
     def there() -> list[str]:
         return sorted(path.name for path in (folder.path / "best").iterdir())
@@ -194,13 +194,13 @@ def test_a_run_extended_with_other_suites_has_no_before_of_them(capsys) -> None:
     async def scenario() -> Scripted:
         first = Scripted({"gsm8k": 0.9})
         await first.start(record, 0)
-        await first.look(4, record)
+        await first.evaluate(4, record)
         assert record["best"]["step"] == 4
         other = Scripted({"svamp": 0.5, "math500": 0.1}, guard=0.0)
         await other.start(record, 4)
         assert record["start"] == {"gsm8k": 0.9} and record["best"] is None
         assert not other.measured(record, 4)
-        await other.look(8, record)
+        await other.evaluate(8, record)
         assert other.measured(record, 8)
         return other
 
@@ -220,7 +220,7 @@ def test_a_suite_added_beside_another_keeps_that_ones_before(capsys) -> None:
         await Scripted({"gsm8k": 0.5}).start(record, 0)
         both = Scripted({"gsm8k": 0.4, "svamp": 0.9}, guard=0.05)
         await both.start(record, 4)
-        await both.look(8, record)
+        await both.evaluate(8, record)
 
     asyncio.run(scenario())
     assert record["start"] == {"gsm8k": 0.5} and record["best"] is None, "gsm8k lost more than the guard allows"

@@ -9,7 +9,7 @@ from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.suites import SUITES, Item
-from srm_ray.inference.completers import Said
+from srm_ray.inference.completers import ChatCompletion
 from tests.rewards.shared_data import FOLDER, rows
 
 ROWS = {
@@ -107,7 +107,7 @@ def test_real_golds_are_graded_right(name: str) -> None:
     graders = Graders(processes=1, timeout=10)
     try:
         for item in suites.load(SUITES[name], str(FOLDER), 60):
-            said = Said("<think>\n", rf"so</think>\boxed{{{item.answer}}}", 5, False, 0)
+            said = ChatCompletion("<think>\n", rf"so</think>\boxed{{{item.answer}}}", 5, False, 0)
             (sample,) = graders.grade(SUITES[name], item, [said])
             assert sample.correct is True, item
             assert (sample.finished, sample.boxed) == (True, True)
@@ -127,8 +127,8 @@ def test_real_solutions_of_humaneval_pass_in_the_sandbox() -> None:
         for number in (0, 32, 33, 38, 50):  # some need the helpers that the prompt defines
             row = canonical[number]
             code = f"```python\n{row['prompt']}{row['canonical_solution']}\n```"
-            said = Said("", f"<think>x</think>{code}", 5, False, 0)
-            broken = Said("", code.replace("return", "return not"), 5, False, 0)
+            said = ChatCompletion("", f"<think>x</think>{code}", 5, False, 0)
+            broken = ChatCompletion("", code.replace("return", "return not"), 5, False, 0)
             right, wrong = graders.grade(SUITES["humaneval"], items[number], [said, broken])
             assert (right.correct, wrong.correct) == (True, False), number
     finally:

@@ -76,12 +76,12 @@ class Marked:
             time.sleep(0.5)
 
     def processes(self):
-        """(pid, start of the command line) of all that this command started."""
+        """(pid, command line) of all that this command started."""
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):
             try:
                 if self.mark.encode() in path.read_bytes():
-                    found.append((path.parent.name, (path.parent / "cmdline").read_bytes()[:80]))
+                    found.append((path.parent.name, (path.parent / "cmdline").read_bytes()))
             except (OSError, ProcessLookupError):
                 continue
         return found

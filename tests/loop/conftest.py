@@ -1,4 +1,4 @@
-"""One real crew (vLLM engine, DeepSpeed rank, reward worker) for all tests of this folder: it takes 40 s to start."""
+"""Real workers (vLLM engine, DeepSpeed rank, reward worker) for all tests of this folder: it takes 40 s to start."""
 
 import asyncio
 
@@ -10,36 +10,36 @@ from srm_ray.model.loading import open_model
 
 
 class Loop:
-    """An event loop that lives as long as the session, with the crew in it."""
+    """An event loop that lives as long as the session, with the workers in it."""
 
     def __init__(self, config, model):
-        from actors.worker_groups import Crew
+        from actors.worker_groups import WorkerGroups
 
         self.config = config
         self.events = asyncio.new_event_loop()
-        facts = open_model(str(model))
-        self.facts = facts
-        self.stream = training_stream(config.data, facts.tokenizer, seed=config.seed, limit=100)
+        info = open_model(str(model))
+        self.info = info
+        self.stream = training_stream(config.data, info.tokenizer, seed=config.seed, limit=100)
         self.told: list[dict] = []
-        self.crew = Crew(
+        self.workers = WorkerGroups(
             config,
-            facts.path,
+            info.path,
             context=160,
-            stop_token_ids=facts.stop_token_ids,
+            stop_token_ids=info.stop_token_ids,
             events=lambda event, **known: self.told.append({"event": event, **known}),
         )
-        self.run(self.crew.__aenter__())
+        self.run(self.workers.__aenter__())
 
     def run(self, coroutine):
         return self.events.run_until_complete(coroutine)
 
     def worker(self):
         """Name of the one that samples now."""
-        [serving] = self.crew.rollouts.pool.serving()
+        [serving] = self.workers.rollouts.pool.serving()
         return serving.name
 
     def close(self):
-        self.run(self.crew.close())
+        self.run(self.workers.close())
         self.events.close()
 
 

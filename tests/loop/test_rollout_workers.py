@@ -29,7 +29,7 @@ def sample(loop, pool, blow=lambda: None):
     async def all_at_once():
         prompts = [loop.stream[index] for index in PROMPTS]
         sampling = asyncio.gather(
-            *(pool.generate(prompt.token_ids, seeds(prompt), loop.crew.sampling) for prompt in prompts)
+            *(pool.generate(prompt.token_ids, seeds(prompt), loop.workers.sampling) for prompt in prompts)
         )
         await asyncio.sleep(0.05)
         blow()
@@ -51,13 +51,13 @@ class EitherWorker(RolloutWorker):
 
 @pytest.fixture(scope="module")
 def pair(loop):
-    """Two workers with half the threads each and weights that were pushed; the crew's own worker has them too."""
+    """Two workers with half the threads each and weights that were pushed; the run's own worker has them too."""
     loop.version = getattr(loop, "version", 0) + 1
-    update = loop.run(loop.crew.learner.publish(loop.version))
+    update = loop.run(loop.workers.learner.publish(loop.version))
     told = []
     pool = RolloutPool(
         (2, 2),
-        replace(loop.crew.rollouts.spec, threads=1),
+        replace(loop.workers.rollouts.spec, threads=1),
         cpus=0.5,
         recovery=loop.config.recovery,
         events=lambda event, **known: told.append(event),
@@ -65,7 +65,7 @@ def pair(loop):
     )
     try:
         loop.run(pool.start())
-        loop.run(loop.crew.rollouts.push(update))
+        loop.run(loop.workers.rollouts.push(update))
         loop.run(pool.push(update))
         yield pool, told
     finally:
@@ -80,7 +80,7 @@ def expect_same(one, two):
 @pytest.mark.timeout(600)
 def test_two_workers_sample_what_one_samples_bit_for_bit(loop, pair):
     """With pushed weights, with half the threads each, and whatever steps the engine."""
-    one, two = sample(loop, loop.crew.rollouts), sample(loop, pair[0])
+    one, two = sample(loop, loop.workers.rollouts), sample(loop, pair[0])
     assert {completion.worker for group in two for completion in group} == {"rollout-0", "rollout-1"}
     expect_same(one, two)
 
@@ -88,7 +88,7 @@ def test_two_workers_sample_what_one_samples_bit_for_bit(loop, pair):
 def engine_process(worker):
     """The process that the worker's engine computes in: the one that multiprocessing spawned. It gives itself a
     title, but may find no room for one in its arguments."""
-    children = psutil.Process(worker.facts["pid"]).children(recursive=True)
+    children = psutil.Process(worker.info["pid"]).children(recursive=True)
     commands = {child: f"{child.name()} {' '.join(child.cmdline())}" for child in children}
     [engine] = [child for child, command in commands.items() if "EngineCor" in command or "spawn_main" in command]
     return engine
@@ -119,11 +119,11 @@ def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop, p
 
 
 def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
-    alone = loop.run(loop.crew.sample(loop.stream[7]))
+    alone = loop.run(loop.workers.sample(loop.stream[7]))
 
     async def leave_midway():
-        leaving = [asyncio.ensure_future(loop.crew.sample(loop.stream[400 + i])) for i in range(6)]
-        staying = asyncio.ensure_future(loop.crew.sample(loop.stream[7]))
+        leaving = [asyncio.ensure_future(loop.workers.sample(loop.stream[400 + i])) for i in range(6)]
+        staying = asyncio.ensure_future(loop.workers.sample(loop.stream[7]))
         await asyncio.sleep(0.05)
         for task in leaving:
             task.cancel()
@@ -134,7 +134,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
     same_completions(stayed.completions, alone.completions, ["token_ids"])
 
     async def idle():
-        while (await loop.crew.rollouts.ping())[0]["in_flight"]:
+        while (await loop.workers.rollouts.ping())[0]["in_flight"]:
             await asyncio.sleep(0.05)
 
     loop.run(asyncio.wait_for(idle(), 30))
@@ -142,7 +142,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
 
 def test_a_call_that_is_abandoned_ends_like_any_other(loop):
     """Ray would show one that it cancels as failed."""
-    actor = loop.crew.rollouts.pool.serving()[0].actor
+    actor = loop.workers.rollouts.pool.serving()[0].actor
     long = Sampling(1.0, 130, ignore_eos=True)
 
     async def abandon():
@@ -156,12 +156,12 @@ def test_a_call_that_is_abandoned_ends_like_any_other(loop):
 def test_a_request_that_the_engine_refuses_fails_alone(loop):
     too_long = tuple([5] * 500)  # the context has 160 tokens
     with pytest.raises(RunError, match=f"{loop.worker()} failed while generating"):
-        loop.run(loop.crew.rollouts.generate(too_long, (1,), loop.crew.sampling))
-    assert len(loop.run(loop.crew.sample(loop.stream[8])).completions) == 8
+        loop.run(loop.workers.rollouts.generate(too_long, (1,), loop.workers.sampling))
+    assert len(loop.run(loop.workers.sample(loop.stream[8])).completions) == 8
 
 
 def test_the_second_push_goes_straight_into_the_layers(loop):
     for _ in range(2):
         loop.version = getattr(loop, "version", 0) + 1
-        loop.run(loop.crew.push_weights(loop.version))
-    assert loop.run(loop.crew.rollouts._each(30, "answer", "loads_in_place")) == [True]
+        loop.run(loop.workers.push_weights(loop.version))
+    assert loop.run(loop.workers.rollouts._each(30, "answer", "loads_in_place")) == [True]

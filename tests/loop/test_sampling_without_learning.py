@@ -31,9 +31,9 @@ class Engine:
         from actors.rollout.sampler import Sampler
 
         self.events = asyncio.new_event_loop()
-        self.facts = open_model(str(model))
+        self.info = open_model(str(model))
         self.config = build(FilterConfig, {"seed": 5, "rollout": ROLLOUT, "reward": REWARD})
-        self.sampler = Sampler(self.config, self.facts, context=192)
+        self.sampler = Sampler(self.config, self.info, context=192)
         self.run(self.sampler.__aenter__())
 
     def run(self, coroutine: Any) -> Any:
@@ -68,7 +68,7 @@ def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_
             "keep": engine.config.keep.model_copy(update={"low": 1, "high": 2}),
         }
     )
-    stream = training_stream(config.data, engine.facts.tokenizer, seed=5, limit=64, graded=False)
+    stream = training_stream(config.data, engine.info.tokenizer, seed=5, limit=64, graded=False)
     folder = RunFolder(tmp_path / "run", stage="filter")
     folder.create()
     journal = folder.path / "rates.jsonl"
@@ -101,7 +101,7 @@ def test_the_pass_rate_is_that_of_training(engine: Engine, problems: Path) -> No
     from srm_ray.rl.seeds import completion_seed
 
     data = engine.config.data.model_copy(update={"path": str(problems)})
-    prompt = training_stream(data, engine.facts.tokenizer, seed=5, limit=64, graded=False)[3]
+    prompt = training_stream(data, engine.info.tokenizer, seed=5, limit=64, graded=False)[3]
     group = engine.run(engine.sampler.graded(prompt))
     assert [completion.seed for completion in group.completions] == [completion_seed(5, 3, 0, n) for n in range(8)]
     assert len(group.rewards) == 8
@@ -113,13 +113,13 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
     from actors.worker_groups import reward_spec
     from srm_ray.distillation.ledger import Ledger
 
-    values = {"model": engine.facts.path, "samples": 3, "rollout": ROLLOUT, "reward": REWARD}
+    values = {"model": engine.info.path, "samples": 3, "rollout": ROLLOUT, "reward": REWARD}
     config = build(DistillConfig, values | {"data": {"path": str(problems)}, "run_dir": str(tmp_path / "run")})
     tasks = training_tasks(config.data, seed=config.seed, graded=False)
     folder = RunFolder(config.run_dir, stage="distill")
     folder.create()
     ledger, grader = Ledger(folder.path, (0, 0)), RewardWorker(reward_spec(config.sampling()))
-    teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.facts.tokenizer, system="", limit=64))
+    teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.info.tokenizer, system="", limit=64))
     try:
         failures = engine.run(distill.ask(config, tasks, 12, ledger, grader, teacher, 16))
     finally:

@@ -29,7 +29,7 @@ def expect_same(found, expected):
 
 
 def the_worker(loop):
-    return loop.crew.rollouts.pool.serving()[0]
+    return loop.workers.rollouts.pool.serving()[0]
 
 
 def expect_gone(pid):
@@ -39,7 +39,7 @@ def expect_gone(pid):
 
 def undisturbed(loop, indices):
     async def sample():
-        return await asyncio.gather(*(loop.crew.sample(loop.stream[i]) for i in indices))
+        return await asyncio.gather(*(loop.workers.sample(loop.stream[i]) for i in indices))
 
     return loop.run(sample())
 
@@ -48,7 +48,7 @@ def disturbed(loop, indices, blow):
     """Sample, and strike the worker while it does."""
 
     async def sample():
-        sampling = [asyncio.ensure_future(loop.crew.sample(loop.stream[i])) for i in indices]
+        sampling = [asyncio.ensure_future(loop.workers.sample(loop.stream[i])) for i in indices]
         await asyncio.sleep(0.05)
         blow()
         return await asyncio.wait_for(asyncio.gather(*sampling), 240)
@@ -65,7 +65,7 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     indices = range(700, 724)
     expected = undisturbed(loop, indices)
     worker = the_worker(loop)
-    victim = worker.facts["pid"]
+    victim = worker.info["pid"]
     loop.told.clear()
     found = disturbed(loop, indices, lambda: os.kill(victim, how))
     expect_same(found, expected)
@@ -83,28 +83,28 @@ def test_scaling_up_and_down_loses_nothing(loop):
     synchronise(loop)
     indices = range(800, 840)
     expected = undisturbed(loop, indices)
-    pool = loop.crew.rollouts.pool
+    pool = loop.workers.rollouts.pool
 
     async def scale_and_sample():
-        await loop.crew.scale(rollouts=2)
+        await loop.workers.scale(rollouts=2)
         while len(pool.serving()) < 2:
             await asyncio.sleep(0.1)
         both = [await ping() for ping in [member.actor.ping.remote for member in pool.serving()]]
-        sampling = [asyncio.ensure_future(loop.crew.sample(loop.stream[i])) for i in indices]
+        sampling = [asyncio.ensure_future(loop.workers.sample(loop.stream[i])) for i in indices]
         await asyncio.sleep(0.05)
         leaving = pool.serving()[1]
         given = leaving.load
-        await loop.crew.scale(rollouts=1)
+        await loop.workers.scale(rollouts=1)
         groups = await asyncio.gather(*sampling)
         while len(pool.members) > 1:
             await asyncio.sleep(0.05)
         return both, given, groups, leaving
 
     both, given, groups, leaving = loop.run(scale_and_sample())
-    assert [facts["version"] for facts in both] == [loop.version] * 2
+    assert [info["version"] for info in both] == [loop.version] * 2
     assert given > 0, "the worker that left had work"
     expect_same(groups, expected)
-    expect_gone(leaving.facts["pid"])
+    expect_gone(leaving.info["pid"])
 
 
 @pytest.mark.timeout(300)
@@ -133,11 +133,11 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
 @pytest.mark.parametrize(("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, SILENT)])
 def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     synchronise(loop)
-    victim = loop.crew.learner.facts[0]["pid"]
+    victim = loop.workers.learner.info[0]["pid"]
     os.kill(victim, how)
     with pytest.raises(LearnerLost, match=why) as lost:
         step(loop, 310)
-    loop.run(loop.crew.restart_learner(lost.value))
+    loop.run(loop.workers.restart_learner(lost.value))
     synchronise(loop)
     assert step(loop, 320)["policy/mismatch_abs"] < 1e-4
     expect_gone(victim)
@@ -150,11 +150,11 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
     loop.told.clear()
     expected = undisturbed(loop, range(1100, 1104))
     worker = the_worker(loop)
-    assert loop.crew.rollouts.current.data is None, "published for the learner's own node alone"
-    loop.crew.rollouts.current = replace(loop.crew.rollouts.current, node="elsewhere")
-    os.kill(worker.facts["pid"], signal.SIGKILL)
+    assert loop.workers.rollouts.current.data is None, "published for the learner's own node alone"
+    loop.workers.rollouts.current = replace(loop.workers.rollouts.current, node="elsewhere")
+    os.kill(worker.info["pid"], signal.SIGKILL)
     found = undisturbed(loop, range(1100, 1104))
-    assert loop.crew.rollouts.current.data is not None
+    assert loop.workers.rollouts.current.data is not None
     assert the_worker(loop).name != worker.name
     expect_same(found, expected)
     synchronise(loop)
@@ -164,13 +164,13 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
 def test_a_push_to_a_worker_that_hangs_costs_it_its_place(loop):
     synchronise(loop)
     worker = the_worker(loop)
-    os.kill(worker.facts["pid"], signal.SIGSTOP)
-    update = loop.run(loop.crew.learner.publish(loop.version + 1))
+    os.kill(worker.info["pid"], signal.SIGSTOP)
+    update = loop.run(loop.workers.learner.publish(loop.version + 1))
     loop.version += 1
     loop.told.clear()
-    loop.run(loop.crew.rollouts.push(update))
+    loop.run(loop.workers.rollouts.push(update))
     assert [(told["event"], told["worker"]) for told in loop.told[:1]] == [("restarted", worker.name)]
     assert re.fullmatch(SILENT, loop.told[0]["cause"])
-    group = loop.run(loop.crew.sample(loop.stream[1000]))
+    group = loop.run(loop.workers.sample(loop.stream[1000]))
     assert {version for c in group.completions for version in c.versions} == {loop.version}
-    expect_gone(worker.facts["pid"])
+    expect_gone(worker.info["pid"])

@@ -182,7 +182,7 @@ class Toy:
             yield Run(
                 config=config,
                 folder=folder,
-                crew=toy,
+                workers=toy,
                 stream=toy,
                 saver=self.saver,
                 evaluations=Evaluations(config.eval.every, held_out if config.eval.problems else None),

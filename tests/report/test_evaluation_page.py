@@ -11,7 +11,7 @@ from srm_ray.evaluation import samples, statistics, tax
 from srm_ray.evaluation.grading import Sample
 from srm_ray.evaluation.results import Results, SuiteResult
 from srm_ray.evaluation.suites import Item
-from srm_ray.inference.completers import Said
+from srm_ray.inference.completers import ChatCompletion
 from srm_ray.report import run_data
 from srm_ray.report.page import write_report
 from srm_ray.runs.folder import RunFolder
@@ -30,7 +30,9 @@ def make(path: Path) -> RunFolder:
     for name, values in (("gsm8k", [0.0, 0.0, 0.0, 0.0]), ("svamp", [1.0, 0.0, 1.0, 0.0])):
         file = samples.SampleFile(folder.path / "samples" / f"{name}.jsonl", 1)
         for index, value in enumerate(values):
-            said = Said(f"{name} question {index}\n<think>\n", f"so</think>{example_run.HOSTILE}", 9, False, 1)
+            said = ChatCompletion(
+                f"{name} question {index}\n<think>\n", f"so</think>{example_run.HOSTILE}", 9, False, 1
+            )
             file.add(Item(index, "q", "7"), [Sample(said, value == 1, "correct", "7", 0, True, False)])
         suites[name] = SuiteResult(name, "pass@1", statistics.mean_share(values, seed=0), values, {"problems": 4})
     results = Results("runs/x/final", "", suites)
@@ -78,7 +80,7 @@ def test_what_is_drawn(page: browser.Page, tmp_path: Path) -> None:
     ]
     page.evaluate("(async () => { openStep(2, false); await search(); })()")
     assert "svamp question 0" in page.text("#group .prompt")
-    assert page.text("#group .facts") == "svampproblem 0"
+    assert page.text("#group .info") == "svampproblem 0"
     assert page.text("#status") == "evaluation · 2 suites"
     assert page.evaluate("document.title") == "r · srm_ray run"
 

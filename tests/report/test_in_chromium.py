@@ -71,7 +71,7 @@ def test_every_step_and_group_can_be_opened(page: browser.Page, tmp_path: Path) 
     seen = page.evaluate(
         "(async () => { const seen = []; for (const step of steps) { view.step = step; await search();"
         " for (let i = 0; i < found.length; i++) { await choose(i);"
-        " seen.push([...document.querySelectorAll('.facts .chip')].map(c => c.textContent).slice(0, 2).join()); } }"
+        " seen.push([...document.querySelectorAll('.info .chip')].map(c => c.textContent).slice(0, 2).join()); } }"
         " return seen; })()"
     )
     assert seen == [f"step {step},prompt {1000 * step + number}" for step in (1, 2, 3) for number in range(5)]
@@ -125,7 +125,7 @@ def test_filters_and_search(page: browser.Page, tmp_path: Path) -> None:
     folder = example_run.make(tmp_path / "r", steps=4, groups=6, texts={2: "a Needle here"})
     page.open(write_report(folder).as_uri() + "#search=needle&scope=all")
     assert page.text("#rollouts-note") == "1 group, 1 of 4 completions match"
-    assert page.text(".facts .chip") == "step 2"
+    assert page.text(".info .chip") == "step 2"
     assert page.evaluate("document.querySelectorAll('article .t.hit').length") == len("needle")
     assert page.evaluate("document.querySelectorAll('article.dim').length") == 3
     page.open(folder.report.as_uri() + "#grade=right&scope=all")
@@ -165,7 +165,7 @@ def test_ten_thousand_completions(page: browser.Page, tmp_path: Path) -> None:
     assert page.evaluate(timed % "view.query = '7'; await search()") < 1000
     assert page.evaluate(timed % "view.query = ''; await search(); await choose(1279)") < 1000
     assert page.evaluate(timed % "byId('list').scrollTop = 30000; drawRows()") < 200
-    assert "prompt" in page.text("#group .facts")
+    assert "prompt" in page.text("#group .info")
 
 
 def test_live_page_follows_the_run(page: browser.Page, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_live_page_follows_the_run(page: browser.Page, tmp_path: Path) -> None:
         page.open(server.url)
         assert "2 of 2" in page.text("#status")
         example_run.add_step(folder, 3, text="a fresh answer")
-        page.wait("document.querySelector('.facts .chip')?.textContent === 'step 3'")
+        page.wait("document.querySelector('.info .chip')?.textContent === 'step 3'")
         page.wait("document.querySelector('#group')?.textContent.includes('a fresh answer')")
         server.shutdown()
         thread.join()

@@ -155,9 +155,9 @@ def test_killed_processes_cost_no_verdict(grader: Grader) -> None:
     for pid in grader.pids():
         os.kill(pid, 9)
     assert all(verdict.correct for verdict in grader.grade(pairs))
-    zygote = grader.own.zygote.process
-    assert zygote is not None
-    zygote.kill()
+    forkserver = grader.own.forkserver.process
+    assert forkserver is not None
+    forkserver.kill()
     assert all(verdict.correct for verdict in grader.grade(pairs))
 
 

@@ -179,14 +179,14 @@ def test_an_adapter_opens_as_a_model(adapter: Path, tiny_model: Path) -> None:
     from srm_ray.model import adapters
 
     assert not (adapter / "model.safetensors").exists()
-    facts = open_model(str(adapter))
-    assert facts.path == str(adapter / "merged")
+    info = open_model(str(adapter))
+    assert info.path == str(adapter / "merged")
     written = (adapter / "merged" / "model.safetensors").stat().st_mtime_ns
-    assert open_model(str(adapter)).path == facts.path
+    assert open_model(str(adapter)).path == info.path
     assert (adapter / "merged" / "model.safetensors").stat().st_mtime_ns == written, "merged once"
     tokens = torch.arange(8, 40)[None]
     with torch.no_grad():
-        plain = AutoModelForCausalLM.from_pretrained(facts.path)(tokens).logits
+        plain = AutoModelForCausalLM.from_pretrained(info.path)(tokens).logits
         assert torch.allclose(plain, adapters.merged(adapter)(tokens).logits, atol=1e-4)
         assert (plain - AutoModelForCausalLM.from_pretrained(tiny_model)(tokens).logits).abs().max() > 1e-3
 

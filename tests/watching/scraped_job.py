@@ -1,4 +1,4 @@
-"""A job for Prometheus to scrape: the real loop with a scripted crew, in a Ray of its own.
+"""A job for Prometheus to scrape: the real loop with a scripted workers, in a Ray of its own.
 
 Runs until its standard input closes. python -m tests.watching.scraped_job RAY_FOLDER RUN_FOLDER
 """
@@ -18,11 +18,11 @@ from tests.watching import scripted
 # What only some runs have. Here every run has it, so that every panel has something to show.
 SOMETIMES = (
     "policy/kl eval/accuracy eval/accuracy_low eval/accuracy_high time/eval time/checkpoint "
-    "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked"
+    "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked probe/accepted"
 ).split()
 
 
-class Crew(scripted.Crew):
+class WorkerGroups(scripted.WorkerGroups):
     async def learn(self, batch: TrainBatch, lr: float) -> Learned:
         learned = await super().learn(batch, lr)
         return replace(learned, metrics=dict.fromkeys(SOMETIMES, 1.0) | learned.metrics)
@@ -50,7 +50,7 @@ def main(ray_folder: str, run_folder: str) -> None:
         return scripted.Step(entropy=0.001)
 
     config = scripted.config_of().model_copy(update={"steps": 11})
-    with mock.patch.object(scripted, "Crew", Crew), contextlib.suppress(EOFError):
+    with mock.patch.object(scripted, "WorkerGroups", WorkerGroups), contextlib.suppress(EOFError):
         scripted.run(Path(run_folder), script, config, ray=True)
     ray.shutdown()
 

@@ -1,4 +1,4 @@
-"""The real loop over a crew that lives in this process: what each step is like is written down beforehand.
+"""The real loop over a workers that lives in this process: what each step is like is written down beforehand.
 
 Nothing here learns or samples; groups, grades and the learner's numbers are made up, so that what the loop makes
 of them can be provoked within milliseconds.
@@ -50,8 +50,8 @@ class Step:
     learner_rate: float = 4000.0
 
 
-class Crew:
-    """What `srm_ray.grpo.train` asks of `actors.worker_groups.Crew`, and no more."""
+class WorkerGroups:
+    """What `srm_ray.grpo.train` asks of `actors.worker_groups.WorkerGroups`, and no more."""
 
     def __init__(self, script: Callable[[int], Step], group_size: int):
         self.script, self.group_size = script, group_size
@@ -138,16 +138,16 @@ def run(path: Path, script: Callable[[int], Step], config: GRPOConfig, *, first:
     folder.create()
 
     async def whole() -> None:
-        crew: Any = Crew(script, config.rollout.group_size)
-        crew.version = first
+        workers: Any = WorkerGroups(script, config.rollout.group_size)
+        workers.version = first
         log = MetricsLog(folder.metrics, ray_metrics=ray, tags={"run": path.name})
         log.after(first)
         async with Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch:
             stream: Any = Prompts()
             parts = Run(
-                config=config, folder=folder, crew=crew, stream=stream,
-                saver=Saver(folder, crew, log, keep=2, limit=10.0),
-                evaluations=Evaluations(), export=crew.save, log=log, watch=watch, started={},
+                config=config, folder=folder, workers=workers, stream=stream,
+                saver=Saver(folder, workers, log, keep=2, limit=10.0),
+                evaluations=Evaluations(), export=workers.save, log=log, watch=watch, started={},
             )  # fmt: skip
             await train(parts, State(step=first, version=first))
 

@@ -28,7 +28,7 @@ from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.suites import Suite, digest, local_file
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import cache_root
-from srm_ray.inference.completers import Decoding, Reader, Said, Speaker
+from srm_ray.inference.completers import ChatCompleter, ChatCompletion, Decoding, LogLikelihoodModel
 from srm_ray.intervals import wilson
 
 VERSION = "0.4.13"
@@ -64,8 +64,8 @@ class Options:
 class Subject:
     """Who is measured. reader, tokenizer: None where a server answers, which knows no tokens."""
 
-    speaker: Speaker
-    reader: Reader | None = None
+    completer: ChatCompleter
+    reader: LogLikelihoodModel | None = None
     tokenizer: Any = None
 
 
@@ -96,7 +96,7 @@ def _run(
     with suite_progress(suite.name, position, total, 0, what="") as progress:
         lm = EngineLM(
             subject.reader,
-            subject.speaker,
+            subject.completer,
             subject.tokenizer,
             loop,
             answered,
@@ -105,13 +105,13 @@ def _run(
             think_end=options.think_end,
             in_flight=options.in_flight,
         )
-        samples = judge(lm, tasks, options)
+        samples = run_tasks(lm, tasks, options)
     if lm.cut_prompts:
         say(f"  {suite.name}: {lm.cut_prompts} of {total} prompts are longer than the context and were cut on the left")
     return conclude(suite, samples, lm, folder, settings(suite, path, tasks, options, splitter), options)
 
 
-def judge(lm: Any, tasks: dict[str, Any], options: Options) -> dict[str, Rows]:
+def run_tasks(lm: Any, tasks: dict[str, Any], options: Options) -> dict[str, Rows]:
     """The harness's own record of every problem by task: what `lm` said, what the filters made of it, its metrics.
 
     lm: any of the harness's models. Raises `RunError` where the harness has no results.
@@ -343,7 +343,7 @@ def by_doc(examples: Rows, wanted: str) -> Rows:
 
 
 def write_samples(
-    path: Path, examples: Rows, values: list[float], said: dict[str, Said], *, by_length: bool = False
+    path: Path, examples: Rows, values: list[float], said: dict[str, ChatCompletion], *, by_length: bool = False
 ) -> None:
     """In the form of `srm_ray.evaluation.samples`. by_length: see `choices_text`."""
     lines = []

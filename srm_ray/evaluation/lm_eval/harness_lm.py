@@ -1,6 +1,6 @@
 """Our engines behind lm-evaluation-harness's `LM` interface. Imported only where the harness is installed.
 
-    harness thread --generate_until, loglikelihood--> EngineLM --event loop--> Reader (many requests in flight)
+    harness thread --generate_until, loglikelihood--> EngineLM --event loop--> LogLikelihoodModel (many in flight)
 
 The same texts and numbers as the harness's own Hugging Face backend gives (0.4.13): prompts are encoded and cut on the
 left as there, text ends at the first stop string as if generation had stopped there, log-likelihoods are sums over the
@@ -30,7 +30,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation.samples import read
 from srm_ray.files.atomic import write_atomically
-from srm_ray.inference.completers import Decoding, Reader, Said, Scored, Speaker
+from srm_ray.inference.completers import ChatCompleter, ChatCompletion, Decoding, LogLikelihood, LogLikelihoodModel
 from srm_ray.rl.seeds import completion_seed
 
 Done = Callable[[float, int], None]
@@ -46,19 +46,19 @@ class Answered:
         if path.is_file():
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in self.known.values()))
 
-    def add(self, key: str, answer: Said | Scored) -> None:
+    def add(self, key: str, answer: ChatCompletion | LogLikelihood) -> None:
         self.known[key] = {"key": key, **asdict(answer)}
         with self.path.open("a") as file:
             file.write(json.dumps(self.known[key]) + "\n")
 
-    def get(self, key: str) -> Said | Scored | None:
+    def get(self, key: str) -> ChatCompletion | LogLikelihood | None:
         line = self.known.get(key)
         if line is None:
             return None
         fields = {name: value for name, value in line.items() if name != "key"}
         if "logprob" in fields:
-            return Scored(**fields)
-        return Said(**fields | {"token_ids": tuple(fields["token_ids"])})
+            return LogLikelihood(**fields)
+        return ChatCompletion(**fields | {"token_ids": tuple(fields["token_ids"])})
 
 
 def key_of(*parts: Any) -> str:
@@ -66,15 +66,15 @@ def key_of(*parts: Any) -> str:
 
 
 class EngineLM(TemplateLM):
-    """reader: engines with a tokenizer here, or None where `speaker` (a server) answers messages.
+    """reader: engines with a tokenizer here, or None where `completer` (a server) answers messages.
 
     loop: where they live; the harness itself runs in another thread. said: completion by context, as generated.
     """
 
     def __init__(
         self,
-        reader: Reader | None,
-        speaker: Speaker,
+        reader: LogLikelihoodModel | None,
+        completer: ChatCompleter,
         tokenizer: Any,
         loop: asyncio.AbstractEventLoop,
         answered: Answered,
@@ -85,10 +85,10 @@ class EngineLM(TemplateLM):
         in_flight: int,
     ) -> None:
         super().__init__()
-        self.reader, self.speaker, self.tokenizer, self.loop = reader, speaker, tokenizer, loop
+        self.reader, self.completer, self.tokenizer, self.loop = reader, completer, tokenizer, loop
         self.answered, self.done = answered, done
         self.seed, self.think_end, self.in_flight = seed, think_end, in_flight
-        self.said: dict[str, Said] = {}
+        self.said: dict[str, ChatCompletion] = {}
         self.cut_prompts = 0
 
     # What the harness asks of every model
@@ -144,7 +144,7 @@ class EngineLM(TemplateLM):
         if found is None:
             found = await self._complete(context, limit, seed, decoding)
             self.answered.add(key, found)
-        assert isinstance(found, Said)
+        assert isinstance(found, ChatCompletion)
         self.said[context] = found
         self.done(0.0, found.tokens)
         text = found.text if self.tokenizer is None else self._text(found.token_ids, until)
@@ -162,9 +162,9 @@ class EngineLM(TemplateLM):
             raise UserError(f"the harness asks for generation options that are not supported: {', '.join(kwargs)}")
         return limit, Decoding(temperature if sampled else 0.0, top_p if sampled else 1.0, limit)
 
-    async def _complete(self, context: str, limit: int, seed: int, decoding: Decoding) -> Said:
+    async def _complete(self, context: str, limit: int, seed: int, decoding: Decoding) -> ChatCompletion:
         if self.reader is None:
-            return (await self.speaker.answer(json.loads(context), (seed,), decoding))[0]
+            return (await self.completer.answer(json.loads(context), (seed,), decoding))[0]
         ids = self.tok_encode(context)
         room = self.max_length - limit
         self.cut_prompts += len(ids) > room
@@ -207,7 +207,7 @@ class EngineLM(TemplateLM):
         if found is None:
             found = await self.reader.score(ids, start)
             self.answered.add(key, found)
-        assert isinstance(found, Scored)
+        assert isinstance(found, LogLikelihood)
         self.done(0.0, len(ids))
         return found.logprob, found.greedy
 
