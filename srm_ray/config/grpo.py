@@ -30,7 +30,7 @@ class SourceConfig(Section):
         description="`datasets` name, e.g. openai/gsm8k (its question/answer form is understood, MBPP's too), "
         "or reasoning_gym/<family>",
     )
-    subset: str = Field("main", description="configuration of the `datasets` name")
+    subset: str = Field("", description="configuration of the `datasets` name; empty: its default, or main")
     split: str = Field("train", description="split of the `datasets` name")
     eval_path: str = Field("", description="JSONL file of held-out problems; empty: the generator's held-out split")
     eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")

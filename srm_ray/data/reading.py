@@ -1,53 +1,187 @@
-"""Rows of files and of the hub's datasets, one at a time, each with the number that names it.
+"""Rows of files and of the hub's datasets, one at a time, each with what names it in a message.
 
-    JSONL or Parquet file -> rows(path)      -> (line or row number, object)
-    `datasets` name       -> hub_rows(name)  -> (row number, object)
-    any files             -> pieces(files)   -> byte ranges that can be read apart, on any node
+    files, folders, globs, commas -> files_named --formats.rows--> Record(fields, path, number)
+    `datasets` name               -> hub_rows                 -->
+    any files                     -> pieces(files): byte ranges that can be read apart, on any node
 
 Every reader of the project goes through here, so that wrong input is told in one way: `UserError`
 with file and line.
 """
 
+import difflib
+import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srm_ray.console import hub
+from srm_ray.console.progress import say
+from srm_ray.data import formats
+from srm_ray.data.formats import Row, parse, rows
 from srm_ray.errors import UserError
 
-Row = dict[str, Any]
+__all__ = ["Piece", "Record", "Row", "RowSource", "files_named", "hub_dataset", "hub_rows", "parse", "records", "rows"]
+
 PIECE = 8 << 20
 LONGEST_TEXT = 1 << 20
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+NO_ROWS = ("dataset_info", "dataset_infos", "dataset_dict", "state", "config", "package", "tokenizer")  # .json of these
 
 
-def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
-    """(number from 1, object) of a Parquet file's rows or a JSONL file's lines; empty lines are skipped.
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """Where rows come from: `path` or `name` is set.
 
-    Raises `UserError` naming file and line for what is not an object, `option` and the file for what cannot be read.
+    path: files, folders, globs, separated by commas. name: `datasets` names, likewise; name:subset:split where one
+        differs from the others.
+    columns: our name -> column of the rows, e.g. {"answer": "reward_model.ground_truth"} (see `mapped`).
+    option: what messages call these settings, "data" for --data.path and --data.name.
     """
-    if path.suffix == ".parquet":
-        yield from parquet_rows(path, option)
+
+    path: str = ""
+    name: str = ""
+    subset: str = ""
+    split: str = "train"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    option: str = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row. fields: its columns, those that are mapped under their mapped names. path: its file or data set. number:
+    its line in a text file, its row in a table, from 1."""
+
+    fields: Row
+    path: str
+    number: int
+
+    @property
+    def where(self) -> str:
+        """Names it in a message, e.g. "problems.jsonl:17"."""
+        return f"{self.path}:{self.number}"
+
+
+def records(source: RowSource) -> Iterator[Record]:
+    """Every row of every file or data set of a source, in order.
+
+    Raises `UserError` for what is not there, cannot be read, holds no rows, or lacks a column that is mapped.
+    """
+    for path, found in opened(source):
+        empty = True
+        for number, row in found:
+            empty = False
+            fields = mapped(row, source.columns, f"{path}:{number}", source.option) if source.columns else row
+            yield Record(fields, path, number)
+        if empty:
+            raise UserError(f"--{source.option}.{'path' if source.path else 'name'} {path}: it holds no rows")
+
+
+def opened(source: RowSource) -> Iterator[tuple[str, Iterator[tuple[int, Row]]]]:
+    """(file or data set, its numbered rows)."""
+    if source.path:
+        option = f"--{source.option}.path"
+        for file in files_named(source.path, split=source.split, option=option):
+            yield str(file), formats.rows(file, option)
         return
-    number = 0
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, parse(line, f"{path}:{number}")
-    except OSError as error:
-        raise UserError(f"{option} {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{option} {path}: not UTF-8 text ({error.reason} after line {number})") from None
+    for name, subset, split in hub_names(source.name, source.subset, source.split):
+        yield name, hub_rows(name, subset, split, option=f"--{source.option}.name")
+
+
+# Files
+
+
+def files_named(text: str, *, split: str = "train", option: str = "--data.path") -> list[Path]:
+    """The files that paths, folders and globs separated by commas name, each once, in order.
+
+    split: of a folder whose files tell their splits apart by name (train-00000-of-00002.parquet, test.jsonl), those
+    of this one. Raises `UserError` where there are none.
+    """
+    parts = [text] if Path(text).expanduser().exists() else names(text)
+    found = [file for part in parts for file in files_of_part(part, split, option)]
+    if not found:
+        raise UserError(f"{option} {text!r}: names no file")
+    return list(dict.fromkeys(found))
+
+
+def files_of_part(part: str, split: str, option: str) -> list[Path]:
+    path = Path(part).expanduser()
+    if path.is_dir():
+        return files_in(path, split, option)
+    if path.exists():
+        return [path]
+    matched = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
+    if matched:
+        return [file for one in matched for file in (files_in(one, split, option) if one.is_dir() else [one])]
+    if any(sign in part for sign in "*?["):
+        raise UserError(f"{option} {part}: no file matches")
+    raise UserError(f"{option} {part}: no such file or folder{advice(path, part, option)}")
+
+
+def advice(path: Path, part: str, option: str) -> str:
+    """What may have been meant by a path that is not there."""
+    if "://" in part:
+        return "; download it, or give a data set of the hub by its name"
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    if near:
+        return f"; did you mean {path.parent / near[0]}?"
+    if option.endswith(".path") and part.count("/") == 1 and not path.suffix and not part.startswith((".", "/", "~")):
+        return f"; a data set of the hub is given as {option.removesuffix('.path')}.name"
+    return ""
+
+
+def files_in(folder: Path, split: str, option: str) -> list[Path]:
+    """The files of a folder that hold rows, in order: where their names tell splits apart, those of `split`."""
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if formats.suffix_of(file) in formats.SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.name.split(".")[0] not in NO_ROWS
+    ]
+    if not files:
+        raise UserError(f"{option} {folder}: no files with rows in it ({', '.join(formats.SUFFIXES)})")
+    splits = {file: split_of(file, folder) for file in files}
+    wanted = next((name for name, spellings in SPLITS.items() if split in spellings), split)
+    if not any(splits.values()):
+        return files
+    chosen = [file for file in files if splits[file] == wanted]
+    if not chosen:
+        chosen = [file for file in files if not splits[file]]
+    if not chosen:
+        held = ", ".join(sorted({name for name in splits.values() if name}))
+        raise UserError(f"{option} {folder}: files of {held} are in it, none of split {split}: name the files to read")
+    if len(chosen) < len(files):
+        others = ", ".join(str(file.relative_to(folder)) for file in files if file not in chosen)
+        say(
+            f"{folder}: {len(chosen)} of {len(files)} files are read, those of split {wanted}; not read: {others[:200]}"
+        )
+    return chosen
+
+
+def split_of(file: Path, folder: Path) -> str:
+    """The split that a file's name, or the folder it is in, begins with; "" for none."""
+    for part in reversed(file.relative_to(folder).parts):
+        word = part.split(".")[0].replace("_", "-").split("-")[0].lower()
+        for name, spellings in SPLITS.items():
+            if word in spellings:
+                return name
+    return ""
 
 
 def check_files(paths: str, option: str = "--data.path") -> None:
-    """Raise `UserError` for a file, of those named by commas, that is not there or holds nothing."""
-    for path in names(paths):
+    """Raise `UserError` for a file, of those that `files_named` finds, that cannot be read or holds nothing."""
+    for path in files_named(paths, option=option):
         try:
-            with open(path, "rb") as file:
+            with path.open("rb") as file:
                 empty = not file.read(1)
         except OSError as error:
             raise UserError(f"{option} {path}: {error.strerror}") from None
@@ -55,31 +189,52 @@ def check_files(paths: str, option: str = "--data.path") -> None:
             raise UserError(f"{option} {path}: the file holds no examples")
 
 
-def parse(line: str, where: str) -> Row:
-    """The object of a JSON line."""
-    try:
-        row = json.loads(line.rstrip("\r\n"))  # of a line that is cut, the column is behind its last character
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
-    return row
+# Columns
 
 
-def parquet_rows(path: Path, option: str) -> Iterator[tuple[int, Row]]:
-    import pyarrow
-    import pyarrow.parquet
+def mapped(row: Row, columns: Mapping[str, str], where: str, option: str = "data") -> Row:
+    """The row with columns under our names too. A column may be within another: `reward_model.ground_truth`, also of
+    one that holds JSON as text; where both a mapped and an own column have a name, the mapped one counts.
 
-    try:
-        number = 0
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-    except OSError as error:
-        raise UserError(f"{option} {path}: {error.strerror or error}") from None
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{option} {path}: not a Parquet file ({error})") from None
+    Raises `UserError` with the columns that are there and the nearest one.
+    """
+    found = {ours: within(row, theirs) for ours, theirs in columns.items()}
+    for ours, theirs in columns.items():
+        if found[ours] is ABSENT:
+            near = difflib.get_close_matches(theirs, row, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(
+                f"{where}: --{option}.columns takes {ours} from {theirs!r}, which is not among its columns "
+                f"({', '.join(row) or 'none'}){hint}"
+            )
+    used = {theirs for theirs in columns.values() if theirs in row}
+    return {name: value for name, value in row.items() if name not in used} | found
+
+
+ABSENT = object()
+
+
+def within(row: Row, path: str) -> Any:
+    """The value of a column, or of a place within one (`a.b`, `a.0`); ABSENT where there is none."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for part in path.split("."):
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return ABSENT
+        if isinstance(value, list) and part.lstrip("-").isdigit() and -len(value) <= int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
+            return ABSENT
+    return value
+
+
+# Names
 
 
 def names(text: str) -> list[str]:
@@ -108,13 +263,34 @@ def hub_dataset(name: str, subset: str, split: str, *, option: str = "--data.nam
 
     try:
         with nullcontext() if Path(name).exists() else hub.asking(name):
-            return datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
+            try:
+                return datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
+            except ValueError:
+                chosen = "" if subset else main_subset(name)
+                if not chosen:
+                    raise
+                return datasets.load_dataset(name, chosen, split=split, streaming=streaming)
+    except UserError:
+        raise
     except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{option} {name} ({subset or 'default'}, {split}) cannot be loaded: {type(error).__name__}: {reason}; "
             "a local file can be given as the path instead"
         ) from None
+
+
+def main_subset(name: str) -> str:
+    """`main` of a `datasets` name's several configurations; "" where one need not be chosen. Raises `UserError`."""
+    import datasets
+
+    found = datasets.get_dataset_config_names(name)
+    if len(found) < 2 or "default" in found:
+        return ""
+    if "main" in found:
+        say(f"{name}: configuration main of {', '.join(found)}")
+        return "main"
+    raise UserError(f"--data.name {name} has the configurations {', '.join(found)}: choose one with --data.subset")
 
 
 # Files in pieces

@@ -69,7 +69,7 @@ def test_wrong_lines_are_named(tmp_path: Path, bad: Any, message: str) -> None:
 
 
 def test_missing_and_empty_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         list(read_examples(str(tmp_path / "none.jsonl")))
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(UserError, match="holds no examples"):
