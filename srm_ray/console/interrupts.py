@@ -43,6 +43,7 @@ class Interrupts:
     loop: asyncio.AbstractEventLoop | None = None
     main: "asyncio.Task[Any] | None" = None
     insisted: bool = False
+    raised: bool = False  # KeyboardInterrupt, outside of an event loop
     own: int = 0  # signals to come that we have sent ourselves
     advice: list[Callable[[], str]] = field(default_factory=list)
 
@@ -80,6 +81,7 @@ class Interrupts:
             return
         self.heard.set()
         if self.loop is None or self.main is None or self.main.done():
+            self.raised = True
             raise KeyboardInterrupt
         done = threading.Event()
         self.loop.call_soon_threadsafe(self._cancel, self.main, done)
@@ -150,10 +152,20 @@ def hold() -> None:
         signal.signal(signal.SIGTERM, _interrupts.on_signal)
 
 
+def raise_if_lost() -> None:
+    """Raises KeyboardInterrupt where one was raised before, and code in between (a library's import, a destructor)
+    swallowed it: called where long work begins."""
+    if _interrupts.raised:
+        raise KeyboardInterrupt
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run`, whose main task the first Ctrl-C cancels. Raises KeyboardInterrupt then, once all has ended."""
     if not _interrupts.installed:
         return asyncio.run(main)
+    if _interrupts.raised:
+        main.close()
+        raise KeyboardInterrupt
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         task = loop.create_task(main)
@@ -172,6 +184,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def in_thread(work: Callable[[], T]) -> T:
     """`work()` in a thread, for libraries that are long in their own code, or take Ctrl-C over: the main thread waits
     for it and can be interrupted. What is interrupted goes on until the process ends."""
+    raise_if_lost()
     results: list[T] = []
     errors: list[BaseException] = []
 

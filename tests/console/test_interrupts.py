@@ -39,6 +39,22 @@ BUSY = {
         (HERE / "ready").touch()
         interrupts.in_thread(lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 400_000_000))
         """,
+    "a library that swallows it": """
+        try:
+            (HERE / "ready").touch()
+            time.sleep(60)
+        except BaseException:
+            pass
+        interrupts.in_thread(lambda: time.sleep(60))
+        """,
+    "a library that swallows it, before an event loop": """
+        try:
+            (HERE / "ready").touch()
+            time.sleep(60)
+        except BaseException:
+            pass
+        interrupts.run(asyncio.sleep(60))
+        """,
     "work that fails when it is cut off": """
         try:
             (HERE / "ready").touch()
