@@ -13,6 +13,7 @@ import ray
 
 from srm_ray.errors import RunError
 
+ADVICE = "For further information visit"  # pydantic's last line, which says nothing of what is wrong
 PATIENCE = 3.0  # seconds that an actor has to end by itself
 
 
@@ -32,11 +33,11 @@ async def named(call: Any, *, who: str, what: str, timeout: float) -> Any:
 
 
 def cause(error: BaseException) -> str:
-    """What happened in the actor: the last line of a Ray error."""
+    """What happened in the actor: the last line of a Ray error that says something."""
     inner = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(inner).splitlines() if line.strip() and not line.strip().startswith(ADVICE)]
     # Of a process that died Ray tells everything that might have been; the first sentence is what is known.
-    return lines[-1].partition(" Worker exit type:")[0] if lines else type(inner).__name__
+    return lines[-1].partition(" Worker exit type:")[0].partition(" [type=")[0] if lines else type(inner).__name__
 
 
 async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
