@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,12 +168,13 @@ def lasting(model: str) -> str:
 
 def exporter(config: GRPOConfig, workers: "WorkerGroups", info: "ModelInfo") -> "Export":
     """Writes the learner's weights of now, as those of a step, into a folder: a Hugging Face model."""
+    from srm_ray.model.folder import write_generation_config
     from srm_ray.model.lineage import write_lineage
 
     async def export(path: Path, step: int) -> None:
         await workers.learner.export(path.absolute())
         info.tokenizer.save_pretrained(path)
-        (path / "generation_config.json").write_text(json.dumps({"eos_token_id": list(info.stop_token_ids)}))
+        write_generation_config(path, info.tokenizer, parent=info.path)
         write_lineage(path, stage="grpo", parent=config.model or info.path, config=config, steps=step)
 
     return export

@@ -59,7 +59,7 @@ def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, En
     if not config.from_rollouts:
         return select_pairs(conversations.pairs(config.data, info.path))
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
-    return rollout_pairs.read(config.from_rollouts, info.tokenizer, seed=config.seed, **limits)
+    return rollout_pairs.read(config.from_rollouts, info.tokenizer, info.stop_token_ids, seed=config.seed, **limits)
 
 
 def run(config: PreferConfig, info: Any) -> int:

@@ -348,13 +348,15 @@ class Learner:
         """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
         import deepspeed
 
+        from srm_ray.model.folder import save_weights
+
         parameters = list(self.module.model.named_parameters())
         with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
             if self.rank == 0:
                 # Weights alone: what packed attention registered must not reach the saved config.
                 self.module.model.config._attn_implementation_internal = None
                 state = {name: p.detach().cpu().clone() for name, p in parameters}
-                self.module.model.save_pretrained(folder, state_dict=state)
+                save_weights(self.module.model, state, Path(folder))
                 from srm_ray.model.packed_attention import use_packed_attention
 
                 use_packed_attention(self.module.model)

@@ -18,7 +18,8 @@ from typing import Any
 
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
-from srm_ray.model.tokenization import END_THINK, IM_END, IM_START, THINK
+from srm_ray.model.chat_template import render_ids
+from srm_ray.model.tokenization import END_THINK, IM_END, IM_START, THINK, encode_plain
 
 Message = Mapping[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
@@ -32,7 +33,7 @@ def render_prompt(tokenizer: Any, messages: Sequence[Message], *, thinking: bool
     """
     check_messages(messages)
     if not has_own_template(tokenizer):
-        return list(_apply(tokenizer, messages, add_generation_prompt=True, enable_thinking=thinking))
+        return render_ids(tokenizer, messages, add_generation_prompt=True, enable_thinking=thinking)
     ids, _ = _render_own(tokenizer, messages)
     opening = ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
     return opening if thinking else [*opening, *_no_thinking(tokenizer)]
@@ -59,12 +60,12 @@ def render_completion(tokenizer: Any, content: str) -> list[int]:
 
 def encode_document(tokenizer: Any, text: str) -> list[int]:
     """Ids of a pretraining document: its text, control tokens in it taken as text, then `<eos>`."""
-    return [*_plain(tokenizer, text), tokenization.document_end_id(tokenizer)]
+    return [*encode_plain(tokenizer, text), tokenization.document_end_id(tokenizer)]
 
 
 def encode_continuation(tokenizer: Any, given: str, continued: str) -> tuple[list[int], list[bool]]:
     """Ids and loss mask of a document whose first part is given and carries no loss."""
-    context, rest = _plain(tokenizer, given), encode_document(tokenizer, continued)
+    context, rest = encode_plain(tokenizer, given), encode_document(tokenizer, continued)
     return context + rest, [False] * len(context) + [True] * len(rest)
 
 
@@ -84,7 +85,11 @@ def check_messages(messages: Sequence[Message]) -> None:
 
 
 def has_own_template(tokenizer: Any) -> bool:
-    return tokenizer.chat_template == tokenization.CHAT_TEMPLATE
+    """Whether the ids of this project's control tokens hold, and its template is the one to render."""
+    ids = tokenizer.convert_tokens_to_ids
+    return tokenizer.chat_template == tokenization.CHAT_TEMPLATE and all(
+        ids(token) == tokenization.ID_OF[token] for token in (IM_START, IM_END, THINK, END_THINK)
+    )
 
 
 # This project's template, part by part
@@ -98,10 +103,10 @@ def _render_own(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int],
             _extend(ids, mask, _assistant_opening(tokenizer), False)
             _extend(ids, mask, _think_opening(tokenizer) + _completion(tokenizer, message), True)
         else:
-            header = [tokenization.ID_OF[IM_START], *_plain(tokenizer, message["role"] + "\n")]
-            body = _plain(tokenizer, message["content"].strip())
+            header = [tokenization.ID_OF[IM_START], *encode_plain(tokenizer, message["role"] + "\n")]
+            body = encode_plain(tokenizer, message["content"].strip())
             _extend(ids, mask, [*header, *body, tokenization.ID_OF[IM_END]], False)
-        _extend(ids, mask, _plain(tokenizer, "\n"), False)
+        _extend(ids, mask, encode_plain(tokenizer, "\n"), False)
     return ids, mask
 
 
@@ -111,19 +116,19 @@ def _extend(ids: list[int], mask: list[bool], part: list[int], trained: bool) ->
 
 
 def _assistant_opening(tokenizer: Any) -> list[int]:
-    return [tokenization.ID_OF[IM_START], *_plain(tokenizer, "assistant\n")]
+    return [tokenization.ID_OF[IM_START], *encode_plain(tokenizer, "assistant\n")]
 
 
 def _think_opening(tokenizer: Any) -> list[int]:
-    return [tokenization.ID_OF[THINK], *_plain(tokenizer, "\n")]
+    return [tokenization.ID_OF[THINK], *encode_plain(tokenizer, "\n")]
 
 
 def _completion(tokenizer: Any, message: Message) -> list[int]:
     thought, answer = split_thinking(message)
     return [
-        *_plain(tokenizer, f"{thought}\n"),
+        *encode_plain(tokenizer, f"{thought}\n"),
         tokenization.ID_OF[END_THINK],
-        *_plain(tokenizer, f"\n{answer}"),
+        *encode_plain(tokenizer, f"\n{answer}"),
         tokenization.ID_OF[IM_END],
     ]
 
@@ -139,33 +144,22 @@ def split_thinking(message: Message) -> tuple[str, str]:
 
 
 def _no_thinking(tokenizer: Any) -> list[int]:
-    newline = _plain(tokenizer, "\n")
+    newline = encode_plain(tokenizer, "\n")
     return [*newline, tokenization.ID_OF[END_THINK], *newline]
-
-
-def _plain(tokenizer: Any, text: str) -> list[int]:
-    """Ids of `text` with control tokens in it taken as text (think tags keep their ids)."""
-    core = tokenizer.backend_tokenizer
-    before = core.encode_special_tokens
-    core.encode_special_tokens = True
-    try:
-        return core.encode(text, add_special_tokens=False).ids
-    finally:
-        core.encode_special_tokens = before
 
 
 # Any other template
 
 
 def _render_foreign(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-    ids = list(_apply(tokenizer, messages, add_generation_prompt=False))
+    ids = render_ids(tokenizer, messages)
     mask = [False] * len(ids)
     for turn, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        start = _apply(tokenizer, messages[:turn], add_generation_prompt=True)
-        through = _apply(tokenizer, messages[: turn + 1], add_generation_prompt=False)
-        if list(start) != ids[: len(start)] or list(through) != ids[: len(through)]:
+        start = render_ids(tokenizer, messages[:turn], add_generation_prompt=True)
+        through = render_ids(tokenizer, messages[: turn + 1])
+        if start != ids[: len(start)] or through != ids[: len(through)]:
             raise UserError(
                 "this tokenizer's chat template rewrites earlier turns (thinking removed, for example), so the "
                 "assistant's tokens of several turns cannot be told: give single-turn conversations"
@@ -177,12 +171,3 @@ def _render_foreign(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[i
             end = len(through)
         mask[len(start) : end] = [True] * (end - len(start))
     return ids, mask
-
-
-def _apply(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool, **variables: Any) -> list[int]:
-    if not tokenizer.chat_template:
-        raise UserError("this tokenizer has no chat template")
-    plain = [dict(message) for message in messages]
-    return tokenizer.apply_chat_template(
-        plain, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=False, **variables
-    )

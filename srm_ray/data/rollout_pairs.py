@@ -7,27 +7,29 @@ the seed.
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from srm_ray.data import reading
 from srm_ray.data.supervised import Encoded, Report
 from srm_ray.errors import UserError
-from srm_ray.model.tokenization import stop_ids
 
 Group = dict[bool, list[list[int]]]
 
 
 def read(
-    run_dir: str, tokenizer: Any, *, seed: int, max_prompt: int, max_completion: int
+    run_dir: str, tokenizer: Any, stops: Sequence[int], *, seed: int, max_prompt: int, max_completion: int
 ) -> tuple[list[tuple[Encoded, Encoded]], Report]:
-    """Pairs of every group that has both kinds. Raises `UserError` when there are none."""
+    """Pairs of every group that has both kinds. stops: tokens that end a completion.
+
+    Raises `UserError` when there are no pairs.
+    """
     folder = Path(run_dir) / "rollouts"
     files = sorted(folder.glob("step_*.jsonl"))
     if not files:
         raise UserError(f"--from_rollouts {run_dir}: no rollouts/step_*.jsonl in it")
     check_tokenizer(files[0], tokenizer)
-    stops = set(stop_ids(tokenizer))
     report = Report()
     pairs: list[tuple[Encoded, Encoded]] = []
     for path in files:
@@ -57,7 +59,7 @@ def check_tokenizer(path: Path, tokenizer: Any) -> None:
         return
 
 
-def groups(path: Path, stops: set[int], report: Report) -> Any:
+def groups(path: Path, stops: Sequence[int], report: Report) -> Any:
     """(prompt ids, finished completions by whether they are right) of each group of a step's file."""
     prompts: dict[tuple[int, int], list[int]] = {}
     found: dict[tuple[int, int], Group] = defaultdict(lambda: {True: [], False: []})

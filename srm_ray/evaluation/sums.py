@@ -16,16 +16,17 @@ def accuracy(model_folder: str, count: int) -> Share:
     from srm_ray.data import arithmetic
     from srm_ray.data.rendering import render_prompt
     from srm_ray.inference.sampling import sample
-    from srm_ray.model import tokenization
+    from srm_ray.model.loading import open_model
 
-    tokenizer = tokenization.load(model_folder)
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
+    info = open_model(model_folder)
+    tokenizer = info.tokenizer
+    model = AutoModelForCausalLM.from_pretrained(info.path, dtype=torch.float32).eval()
     asked = arithmetic.problems(HELD_OUT_SEED, count, "held_out")
-    stops, right = tokenization.stop_ids(tokenizer), 0
+    right = 0
     for start in range(0, count, AT_ONCE):
         some = asked[start : start + AT_ONCE]
         prompts = [render_prompt(tokenizer, [{"role": "user", "content": one.question}]) for one in some]
-        answers = sample(model, prompts, stop_ids=stops, max_new_tokens=NEW_TOKENS, temperature=0.0)
+        answers = sample(model, prompts, stop_ids=info.stop_token_ids, max_new_tokens=NEW_TOKENS, temperature=0.0)
         for one, prompt, ids in zip(some, prompts, answers, strict=True):
             # The prompt opens the thinking that the completion closes.
             said = tokenizer.decode(prompt + ids, skip_special_tokens=True)

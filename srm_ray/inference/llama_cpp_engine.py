@@ -14,7 +14,7 @@ from srm_ray.errors import UserError
 from srm_ray.gguf.quantiser import load_llama_cpp, require_llama_cpp
 from srm_ray.gguf.vocabulary import CONTROL, Vocabulary, open_gguf, read_vocabulary, tokenizer_of
 from srm_ray.inference.engine import Sampling
-from srm_ray.model import tokenization
+from srm_ray.model import chat_template
 
 LONGEST = 8192  # tokens of key-value cache taken where the model's own context is longer
 
@@ -44,7 +44,7 @@ class LlamaCppEngine:
         # Before the interpreter takes the library's functions down: at exit, or when this engine is let go.
         self.close = weakref.finalize(self, self.llama.close)
         self.tokenizer = tokenizer_of(vocabulary, context=self.context)
-        self.stop_ids = tuple(sorted({*tokenization.stop_ids(self.tokenizer), *self._ends(vocabulary)}))
+        self.stop_ids = tuple(sorted({*chat_template.stop_ids(self.tokenizer), *self._ends(vocabulary)}))
         self.about = f"{path.name} ({path.stat().st_size / 1e6:,.1f} MB, llama.cpp, {cores} threads)"
 
     def _ends(self, vocabulary: Vocabulary) -> list[int]:

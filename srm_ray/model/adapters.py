@@ -7,6 +7,7 @@ Dettmers et al. 2023; PEFT and bitsandbytes do the work).
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,27 @@ def is_adapter(folder: str | Path) -> bool:
 
 
 def base_of(folder: str | Path) -> str:
-    """Folder or hub name of the model that an adapter's folder was trained on."""
+    """Folder or hub name of the model that an adapter's folder was trained on; a relative path also as seen from the
+    adapter's own folder, or beside it."""
     path = Path(folder) / "adapter_config.json"
     try:
-        return str(json.loads(path.read_text())["base_model_name_or_path"])
+        named = str(json.loads(path.read_text())["base_model_name_or_path"] or "")
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: names no base model (base_model_name_or_path)") from None
+        named = ""
+    if not named:
+        raise UserError(f"{path}: names no base model (base_model_name_or_path)")
+    near = [Path(named), Path(folder) / named, Path(folder).absolute().parent / named]
+    found = next((str(place) for place in near if (place / "config.json").is_file()), named)
+    if found == named and named.startswith((".", "/", "~")) and not Path(named).is_dir():
+        raise UserError(f"{path}: its base model {named} does not exist: put its place in base_model_name_or_path")
+    return found
+
+
+def tokenizer_of(folder: str | Path) -> str:
+    """Where the tokenizer of an adapter is: with it, else with its base."""
+    from srm_ray.model.tokenization import has_tokenizer
+
+    return str(folder) if has_tokenizer(folder) else base_of(folder)
 
 
 def load_policy(
@@ -115,23 +131,53 @@ def trainable(model: Any) -> int:
 
 
 def merged(folder: str | Path) -> Any:
-    """The base model with the adapter of `folder` added into its weights, in FP32."""
+    """The base model with the adapter of `folder` added into its weights, in FP32.
+
+    Any kind that PEFT can merge: LoRA with ranks of their own, rsLoRA, DoRA, IA3, and whole modules saved beside
+    (`modules_to_save`). Raises `UserError` for what it cannot, and where adapter and base do not belong together.
+    """
     import torch
-    from peft import AutoPeftModelForCausalLM, PeftConfig
+    from peft import PeftConfig, PeftModel
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    base = base_of(folder)
     try:
-        adapted = AutoPeftModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is an adapter on {base}, which cannot be opened: {error}") from None
-    return adapted.merge_and_unload()
+        kind = PeftConfig.from_pretrained(str(folder)).peft_type
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        rows = embedding_rows(Path(folder))
+        if rows and rows != len(model.get_input_embeddings().weight):
+            model.resize_token_embeddings(rows)  # tokens that were added in training
+        adapted = PeftModel.from_pretrained(model, str(folder))
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder} is an adapter on {base}, and the two cannot be opened together: {reason}") from None
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        raise UserError(f"{folder}: an adapter of the kind {kind} cannot be merged into its base: LoRA's kinds can")
+    plain = adapted.merge_and_unload()
+    head, embedding = plain.get_output_embeddings(), plain.get_input_embeddings()
+    if plain.config.tie_word_embeddings and head is not None and head.weight is not embedding.weight:
+        plain.config.tie_word_embeddings = torch.equal(head.weight, embedding.weight)
+    return plain
+
+
+def embedding_rows(folder: Path) -> int:
+    """Rows of the embedding that an adapter holds whole; 0 where it holds none."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                    return int(weights.get_slice(name).get_shape()[0])
+    return 0
 
 
 def merge(folder: Path, destination: Path) -> Path:
     """Write the plain Hugging Face folder of an adapter's folder."""
-    from srm_ray.model.folder import replacing, save_model, weights_fingerprint
+    from srm_ray.model import tokenization
+    from srm_ray.model.folder import replacing, save_model, weights_fingerprint, write_generation_config
     from srm_ray.model.lineage import read_lineage
 
     if not is_adapter(folder):
@@ -142,20 +188,27 @@ def merge(folder: Path, destination: Path) -> Path:
         "merged_from": str(folder.absolute()),
         "adapter_weights": weights_fingerprint(folder),
     }
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
     try:
         with replacing(destination) as partial:
-            save_model(model, dict(model.named_parameters()), partial, tokenizer_from=folder, lineage=lineage)
+            save_model(model, weights, partial, tokenizer_from=tokenizer_of(folder), lineage=lineage)
+            write_generation_config(partial, tokenization.load(partial), parent=base_of(folder))
     except OSError as error:
         raise UserError(f"the merged weights cannot be written to {destination}: {error.strerror}") from None
     return destination
 
 
 def merged_folder(folder: Path) -> Path:
-    """`<adapter folder>/merged`: plain weights for whoever takes a model, made once for these adapter weights."""
+    """`<adapter folder>/merged`: plain weights for whoever takes a model, made once for these adapter weights. Beside
+    an adapter that cannot be written to, in the cache."""
+    from srm_ray.files.roots import cache_root
     from srm_ray.model.folder import weights_fingerprint
     from srm_ray.model.lineage import read_lineage
 
-    destination = folder / "merged"
-    if read_lineage(destination).get("adapter_weights") == weights_fingerprint(folder):
+    weights = weights_fingerprint(folder)
+    writable = os.access(folder, os.W_OK)
+    destination = folder / "merged" if writable else cache_root() / "merged" / weights
+    if read_lineage(destination).get("adapter_weights") == weights:
         return destination
+    destination.parent.mkdir(parents=True, exist_ok=True)
     return merge(folder, destination)

@@ -18,15 +18,23 @@ from srm_ray.errors import UserError
 from srm_ray.model.lineage import git_commit, versions
 
 LINEAGE = "lineage.json"
+GENERATION = "generation_config.json"
 
 
 def save_model(
-    model: Any, weights: dict[str, Any], folder: Path, *, tokenizer_from: str | Path, lineage: dict[str, Any]
+    model: Any,
+    weights: dict[str, Any],
+    folder: Path,
+    *,
+    tokenizer_from: str | Path,
+    lineage: dict[str, Any],
+    chat_template: str = "",
 ) -> None:
     """Write `weights` (name -> FP32 tensor) with the model's config, the tokenizer and the lineage.
 
     Of a model with an adapter, the adapter alone is written. The lineage comes last: a folder that
-    has one is whole.
+    has one is whole. tokenizer_from: also where the generation config comes from. chat_template: Jinja, in place of
+    the tokenizer's own.
     """
     from transformers.utils import logging
 
@@ -35,12 +43,13 @@ def save_model(
     logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenization.load(tokenizer_from)
+    tokenizer.chat_template = chat_template or tokenizer.chat_template
     tokenization.save(tokenizer, folder)
     if hasattr(model, "peft_config"):
         model.save_pretrained(folder, state_dict=weights)
     else:
-        model.generation_config = generation_config(tokenizer)
-        model.save_pretrained(folder, state_dict=weights)
+        save_weights(model, weights, folder)
+    write_generation_config(folder, tokenizer, parent=tokenizer_from)
     write_lineage(folder, lineage)
 
 
@@ -54,15 +63,50 @@ def replacing(folder: Path) -> Iterator[Path]:
     partial.rename(folder)
 
 
-def generation_config(tokenizer: Any) -> Any:
-    """Stop at the end of a turn and at the end of a document."""
+def save_weights(model: Any, weights: dict[str, Any], folder: Path) -> None:
+    """Config and safetensors. The generation config is another's to write: transformers refuses to save many a
+    published one, such as a temperature beside greedy decoding."""
     from transformers import GenerationConfig
 
-    from srm_ray.model.tokenization import stop_ids
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        model.save_pretrained(folder, state_dict=weights)
+    finally:
+        model.generation_config = own
 
-    return GenerationConfig(
-        eos_token_id=stop_ids(tokenizer), pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
-    )
+
+def read_json(model: str | Path, name: str) -> dict[str, Any]:
+    """A JSON file of a model's folder or hub name; {} where there is none. Raises `UserError` where it is no object."""
+    from transformers.utils import cached_file
+
+    try:
+        path = cached_file(str(model), name, _raise_exceptions_for_missing_entries=False)
+    except (OSError, ValueError):
+        return {}
+    if path is None:
+        return {}
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{model}: {name} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{model}: {name} must hold an object, got {type(found).__name__}")
+    return found
+
+
+def write_generation_config(folder: Path, tokenizer: Any, *, parent: str | Path) -> None:
+    """The parent's, with every token that ends a completion (`chat_template.stop_ids`): whoever serves the model
+    stops where it was trained to."""
+    from srm_ray.model.chat_template import stop_ids
+
+    own, theirs = read_json(folder, GENERATION), read_json(parent, GENERATION)
+    kept = {**own, **theirs}
+    named = [found.get("eos_token_id") for found in (own, theirs, read_json(folder, "config.json"))]
+    kept["eos_token_id"] = list(stop_ids(tokenizer, named))
+    for name in ("bos_token_id", "pad_token_id"):
+        if kept.get(name) is None and getattr(tokenizer, name) is not None:
+            kept[name] = getattr(tokenizer, name)
+    (folder / GENERATION).write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
 def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:

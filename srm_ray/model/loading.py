@@ -1,9 +1,9 @@
 """Opening a model folder: is it one, does its tokenizer fit, how long is its context, what ends a turn."""
 
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +13,13 @@ from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import Lengths, OwnContext, fit, option
 from srm_ray.console import hub
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError
+from srm_ray.model import chat_template as templates
+from srm_ray.model import families, tokenization
 from srm_ray.model.adapters import is_adapter, merged_folder
+from srm_ray.model.folder import GENERATION, read_json
+from srm_ray.model.plain_weights import download
 
 RunT = TypeVar("RunT", GRPOConfig, FilterConfig, DistillConfig)
 
@@ -25,7 +30,10 @@ class ModelInfo:
 
     context: positions the model was made for. vocabulary: rows of its embedding.
 
-    stop_token_ids: tokens that end a completion. context_said_by: what says how long the context is.
+    stop_token_ids: tokens that end a completion: what ends a turn in the chat template, and all that config,
+    generation config and tokenizer name. context_said_by: what says how long the context is.
+    chat_template: Jinja that `--chat_template` put in place of the tokenizer's own; "": none did.
+    unpacked: why rows of several documents cannot be made for it; "": they can.
     cache_values: numbers that the KV cache holds for a token; 0: not known.
     """
 
@@ -36,6 +44,8 @@ class ModelInfo:
     tokenizer: Any
     context_said_by: str = "the model"
     cache_values: int = 0
+    chat_template: str = ""
+    unpacked: str = ""
 
     @property
     def own_context(self) -> OwnContext:
@@ -52,39 +62,75 @@ def row_length(asked: int, usual: int, info: ModelInfo, origins: Mapping[str, st
     return asked or min(usual, info.context)
 
 
-def open_model(name: str) -> ModelInfo:
+def open_model(name: str, chat_template: str = "") -> ModelInfo:
     """Facts of a Hugging Face folder, an adapter's folder or a hub name.
 
-    An adapter is merged into its base first. Raises `UserError` where it is not a model or does not fit together.
+    chat_template: "chatml" or a file, in place of the tokenizer's own (`chat_template.with_template`). An adapter is
+    merged into its base first. Raises `UserError` where it is no model, does not fit together, or is of a kind that no
+    command handles.
     """
     path = Path(name)
+    looks_local = path.exists() or name.startswith((".", "/", "~", "runs/"))
+    if not looks_local and read_json(name, "adapter_config.json"):
+        path = download(name)
     if is_adapter(path):
         path = merged_folder(path)
         name = str(path)
-    looks_local = path.exists() or name.startswith((".", "/", "~", "runs/"))
+        looks_local = True
     if looks_local and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     try:
         with nullcontext() if looks_local else hub.asking(name):
             config = AutoConfig.from_pretrained(name)
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = tokenization.load(name, rows=getattr(config, "vocab_size", 0))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--model {name}: cannot be opened: {reason}") from None
-    vocabulary = getattr(config, "vocab_size", 0)
-    if len(tokenizer) > vocabulary:
-        raise UserError(
-            f"--model {name}: its tokenizer has {len(tokenizer)} entries, its embedding {vocabulary} rows: "
-            "the tokenizer belongs to another model"
-        )
+    families.check_served(config, name)
     check_shapes(path, config)
+    if chat_template:
+        note(templates.with_template(tokenizer, chat_template))
     positions = getattr(config, "max_position_embeddings", 0)
     said_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
-    context = int(positions or tokenizer.model_max_length)
-    stops = _stop_ids(path, config, tokenizer)
-    return ModelInfo(name, context, vocabulary, stops, tokenizer, said_by, cache_values(config))
+    return ModelInfo(
+        name,
+        int(positions or tokenizer.model_max_length),
+        config.vocab_size,
+        stops_of(name, config, tokenizer),
+        tokenizer,
+        said_by,
+        cache_values(config),
+        tokenizer.chat_template if chat_template else "",
+        families.why_not_packed(config),
+    )
+
+
+def stops_of(name: str, config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end a completion. Raises `UserError` where there are none; says where a template's turns have no end
+    that sampling could stop at."""
+    named = (read_json(name, GENERATION).get("eos_token_id"), getattr(config, "eos_token_id", None))
+    stops = tuple(token for token in templates.stop_ids(tokenizer, named) if token < config.vocab_size)
+    if not stops:
+        raise UserError(f"--model {name}: neither its config nor its tokenizer names an end-of-sequence token")
+    if spelled := templates.spelled_end(tokenizer):
+        ends = ", ".join(tokenizer.convert_ids_to_tokens(list(stops)))
+        note(f"{name}: its template ends a turn with {spelled[:40]!r}, which is no token: completions end at {ends}")
+    return stops
+
+
+@cache
+def note(text: str) -> None:
+    """Say it once a process: a model is opened several times."""
+    say(text)
+
+
+def require_packing(info: ModelInfo, what: str) -> None:
+    """Raise `UserError` where rows of several documents cannot be made for a model. what: e.g. "GRPO packs its
+    batches"."""
+    if info.unpacked:
+        raise UserError(f"--model {info.path}: {info.unpacked}, and {what}: it is not supported here")
 
 
 def cache_values(config: Any) -> int:
@@ -119,10 +165,13 @@ def check_shapes(path: Path, config: Any) -> None:
     from safetensors import safe_open
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
-        wanted = {
-            name: list(weight.shape) for name, weight in AutoModelForCausalLM.from_config(config).named_parameters()
-        }
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (ValueError, TypeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--model {path}: no model can be made of its config.json: {reason}") from None
+    wanted = {name: list(weight.shape) for name, weight in model.named_parameters()}
     for file in files:
         try:
             with safe_open(file, "pt") as weights:
@@ -152,19 +201,3 @@ def settle_lengths(config: RunT, info: ModelInfo) -> tuple[RunT, Lengths]:
         )
     settled = rollout.model_copy(update={"max_model_len": lengths.context, "max_new_tokens": lengths.completion})
     return config.model_copy(update={"rollout": settled}), lengths
-
-
-def _stop_ids(path: Path, config: Any, tokenizer: Any) -> tuple[int, ...]:
-    """End-of-turn tokens: the generation config's, the model's, the tokenizer's."""
-    found: list[int] = []
-    generation = path / "generation_config.json"
-    sources = [config.eos_token_id if hasattr(config, "eos_token_id") else None, tokenizer.eos_token_id]
-    if generation.is_file():
-        sources.insert(0, json.loads(generation.read_text()).get("eos_token_id"))
-    for source in sources:
-        for token in source if isinstance(source, list) else [source]:
-            if isinstance(token, int) and token not in found:
-                found.append(token)
-    if not found:
-        raise UserError(f"--model {path}: neither its config nor its tokenizer names an end-of-sequence token")
-    return tuple(found)

@@ -5,35 +5,31 @@ from pathlib import Path
 
 from srm_ray.console import hub
 from srm_ray.errors import UserError
-from srm_ray.model import adapters
+from srm_ray.model import adapters, tokenization
+from srm_ray.model.folder import write_generation_config
 
 # What is not part of a model: records that are written anew, and weights in other forms.
 LEFT_OUT = ("README.md", "lineage.json", ".gitattributes", "*.bin", "*.gguf", "*.pt", "*.pth", "*.h5", "*.onnx", ".*")
 
 
-def write_plain(model: str, destination: Path) -> Path:
+def write_plain(model: str, destination: Path, *, chat_template: str = "") -> Path:
     """Write `model` (folder, adapter's folder or hub name) to `destination`, without lineage.
 
-    Weights keep the type they have; those of a merged adapter, and weights that are not safetensors, become FP32.
+    Weights keep the type they have; those of a merged adapter become FP32. Its generation config names all that ends
+    a completion. chat_template: Jinja, in place of the tokenizer's own.
     """
     source = Path(model) if Path(model).is_dir() else download(model)
     if adapters.is_adapter(source):
-        merge_here(source, destination)
-    elif any(source.glob("*.safetensors")):
-        shutil.copytree(source, destination, ignore=lambda folder, names: left_out(Path(folder), names))
-    else:
+        return adapters.merge(source, destination)
+    if not any(source.glob("*.safetensors")):
         raise UserError(f"--model {model}: no weights in it (no *.safetensors)")
+    shutil.copytree(source, destination, ignore=lambda folder, names: left_out(Path(folder), names))
+    tokenizer = tokenization.load(destination)
+    if chat_template:
+        tokenizer.chat_template = chat_template
+        tokenization.save(tokenizer, destination)
+    write_generation_config(destination, tokenizer, parent=source)
     return destination
-
-
-def merge_here(source: Path, destination: Path) -> None:
-    """Merge an adapter; where its base cannot be loaded, say which that is."""
-    base = adapters.base_of(source)
-    try:
-        adapters.merge(source, destination)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"--model {source} is an adapter, and its base {base} cannot be loaded: {reason}") from None
 
 
 def left_out(folder: Path, names: list[str]) -> list[str]:

@@ -151,26 +151,65 @@ def save(tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def load(folder: str | Path) -> Any:
-    """The tokenizer of a model folder. Raises `UserError` when there is none."""
+def load(folder: str | Path, *, chat_template: str = "", rows: int = 0) -> Any:
+    """The tokenizer of a model folder or hub name. Raises `UserError` when there is none.
+
+    chat_template: Jinja, in place of its own. rows: of the model's embedding, which it must fit (see `fitted`).
+    """
     from transformers import AutoTokenizer
 
     looks_local = Path(folder).exists() or str(folder).startswith((".", "/", "~", "runs/"))
-    if looks_local and not (Path(folder) / "tokenizer_config.json").is_file():
+    if looks_local and not has_tokenizer(folder):
         raise UserError(f"{folder}: not a folder with a tokenizer (no tokenizer_config.json in it)")
     try:
-        return AutoTokenizer.from_pretrained(str(folder))
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: its tokenizer cannot be loaded: {reason}") from None
+    tokenizer.chat_template = chat_template or tokenizer.chat_template
+    if isinstance(tokenizer.chat_template, dict):  # several by name, as some models have
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
+    return fitted(tokenizer, rows, str(folder)) if rows else tokenizer
 
 
-def stop_ids(tokenizer: Any) -> list[int]:
-    """Ids that end a completion: the end of a turn, and the end of a document where there is one."""
-    ids = [tokenizer.eos_token_id]
-    document_end = tokenizer.get_vocab().get(EOS)
-    if document_end is not None and document_end not in ids:
-        ids.append(document_end)
-    return ids
+def has_tokenizer(folder: str | Path) -> bool:
+    return any((Path(folder) / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+
+
+def fitted(tokenizer: Any, rows: int, where: str) -> Any:
+    """The tokenizer, without control tokens that were added to it and never to the embedding of `rows` rows (a padding
+    token, mostly). Raises `UserError` where other tokens have no row."""
+    entries = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if entries <= rows:
+        return tokenizer
+    surplus = {index: added for index, added in tokenizer.added_tokens_decoder.items() if index >= rows}
+    named = {tokenizer.eos_token_id, tokenizer.bos_token_id}
+    in_template = any(added.content in (tokenizer.chat_template or "") for added in surplus.values())
+    padding = len(surplus) == entries - rows and all(added.special for added in surplus.values())
+    if not padding or named & set(surplus) or in_template or not hasattr(tokenizer, "backend_tokenizer"):
+        raise UserError(
+            f"--model {where}: its tokenizer has {entries} entries, its embedding {rows} rows: "
+            "the tokenizer belongs to another model"
+        )
+    from tokenizers import Tokenizer
+
+    plain = json.loads(tokenizer.backend_tokenizer.to_str())
+    plain["added_tokens"] = [added for added in plain["added_tokens"] if added["id"] < rows]
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(plain))
+    if tokenizer.pad_token in {added.content for added in surplus.values()}:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def encode_plain(tokenizer: Any, text: str) -> list[int]:
+    """Ids of `text` with control tokens in it taken as text (think tags keep their ids)."""
+    core = tokenizer.backend_tokenizer
+    before = core.encode_special_tokens
+    core.encode_special_tokens = True
+    try:
+        return core.encode(text, add_special_tokens=False).ids
+    finally:
+        core.encode_special_tokens = before
 
 
 def document_end_id(tokenizer: Any) -> int:

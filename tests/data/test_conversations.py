@@ -144,7 +144,7 @@ def test_pairs_from_rollouts_set_right_against_wrong_of_one_prompt(tokenizer: An
     (tmp_path / "rollouts").mkdir()
     rows = [row(20, 0, [30, 7], True), row(20, 1, [31, 7], False), row(20, 2, [32, 7], True), row(20, 3, [33], False)]
     write(tmp_path / "rollouts" / "step_000001.jsonl", *rows, row(21, 0, [40, 7], True), row(21, 1, [41, 7], None))
-    pairs, report = rollout_pairs.read(str(tmp_path), tokenizer, seed=1, max_prompt=8, max_completion=8)
+    pairs, report = rollout_pairs.read(str(tmp_path), tokenizer, [7], seed=1, max_prompt=8, max_completion=8)
     [(chosen, rejected)] = pairs
     assert rejected == ([6, 20, 31, 7], [False, False, True, True])
     assert chosen[0] in ([6, 20, 30, 7], [6, 20, 32, 7])

@@ -10,6 +10,7 @@ from srm_ray.errors import UserError
 from srm_ray.inference.conversation import Conversation, Piece, ThinkingSplitter
 from srm_ray.inference.engine import Sampling, open_engine
 from srm_ray.model import tokenization
+from srm_ray.model.chat_template import stop_ids
 
 SAID = "a < b\n</think>\nso <think>again</think> it is"
 
@@ -49,7 +50,7 @@ class Echo:
 
     def __init__(self, folder: Path, text: str, context: int = 512) -> None:
         self.tokenizer, self.context, self.about = tokenization.load(folder), context, "echo"
-        self.stop_ids = tuple(tokenization.stop_ids(self.tokenizer))
+        self.stop_ids = stop_ids(self.tokenizer)
         self.ids = self.tokenizer.backend_tokenizer.encode(text).ids
         self.asked: list[list[int]] = []
         self.seeds: list[int] = []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from srm_ray.data import arithmetic
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
+from srm_ray.model.chat_template import stop_ids
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_saved_folder_gives_the_same_ids_and_appends_nothing(core: Any, tmp_path
     loaded = tokenization.load(tmp_path)
     assert loaded("What is 12+34?")["input_ids"] == core.encode("What is 12+34?", add_special_tokens=False).ids
     assert loaded.eos_token == "<|im_end|>"
-    assert tokenization.stop_ids(loaded) == [7, 2]
+    assert stop_ids(loaded) == (7, 2)
     assert loaded.chat_template == tokenization.CHAT_TEMPLATE
 
 

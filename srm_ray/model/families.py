@@ -1,0 +1,46 @@
+"""What kinds of models there are to the rest: which are handled at all, and whose rows may hold several documents.
+
+The families that are tried (tests/model/families.py): Llama, Qwen2, Qwen3, Gemma 3, Phi-3, OLMo 2, and Llama 4's dense
+text model, which MobileLLM-R1 is. Others of transformers' decoders run by the same rules.
+"""
+
+from typing import Any
+
+from srm_ray.errors import UserError
+
+# Kinds of layers (`layer_types` of a config) that see nothing but what attention shows them.
+ATTENTION = ("full_attention", "sliding_attention", "chunked_attention")
+
+
+def check_served(config: Any, name: str) -> None:
+    """Raise `UserError` for a model that no command here handles: no decoder of text alone."""
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise UserError(f"--model {name}: {kind} is an encoder-decoder model; decoders of text are handled")
+    if config.get_text_config() is not config:
+        inner = config.get_text_config().model_type
+        raise UserError(
+            f"--model {name}: {kind} takes more than text (its text model is {inner}): save the text model by itself, "
+            "with its own config.json, and give that"
+        )
+    if getattr(config, "quantization_config", None):
+        method = dict(config.quantization_config).get("quant_method", "its method")
+        raise UserError(f"--model {name}: its weights are quantised ({method}): give the model that they were made of")
+
+
+def why_not_packed(config: Any) -> str:
+    """Why packed rows are not to a model what its documents are apart; "" where they are.
+
+    Recurrent layers and convolutions carry a state from one document into the next.
+    """
+    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    other = sorted({str(kind) for kind in kinds} - set(ATTENTION))
+    if other:
+        return f"{config.model_type} has layers of the type {', '.join(other)}, which carry a state across documents"
+    if getattr(config, "ssm_cfg", None) or hasattr(config, "state_size") or hasattr(config, "conv_kernel"):
+        return f"{config.model_type} is a recurrent model, which carries a state across documents"
+    if getattr(config, "attn_logit_softcapping", None):
+        return f"{config.model_type} caps its attention scores (attn_logit_softcapping)"
+    if getattr(config, "attn_temperature_tuning", False) and not all(getattr(config, "no_rope_layers", [])):
+        return f"{config.model_type} scales attention by a token's place in the row (attn_temperature_tuning)"
+    return ""
