@@ -25,6 +25,7 @@ from srm_ray.console.command import command
 from srm_ray.console.progress import phase, say
 from srm_ray.errors import RunError, UserError
 from srm_ray.files.atomic import write_atomically
+from srm_ray.files.journal import encoded
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
 from srm_ray.runs.folder import RunFolder
 
@@ -339,7 +340,7 @@ def finish(
     rows = [row_of(config, tasks.task(place[0])[0], answer) for place, answer in accepted]
     folder.final.mkdir(exist_ok=True)
     write_lineage(folder.final, stage="distill", parent=teacher, config=config, steps=0)
-    write_atomically(folder.final / PRODUCT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomically(folder.final / PRODUCT, "".join(map(encoded, rows)))
     summary = ledger.summary()
     kept = {
         "prompts": count,

@@ -18,7 +18,7 @@ from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
 from srm_ray.console.progress import duration, phase, say
 from srm_ray.errors import UserError
-from srm_ray.files.atomic import write_atomically
+from srm_ray.files.atomic import discard, flush_tree, write_atomically
 from srm_ray.files.roots import runs_root
 from srm_ray.runs.folder import RunFolder
 
@@ -244,11 +244,11 @@ def find_results(config: ExportConfig, folder: RunFolder) -> "EvaluationFacts | 
 
 def put_in_place(work: Path, folder: RunFolder) -> None:
     """Each of `final` and `gguf` appears whole; the summary, written after, says that all of it is there."""
+    flush_tree(work)
     folder.summary.unlink(missing_ok=True)
     for part in ("gguf", "final"):
         target = folder.path / part
-        if target.exists():
-            shutil.rmtree(target)
+        discard(target)
         if (work / part).exists():
             (work / part).replace(target)
 

@@ -8,7 +8,6 @@ same seeds. A continued run asks only for the problems that are missing. What it
 """
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
@@ -23,7 +22,7 @@ from srm_ray.console.command import command
 from srm_ray.console.progress import phase, say
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
-from srm_ray.files.journal import Journal
+from srm_ray.files.journal import Journal, encoded
 from srm_ray.runs.folder import MAY_CHANGE, RunFolder
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def finish(config: FilterConfig, folder: RunFolder, stream: "PromptStream", rate
             task, _ = stream.tasks.task(index)
             rows.append(row_of(task) | {"pass_rate": rate["right"] / rate["of"]})
     folder.final.mkdir(exist_ok=True)
-    write_atomically(folder.final / KEPT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_atomically(folder.final / KEPT, "".join(map(encoded, rows)))
     folder.write_summary(
         {
             "problems": len(rates),

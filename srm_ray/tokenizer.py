@@ -77,8 +77,9 @@ def save(config: TokenizerConfig, core: object, final: object, counted: "Counted
     from pathlib import Path
 
     from srm_ray.config.base import to_plain
+    from srm_ray.files.atomic import replacing
     from srm_ray.model import tokenization
-    from srm_ray.model.folder import replacing, write_lineage
+    from srm_ray.model.folder import write_lineage
 
     destination = Path(str(final))
     data = {"fingerprint": counted.fingerprint(), "characters": counted.characters}

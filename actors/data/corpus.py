@@ -27,6 +27,8 @@ from srm_ray.data.packing import RowWriter, packed
 from srm_ray.data.spill import Fingerprints, Spill
 from srm_ray.data.texts import document_text, files_of, has_rows
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.faults import writing_to
 
 EVERY = 5.0  # seconds between progress lines
 
@@ -74,20 +76,21 @@ def build_corpus(
     spills = {}
     for name, source in sources.items():
         dataset = screened(read_source(name, source), config, source.column, guard, tokenizer)
-        spills[name] = Spill(work / name)
-        with phase(f"reading {name}") as bar:
+        with writing_to(work), phase(f"reading {name}") as bar:
+            spills[name] = Spill(work / name)
             spill(dataset, name, spills[name], marks, report, bar)
-    marks.close()
+    with writing_to(work):
+        marks.close()
     with phase("looking for duplicates"):
         drop_duplicates(spills, marks, config.filters, report)
     for name, held in spills.items():
         report.kept[name], report.tokens[name] = len(held.kept_lengths), held.total
     if not sum(report.tokens.values()):
         raise UserError("no documents are left after filtering: " + "; ".join(report.lines()))
-    with phase("packing", status=lambda: f"{report.rows + report.held_out:,} rows written"):
+    with writing_to(destination), phase("packing", status=lambda: f"{report.rows + report.held_out:,} rows written"):
         write_rows(planned(config, spills), spills, config.row_length, destination, seed, held_out, report)
     shutil.rmtree(work)
-    (destination / "report.json").write_text(json.dumps(report.to_plain(), indent=2) + "\n")
+    write_atomically(destination / "report.json", json.dumps(report.to_plain(), indent=2) + "\n")
     return report
 
 

@@ -21,6 +21,9 @@ from srm_ray.config.grpo import DataConfig
 from srm_ray.config.precision import AUTO
 from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
+from srm_ray.files import lock
+from srm_ray.files.atomic import write_atomically
+from srm_ray.files.faults import writing_to
 from srm_ray.files.roots import cache_root
 from srm_ray.model import precision as precisions
 from srm_ray.model import shapes, tokenization
@@ -31,6 +34,7 @@ from srm_ray.training.schedule import Schedule
 T = TypeVar("T")
 Progress = Callable[[str], None]
 DONE = "COMPLETE"
+OTHER = "another command makes the same base model; waiting for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +86,19 @@ def make_base_model(
     if (folder / DONE).is_file():
         progress(f"warm start: using the cached base model {final}")
         return final
-    shutil.rmtree(folder, ignore_errors=True)
-    work = folder / "work"
-    progress(f"warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape, in {chosen}")
-    start = fresh_model(work / "start", recipe, seed)
-    jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
-    jobs = [replace(job, precision=chosen) for job in jobs]
-    run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
-    shutil.rmtree(work)
-    (folder / DONE).write_text("")
+    with lock.alone(folder.with_name(f"{folder.name}.lock"), lambda: progress(OTHER)):
+        if (folder / DONE).is_file():  # by another command, meanwhile
+            return final
+        shutil.rmtree(folder, ignore_errors=True)
+        work = folder / "work"
+        progress(f"warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape, in {chosen}")
+        with writing_to(folder):
+            start = fresh_model(work / "start", recipe, seed)
+            jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
+            jobs = [replace(job, precision=chosen) for job in jobs]
+            run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
+        shutil.rmtree(work)
+        write_atomically(folder / DONE, "")
     return final
 
 

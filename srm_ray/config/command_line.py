@@ -22,6 +22,7 @@ from pydantic_core import PydanticUndefined
 from srm_ray.config.base import COMMAND_LINE, CONFIGS, Section, flatten, shipped, to_plain
 from srm_ray.console import output
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import write_atomically
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
@@ -147,7 +148,7 @@ def shipped_names() -> list[str]:
 
 
 def save(config: BaseModel, path: Path) -> None:
-    path.write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
+    write_atomically(path, yaml.safe_dump(to_plain(config), sort_keys=False))
 
 
 # Command line to (key, value) pairs

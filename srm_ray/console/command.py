@@ -1,7 +1,8 @@
 """How a command ends, and what a person sees of it.
 
 A `UserError` ends it with one line on stderr and exit status 2; a `RunError` with one line, which names the log that
-says more, and exit status 1; Ctrl-C with how to go on and 130. Anything else is a defect and shows its traceback.
+says more, and exit status 1, and so does what the machine refuses (a full disk, too many open files); Ctrl-C with how
+to go on and 130. Anything else is a defect and shows its traceback.
 """
 
 import functools
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
 from srm_ray.errors import RunError, UserError, one_line
+from srm_ray.files.faults import line_of
 
 Main = Callable[..., int | None]
 
@@ -75,6 +77,10 @@ def ended(main: Main, *args, **kwargs) -> int:
         if isinstance(error, RunError):
             more = output.logs_of(str(error))
             output.complain(f"run failed: {one_line(error)}" + (f" (log: {more})" if more else ""))
+            return 1
+        if line := line_of(error):
+            traceback.print_exc()  # into the log: where it was
+            output.complain(f"run failed: {one_line(RunError(line))}")
             return 1
         raise
 

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM: the first one ends what runs in good order, the second one ends everything at once.
+"""Ctrl-C, SIGTERM and SIGHUP (the terminal is gone): the first one ends what runs in good order, the second one ends
+everything at once.
 
     first   -> cancels the event loop's main task, or raises KeyboardInterrupt where none runs -> finally blocks
     second  -> every process that this one started is killed, and this one with them
@@ -22,8 +23,8 @@ from srm_ray.console import output
 
 T = TypeVar("T")
 
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-WORD = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+WORD = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
 DEAF = 15.0  # seconds after which a main thread that has not heard of the signal is in a library that never will
 LEFT = 5.0  # seconds that threads have to end in once a command has
@@ -64,6 +65,8 @@ class Interrupts:
             self.first = number
         if self.count > 1:
             end_at_once(f"ended at once; {how_to_go_on()}")
+        if number == signal.SIGHUP:
+            output.leave_terminal()
         _tell(f"{WORD[number]}: what runs is ended in order ({'Ctrl-C ' * (number == signal.SIGINT)}again: at once)")
         self.told.set()
         threading.Thread(target=self._expect, name="interrupted", daemon=True).start()
@@ -133,7 +136,7 @@ def _insist_on_end() -> None:
 
 def install() -> None:
     """For the rest of this process. Not of a signal that is somebody else's, or ignored (Ctrl-C in `&` of a script)."""
-    free = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    free = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
     _interrupts.ours = [number for number, handler in free.items() if signal.getsignal(number) is handler]
     if not _interrupts.ours:
         return

@@ -57,8 +57,22 @@ def err() -> TextIO:
 
 
 def complain(text: str) -> None:
-    """To stderr."""
-    print(text, file=err(), flush=True)
+    """To stderr, where there is still someone."""
+    with contextlib.suppress(OSError):
+        print(text, file=err(), flush=True)
+
+
+def leave_terminal() -> None:
+    """Nobody reads any more (a terminal that is gone, a pipe that is closed): what would be said there, where every
+    write fails, goes into the log from now on."""
+    if _routed is None:
+        return
+    for stream in (_routed.out, _routed.err):
+        try:
+            os.write(stream.fileno(), b"")  # of a terminal that is gone
+            stream.flush()  # of a pipe, with what it did not take
+        except OSError:
+            os.dup2(1, stream.fileno())
 
 
 def on_terminal() -> bool:

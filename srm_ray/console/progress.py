@@ -16,6 +16,7 @@ from typing import Any
 
 from srm_ray.console import output
 from srm_ray.files.atomic import write_atomically
+from srm_ray.files.faults import WriteFailed
 from srm_ray.files.roots import cache_root
 
 SHORT = 5.0  # seconds: what takes no longer needs no words
@@ -130,10 +131,13 @@ class Console:
     def say(self, text: str) -> None:
         bars = self.bars
         self.said = time.monotonic()
-        if bars is not None:
-            bars.say(text)
-        else:
-            print(text, file=output.out(), flush=True)
+        try:
+            if bars is not None:
+                bars.say(text)
+            else:
+                print(text, file=output.out(), flush=True)
+        except OSError:
+            output.leave_terminal()
 
     def begin(self, phase: Phase) -> None:
         with self.lock:
@@ -192,12 +196,14 @@ class Console:
 
             self.bars = Bars(output.out())
         if self.bars is not None:
-            self.bars.show(due)
+            with contextlib.suppress(OSError):  # a terminal that is gone
+                self.bars.show(due)
 
     def _hide(self) -> None:
         if self.bars is not None:
             bars, self.bars = self.bars, None
-            bars.close()
+            with contextlib.suppress(OSError):
+                bars.close()
 
 
 _console = Console()
@@ -228,7 +234,7 @@ def seconds_of(what: str) -> float:
 
 
 def remember_seconds(what: str, seconds: float) -> None:
-    with contextlib.suppress(OSError):  # a cache that cannot be written: estimates stay the usual ones
+    with contextlib.suppress(OSError, WriteFailed):  # a cache that cannot be written: estimates stay the usual ones
         path = cache_root() / DURATIONS
         path.parent.mkdir(parents=True, exist_ok=True)
         others = {name: known for name, known in _durations().items() if name != what}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from srm_ray.data import arithmetic, numerals
+from srm_ray.files.atomic import replacing_file
 
 T = TypeVar("T")
 
@@ -56,10 +57,9 @@ def mixed(first: Iterator[T], second: Iterator[T], share: float, key: str) -> It
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, count = path.with_name(f".{path.name}.partial"), 0
-    with partial.open("w", encoding="utf-8") as file:
+    count = 0
+    with replacing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
             count += 1
-    partial.replace(path)
     return count

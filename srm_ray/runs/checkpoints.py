@@ -5,13 +5,14 @@ killed at any moment leaves the previous checkpoint as the newest complete one.
 """
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from srm_ray.errors import RunError
+from srm_ray.files.atomic import discard, flush, flush_tree
+from srm_ray.files.faults import refused
 
 MARKER = "COMPLETE"
 
@@ -48,27 +49,27 @@ def writing(root: Path, step: int, *, keep: int) -> Iterator[Path]:
         partial.mkdir()
         yield partial
         (partial / MARKER).write_text(f"{step}\n")
-        _flush(partial)
-        final = folder_of(root, step)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        _flush_folder(root)
+        flush_tree(partial)
+        discard(folder_of(root, step))
+        partial.rename(folder_of(root, step))
+        flush(root)
     except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if not _is_disk_error(error):
+        number = refused(error)
+        if number is None:
             raise
         before = newest(root)
         usable = f"{before[1]} is complete and usable" if before else "no earlier checkpoint exists"
         raise RunError(
-            f"checkpoint of step {step} could not be written to {root} ({_disk_reason(error)}); {usable}"
+            f"checkpoint of step {step} could not be written to {root} ({os.strerror(number)}); {usable}"
         ) from error
     for _, old in complete(root)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        discard(old)
 
 
 def discard_partial(root: Path) -> None:
-    """Remove what interrupted writes left."""
-    for left in root.glob(".step_*.partial"):
+    """Remove what interrupted writes and removals left."""
+    for left in (*root.glob(".step_*.partial"), *root.glob(".step_*.old")):
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -76,38 +77,4 @@ def discard_after(root: Path, step: int) -> None:
     """Remove checkpoints newer than `step`."""
     for number, path in complete(root):
         if number > step:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_disk_error(error: BaseException) -> bool:
-    """An OSError, or a library's report of one: torch raises a RuntimeError when its writer fails."""
-    text = str(error)
-    return isinstance(error, OSError) or any(
-        sign in text
-        for sign in ("No space left on device", "PytorchStreamWriter failed", "unexpected pos", "Disk quota exceeded")
-    )
-
-
-def _disk_reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return os.strerror(errno.ENOSPC)
-
-
-def _flush(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            discard(path)

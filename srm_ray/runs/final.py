@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.console.progress import phase
+from srm_ray.files.atomic import discard, replacing
 from srm_ray.runs.folder import RunFolder
 
 Export = Callable[[Path, int], Awaitable[None]]  # the weights of now, as those of a step, into an empty folder
@@ -14,27 +15,20 @@ Export = Callable[[Path, int], Awaitable[None]]  # the weights of now, as those 
 async def write_final(folder: RunFolder, export: Export, step: int, best: dict[str, Any] | None) -> None:
     """A Hugging Face folder that any later stage takes as its model: the best step's, where suites were measured and
     one was kept, else the last step's."""
-    partial = _empty(folder.final.with_name(".final.partial"))
-    if best:
-        shutil.copytree(best_folder(folder, best["step"]), partial, dirs_exist_ok=True)
-    else:
-        with phase(f"writing {folder.final}"):
-            await export(partial, step)
-    old = folder.final.with_name(".final.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.final.exists():
-        folder.final.rename(old)
-    partial.rename(folder.final)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing(folder.final) as partial:
+        if best:
+            shutil.copytree(best_folder(folder, best["step"]), partial)
+        else:
+            partial.mkdir(parents=True)
+            with phase(f"writing {folder.final}"):
+                await export(partial, step)
 
 
 async def keep_best(folder: RunFolder, export: Export, step: int) -> None:
     """The weights of now as `best/step_<n>`."""
-    partial = _empty(folder.best / ".partial")
-    await export(partial, step)
-    made = best_folder(folder, step)
-    shutil.rmtree(made, ignore_errors=True)
-    partial.rename(made)
+    with replacing(best_folder(folder, step)) as partial:
+        partial.mkdir(parents=True)
+        await export(partial, step)
 
 
 def best_folder(folder: RunFolder, step: int) -> Path:
@@ -51,8 +45,8 @@ def discard_best(folder: RunFolder, best: dict[str, Any] | None) -> None:
 def discard_product(folder: RunFolder) -> bool:
     """Remove what an earlier end of the run left: it is not this run's result any more. Whether there was any."""
     found = folder.final.exists() or folder.summary.exists()
-    shutil.rmtree(folder.final, ignore_errors=True)
     folder.summary.unlink(missing_ok=True)
+    discard(folder.final)
     return found
 
 
@@ -68,10 +62,3 @@ def complete(folder: RunFolder, steps: int, *, solved_ends: bool) -> str:
         ways = "--stop.solved null goes on all the same, --resume never starts it over"
         return f"{folder.path} is complete: its problems were solved after {done['steps']} of {steps} steps; {ways}"
     return ""
-
-
-def _empty(path: Path) -> Path:
-    """Anew, as a killed run may have left it."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    return path

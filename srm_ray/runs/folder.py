@@ -18,7 +18,8 @@ from srm_ray.config.base import flatten, to_plain
 from srm_ray.config.precision import AUTO, current_name
 from srm_ray.console import interrupts
 from srm_ray.errors import UserError
-from srm_ray.files.atomic import write_atomically
+from srm_ray.files import lock
+from srm_ray.files.atomic import append, discard, write_atomically
 from srm_ray.files.roots import runs_root
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -54,17 +55,17 @@ class RunFolder:
         self.logs = self.path / "logs"
 
     def create(self) -> None:
+        """Make the folder, and keep other commands out of it until this process ends. Raises UserError."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            lock.hold(self.path, "--run_dir")
         except OSError as error:
             raise UserError(f"--run_dir {self.path}: {error.strerror}") from None
 
     def clear(self) -> None:
         """Remove what an earlier run left here (`--resume never`)."""
-        import shutil
-
         for part in (self.rollouts, self.checkpoints, self.tensorboard, self.final, self.best, self.logs):
-            shutil.rmtree(part, ignore_errors=True)
+            discard(part)
         for part in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
             part.unlink(missing_ok=True)
 
@@ -101,8 +102,7 @@ class RunFolder:
 
     def record_event(self, event: str, **info: Any) -> None:
         """Append to events.jsonl what is not a step: that a run was continued, and from where."""
-        with self.events.open("a") as file:
-            file.write(json.dumps({"event": event, "time": time.time(), **info}) + "\n")
+        append(self.events, json.dumps({"event": event, "time": time.time(), **info}) + "\n")
 
     def read_events(self) -> list[dict[str, Any]]:
         """What `record_event` wrote, in order; a last line cut short by a kill is left out."""

@@ -4,10 +4,11 @@
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from srm_ray.files.atomic import append, flush, write_atomically
 
 TIMED = ("time/", "throughput/", "alarms/")  # alarms watch the clock as well
 
@@ -104,14 +105,11 @@ class MetricsLog:
         if not self.path.is_file():
             return
         kept = [line for line in read(self.path) if line["step"] <= step]
-        partial = self.path.with_name(".metrics.partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        partial.replace(self.path)
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, metrics: dict[str, Any]) -> None:
         """`metrics` holds "step" and numbers by name."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(metrics) + "\n")
+        append(self.path, json.dumps(metrics) + "\n")
         numbers = {
             name: float(value) for name, value in metrics.items() if name != "step" and isinstance(value, int | float)
         }
@@ -127,11 +125,7 @@ class MetricsLog:
     def flush(self) -> None:
         """To disk: a checkpoint must not be newer than the log beside it."""
         if self.path.is_file():
-            descriptor = os.open(self.path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            flush(self.path)
         for mirror in self._mirrors:
             mirror.flush()
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rewards.verdict import Reward
+from srm_ray.files.atomic import replacing_file
 from srm_ray.rl.types import Completion, Group, Prompt
 
 
@@ -36,9 +37,7 @@ def write(
     """
     proofs = {(group.prompt.index, group.draw): logprobs for group, logprobs in learner}
     folder.mkdir(parents=True, exist_ok=True)
-    path = path_of(folder, step)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
+    with replacing_file(path_of(folder, step)) as partial, partial.open("w") as file:
         for group in groups:
             own = proofs.get((group.prompt.index, group.draw))
             for sample in range(len(group.completions)):
@@ -46,7 +45,6 @@ def write(
                 if own is not None:
                     line["learner_logprobs"] = np.round(own[sample].astype(np.float64), 6).tolist()
                 file.write(json.dumps(line) + "\n")
-    partial.replace(path)
 
 
 def _line(group: Group, sample: int, kept: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 from srm_ray.console.progress import Progress, say
+from srm_ray.files.faults import WriteFailed
 from srm_ray.process import memory
 from srm_ray.rl.sources import Collected
 from srm_ray.rl.types import Learned
@@ -53,7 +54,7 @@ class StepLog:
         if self.metrics is not None:
             try:
                 await self._write()
-            except OSError as error:
+            except (OSError, WriteFailed) as error:
                 say(f"  the line of the step that was interrupted could not be written: {error}")
 
     async def _write(self) -> dict[str, Any]:

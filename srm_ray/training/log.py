@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.console.progress import duration
+from srm_ray.files.atomic import append
 from srm_ray.training.flops import peak_flops, utilisation
 from srm_ray.training.job import TrainSpec
 
@@ -42,8 +43,7 @@ class TrainLogger:
     def report(self, line: str = "", status: str = "") -> None:
         """To the driver: where this is, and a line to say."""
         record = {"job": self.job.name, "step": self.done, "steps": self.job.schedule.steps}
-        with self.file.open("a") as file:
-            file.write(json.dumps({**record, "status": status, "line": line}) + "\n")
+        append(self.file, json.dumps({**record, "status": status, "line": line}) + "\n")
         self.reported = time.monotonic()
         self.said = self.reported if line else self.said
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.data.packing import Rows, batch_rows, open_rows
-from srm_ray.model.folder import LINEAGE, replacing
+from srm_ray.files.atomic import replacing, replacing_file
+from srm_ray.model.folder import LINEAGE
 from srm_ray.model.lineage import read_lineage
 from srm_ray.training.engine import clips_itself, full_weights, start_engine
 from srm_ray.training.job import TrainSpec
@@ -201,9 +202,8 @@ class Rank:
             self.engine.train()
             logprobs = self.total(logprobs)
             if self.rank == 0:
-                partial = cache.with_suffix(".partial.npy")
-                np.save(partial, logprobs.cpu().numpy())
-                partial.replace(cache)
+                with replacing_file(cache) as partial, partial.open("wb") as file:
+                    np.save(file, logprobs.cpu().numpy())
         barrier()
         return np.load(cache)
 

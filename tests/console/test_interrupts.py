@@ -105,6 +105,43 @@ def test_sigterm_ends_in_order_too(tmp_path, body) -> None:
     assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
 
 
+@pytest.mark.parametrize("body", [BUSY["a call"], BUSY["an event loop"]])
+def test_a_terminal_that_goes_away_ends_in_order_too(tmp_path, body) -> None:
+    """The kernel sends SIGHUP, and every write to the terminal fails; what is said then is in the log."""
+    terminal, ours = os.openpty()
+    speaking = textwrap.dedent(body).replace("(HERE / 'ready')", "output.log_to(HERE / 'logs'); (HERE / 'ready')")
+    speaking = speaking.replace('(HERE / "ready")', 'output.log_to(HERE / "logs"); (HERE / "ready")')
+    speaking = speaking.replace("await asyncio.sleep(0.1)", "await asyncio.sleep(0.1); say('still here')")
+    streams = {"stdin": ours, "stdout": ours, "stderr": ours}
+    process = start(tmp_path, speaking, **streams)
+    os.close(ours)
+    until(lambda: (tmp_path / "ready").exists())
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 129
+    log = (tmp_path / "logs" / "driver.log").read_text()
+    assert "hung up: what runs is ended in order (again: at once)" in log
+    assert "hung up; nothing was saved yet" in log
+    assert ("still here" in log) == ("cleaned" in body)
+    assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
+
+
+def test_a_reader_that_goes_away_ends_nothing(tmp_path) -> None:
+    """As `command | head` does."""
+    body = """
+        output.log_to(HERE / "logs")
+        for number in range(2000):
+            say(f"line {number}")
+        (HERE / "done").touch()
+        """
+    process = start(tmp_path, body)
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert (tmp_path / "done").exists()
+    assert "line 1999" in (tmp_path / "logs" / "driver.log").read_text()
+
+
 def test_sigterm_ends_in_order_what_runs_in_the_background(tmp_path) -> None:
     """`nohup`, and a script's `&`, ignore Ctrl-C."""
     taken = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); interrupts.hold()\n"

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from srm_ray.config.formats import FORMATS
 from srm_ray.errors import UserError
+from srm_ray.files.faults import WriteFailed
 from srm_ray.gguf.architecture import read_architecture
 from srm_ray.gguf.formats import tensor_type, weight_bytes
 from srm_ray.gguf.vocabulary import CONTROL, NORMAL, UNUSED, USER_DEFINED, read_vocabulary, tokenizer_of, without_marks
@@ -160,7 +161,7 @@ def test_a_write_that_fails_leaves_nothing(random_model: Path, tmp_path: Path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gguf.GGUFWriter, "write_tensor_data", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteFailed, match=r"m\.gguf could not be written: No space"):
         write_gguf(random_model, tmp_path / "out" / "m.gguf", FORMATS["q8_0"])
     assert not list((tmp_path / "out").iterdir())
 

@@ -29,7 +29,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation.samples import read
-from srm_ray.files.atomic import write_atomically
+from srm_ray.files.atomic import append, write_atomically
 from srm_ray.inference.completers import ChatCompleter, ChatCompletion, Decoding, LogLikelihood, LogLikelihoodModel
 from srm_ray.rl.seeds import completion_seed
 
@@ -48,8 +48,7 @@ class Answered:
 
     def add(self, key: str, answer: ChatCompletion | LogLikelihood) -> None:
         self.known[key] = {"key": key, **asdict(answer)}
-        with self.path.open("a") as file:
-            file.write(json.dumps(self.known[key]) + "\n")
+        append(self.path, json.dumps(self.known[key]) + "\n")
 
     def get(self, key: str) -> ChatCompletion | LogLikelihood | None:
         line = self.known.get(key)
