@@ -7,7 +7,7 @@ from actors.runtime.rpc import cause
 PYDANTIC = """ray::Engine.start() (pid=7)
   File "vllm/engine.py", line 3
 pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
-  Value error, Unknown quantization method: gguf [type=value_error, input_value=ArgsKwargs((), {}), input_type=ArgsKwargs]
+  Value error, Unknown quantization method: gguf [type=value_error, input_value=ArgsKwargs((), {})]
     For further information visit https://errors.pydantic.dev/2.14/v/value_error
 """
 DIED = "The actor died. Worker exit type: SYSTEM_ERROR Worker exit detail: a list of all that might have been"
