@@ -1,5 +1,6 @@
 """What a grader says, and what a completion is paid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 REASONS = frozenset(
@@ -69,3 +70,11 @@ WRONG = Verdict(False, "wrong")
 def judged(same: bool) -> Verdict:
     """The verdict of a comparison that reached a decision."""
     return CORRECT if same else WRONG
+
+
+def one_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on an answer that may equal any of several golds, from that on each."""
+    right = [verdict for verdict in verdicts if verdict.correct]
+    undecided = [verdict for verdict in verdicts if verdict.correct is None and verdict.reason != "bad_gold"]
+    wrong = [verdict for verdict in verdicts if verdict.correct is False]
+    return (right or undecided or wrong or list(verdicts))[0]

@@ -295,6 +295,8 @@ async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardW
         grader=task.grader,
         gym=task.gym,
         row=task.row,
+        also_right=task.also_right,
+        given=task.given,
     )
     none = np.zeros(0, np.int32)
     made = Completion(none, none.astype(np.float32), none, answer.finish, 0, answer.text, "teacher")
@@ -306,7 +308,7 @@ def digest_of(task: "Task") -> int:
     """Of what is asked and what is right: an answer on record belongs to both."""
     from srm_ray.data.splits import digest
 
-    return digest(json.dumps([task.messages, task.answer, task.tests], default=str))
+    return digest(json.dumps([task.messages, task.answer, task.tests, *task.also_right], default=str))
 
 
 def so_far(ledger: "Ledger") -> str:

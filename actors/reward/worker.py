@@ -5,7 +5,7 @@
           --> code                                      --> sandbox   (rewards.code)
           --> Reasoning Gym's own scorers               --> processes (rewards.gym), confined
           --> the user's own function                   --> processes (rewards.user)
-          --> text, format, length (event loop)
+          --> text, choice, countdown, format, length (event loop)
           <-- parts, weighted sum
 
 Math, code and the user's function have a queue each, with a bound on what is in flight: past it,
@@ -27,7 +27,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import rewards.choice
 import rewards.code
+import rewards.countdown
 import rewards.extract
 import rewards.format
 import rewards.gym
@@ -43,14 +45,14 @@ from actors.runtime.liveness import Activity, Progress
 from rewards.code.sandbox import Limits
 from rewards.sandbox.processes import Failure
 from rewards.user import Own, Sampled, singles
-from rewards.verdict import Reward, Verdict, judged
+from rewards.verdict import Reward, Verdict, judged, one_of
 from srm_ray.errors import UserError
 from srm_ray.process import memory
 from srm_ray.rl.types import Completion, Group, Prompt
 
 logger = logging.getLogger(__name__)
 PARTS = ("math", "code", "format", "length", "function")
-LIKE_MATH = ("text", "gym")  # correctness of an answer, too: paid with the weight of `math`
+LIKE_MATH = ("text", "choice", "countdown", "gym")  # correctness of an answer, too: paid with the weight of `math`
 KEPT_LATENCIES = 1000
 SLOWEST_GRADE = 6  # times its time limit: one that died over it is tried again, in a process that has to start
 OwnResult = Awaitable[Own | Failure] | None
@@ -293,6 +295,8 @@ class RewardWorker:
             "math": self.grade_math,
             "code": self.grade_code,
             "text": self.grade_text,
+            "choice": self.grade_choice,
+            "countdown": self.grade_countdown,
             "gym": self.grade_gym,
         }
         return GradedVerdict(kind, await graders[kind](prompt, text))
@@ -312,10 +316,24 @@ class RewardWorker:
             return answer
         return await self.queues["gym"].run((answer, task), lambda: self.gym.grade(answer, task))
 
+    async def grade_choice(self, prompt: Prompt, text: str) -> Verdict:
+        return rewards.choice.grade(text, prompt.answer or "", prompt.given)
+
+    async def grade_countdown(self, prompt: Prompt, text: str) -> Verdict:
+        return rewards.countdown.grade(text, prompt.answer or "", prompt.given)
+
     async def grade_math(self, prompt: Prompt, text: str) -> Verdict:
-        gold = prompt.answer
-        if not isinstance(gold, str):
+        """Each of several golds is right."""
+        if not isinstance(prompt.answer, str):
             return Verdict(None, "bad_input")
+        verdicts = []
+        for gold in (prompt.answer, *prompt.also_right):
+            verdicts.append(await self.compare_math(prompt, gold, text))
+            if verdicts[-1].correct:
+                break
+        return one_of(verdicts)
+
+    async def compare_math(self, prompt: Prompt, gold: str, text: str) -> Verdict:
         answers = rewards.math.grader.answers_of(text, self.spec.allow_last_number)
         if isinstance(answers, Verdict):
             return answers

@@ -4,7 +4,9 @@
 `serve_fallback`: Math-Verify, for sums, products, integrals and limits, which that parser reads but
 does not evaluate. It reads more freely than ours does, so it is never given what ours rejects.
 
-Both answer each item `[answer, gold, question]` (answer and gold cleaned) with `[correct, reason]`;
+`serve_kinds`: whether a gold is read at all.
+
+The first two answer each item `[answer, gold, question]` (answer and gold cleaned) with `[correct, reason]`;
 `serve_compare` also with `[null, "unread"]`, which passes the pair on to the fallback.
 """
 
@@ -54,6 +56,18 @@ def serve_compare(sock: socket.socket) -> None:
 def serve_fallback(sock: socket.socket) -> None:
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own alarms are off
     serve(sock, fallback_pair)
+
+
+def serve_kinds(sock: socket.socket) -> None:
+    serve(sock, is_gold)
+
+
+def is_gold(_: str, gold: str, question: str = "") -> Reply:
+    """Whether a (cleaned) gold can be compared with anything."""
+    from rewards.math import reading
+
+    kind = reading.kind(gold)
+    return [kind != "none" and (kind != "big" or allowed(gold)), kind]
 
 
 def compare_pair(answer: str, gold: str, question: str = "") -> Reply:

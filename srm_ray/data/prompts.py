@@ -108,6 +108,8 @@ class PromptStream:
             gym=task.gym,
             row=task.row,
             level=level,
+            also_right=task.also_right,
+            given=task.given,
         )
 
     def first(self, count: int) -> list[Prompt]:

@@ -35,7 +35,8 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 class Task:
     """One problem before rendering. answer, tests (with entry_point) or gym is set. where: e.g. "problems.jsonl:17".
 
-    grader: "math", "code", "text" or "gym"; "": code where there are tests, else math.
+    grader: "math", "code", "text", "choice", "countdown" or "gym"; "": code where there are tests, else math.
+    also_right, given: as of `rl.types.Prompt`.
     """
 
     messages: tuple[dict[str, str], ...]
@@ -47,6 +48,8 @@ class Task:
     grader: str = ""
     gym: GymTask | None = None
     row: dict[str, Any] | None = None
+    also_right: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 class Tasks(Protocol):

@@ -24,7 +24,9 @@ class Prompt:
     tests: tests for the code grader (see rewards.code), or None.
     entry_point: function that code tests call, or None.
     source: which dataset it came from. Example: "gsm8k".
-    grader: "math", "code", "text" or "gym"; "": code where there are tests, else math.
+    grader: "math", "code", "text", "choice", "countdown" or "gym"; "": code where there are tests, else math.
+    also_right: further gold answers for the math grader, each right by itself. Example: ("True",).
+    given: what the problem gives and its grader needs: the choices of "choice", the numbers of "countdown".
     gym: the Reasoning Gym task, for its own scorer, or None.
     row: the row that it was made from, every column, where a reward of the user's own decides; else None.
     level: the difficulty that it was drawn at; 0 where its source has none. Example: 2.
@@ -41,6 +43,8 @@ class Prompt:
     gym: GymTask | None = None
     row: dict[str, Any] | None = None
     level: int = 0
+    also_right: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
