@@ -1,6 +1,6 @@
 """Rows that cannot be used: dropped, counted by reason, the first ones named, and refused where they are too many.
 
-    a row -> `Unusable(reason)` -> drops.add(reason, "x.jsonl:17") -> drops.check(0.05)
+a row -> `Unusable(reason)` -> drops.add(reason, "x.jsonl:17") -> drops.check(0.05)
 """
 
 from collections import Counter, defaultdict

@@ -21,6 +21,8 @@ Message = Mapping[str, Any]
 DAY = datetime.datetime(2024, 7, 26)
 PROBE = "seventeen sheep"  # an assistant's words, to be found again in what is rendered
 FIRST_PRIVATE = 0xE000  # characters without a meaning of their own, to stand for what is put in later
+# What a template's expressions raise, beside Jinja's errors.
+PYTHON_S_OWN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 NO_TEMPLATE = "the tokenizer has no chat template: give --chat_template chatml, or a file that holds one (Jinja)"
 
 # ChatML as most models have it: nothing is put in, stripped or dropped. {start} begins a
@@ -36,20 +38,19 @@ CHATML = r"""{{- '{start}' -}}{%- for message in messages -%}
 def render_text(
     tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False, **variables: Any
 ) -> str:
-    """The conversation as the template writes it. Raises `UserError` with the template's own words where it refuses."""
+    """The conversation as the template writes it. Raises `UserError` with the template's own words where it refuses,
+    and where it takes more than a chat template needs (`template_sandbox`)."""
     from jinja2 import TemplateError
+
+    from srm_ray.model.template_sandbox import render
 
     if not tokenizer.chat_template:
         raise UserError(NO_TEMPLATE)
     try:
-        return tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            strftime_now=DAY.strftime,
-            **variables,
-        )
-    except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        given: dict[str, Any] = {"messages": [dict(message) for message in messages], "tools": None, "documents": None}
+        given |= {"add_generation_prompt": add_generation_prompt, "strftime_now": DAY.strftime}
+        return render(tokenizer.chat_template, {**tokenizer.special_tokens_map, **given, **variables})
+    except (*PYTHON_S_OWN, TemplateError) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         reason = " ".join(printable(str(error)).split())[:200]
         raise UserError(f"the model's chat template refuses this conversation ({roles}): {reason}") from None

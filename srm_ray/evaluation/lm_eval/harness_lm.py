@@ -31,6 +31,7 @@ from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation.samples import read
 from srm_ray.files.atomic import append, write_atomically
 from srm_ray.inference.completers import ChatCompleter, ChatCompletion, Decoding, LogLikelihood, LogLikelihoodModel
+from srm_ray.model.chat_template import render_text
 from srm_ray.rl.seeds import completion_seed
 
 Done = Callable[[float, int], None]
@@ -113,12 +114,14 @@ class EngineLM(TemplateLM):
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         if self.tokenizer is None:
             return json.dumps(chat_history)
-        return self.tokenizer.apply_chat_template(
-            chat_history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )
+        text = render_text(self.tokenizer, chat_history, add_generation_prompt=add_generation_prompt)
+        if add_generation_prompt:
+            return text
+        last = chat_history[-1]["content"]  # which the model goes on with
+        found = text.rfind(last.strip())
+        if found < 0:
+            raise UserError("the model's chat template does not show the last message, which is to be continued")
+        return text[: found + len(last.strip())]
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
