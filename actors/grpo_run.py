@@ -222,6 +222,8 @@ def suites_in_training(
     from actors.rollout.scoring import PoolSpeaker
     from srm_ray.config.evaluate import PromptConfig
     from srm_ray.evaluation.in_training import InTraining
+    from srm_ray.evaluation.measure import Measurement
+    from srm_ray.inference.completers import Decoding
     from srm_ray.runs.final import keep_best
 
     async def ready() -> Any:
@@ -230,14 +232,12 @@ def suites_in_training(
     async def keep(step: int) -> None:
         await keep_best(folder, export, step)
 
-    return InTraining(
-        inputs.suites,
-        PoolSpeaker(ready, inputs.info.tokenizer, inputs.context),
-        keep,
-        guard=config.eval.guard,
+    measurement = Measurement(
+        graders,
+        Decoding(max_new_tokens=config.rollout.max_new_tokens),
         seed=config.seed,
-        max_new_tokens=config.rollout.max_new_tokens,
-        instruction=PromptConfig().instruction,
         system=config.data.system,
-        graders=graders,
+        instruction=PromptConfig().instruction,
     )
+    completer = PoolSpeaker(ready, inputs.info.tokenizer, inputs.context)
+    return InTraining(inputs.suites, completer, measurement, keep, guard=config.eval.guard)

@@ -95,7 +95,6 @@ def run(config: PreferConfig, info: Any) -> int:
         folder,
         stage="prefer",
         model=info.path,
-        parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(kept), config.epochs, what="pairs"),
         eval_rows=str((work / "eval").absolute()) if held_out else "",

@@ -125,7 +125,6 @@ def train(config: SftConfig, info: Any, length: int) -> int:
         folder,
         stage="sft",
         model=info.path,
-        parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(rows), config.epochs, what="rows"),
         eval_rows=str((work / "eval").absolute()) if held_out else "",

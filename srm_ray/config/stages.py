@@ -1,11 +1,11 @@
 """Options of the stages before GRPO: `python -m srm_ray.{tokenizer,pretrain,sft,prefer}`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from srm_ray.config.base import Section, StageConfig
-from srm_ray.config.precision import PRECISION, Precision
+from srm_ray.config.optim import OptimizerConfig
 
 
 class CheckpointConfig(Section):
@@ -32,27 +32,11 @@ class PreferEvalConfig(EvalConfig):
     )
 
 
-class OptimConfig(Section):
+class OptimConfig(OptimizerConfig):
     """Optimizer, schedule and how a step is divided."""
 
-    lr: float = Field(3e-4, gt=0, description="peak learning rate")
-    floor: float = Field(0.1, ge=0, le=1, description="learning rate at the end, as a share of the peak")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="shape after warm-up")
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps that warm up linearly")
-    warmup_steps: int = Field(0, ge=0, description="steps that warm up; 0: as `warmup` says")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first beta")
-    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's second beta")
-    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on matrices only")
-    clip: float = Field(1.0, gt=0, description="limit of the gradient's norm")
-    adam_bits: Annotated[Literal[32, 8], BeforeValidator(int)] = Field(
-        32, description="8: bitsandbytes' 8-bit AdamW (needs bitsandbytes)"
-    )
     batch: int = Field(32, ge=1, description="rows (packed sequences), or pairs, in an optimizer step over all workers")
     micro_batch: int = Field(4, ge=1, description="rows, or pairs, in one forward pass of one worker")
-    precision: Precision = Field("auto", description=PRECISION)
-    zero_stage: int = Field(0, ge=0, le=3, description="DeepSpeed ZeRO stage")
-    activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
     liger: bool = Field(False, description="Liger's fused kernels (GPU, needs liger-kernel)")
     compile: bool = Field(False, description="torch.compile the model; on a CPU 7 % of a step, for half a minute")
     attention: Literal["auto", "sdpa", "flash_attention_2"] = Field("auto", description="attention kernel; auto: sdpa")

@@ -17,11 +17,10 @@ from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.accuracy import Evaluation, summarise
-from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.hacks import HackProbe
 from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.suites import Item
-from srm_ray.inference.completers import ChatCompleter, Decoding
+from srm_ray.inference.completers import ChatCompleter
 from srm_ray.rl.state import State
 from srm_ray.rl.types import Group, Prompt
 
@@ -61,25 +60,19 @@ def load(names: Sequence[str], path: str, limit: int) -> dict[str, list[Item]]:
 
 
 class InTraining:
-    """items: problems by suite. keep: exports the weights of now as the best of a step. guard: None for none."""
+    """items: problems by suite. measurement: how they are asked and graded. keep: exports the weights of now as the
+    best of a step. guard: None for none."""
 
     def __init__(
         self,
         items: Mapping[str, list[Item]],
         completer: ChatCompleter,
+        measurement: Measurement,
         keep: Callable[[int], Awaitable[None]],
         *,
         guard: float | None,
-        seed: int,
-        max_new_tokens: int,
-        instruction: str,
-        system: str,
-        graders: Graders,
     ) -> None:
-        self.items, self.completer, self.keep, self.guard = items, completer, keep, guard
-        self.measurement = Measurement(
-            graders, Decoding(max_new_tokens=max_new_tokens), seed=seed, system=system, instruction=instruction
-        )
+        self.items, self.completer, self.measurement, self.keep, self.guard = items, completer, measurement, keep, guard
 
     async def scores(self) -> dict[str, float]:
         found = {}

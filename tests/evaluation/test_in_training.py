@@ -13,6 +13,8 @@ from srm_ray.errors import UserError
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.grading import Graders
 from srm_ray.evaluation.in_training import InTraining, decide
+from srm_ray.evaluation.measure import Measurement
+from srm_ray.inference.completers import Decoding
 from srm_ray.model.lineage import read_lineage
 from srm_ray.model.loading import open_model
 from srm_ray.rl.state import State
@@ -62,13 +64,9 @@ def test_a_model_is_measured_and_kept(asked, capsys) -> None:
         suites = InTraining(
             in_training.load(["arithmetic"], "", 8),
             asked.completer,
+            Measurement(graders, Decoding(max_new_tokens=16), seed=1),
             keep,
             guard=0.0,
-            seed=1,
-            max_new_tokens=16,
-            instruction="",
-            system="",
-            graders=graders,
         )
         state: dict = {}
         asked.run(suites.start(state, 0))

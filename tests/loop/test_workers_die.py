@@ -133,7 +133,7 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
 @pytest.mark.parametrize(("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, SILENT)])
 def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     synchronise(loop)
-    victim = loop.workers.learner.info[0]["pid"]
+    victim = loop.workers.learner.info[0].pid
     os.kill(victim, how)
     with pytest.raises(LearnerLost, match=why) as lost:
         step(loop, 310)
