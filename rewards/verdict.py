@@ -27,6 +27,7 @@ REASONS = frozenset(
         "bad_tests",  # the tests fail by themselves, whatever the candidate does
         "grader_error",  # a defect in a grader; logged with its traceback
         "worker_died",  # the grading process was killed more often than it is replaced
+        "environment_error",  # what a completion talks to over several turns failed
         "sandbox_unavailable",  # no sandbox tier holds here, and allow_unsafe is not set
     }
 )

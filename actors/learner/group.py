@@ -22,12 +22,13 @@ from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
-from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches
+from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches, spread
 from srm_ray.rl.loss import step_denominator
 from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
+NOTHING = np.zeros(0, np.float32)  # of a completion without a token
 
 T = TypeVar("T")
 
@@ -171,7 +172,7 @@ class LearnerGroup:
         return step_denominator(
             self.spec.loss.name,
             self.spec.loss.normalisation,
-            tokens=sum(len(completion.token_ids) for completion in counted),
+            tokens=sum(completion.sampled_tokens for completion in counted),
             sequences=len(counted),
             constant_length=self.max_new_tokens,
         )
@@ -327,7 +328,9 @@ def _of_batch(
         for part in parts:
             found |= lay_back(part, list(itertools.islice(values, len(part))))
         orders = itertools.count()
-        laid.append([tuple(found[next(orders)] for _ in group.completions) for group in groups])
+        laid.append(
+            [tuple(spread(found.get(next(orders), NOTHING), one) for one in group.completions) for group in groups]
+        )
     return tuple(laid[i % len(laid)][i // len(laid)] for i in range(sum(map(len, laid))))
 
 

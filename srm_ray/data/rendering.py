@@ -25,15 +25,22 @@ Message = Mapping[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def render_prompt(tokenizer: Any, messages: Sequence[Message], *, thinking: bool = True) -> list[int]:
+def render_prompt(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    *,
+    thinking: bool = True,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> list[int]:
     r"""Ids of `messages` and the generation prompt (`<|im_start|>assistant\n<think>\n`).
 
     thinking: False ends the thinking before it begins. A template of another model is asked not to
-    think (`enable_thinking`, which Qwen3's knows).
+    think (`enable_thinking`, which Qwen3's knows). tools: JSON schemas, for a template that knows tools.
     """
     check_messages(messages)
     if not has_own_template(tokenizer):
-        return render_ids(tokenizer, messages, add_generation_prompt=True, enable_thinking=thinking)
+        given = {"tools": list(tools)} if tools else {}
+        return render_ids(tokenizer, messages, add_generation_prompt=True, enable_thinking=thinking, **given)
     ids, _ = _render_own(tokenizer, messages)
     opening = ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
     return opening if thinking else [*opening, *_no_thinking(tokenizer)]

@@ -11,6 +11,7 @@ own template falls back to: a prompt does not change overnight.
 import datetime
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,24 +62,42 @@ def render_ids(
 ) -> list[int]:
     """Ids of the conversation. Control tokens that a message spells are encoded as the text they are; tokens that are
     part of a text (think tags, mostly) keep their ids."""
+    messages, hidden = hide_controls(tokenizer, messages)
+    text = render_text(tokenizer, messages, add_generation_prompt=add_generation_prompt, **variables)
+    return encode_hidden(tokenizer, text, hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Spelled control tokens that marks stand for: `mark`, the place in `spelled`, `mark`."""
+
+    mark: str
+    spelled: tuple[str, ...]
+
+
+def hide_controls(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[Message], Hidden]:
+    """The messages with marks in place of the control tokens that they spell."""
     found = control_pattern(tokenizer)
     texts = [text for message in messages for text in strings_of(message)]
-    spelled: list[str] = []
-    if found and any(found.search(text) for text in texts):
-        code = next(code for code in range(FIRST_PRIVATE, FIRST_PRIVATE + 6400) if chr(code) not in "".join(texts))
-        mark = chr(code)
+    if not found or not any(found.search(text) for text in texts):
+        return list(messages), Hidden("", ())
+    code = next(code for code in range(FIRST_PRIVATE, FIRST_PRIVATE + 6400) if chr(code) not in "".join(texts))
+    mark, spelled = chr(code), list[str]()
 
-        def hide(match: re.Match[str]) -> str:
-            spelled.append(match[0])
-            return f"{mark}{len(spelled) - 1}{mark}"
+    def hide(match: re.Match[str]) -> str:
+        spelled.append(match[0])
+        return f"{mark}{len(spelled) - 1}{mark}"
 
-        messages = [replaced(message, found, hide) for message in messages]
-    text = render_text(tokenizer, messages, add_generation_prompt=add_generation_prompt, **variables)
-    if not spelled:
+    return [replaced(message, found, hide) for message in messages], Hidden(mark, tuple(spelled))
+
+
+def encode_hidden(tokenizer: Any, text: str, hidden: Hidden) -> list[int]:
+    """Ids of rendered text, or of a part of it; what marks stand for is encoded as plain text."""
+    if not hidden.spelled:
         return encode(tokenizer, text)
     ids: list[int] = []
-    for place, part in enumerate(re.split(f"{mark}(\\d+){mark}", text)):
-        ids += tokenization.encode_plain(tokenizer, spelled[int(part)]) if place % 2 else encode(tokenizer, part)
+    for place, part in enumerate(re.split(f"{hidden.mark}(\\d+){hidden.mark}", text)):
+        ids += tokenization.encode_plain(tokenizer, hidden.spelled[int(part)]) if place % 2 else encode(tokenizer, part)
     return ids
 
 
