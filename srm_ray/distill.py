@@ -104,7 +104,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:
-    from actors.reward.worker import RewardWorker, check
+    from actors.reward.spec import check
+    from actors.reward.worker import RewardWorker
     from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import training_tasks
     from srm_ray.distillation.ledger import Ledger

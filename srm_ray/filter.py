@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
-    from actors.reward import worker
+    from actors.reward import spec
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
     from actors.train.warm_start import open_base
@@ -74,7 +74,7 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
         curriculum=config.curriculum,
     )
     stream.check()
-    worker.check(reward_spec(config), stream.first(ROWS_CHECKED))
+    spec.check(reward_spec(config), stream.first(ROWS_CHECKED))
     count = problems_to_try(config, stream)
     journal = Journal(folder.path / "rates.jsonl")
     rates = {line["index"]: line for line in journal.lines() if line["index"] < count}

@@ -110,10 +110,11 @@ def measure_with(config: PreferConfig) -> "Callable[[str], Share] | None":
     """Greedy accuracy at held-out sums, where that is asked for."""
     if not config.eval.problems:
         return None
+    from srm_ray.console import interrupts
     from srm_ray.evaluation.sums import accuracy
-    from srm_ray.model.loading import open_model
+    from srm_ray.inference.local import BatchedModel
 
-    return lambda folder: accuracy(open_model(folder).path, config.eval.problems)
+    return lambda folder: interrupts.run(accuracy(BatchedModel(folder), config.eval.problems))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rewards import extract
+from rewards.problem import Problem
 from srm_ray.console import hub
 from srm_ray.data import arithmetic, numerals
 from srm_ray.data.prompts import final_answer
@@ -24,20 +25,16 @@ from srm_ray.errors import UserError
 
 Row = dict[str, Any]
 ARITHMETIC_PROBLEMS = 1000
+DIGESTED = ("index", "question", "answer", "tests", "entry_point", "prelude")  # what is asked, and what is right
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One problem. answer: gold, for the math grader; tests (with entry_point): for the code grader.
-
-    prelude: code that tests may use beside the candidate's (HumanEval's prompt defines helpers).
-    """
+class Item(Problem):
+    """One problem of a suite. prelude: code that its tests may use beside the candidate's (HumanEval's prompt defines
+    helpers)."""
 
     index: int
     question: str
-    answer: str | None = None
-    tests: Any = None
-    entry_point: str | None = None
     prelude: str | None = None
 
 
@@ -92,7 +89,7 @@ BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numer
 def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
     """The suite's first `limit` problems (0: all), from `path` or the hub. Raises `UserError`."""
     if suite.name in BUILT_IN:
-        return [Item(index, one.question, one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
+        return [Item(index, one.question, answer=one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
     items: list[Item] = []
     for where, row in _local_rows(suite, path) if path else _hub_rows(suite):
         if suite.name == "mbpp" and not 11 <= int(row.get("task_id", 11)) <= 510:
@@ -107,7 +104,8 @@ def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
 
 def digest(items: Sequence[Any]) -> str:
     """Fingerprint of the problems, so that two evaluations are known to be of the same ones."""
-    text = json.dumps([asdict(item) if isinstance(item, Item) else item for item in items], sort_keys=True)
+    plain = [{name: getattr(item, name) for name in DIGESTED} if isinstance(item, Item) else item for item in items]
+    text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -157,22 +155,23 @@ def hub_rows(name: str, subset: str, split: str) -> Any:
 
 
 def _gsm8k(row: Row, index: int) -> Item:
-    return Item(index, _text(row["question"]), final_answer(row["answer"]))
+    return Item(index, _text(row["question"]), answer=final_answer(row["answer"]))
 
 
 def _math500(row: Row, index: int) -> Item:
     if "problem" in row:
-        return Item(index, _text(row["problem"]), _text(row["answer"]))
-    return Item(index, _text(row["question"]), extract.boxed(row["answer"])[-1])
+        return Item(index, _text(row["problem"]), answer=_text(row["answer"]))
+    return Item(index, _text(row["question"]), answer=extract.boxed(row["answer"])[-1])
 
 
 def _aime24(row: Row, index: int) -> Item:
-    return Item(index, _text(row["problem"]), str(int(row["answer"])))
+    return Item(index, _text(row["problem"]), answer=str(int(row["answer"])))
 
 
 def _svamp(row: Row, index: int) -> Item:
     body = row["Body"].strip()
-    return Item(index, f"{body if body.endswith(('.', '?')) else body + '.'} {row['Question'].strip()}", _number(row))
+    question = f"{body if body.endswith(('.', '?')) else body + '.'} {row['Question'].strip()}"
+    return Item(index, question, answer=_number(row))
 
 
 def _number(row: Row) -> str:
@@ -185,7 +184,8 @@ def _humaneval(row: Row, index: int) -> Item:
         "Complete this Python function. Answer with the whole function in one ```python block.\n\n"
         f"```python\n{row['prompt'].rstrip()}\n```"
     )
-    return Item(index, question, None, _text(row["test"]), _text(row["entry_point"]), row["prompt"])
+    tests, entry = _text(row["test"]), _text(row["entry_point"])
+    return Item(index, question, row["prompt"], tests=tests, entry_point=entry)
 
 
 def _mbpp(row: Row, index: int) -> Item:
@@ -195,7 +195,7 @@ def _mbpp(row: Row, index: int) -> Item:
         f"{row['text'].strip()}\nAnswer with the function in one ```python block. It must pass these tests:\n\n"
         f"```python\n{shown}\n```"
     )
-    return Item(index, question, None, tests)
+    return Item(index, question, tests=tests)
 
 
 def _text(value: Any) -> str:

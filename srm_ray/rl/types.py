@@ -9,26 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from rewards.gym import GymTask
+from rewards.problem import Problem
 from rewards.verdict import Reward
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Problem):
     """One problem, rendered.
 
     index: position in the task stream, unique in a run; orders every batch. Example: 1041.
     token_ids: the rendered prompt, ending with the generation prompt. Example: (6, 301, ...).
     text: the same as text, special tokens included.
-    answer: gold answer for the math grader, or None. Example: "72".
-    tests: tests for the code grader (see rewards.code), or None.
-    entry_point: function that code tests call, or None.
-    source: which dataset it came from. Example: "gsm8k".
-    grader: "math", "code", "text", "choice", "countdown" or "gym"; "": code where there are tests, else math.
-    also_right: further gold answers for the math grader, each right by itself. Example: ("True",).
-    given: what the problem gives and its grader needs: the choices of "choice", the numbers of "countdown".
-    gym: the Reasoning Gym task, for its own scorer, or None.
-    row: the row that it was made from, every column, where a reward of the user's own decides; else None.
     level: the difficulty that it was drawn at; 0 where its source has none. Example: 2.
     messages: the conversation before rendering, where an environment goes on with it; else ().
     """
@@ -36,16 +27,7 @@ class Prompt:
     index: int
     token_ids: tuple[int, ...]
     text: str
-    answer: str | None = None
-    tests: Any = None
-    entry_point: str | None = None
-    source: str = ""
-    grader: str = ""
-    gym: GymTask | None = None
-    row: dict[str, Any] | None = None
     level: int = 0
-    also_right: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
     messages: tuple[dict[str, str], ...] = ()
 
 

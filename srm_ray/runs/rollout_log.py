@@ -104,7 +104,7 @@ def _group(lines: list[dict[str, Any]]) -> Group:
     lines = sorted(lines, key=lambda line: line["sample"])
     first = lines[0]
     return Group(
-        prompt=Prompt(first["prompt_index"], tuple(first["prompt_ids"]), first["prompt"], first["gold"]),
+        prompt=Prompt(first["prompt_index"], tuple(first["prompt_ids"]), first["prompt"], answer=first["gold"]),
         completions=tuple(_completion(line) for line in lines),
         draw=first["draw"],
         rewards=tuple(Reward(line["reward"], line["correct"], line["reason"], parts=line["parts"]) for line in lines),
