@@ -36,6 +36,7 @@ class Table:
         return np.random.default_rng(sum(ids)).normal(size=(len(ids), 50)).astype(np.float32)
 
 
+@pytest.mark.integration
 def test_requests_take_turns_and_what_reaches_the_limit_is_cut(tiny_model: Path) -> None:
     model = LocalModel(Table(tiny_model))
 
@@ -50,6 +51,7 @@ def test_requests_take_turns_and_what_reaches_the_limit_is_cut(tiny_model: Path)
         asyncio.run(model.complete(range(64), 0, Sampling()))
 
 
+@pytest.mark.integration
 def test_log_likelihoods_and_perplexity_are_those_of_the_logits(tiny_model: Path) -> None:
     engine = Table(tiny_model)
     model, ids = LocalModel(engine), [5, 7, 11, 13, 17, 19]
@@ -67,6 +69,7 @@ def test_tokens_that_count_are_taken_in_runs() -> None:
     assert list(counted_spans([False, False])) == []
 
 
+@pytest.mark.integration
 def test_requests_that_wait_together_are_one_batch(tiny_model: Path) -> None:
     """Greedy answers do not depend on who else waits; a failure reaches everybody who waits for it."""
     model = BatchedModel(str(tiny_model))
