@@ -16,7 +16,7 @@ from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.accuracy import Evaluation, summarise
-from srm_ray.evaluation.evaluator import each
+from srm_ray.evaluation.evaluator import Evaluator, each
 from srm_ray.evaluation.hacks import HackProbe
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import ChatCompleter
