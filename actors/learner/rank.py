@@ -127,7 +127,7 @@ class Learner:
 
         options = self.spec.learner
         whole = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(options.precision, torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole)
+        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole, trust_remote_code=False)
         if options.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None

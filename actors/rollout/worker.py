@@ -98,7 +98,7 @@ class RolloutWorker:
             from transformers import AutoTokenizer
             from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-            self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
+            self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model, trust_remote_code=False)
             starting.step("(loading the model)")
             self.engine = self.start_engine()
             starting.step("(preparing for weights)")

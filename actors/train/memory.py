@@ -69,7 +69,9 @@ def show_plan(config: TrainStage, model: str, row_length: int, lora: LoraConfig,
     """Print the plan of a stage that starts from `model`; exit status 0."""
     from transformers import AutoConfig
 
-    return show_plan_of(config, AutoConfig.from_pretrained(model), row_length, lora, rows_per_unit)
+    return show_plan_of(
+        config, AutoConfig.from_pretrained(model, trust_remote_code=False), row_length, lora, rows_per_unit
+    )
 
 
 def size_of(model_config: "PretrainedConfig", lora: LoraConfig) -> ModelSize:

@@ -78,4 +78,9 @@ class LlamaCppEngine:
 
 def _own_context(path: Path) -> int:
     fields = open_gguf(path).fields
-    return int(fields[f"{fields['general.architecture'].contents()}.context_length"].contents())
+    named = fields.get("general.architecture")
+    length = fields.get(f"{named.contents()}.context_length") if named else None
+    found = length.contents() if length else None
+    if not isinstance(found, int) or found < 1:
+        raise UserError(f"{path}: it does not say how long its context is")
+    return found

@@ -177,7 +177,7 @@ def base_config(config: SpeedrunConfig) -> Any:
 
         from srm_ray.model.loading import open_model
 
-        return AutoConfig.from_pretrained(open_model(config.pretrain.model).path)
+        return AutoConfig.from_pretrained(open_model(config.pretrain.model).path, trust_remote_code=False)
     return qwen3_config(shape(config.pretrain.size, vocab_size=config.tokenizer.vocab_size))
 
 
