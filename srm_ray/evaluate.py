@@ -54,6 +54,10 @@ def main(argv: list[str] | None = None) -> int:
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # its bars; read when tqdm is imported
         harness.check_installed()
+    if config.inspect:
+        from srm_ray.evaluation.inspection import inspect
+
+        return inspect(config, asked)
     kept = "what was answered is kept: the same command asks for the rest"
     with interrupts.advising(lambda: kept):
         return interrupts.run(run(config, asked))

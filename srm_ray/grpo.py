@@ -217,6 +217,10 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(GRPOConfig, arguments, stage="grpo", default="grpo/tiny", about=__doc__)
+    if config.inspect:
+        from srm_ray.data.inspection import inspect
+
+        return inspect(config, config.inspect)
     folder = RunFolder(config.run_dir, stage="grpo")
     replayed.check(config.replay, folder, config.steps)
     folder.create()

@@ -24,15 +24,23 @@ def _scalar(text: str) -> Any:
 class SourceConfig(Section):
     """One source of problems."""
 
-    path: str = Field("", description="JSONL file with `prompt` or `messages`, and `answer` or `tests`; or MBPP's own")
-    name: str = Field(
+    path: str = Field(
         "",
-        description="`datasets` name, e.g. openai/gsm8k (its question/answer form is understood, MBPP's too), "
-        "or reasoning_gym/<family>",
+        description="files, folders or globs, separated by commas: JSONL, JSON, Parquet, Arrow, CSV, also compressed; "
+        "a problem and its answer, choices or tests, in the columns of the usual data sets or as `columns` says",
     )
+    name: str = Field("", description="`datasets` name, e.g. openai/gsm8k, or reasoning_gym/<family>")
     subset: str = Field("", description="configuration of the `datasets` name; empty: its default, or main")
     split: str = Field("train", description="split of the `datasets` name")
-    eval_path: str = Field("", description="JSONL file of held-out problems; empty: the generator's held-out split")
+    columns: dict[str, str] = Field(
+        {},
+        description="which columns hold what, where it is not as usual, e.g. {prompt: task, answer: info.final}; also "
+        "messages, system, context, choices, tests, entry_point, source; '' leaves a column out",
+    )
+    max_dropped: float = Field(
+        0.05, ge=0, le=1, description="largest share of rows that may be dropped because they cannot be used"
+    )
+    eval_path: str = Field("", description="files of held-out problems, as path; empty: the generator's held-out split")
     eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")
     generator: str = Field("arithmetic", description="built-in generator, used when neither path nor name is given")
     options: dict[str, Any] = Field(
@@ -354,6 +362,7 @@ class GRPOConfig(StageConfig):
         ge=0,
         description="weight versions that a completion may lag behind the learner; 0: deterministic, and rollouts wait",
     )
+    inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
     replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
     curriculum: CurriculumConfig = CurriculumConfig()

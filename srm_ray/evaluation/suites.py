@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rewards import extract
+from rewards.golds import BadGold, text_of
 from rewards.problem import Problem
 from srm_ray.console import hub
-from srm_ray.data import arithmetic, numerals
-from srm_ray.data.prompts import final_answer
+from srm_ray.data import arithmetic, formats, mbpp, numerals
+from srm_ray.data.drops import Unusable
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
@@ -92,7 +92,7 @@ def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
         return [Item(index, one.question, answer=one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
     items: list[Item] = []
     for where, row in _local_rows(suite, path) if path else _hub_rows(suite):
-        if suite.name == "mbpp" and not 11 <= int(row.get("task_id", 11)) <= 510:
+        if suite.name == "mbpp" and not mbpp.in_split(row.get("task_id", 11), "test", where, measuring=True):
             continue
         items.append(_item(suite, row, where, len(items)))
         if len(items) == limit:
@@ -114,6 +114,8 @@ def _item(suite: Suite, row: Row, where: str, index: int) -> Item:
         raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
     try:
         return _ROW[suite.name](row, index)
+    except (Unusable, BadGold) as error:
+        raise UserError(f"{where}: {error}") from None
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
             f"{where}: not a row of {suite.name} ({type(error).__name__}: {error}; found {', '.join(row)})"
@@ -129,11 +131,15 @@ def _local_rows(suite: Suite, path: str) -> list[tuple[str, Row]]:
 
 
 def local_file(suite: Suite, path: str) -> Path:
-    """`test.jsonl` in the suite's folder, or the name that its authors gave it. Raises `UserError`."""
+    """`test.jsonl` (or `.parquet`, `.json.gz`, ...) in the suite's folder, or the name that its authors gave it.
+
+    Raises `UserError`.
+    """
     folder = Path(path) / suite.name
-    for name in ("test.jsonl", f"{suite.name}.jsonl", "input_data.jsonl"):
-        if (folder / name).is_file():
-            return folder / name
+    for name in ("test", suite.name, "input_data"):
+        found = [file for file in sorted(folder.glob(f"{name}.*")) if formats.suffix_of(file) in formats.SUFFIXES]
+        if found:
+            return found[0]
     raise UserError(f"suite {suite.name}: {folder}/test.jsonl does not exist (--data.path wants one folder a suite)")
 
 
@@ -155,13 +161,11 @@ def hub_rows(name: str, subset: str, split: str) -> Any:
 
 
 def _gsm8k(row: Row, index: int) -> Item:
-    return Item(index, _text(row["question"]), answer=final_answer(row["answer"]))
+    return Item(index, _text(row["question"]), answer=text_of(row["answer"]))
 
 
 def _math500(row: Row, index: int) -> Item:
-    if "problem" in row:
-        return Item(index, _text(row["problem"]), answer=_text(row["answer"]))
-    return Item(index, _text(row["question"]), answer=extract.boxed(row["answer"])[-1])
+    return Item(index, _text(row["problem" if "problem" in row else "question"]), answer=text_of(row["answer"]))
 
 
 def _aime24(row: Row, index: int) -> Item:
@@ -189,13 +193,13 @@ def _humaneval(row: Row, index: int) -> Item:
 
 
 def _mbpp(row: Row, index: int) -> Item:
-    tests = [*([row["test_setup_code"]] if row.get("test_setup_code") else []), *row["test_list"]]
-    shown = "\n".join(row["test_list"])
+    read = mbpp.problem_of(row)
+    shown = "\n".join(read.tests)
     question = (
-        f"{row['text'].strip()}\nAnswer with the function in one ```python block. It must pass these tests:\n\n"
+        f"{read.text}\nAnswer with the function in one ```python block. It must pass these tests:\n\n"
         f"```python\n{shown}\n```"
     )
-    return Item(index, question, tests=tests)
+    return Item(index, question, tests=read.statements)
 
 
 def _text(value: Any) -> str:

@@ -17,9 +17,9 @@ from actors.reward.spec import RewardSpec, check
 from actors.reward.worker import RewardWorker
 from rewards.gym import Gym
 from rewards.verdict import REASONS, Reward
-from srm_ray.data.prompts import read_jsonl
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Completion, Group, Prompt
+from tests.data.problem_rows import read
 from tests.process_tree import children_of, gone
 from tests.rewards.gym_data import needs_gym, task
 from tests.rewards.hostile_answers import HOSTILE
@@ -507,7 +507,7 @@ def test_answers_that_only_reasoning_gym_can_tell(worker: RewardWorker) -> None:
 def test_mbpps_tasks_as_they_are_trained_on(worker: RewardWorker) -> None:
     """Its own solutions pass the tests as read from its own files; another task's solution does not."""
     solutions = {row["text"].strip(): row["code"] for row in rows("mbpp/mbpp.jsonl")}
-    tasks = read_jsonl(FOLDER / "mbpp" / "mbpp.jsonl")[::37]
+    tasks = read(FOLDER / "mbpp" / "mbpp.jsonl")[::37]
     codes = [solutions[one.messages[0]["content"].partition("\nYour code")[0]] for one in tasks]
     made = zip(tasks, codes, codes[1:] + codes[:1], strict=True)
     groups = [group([fenced(own), fenced(other)], tests=one.tests) for one, own, other in made]

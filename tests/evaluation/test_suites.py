@@ -69,7 +69,7 @@ def test_arithmetic_is_held_out_and_the_same_every_time() -> None:
         ([], "no problems in"),
         ([{"question": "x"}], r"test.jsonl:1: not a row of gsm8k \(KeyError: 'answer'; found question\)"),
         ([{"question": " ", "answer": "#### 1"}], "test.jsonl:1: not a row of gsm8k"),
-        ([["x"]], "test.jsonl:1: an object is expected, got list"),
+        ([["x"]], "test.jsonl:1: an object is expected, got str"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, lines: list, message: str) -> None:
