@@ -194,8 +194,7 @@ def measured(
             continue
         with phase(f"measuring {row.label}", total=len(questions.documents) + len(questions.problems)) as counted:
             engine = open_for_measuring(work / row.file, config, context)
-            measuring = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
-            numbers = interrupts.run(measuring)
+            numbers = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
         by = "transformers" if row.file == "final" else "llama.cpp"
         found.append(
             replace(

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from actors.reward.pool import RewardPool
-from actors.reward.spec import RewardSpec
-from actors.reward.worker import RewardWorker
+from actors.reward.worker import RewardSpec, RewardWorker
 from srm_ray.rl.types import Completion, Group, Prompt
 
 pytestmark = pytest.mark.integration

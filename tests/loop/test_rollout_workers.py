@@ -10,9 +10,8 @@ import psutil
 import pytest
 
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import RolloutWorker, engine_args
+from actors.rollout.worker import RolloutWorker, Sampling, engine_args
 from srm_ray.errors import RunError
-from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import completion_seed
 from tests.same import same_completions
 
@@ -144,7 +143,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
 def test_a_call_that_is_abandoned_ends_like_any_other(loop):
     """Ray would show one that it cancels as failed."""
     actor = loop.workers.rollouts.pool.serving()[0].actor
-    long = Sampling(1.0, 130, ignore_stop=True)
+    long = Sampling(1.0, 130, ignore_eos=True)
 
     async def abandon():
         call = actor.generate.remote(loop.stream[9].token_ids[:8], (1, 2), long, (), 12345)
