@@ -21,7 +21,6 @@ from srm_ray.runs.watch import Watch
 if TYPE_CHECKING:
     from actors.worker_groups import WorkerGroups
     from srm_ray.data.prompts import PromptStream
-    from srm_ray.evaluation.grading import Graders
     from srm_ray.evaluation.in_training import Evaluations, InTraining
     from srm_ray.evaluation.suites import Item
     from srm_ray.model.loading import ModelInfo
@@ -97,14 +96,13 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     inputs = open_inputs(config)
     config = inputs.config
 
-    from actors.reward import worker
+    from actors.reward import spec
     from actors.runtime import cluster, control
     from actors.worker_groups import WorkerGroups, reward_spec
     from srm_ray.data.prompts import ROWS_CHECKED
     from srm_ray.runs.saving import Saver
 
-    worker.check(reward_spec(config), inputs.stream.first(ROWS_CHECKED))
-    graders = graders_of(config)
+    spec.check(reward_spec(config), inputs.stream.first(ROWS_CHECKED))
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(
         folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
@@ -139,14 +137,13 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
                         keep=config.checkpoint.keep,
                         limit=config.checkpoint.last_timeout,
                     ),
-                    evaluations=evaluations_of(config, folder, workers, watch, inputs, export, graders),
+                    evaluations=evaluations_of(config, folder, workers, watch, inputs, export),
                     export=export,
                     log=log,
                     watch=watch,
                     started={"model": lasting(info.path), "cluster": cluster.address()},
                 )
     finally:
-        graders.close()
         log.close()
         cluster.disconnect()
 
@@ -183,13 +180,6 @@ def exporter(config: GRPOConfig, workers: "WorkerGroups", info: "ModelInfo") -> 
 # What is measured in training
 
 
-def graders_of(config: GRPOConfig) -> "Graders":
-    from srm_ray.evaluation.grading import Graders
-
-    options = config.reward
-    return Graders(processes=options.processes, timeout=options.timeout, allow_unsafe=options.allow_unsafe)
-
-
 def evaluations_of(
     config: GRPOConfig,
     folder: RunFolder,
@@ -197,7 +187,6 @@ def evaluations_of(
     watch: Watch,
     inputs: Inputs,
     export: "Export",
-    graders: "Graders",
 ) -> "Evaluations":
     from srm_ray.evaluation.hacks import PROBED, Found, HackProbe
     from srm_ray.evaluation.in_training import Evaluations, HeldOut
@@ -211,17 +200,19 @@ def evaluations_of(
     return Evaluations(
         config.eval.every,
         HeldOut(inputs.held_out, answer, samples=config.eval.samples) if inputs.held_out else None,
-        suites_in_training(config, folder, workers, inputs, export, graders) if inputs.suites else None,
+        suites_in_training(config, folder, workers, inputs, export) if inputs.suites else None,
         HackProbe(inputs.stream.first(PROBED), workers.rewards.score, tell_of, limit=limit) if limit else None,
     )
 
 
 def suites_in_training(
-    config: GRPOConfig, folder: RunFolder, workers: "WorkerGroups", inputs: Inputs, export: "Export", graders: "Graders"
+    config: GRPOConfig, folder: RunFolder, workers: "WorkerGroups", inputs: Inputs, export: "Export"
 ) -> "InTraining":
-    from actors.rollout.scoring import PoolSpeaker
+    from actors.rollout.scoring import PoolCompleter
     from srm_ray.config.evaluate import PromptConfig
+    from srm_ray.evaluation.evaluator import Evaluator
     from srm_ray.evaluation.in_training import InTraining
+    from srm_ray.inference.completers import Sampling
     from srm_ray.runs.final import keep_best
 
     async def ready() -> Any:
@@ -230,14 +221,11 @@ def suites_in_training(
     async def keep(step: int) -> None:
         await keep_best(folder, export, step)
 
-    return InTraining(
-        inputs.suites,
-        PoolSpeaker(ready, inputs.info.tokenizer, inputs.context),
-        keep,
-        guard=config.eval.guard,
+    evaluator = Evaluator(
+        workers.rewards,
+        Sampling(max_new_tokens=config.rollout.max_new_tokens),
         seed=config.seed,
-        max_new_tokens=config.rollout.max_new_tokens,
-        instruction=PromptConfig().instruction,
-        system=config.data.system,
-        graders=graders,
+        prompt=PromptConfig(system=config.data.system),
     )
+    completer = PoolCompleter(ready, inputs.info.tokenizer, inputs.context)
+    return InTraining(inputs.suites, completer, evaluator, keep, guard=config.eval.guard)

@@ -6,10 +6,10 @@ from typing import Any
 from actors.learner.group import LearnerGroup
 from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
-from actors.reward.worker import RewardSpec
+from actors.reward.spec import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import EngineSpec, Sampling
+from actors.rollout.worker import EngineSpec
 from actors.runtime import cluster
 from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.pool import Events
@@ -17,6 +17,7 @@ from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console import hub
 from srm_ray.console.progress import phase
 from srm_ray.errors import LearnerLost, RunError
+from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Learned, Prompt, TrainBatch
 

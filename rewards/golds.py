@@ -38,7 +38,7 @@ PLACEHOLDERS = frozenset(
     ]
 )
 PROSE = 15  # words of an answer that is one; more are a solution
-KEYS = ("ground_truth", "answer", "value", "target", "gold", "final_answer")  # of the gold, in an object
+KEYS = ("ground_truth", "answer", "value", "target", "gold", "final_answer", "text")  # of the gold, in an object
 BATCH = 64
 READ_TIMEOUT = 30.0  # seconds that reading one gold may take
 
@@ -64,7 +64,8 @@ def texts_of_one(value: Any) -> tuple[str, ...]:
         found = next((value[key] for key in KEYS if value.get(key) is not None), None)
         if found is None or isinstance(found, Mapping):
             raise BadGold(f"the answer is an object ({', '.join(map(str, value))})")
-        return texts_of(found)
+        aliases = value.get("aliases")  # TriviaQA's
+        return texts_of([found, *aliases] if isinstance(aliases, list) and isinstance(found, str) else found)
     if isinstance(value, list | tuple):
         raise BadGold("the answer is a list of lists")
     return (text_of(value),)

@@ -27,6 +27,7 @@ REASONS = frozenset(
         "bad_tests",  # the tests fail by themselves, whatever the candidate does
         "grader_error",  # a defect in a grader; logged with its traceback
         "worker_died",  # the grading process was killed more often than it is replaced
+        "environment_error",  # what a completion talks to over several turns failed
         "sandbox_unavailable",  # no sandbox tier holds here, and allow_unsafe is not set
     }
 )
@@ -39,10 +40,14 @@ class Verdict:
     correct: True, False, or None when the grader itself could not decide (then the sample is
         masked out of the loss, never scored 0).
     reason: one word of `REASONS`, e.g. "correct", "wrong", "no_answer", "timeout".
+    kind: whose judgement it is, "math", "code", "text", "gym" or "function"; "" where a grader was called by itself.
+    answer: what was taken for the completion's final answer; None where there is none, and for code.
     """
 
     correct: bool | None
     reason: str
+    kind: str = ""
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

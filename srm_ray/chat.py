@@ -39,16 +39,17 @@ def main(argv: list[str] | None = None) -> int:
 
         print(serving_notes(config.model))
         return 0
+    from srm_ray.inference.completers import Sampling
     from srm_ray.inference.conversation import Conversation
-    from srm_ray.inference.engine import Sampling, open_engine
+    from srm_ray.inference.engine import open_engine
     from srm_ray.inference.terminal import Terminal
 
     terminal = Terminal(sys.stdin, sys.stdout)
     terminal.notice(f"loading {config.model} ...")
     with output.routed(), phase("loading", told=True):
         engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
-    sampling = Sampling(config.temperature, config.max_new_tokens, config.seed)
-    conversation = Conversation(engine, sampling, system=config.system, thinking=config.think)
+    sampling = Sampling(config.temperature, config.max_new_tokens)
+    conversation = Conversation(engine, sampling, config.seed, system=config.system, thinking=config.think)
     terminal.notice(f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends.")
     return talk(conversation, terminal)
 

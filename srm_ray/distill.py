@@ -90,6 +90,10 @@ class Model:
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(DistillConfig, arguments, stage="distill", about=__doc__)
+    if config.inspect:
+        from srm_ray.data.inspection import inspect
+
+        return inspect(config.sampling(), config.inspect, chat=bool(config.model))
     folder = RunFolder(config.run_dir, stage="distill")
     folder.create()
     if config.resume == "never":
@@ -104,9 +108,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:
-    from actors.reward.worker import RewardWorker, check
+    from actors.reward.spec import check
+    from actors.reward.worker import RewardWorker
     from actors.worker_groups import reward_spec
-    from srm_ray.data.prompts import training_tasks
+    from srm_ray.data.prompts import prompts_of, training_tasks
     from srm_ray.distillation.ledger import Ledger
 
     began = time.time()
@@ -114,6 +119,9 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     spec = reward_spec(config.sampling())
     check(spec)
     tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
+    if local:
+        info, lengths = local
+        prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why).check()
     count = prompts_to_ask(config, tasks)
     done = folder.read_summary()
     if done and done["wanted"] == count * config.samples and not done["missing"]:
@@ -196,12 +204,10 @@ async def ask_model(
     """As `ask_endpoint`."""
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
-    from srm_ray.data.prompts import PromptStream
+    from srm_ray.data.prompts import prompts_of
 
     config = compute.settle_rollout(config, info.path)
-    limits: Any = {"limit": lengths.prompt, "limited_by": lengths.why}
-    stream = PromptStream(tasks, info.tokenizer, system=config.data.system, **limits)
-    stream.check()
+    stream = prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
     cluster.connect()
     try:
         async with Sampler(config.sampling(), info, context=lengths.context, graded=False) as sampler:

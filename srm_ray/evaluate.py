@@ -23,19 +23,18 @@ from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.lengths import context_for
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError
 from srm_ray.files.roots import cache_root, runs_root
-from srm_ray.report.page import write_report
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from srm_ray.evaluation.grading import Graders
+    from rewards.dispatch import Graders
     from srm_ray.evaluation.lm_eval.harness import Options
     from srm_ray.evaluation.results import Results
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
-    from srm_ray.inference.completers import Decoding
+    from srm_ray.inference.completers import Sampling
     from srm_ray.model.loading import ModelInfo
 
 PARENT = "parent"
@@ -55,6 +54,10 @@ def main(argv: list[str] | None = None) -> int:
 
         os.environ.setdefault("TQDM_DISABLE", "1")  # its bars; read when tqdm is imported
         harness.check_installed()
+    if config.inspect:
+        from srm_ray.evaluation.inspection import inspect
+
+        return inspect(config, asked)
     kept = "what was answered is kept: the same command asks for the rest"
     with interrupts.advising(lambda: kept):
         return interrupts.run(run(config, asked))
@@ -71,8 +74,9 @@ def bare_against(arguments: list[str]) -> list[str]:
 
 async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     """Load the problems, find the parent, measure, compare, and say what came out."""
+    from rewards.dispatch import Graders
     from srm_ray.evaluation import suites
-    from srm_ray.evaluation.grading import Graders
+    from srm_ray.report.evaluation_summary import conclude
 
     began, joined = time.time(), cluster_joined()
     model = config.model or tiny_model(config)
@@ -81,9 +85,9 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     folder = RunFolder(config.run_dir or runs_root() / f"evaluate-{slug(model)}", stage="evaluate")
     grading = config.grading
     graders = Graders(
-        processes=grading.processes,
-        timeout=grading.timeout,
-        extract=grading.extract,
+        grading.processes,
+        math_timeout=grading.timeout,
+        code_timeout=grading.timeout,
         allow_unsafe=grading.allow_unsafe,
     )
     job = Job(config, asked, items, graders)
@@ -170,11 +174,11 @@ class Job:
     graders: "Graders"
 
     @property
-    def decoding(self) -> "Decoding":
-        from srm_ray.inference.completers import Decoding
+    def sampling(self) -> "Sampling":
+        from srm_ray.inference.completers import Sampling
 
-        sampling = self.config.sampling
-        return Decoding(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
+        options = self.config.sampling
+        return Sampling(options.temperature, options.max_new_tokens, options.top_p)
 
     @property
     def in_flight(self) -> int:
@@ -186,7 +190,7 @@ class Job:
 
         config, prompt = self.config, self.config.prompt
         return Options(
-            self.decoding,
+            self.sampling,
             config.seed,
             config.limit,
             config.harness.bbh,
@@ -198,7 +202,7 @@ class Job:
 
     def settings(self, suite: "Suite") -> dict[str, Any]:
         """Of a suite with our own graders: what two results must share to be compared."""
-        from srm_ray.evaluation.measure import settings_of
+        from srm_ray.evaluation.evaluator import settings_of
 
         config = self.config
         return settings_of(
@@ -242,6 +246,7 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     """Every suite of one model; what its folder already holds is not asked again."""
     from srm_ray.evaluation.results import Results
     from srm_ray.model.folder import weights_fingerprint
+    from srm_ray.report.evaluation_summary import link_samples
 
     config = job.config
     info, fingerprint = None, ""
@@ -331,72 +336,24 @@ def completer_of(config: EvaluateConfig, model: str, info: Any) -> AbstractAsync
 
 
 async def measure_suite(job: Job, suite: "Suite", completer: Any, info: Any, folder: RunFolder, position: str) -> Any:
+    from srm_ray.evaluation.evaluator import Evaluator
     from srm_ray.evaluation.lm_eval import harness
-    from srm_ray.evaluation.measure import Measurement
 
     config, samples = job.config, folder.path / "samples"
     if suite.kind == "harness":
         options = job.harness_options()
         subject = harness.Subject(completer, completer, info.tokenizer) if info else harness.Subject(completer)
         return await harness.run(suite, config.data.path, subject, samples, position, options)
-    measurement = Measurement(
+    evaluator = Evaluator(
         job.graders,
-        job.decoding,
+        job.sampling,
         seed=config.seed,
         samples=config.sampling.samples,
-        system=config.prompt.system,
-        instruction=config.prompt.instruction,
+        prompt=config.prompt,
         in_flight=job.in_flight,
+        extract=config.grading.extract,
     )
-    return await measurement.run(suite, job.items[suite.name], completer, samples, position, job.settings(suite))
-
-
-# What came out
-
-
-def conclude(config: EvaluateConfig, folder: RunFolder, results: "Results", tax: "Tax | None", seconds: float) -> None:
-    """Tables, a few samples, the summary and the report."""
-    from srm_ray.evaluation.tables import results_table, tax_table
-
-    folder.write_summary(
-        {
-            "steps": 0,
-            "wall_seconds": seconds,
-            "model": results.model,
-            "scores": {name: one.score.to_plain() for name, one in results.suites.items()},
-            "real_losses": tax.losses if tax else None,
-        }
-    )
-    for name in results.suites:
-        show_samples(folder, name, config.shown)
-    reference = config.reference
-    say(f"\n{results.model}")
-    say("\n".join(results_table(results, reference.scores, reference.name)))
-    if tax:
-        say(f"\nagainst {tax.parent} (delta in points, paired bootstrap)")
-        say("\n".join(tax_table(tax)))
-        say(f"real losses: {', '.join(tax.losses) or 'none'}")
-    say(f"\n{duration(seconds)}; samples and results in {folder.path}")
-    say(f"report {write_report(folder)}")
-
-
-def link_samples(folder: RunFolder, names: list[str]) -> None:
-    """Show the samples to the report's viewer as the rollouts of step 1, 2, ..., one a suite."""
-    import shutil
-
-    shutil.rmtree(folder.rollouts, ignore_errors=True)
-    folder.rollouts.mkdir()
-    for number, name in enumerate(names, 1):
-        os.symlink(Path("..") / "samples" / f"{name}.jsonl", folder.rollouts / f"step_{number:06d}.jsonl")
-
-
-def show_samples(folder: RunFolder, name: str, count: int) -> None:
-    from srm_ray.evaluation.samples import read
-
-    for line in read(folder.path / "samples" / f"{name}.jsonl")[:count]:
-        say(f"\n--- {name} {line['prompt_index']}, gold {line['gold']}")
-        say(line["prompt"] + line["completion"])
-        say(f"--- graded: {line['reason']}")
+    return await evaluator.run(suite, job.items[suite.name], completer, samples, position, job.settings(suite))
 
 
 if __name__ == "__main__":

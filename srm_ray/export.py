@@ -194,7 +194,8 @@ def measured(
             continue
         with phase(f"measuring {row.label}", total=len(questions.documents) + len(questions.problems)) as counted:
             engine = open_for_measuring(work / row.file, config, context)
-            numbers = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
+            measuring = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
+            numbers = interrupts.run(measuring)
         by = "transformers" if row.file == "final" else "llama.cpp"
         found.append(
             replace(

@@ -38,6 +38,10 @@ KEPT = "problems.jsonl"
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(FilterConfig, arguments, stage="filter", default="grpo/tiny", about=__doc__)
+    if config.inspect:
+        from srm_ray.data.inspection import inspect
+
+        return inspect(config, config.inspect)
     folder = RunFolder(config.run_dir, stage="filter")
     folder.create()
     if config.resume == "never":
@@ -52,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
-    from actors.reward import worker
+    from actors.reward import spec
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
     from actors.train.warm_start import open_base
@@ -74,7 +78,7 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
         curriculum=config.curriculum,
     )
     stream.check()
-    worker.check(reward_spec(config), stream.first(ROWS_CHECKED))
+    spec.check(reward_spec(config), stream.first(ROWS_CHECKED))
     count = problems_to_try(config, stream)
     journal = Journal(folder.path / "rates.jsonl")
     rates = {line["index"]: line for line in journal.lines() if line["index"] < count}
@@ -175,13 +179,13 @@ def finish(config: FilterConfig, folder: RunFolder, stream: "PromptStream", rate
 
 def row_of(task: "Task") -> dict[str, Any]:
     """A line that `data.path` reads as the same problem, with the columns of its own that a reward may ask for."""
-    from srm_ray.data.prompts import is_mbpp
+    from srm_ray.data.mbpp import is_mbpp
 
     plain = asdict(replace(task, row=None))
     del plain["where"]
     own = task.row or {}
     columns = {} if is_mbpp(own) else own  # a row of MBPP is one of its splits again where it is read
-    return columns | {name: value for name, value in plain.items() if value not in (None, "")}
+    return columns | {name: value for name, value in plain.items() if value not in (None, "", ())}
 
 
 if __name__ == "__main__":

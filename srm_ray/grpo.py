@@ -4,7 +4,7 @@
             -> groups with signal -> learner (DeepSpeed, DAPO loss) -> weights back to the rollout workers
 
 `train` below is the algorithm. Machinery lives in actors/ (Ray, vLLM, DeepSpeed) and srm_ray/rl/ (the mathematics).
-Deviations from DAPO (arXiv 2503.14476): the learning rate is constant after a linear warm-up; completions whose grader
+Deviations from DAPO (arXiv 2503.14476): the learning rate is constant by default; completions whose grader
 could not decide are masked out; a step draws `max_refill` times its groups at most; if none has signal, it is skipped.
 """
 
@@ -136,8 +136,10 @@ def describe(run: "Run", state: "State", source: "Source") -> dict[str, float]:
 
 
 def learning_rate(config: GRPOConfig, step: int) -> float:
-    """Linear warm-up, then constant: independent of how many steps are still to come."""
-    return config.learner.lr * min(1.0, (step + 1) / max(1, config.learner.warmup_steps))
+    """Of the step after `step` steps. By default constant after the warm-up: whatever number is still to come."""
+    from srm_ray.training.schedule import Schedule
+
+    return Schedule.of(config.learner, config.steps).at(step)
 
 
 def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
@@ -215,6 +217,10 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(GRPOConfig, arguments, stage="grpo", default="grpo/tiny", about=__doc__)
+    if config.inspect:
+        from srm_ray.data.inspection import inspect
+
+        return inspect(config, config.inspect)
     folder = RunFolder(config.run_dir, stage="grpo")
     replayed.check(config.replay, folder, config.steps)
     folder.create()

@@ -3,7 +3,6 @@
 pairs (a file, or graded rollouts of a GRPO run) -> reference log-probabilities, once -> Ray Train -> final/
 """
 
-import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from srm_ray.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from srm_ray.data.reports import Encoded, Report
+    from srm_ray.data.supervised import Encoded, Report
     from srm_ray.intervals import Share
     from srm_ray.model.loading import ModelInfo
 
@@ -38,43 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     if not (config.from_rollouts or config.data.path or config.data.name):
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
     from actors.runtime import cluster
+    from srm_ray.data.reading import check_files
 
-    check_data(config)
-    if config.inspect:
-        return inspect(limited(config, info), info)
+    check_files(config.data.path)
     with cluster.session():
         return run(limited(config, info), info)
-
-
-def check_data(config: PreferConfig) -> None:
-    from srm_ray.data import pairs, reading
-
-    reading.check_mapping(config.data.columns, pairs.MAPPED)
-    if config.data.path:
-        reading.check_files(config.data.path)
-
-
-def inspect(config: PreferConfig, info: "ModelInfo") -> int:
-    """Show pairs as the model sees them, and what becomes of the rows looked at."""
-    from srm_ray.data import inspection, pairs, reading, supervised
-    from srm_ray.data.reading import RowSource
-
-    data = config.data
-    if config.from_rollouts:
-        encoded, report = load_pairs(config, info)
-        return inspection.show_encoded(info.tokenizer, encoded[: config.inspect], report)
-    sources = [RowSource(path=data.path, split=data.split, columns=data.columns)] if data.path else []
-    if data.name:
-        sources.append(RowSource(name=data.name, subset=data.subset, split=data.split, columns=data.columns))
-
-    def render(record: reading.Record) -> inspection.Shown:
-        pair = pairs.to_pair(record.fields, tuple(data.columns))
-        limits = {"max_prompt": data.max_prompt, "max_completion": data.max_completion}
-        made = supervised.encode_pair(info.tokenizer, pair, **limits)
-        return inspection.Shown(made.sequences, pair.schema, pair.unread, made.notes, ("chosen", "rejected"))
-
-    records = itertools.chain.from_iterable(reading.records(source) for source in sources)
-    return inspection.show(info.tokenizer, records, render, config.inspect)
 
 
 def limited(config: PreferConfig, info: "ModelInfo") -> PreferConfig:
@@ -90,7 +57,7 @@ def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, En
     from srm_ray.data.supervised import select_pairs
 
     if not config.from_rollouts:
-        return select_pairs(conversations.pair_examples(config.data, info.path), max_dropped=config.data.max_dropped)
+        return select_pairs(conversations.pairs(config.data, info.path))
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
     return rollout_pairs.read(config.from_rollouts, info.tokenizer, info.stop_token_ids, seed=config.seed, **limits)
 
@@ -102,8 +69,7 @@ def run(config: PreferConfig, info: Any) -> int:
     from srm_ray.data.supervised import hold_out, pair_rows
 
     encoded, report = load_pairs(config, info)
-    for line in report.lines():
-        say(line)
+    say(str(report))
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
     if longest > info.context:
         allowed = " and ".join(
@@ -129,7 +95,6 @@ def run(config: PreferConfig, info: Any) -> int:
         folder,
         stage="prefer",
         model=info.path,
-        parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(kept), config.epochs, what="pairs"),
         eval_rows=str((work / "eval").absolute()) if held_out else "",
@@ -145,10 +110,11 @@ def measure_with(config: PreferConfig) -> "Callable[[str], Share] | None":
     """Greedy accuracy at held-out sums, where that is asked for."""
     if not config.eval.problems:
         return None
+    from srm_ray.console import interrupts
     from srm_ray.evaluation.sums import accuracy
-    from srm_ray.model.loading import open_model
+    from srm_ray.inference.local import BatchedModel
 
-    return lambda folder: accuracy(open_model(folder).path, config.eval.problems)
+    return lambda folder: interrupts.run(accuracy(BatchedModel(folder), config.eval.problems))
 
 
 if __name__ == "__main__":

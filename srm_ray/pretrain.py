@@ -78,7 +78,6 @@ def train(config: PretrainConfig, folder: "RunFolder", info: "ModelInfo", length
         folder,
         stage="pretrain",
         model=info.path,
-        parent=config.model,
         rows=work / "rows",
         steps=stage.steps_of(config, len(rows), 1.0, what="rows"),
         eval_rows=str((work / "eval").absolute()) if config.eval.share else "",

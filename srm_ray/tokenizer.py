@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
     began = time.time()
     folder = RunFolder(config.run_dir, stage="tokenizer")
+    folder.create()
     if config.resume == "never":
         folder.clear()
     folder.check_config(config)
@@ -51,7 +52,6 @@ def main(argv: list[str] | None = None) -> int:
     ]
     if problems:
         raise RunError(f"the tokenizer failed its verification and is not saved: {'; '.join(problems[:5])}")
-    folder.create()
     output.log_to(folder.logs)
     folder.save_config(config)
     save(config, core, folder.final, counted)

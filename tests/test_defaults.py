@@ -213,7 +213,7 @@ CLASSES: dict[str, type[Section]] = {
     "speedrun": SpeedrunConfig,
 }
 CPU_SIZED = {"grpo/two_families", "tokenizer/32k"}  # and every tiny.yaml
-OPTIM = ("lr", "floor", "schedule", "warmup", "warmup_steps", "weight_decay", "clip", "beta1", "beta2", "batch")
+OPTIM = ("lr", "floor", "schedule", "warmup", "warmup_steps", "weight_decay", "clip_grad", "betas", "batch")
 COMPARED = {
     "grpo": [
         *(f"learner.{name}" for name in ("lr", "betas", "weight_decay", "clip_grad", "updates_per_step")),

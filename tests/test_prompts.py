@@ -9,8 +9,9 @@ import pytest
 
 from srm_ray.config.grpo import DataConfig
 from srm_ray.data import arithmetic
-from srm_ray.data.prompts import final_answer, held_out_prompts, read_jsonl, training_stream
+from srm_ray.data.prompts import held_out_prompts, training_stream
 from srm_ray.errors import UserError
+from tests.data.problem_rows import read
 
 SHARED = Path(os.environ.get("SRM_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -65,7 +66,7 @@ def test_an_unknown_generator_is_named(tokenizer: Any) -> None:
 
 def test_rows_of_each_form(tmp_path: Path) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
-    tasks = read_jsonl(
+    tasks = read(
         write(
             tmp_path / "mixed.jsonl",
             {"prompt": "1+1?", "answer": 2},
@@ -89,31 +90,45 @@ def test_rows_of_each_form(tmp_path: Path) -> None:
         ('{"prompt": "x", ', "not JSON"),
         ('{"prompt": "x"', r"not JSON \(Expecting ',' delimiter at column 15\)"),
         ("[1, 2]", "an object is expected, got list"),
-        ('{"answer": "1"}', r"`prompt` or `messages` is missing \(found answer\)"),
-        ('{"prompt": "", "answer": "1"}', "`prompt` or `messages` is missing"),
-        ('{"prompt": "x"}', r"`answer` or `tests` is missing \(found prompt\)"),
-        ('{"prompt": "x", "answer": ["1"]}', "`answer` must be text or a number, got list"),
-        ('{"messages": [], "answer": "1"}', "`messages` must be a list of objects with `role` and `content`"),
-        (
-            '{"messages": [{"role": "user"}], "answer": "1"}',
-            "`messages` must be a list of objects with `role` and `content`",
-        ),
     ],
 )
-def test_a_malformed_line_is_named_with_its_number(line: str, message: str, tmp_path: Path) -> None:
+def test_a_line_that_is_no_object_is_named_with_its_number(line: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "bad.jsonl", {"prompt": "1+1?", "answer": "2"}, line)
     with pytest.raises(UserError, match=f"bad.jsonl:2: {message}"):
-        read_jsonl(path)
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"answer": "1"}', r"`prompt` or `messages` is missing \(found answer\)"),
+        ('{"prompt": "", "answer": "1"}', "prompt is empty"),
+        ('{"prompt": null, "answer": "1"}', "prompt is null"),
+        ('{"prompt": "x"}', r"`answer` or `tests` is missing \(found prompt\)"),
+        ('{"prompt": "x", "answer": null}', "answer is null"),
+        ('{"prompt": "x", "answer": []}', "answer: the answer is an empty list"),
+        ('{"messages": [], "answer": "1"}', "messages is empty"),
+        ('{"messages": [{"role": "user"}], "answer": "1"}', "messages has no user's turn at its end"),
+        ('{"messages": [{"role": "alien", "content": "x"}], "answer": "1"}', "messages has the role 'alien'"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_dropped_or_refused_with_its_line(line: str, message: str, tmp_path: Path) -> None:
+    good = [{"prompt": f"{n}?", "answer": "2"} for n in range(20)]
+    with pytest.raises(
+        UserError, match=rf"5\.0% of 20 .* 0\.04 allows: 1 {message} \(.*bad.jsonl:2\); .*data.max_dropped"
+    ):
+        read(write(tmp_path / "bad.jsonl", good[0], line, *good[2:]), max_dropped=0.04)
+    assert len(read(tmp_path / "bad.jsonl", max_dropped=0.05)) == 19
 
 
 def test_files_without_tasks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
-        read_jsonl(tmp_path / "none.jsonl")
-    with pytest.raises(UserError, match="is empty"):
-        read_jsonl(write(tmp_path / "empty.jsonl", "", ""))
+    with pytest.raises(UserError, match="no such file"):
+        read(tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match="holds no rows"):
+        read(write(tmp_path / "empty.jsonl", "", ""))
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not UTF-8"):
-        read_jsonl(tmp_path / "binary.jsonl")
+    with pytest.raises(UserError, match="not UTF-16"):
+        read(tmp_path / "binary.jsonl")
 
 
 def test_a_pass_is_shuffled_by_seed_and_the_next_pass_anew(tokenizer: Any, tmp_path: Path) -> None:
@@ -140,14 +155,19 @@ def test_a_system_message_goes_before_prompts_that_have_none(tokenizer: Any, tmp
     assert sorted("Yours." in text for text in texts) == sorted("Mine." in text for text in texts) == [False, True]
 
 
-def test_a_prompt_that_leaves_no_room_is_named_with_its_line_wherever_it_stands(tokenizer: Any, tmp_path: Path) -> None:
+def test_prompts_that_leave_no_room_are_left_out_or_refused_with_their_lines(
+    tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"prompt": f"{n}?", "answer": n} for n in range(20)]
     path = write(tmp_path / "long.jsonl", *rows, {"prompt": "1+" * 200 + "1?", "answer": 201})
     stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=100)
-    with pytest.raises(
-        UserError, match=r"long\.jsonl:21 has \d+ tokens as a prompt, 100 are left for it: lower rollout.max_new_tokens"
-    ):
-        stream.check()
+    stream.check()
+    assert stream.size == 20 and {stream[index].answer for index in range(20)} == {str(n) for n in range(20)}
+    assert "1 prompt of more than 100 tokens: lower rollout.max_new_tokens" in (said := capsys.readouterr().out)
+    assert "long.jsonl:21" in said
+    strict = training_stream(DataConfig(path=str(path), max_dropped=0.01), tokenizer, seed=1, limit=100)
+    with pytest.raises(UserError, match=r"4\.8% of 21 rows .*long\.jsonl:21"):
+        strict.check()
 
 
 def test_a_file_has_held_out_problems_only_where_one_is_given(tokenizer: Any, tmp_path: Path) -> None:
@@ -161,18 +181,11 @@ def test_a_file_has_held_out_problems_only_where_one_is_given(tokenizer: Any, tm
 # GSM8K
 
 
-@pytest.mark.parametrize(
-    ("answer", "gold"), [("a\n#### 72", "72"), ("#### 1,234", "1234"), ("#### -3 ", "-3"), (" 5 ", "5")]
-)
-def test_final_answers(answer: str, gold: str) -> None:
-    assert final_answer(answer) == gold
-
-
 def test_gsm8k_as_published(tokenizer: Any) -> None:
     path = SHARED / "gsm8k" / "train.jsonl"
     if not path.is_file():
         pytest.skip(f"GSM8K is not at {path}: set SRM_SHARED_DATA to a folder with gsm8k/train.jsonl")
-    tasks = read_jsonl(path)
+    tasks = read(path)
     assert len(tasks) == 7473
     assert tasks[0].answer == "72"
     for task in tasks:

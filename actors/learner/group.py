@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 import ray
 
 from actors.learner.rank import Learner
-from actors.learner.spec import LearnerSpec
+from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
@@ -22,12 +22,13 @@ from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
-from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches
+from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches, spread
 from srm_ray.rl.loss import step_denominator
 from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
+NOTHING = np.zeros(0, np.float32)  # of a completion without a token
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class LearnerGroup:
         self.budget, self.recovery = Budget("learner", recovery), recovery
         self.version = 0
         self.ranks: list[Any] = []
-        self.info: list[dict[str, Any]] = []
+        self.info: list[Started] = []
         self.watched: list[Watched] = []
         self.pace = Pace()
         self.processes: dict[int, tuple[int, str]] = {}  # process id and node of each rank that has answered
@@ -81,12 +82,12 @@ class LearnerGroup:
             Watched(partial(self._ping, rank), rules, partial(self._cpu, rank), self.pace) for rank in ranks
         ]
 
-    async def start(self) -> list[dict[str, Any]]:
+    async def start(self) -> list[Started]:
         master = (await self._gather("start", [self.ranks[0].address.remote()]))[0]
         self.info = await self._all("start", master)
         for watched in self.watched:
             watched.started()
-        self.processes = {rank: (known["pid"], known["node"]) for rank, known in enumerate(self.info)}
+        self.processes = {rank: (known.pid, known.node) for rank, known in enumerate(self.info)}
         return self.info
 
     async def restart(self, lost: LearnerLost) -> None:
@@ -120,10 +121,11 @@ class LearnerGroup:
         if len(shares) > 1:
             # The later updates use a batch that older weights sampled: pin log pi_old to those weights.
             shares = [(groups, await self._with_old_logprobs(parts)) for groups, parts in shares]
-        results, norms = [], []
+        results: list[StepSums] = []
+        norms: list[float] = []
         for groups, parts in shares:
             results.append(await self._accumulate(groups, parts))
-            norms.append((await self._all("apply", lr))[0]["grad_norm"])
+            norms.append((await self._all("apply", lr))[0])
         metrics = _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
         return Learned(metrics, _of_batch(shares, results))
 
@@ -150,11 +152,11 @@ class LearnerGroup:
             for part, olds in zip(parts, found, strict=True)
         ]
 
-    async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> dict[str, Any]:
+    async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> StepSums:
         denominator = self._denominator(groups)
         calls = [self._call(rank, "accumulate", part, denominator) for rank, part in enumerate(parts)]
         result = _add_ranks(await self._gather("accumulate", calls))
-        self._check_mismatch(result["by_worker"])
+        self._check_mismatch(result.by_worker)
         return result
 
     def _denominator(self, groups: tuple[Group, ...]) -> float:
@@ -170,12 +172,12 @@ class LearnerGroup:
         return step_denominator(
             self.spec.loss.name,
             self.spec.loss.normalisation,
-            tokens=sum(len(completion.token_ids) for completion in counted),
+            tokens=sum(completion.sampled_tokens for completion in counted),
             sequences=len(counted),
             constant_length=self.max_new_tokens,
         )
 
-    def _check_mismatch(self, by_worker: dict[str, list[float]]) -> None:
+    def _check_mismatch(self, by_worker: dict[str, tuple[float, float]]) -> None:
         """Weights are proved here: sampled tokens must be as likely to the learner as they were to the sampler."""
         for worker, (tokens, distance) in sorted(by_worker.items()):
             mean = distance / max(1.0, tokens)
@@ -238,14 +240,14 @@ class LearnerGroup:
         return ", ".join(str(seen) for seen in self.watched[0].doing.values()) if self.watched else ""
 
     @property
-    def numerics(self) -> dict[str, Any]:
+    def numerics(self) -> Numerics:
         """What the last bits of a step depend on besides config, weights and batch."""
-        return self.info[0]["numerics"]
+        return self.info[0].numerics
 
     @property
     def node(self) -> str:
         """Where the weights are published."""
-        return self.info[0]["node"] if self.info else ""
+        return self.info[0].node if self.info else ""
 
     async def ping(self) -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(self._ping(rank) for rank in range(len(self.ranks)))))
@@ -302,38 +304,41 @@ class LearnerGroup:
         return len(self.ranks) > 1 and any(sign in str(error) for sign in PEER_IS_GONE)
 
 
-def _add_ranks(results: list[dict[str, Any]]) -> dict[str, Any]:
-    values: Counter[str] = Counter()
-    by_worker: dict[str, list[float]] = {}
+def _add_ranks(results: list[StepSums]) -> StepSums:
+    """Ranks in their order; log-probabilities one rank's after the other's."""
+    values: dict[str, float] = defaultdict(float)
+    by_worker: dict[str, tuple[float, float]] = {}
     for result in results:
-        values.update({name: value for name, value in result["values"].items() if name != "mismatch_max"})
-        for worker, (tokens, distance) in result["by_worker"].items():
-            pair = by_worker.setdefault(worker, [0.0, 0.0])
-            pair[0] += tokens
-            pair[1] += distance
-    values["mismatch_max"] = max(result["values"].get("mismatch_max", 0.0) for result in results)
-    return {"values": dict(values), "by_worker": by_worker, "logprobs": [result["logprobs"] for result in results]}
+        for name, value in result.values.items():
+            values[name] = max(values[name], value) if name == "mismatch_max" else values[name] + value
+        for worker, (tokens, distance) in result.by_worker.items():
+            before = by_worker.get(worker, (0.0, 0.0))
+            by_worker[worker] = (before[0] + tokens, before[1] + distance)
+    return StepSums(dict(values), by_worker, tuple(itertools.chain(*(result.logprobs for result in results))))
 
 
 def _of_batch(
-    shares: list[tuple[tuple[Group, ...], list[list[PackedBatch]]]], results: list[dict[str, Any]]
+    shares: list[tuple[tuple[Group, ...], list[list[PackedBatch]]]], results: list[StepSums]
 ) -> tuple[tuple[np.ndarray, ...], ...]:
     """Per-token log-probabilities, [group][completion] in the order of the step's batch, which `_shares` cut."""
     laid = []
     for (groups, parts), result in zip(shares, results, strict=True):
         found: dict[int, np.ndarray] = {}
-        for part, values in zip(parts, result["logprobs"], strict=True):
-            found |= lay_back(part, values)
+        values = iter(result.logprobs)
+        for part in parts:
+            found |= lay_back(part, list(itertools.islice(values, len(part))))
         orders = itertools.count()
-        laid.append([tuple(found[next(orders)] for _ in group.completions) for group in groups])
+        laid.append(
+            [tuple(spread(found.get(next(orders), NOTHING), one) for one in group.completions) for group in groups]
+        )
     return tuple(laid[i % len(laid)][i // len(laid)] for i in range(sum(map(len, laid))))
 
 
-def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) -> dict[str, float]:
+def _metrics(results: list[StepSums], norms: list[float], seconds: float) -> dict[str, float]:
     """Sums over the step's updates to per-token means."""
     total: Counter[str] = Counter()
     for result in results:
-        total.update(result["values"])
+        total.update(result.values)
     tokens = max(1.0, total["tokens"])
     metrics = {
         "policy/loss": total["loss"] / len(results),
@@ -342,7 +347,7 @@ def _metrics(results: list[dict[str, Any]], norms: list[float], seconds: float) 
         "policy/clip_fraction_low": total["clipped_low"] / tokens,
         "policy/mismatch_kl": total["mismatch_kl"] / tokens,
         "policy/mismatch_abs": total["mismatch_abs"] / tokens,
-        "policy/mismatch_max": max(result["values"]["mismatch_max"] for result in results),
+        "policy/mismatch_max": max(result.values["mismatch_max"] for result in results),
         "policy/importance_masked": total["masked"] / tokens,
         "policy/grad_norm": sum(norms) / len(norms),
         "time/learn": seconds,

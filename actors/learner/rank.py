@@ -11,16 +11,16 @@ not agree with the rollout workers' before anything is updated.
 import os
 import random
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actors.learner.spec import LearnerSpec, engine_config
-from actors.learner.sums import Sums
+from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums
+from actors.learner.sums import Sums, Tokens
 from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import STARTING as START
@@ -28,8 +28,13 @@ from actors.runtime.liveness import Progress, tracked
 from srm_ray.process import memory
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.training import saved_state
-from srm_ray.training.deepspeed_ops import no_compiled_collectives
+from srm_ray.training.engine import Engine
 from srm_ray.weights.flat import Publisher, WeightUpdate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from srm_ray.model.policy import PolicyModel
 
 
 class Learner:
@@ -57,55 +62,35 @@ class Learner:
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
     @tracked(START)
-    def start(self, master: tuple[str, int]) -> dict[str, Any]:
-        """Join the group and build model, optimizer and engine. Returns info for the log."""
-        began = time.time()
+    def start(self, master: tuple[str, int]) -> Started:
+        """Join the group and build model, optimizer and engine."""
         self._prepare_environment(master)
-        import deepspeed
         import torch
 
         if not self.spec.learner.gpus:
             torch.set_num_threads(self.spec.threads)
-            no_compiled_collectives()
-        deepspeed.utils.logging.logger.setLevel("WARNING")
         self._seed()
-        self.module = self._build_policy()
+        module = self._build_policy()
         self.reference = self._build_policy().eval().requires_grad_(False) if self.spec.loss.kl_beta else None
-        self.engine, self.optimizer, _, _ = deepspeed.initialize(
-            model=self.module,
-            optimizer=self._make_optimizer(),
-            config=engine_config(self.spec.learner),
-            dist_init_required=True,
-        )
-        saved_state.read_as_data(self.engine)
-        self.device = self.engine.device
+        compiling = self.progress.doing(START, "(compiling DeepSpeed's Adam for this CPU, once)")
+        self.engine = Engine(module, self.spec.learner, compiling)
         if self.reference is not None:
-            self.reference.to(self.device)
+            self.reference.to(self.engine.device)
         self._set_state("ready")
-        return {
-            "worker": self.name,
-            "pid": os.getpid(),
-            "node": self.node,
-            "seconds": time.time() - began,
-            "parameters": self.count(),
-            "numerics": self._numerics(),
-        }
+        return Started(os.getpid(), self.node, self._numerics())
 
-    def _numerics(self) -> dict[str, Any]:
-        """What the last bits of a step depend on besides config, weights and batch."""
-        import deepspeed
+    def _numerics(self) -> Numerics:
         import torch
 
         gpu = bool(self.spec.learner.gpus)
         return {
             "threads": self.spec.threads,
-            "device": torch.cuda.get_device_name(self.device) if gpu else torch.backends.cpu.get_cpu_capability(),
+            "device": torch.cuda.get_device_name(self.engine.device)
+            if gpu
+            else torch.backends.cpu.get_cpu_capability(),
             "torch": torch.__version__,
-            "deepspeed": deepspeed.__version__,
+            "deepspeed": metadata.version("deepspeed"),
         }
-
-    def count(self) -> int:
-        return sum(getattr(p, "ds_numel", p.numel()) for p in self.module.parameters())
 
     def _prepare_environment(self, master: tuple[str, int]) -> None:
         """What torch.distributed and DeepSpeed read, set before either is imported."""
@@ -134,7 +119,7 @@ class Learner:
         np.random.seed(self.spec.seed)
         torch.manual_seed(self.spec.seed)
 
-    def _build_policy(self):
+    def _build_policy(self) -> "PolicyModel":
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -142,75 +127,41 @@ class Learner:
 
         options = self.spec.learner
         whole = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(options.precision, torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole)
+        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole, trust_remote_code=False)
         if options.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
         return PolicyModel(model, temperature=self.spec.temperature, autocast=autocast)
 
-    def _make_optimizer(self):
-        import torch
-
-        from srm_ray.training.schedule import decay_groups
-
-        options = self.spec.learner
-        groups = decay_groups(self.module, options.weight_decay)
-        if options.offload_optimizer:
-            from deepspeed.ops.adam import DeepSpeedCPUAdam
-
-            with self.progress.doing(START, "(compiling DeepSpeed's Adam for this CPU, once)"):
-                return DeepSpeedCPUAdam(groups, lr=options.lr, betas=options.betas, eps=1e-8)
-        return torch.optim.AdamW(groups, lr=options.lr, betas=options.betas, eps=1e-8)
-
     # The step
 
-    def accumulate(self, batches: list[PackedBatch], denominator: float) -> dict[str, Any]:
+    def accumulate(self, batches: list[PackedBatch], denominator: float) -> StepSums:
         """Forward and backward over this rank's micro-batches. Returns sums over completion tokens.
 
-        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`). "logprobs" of the result holds what the
-        mismatch is measured against: the learner's own of each token before this step, [C] of each micro-batch.
+        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`).
         """
         self._set_state("learning")
-        began = time.perf_counter()
         self.engine.train()
         sums = Sums()
         for index, batch in enumerate(self._followed("learning from", batches)):
-            self.engine.set_gradient_accumulation_boundary(index == len(batches) - 1)
             loss = self._micro_loss(batch, denominator, sums)
-            # ZeRO averages gradients over ranks; the denominator is global, so they must add up.
-            self.engine.backward(loss * self.world_size, scale_wrt_gas=False)
-            # Micro-batches short of the last do not step, but DeepSpeed counts them in step().
-            if index < len(batches) - 1:
-                self.engine.step()
-        return {**sums.result(), "seconds": time.perf_counter() - began}
+            self.engine.backward(loss, last=index == len(batches) - 1)
+        return sums.result()
 
     @tracked("updating weights")
-    def apply(self, lr: float) -> dict[str, float]:
+    def apply(self, lr: float) -> float:
         """The optimizer step on what `accumulate` gathered. Returns the gradient norm before clipping."""
-        began = self._set_state("updating")
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        options = self.spec.learner
-        whole = self._whole_gradient_norm() if options.zero_stage == 0 and options.precision != "float16" else None
-        self.engine.step()
-        norm = self.engine.get_global_grad_norm()
+        self._set_state("updating")
+        norm = self.engine.step(lr)
         self.version += 1
         self._set_state("ready")
-        measured = whole if norm is None else norm
-        assert measured is not None
-        return {"grad_norm": float(measured), "seconds": time.perf_counter() - began}
-
-    def _whole_gradient_norm(self):
-        """Norm of gradients that every rank holds whole: without ZeRO, DeepSpeed clips by it but does not report it."""
-        import torch
-
-        return torch.nn.utils.get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
+        return norm
 
     def logprobs(self, batches: list[PackedBatch]) -> list[np.ndarray]:
         """Log-probabilities of each micro-batch's completion tokens under the current weights. [C] each."""
         import torch
 
-        self.engine.eval()
+        self.engine.train(False)
         with torch.no_grad():
             parts = self._followed("scoring", batches)
             return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in parts]
@@ -221,7 +172,7 @@ class Learner:
             with self.progress.doing(kind, f"micro-batch {index + 1} of {len(batches)}"):
                 yield batch
 
-    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: Sums):
+    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: Sums) -> "Tensor":
         import torch
 
         from srm_ray.rl import loss as losses
@@ -256,10 +207,13 @@ class Learner:
             loss = loss + options.kl_beta * kl
             sums.add(kl=kl.detach())
         sums.add(loss=loss.detach(), masked=masked)
-        sums.add_tokens(batch, options, old_C, rollout_C, mask_C, advantages_C, entropy_C, terms.ratio_C)
+        sums.add_tokens(
+            batch, options, Tokens(old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C=terms.ratio_C)
+        )
         return loss
 
-    def _forward(self, module, batch: PackedBatch):
+    def _forward(self, module: "Engine | PolicyModel", batch: PackedBatch) -> "tuple[Tensor, Tensor]":
+        """Log-probabilities and entropies of the completion tokens, both [C]."""
         from srm_ray.model.packed_attention import AttentionLayout
 
         layout = AttentionLayout([self._tensor(b) for b in batch.buckets], self._tensor(batch.output_T))
@@ -271,10 +225,10 @@ class Learner:
             self._tensor(batch.targets_C),
         )
 
-    def _tensor(self, array: np.ndarray):
+    def _tensor(self, array: np.ndarray) -> "Tensor":
         import torch
 
-        return torch.tensor(array, device=self.device)
+        return torch.tensor(array, device=self.engine.device)
 
     # Weights
 
@@ -284,12 +238,10 @@ class Learner:
 
         elsewhere: put them into Ray's object store too, for workers on other nodes.
         """
-        import deepspeed
         import ray
 
-        began = self._set_state("publishing weights")
+        self._set_state("publishing weights")
         memory.give_back(version)
-        parameters = list(self.module.model.named_parameters())
         if 0 < self.spec.learner.gpus < 1:
             import torch
 
@@ -297,11 +249,12 @@ class Learner:
         if self.spec.transport == "ipc":
             from srm_ray.weights import ipc
 
-            update = ipc.share(version, [(n, p.detach()) for n, p in parameters])
+            with self.engine.gathered() as parameters:
+                update = ipc.share(version, [(n, p.detach()) for n, p in parameters])
             self.version = version
-            self._set_state("ready", began)
+            self._set_state("ready")
             return update
-        with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
+        with self.engine.gathered() as parameters:
             if self.rank == 0:
                 if self.publisher is None:
                     node = ray.get_runtime_context().get_node_id()
@@ -309,11 +262,11 @@ class Learner:
                 update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
         self.version = version
         if self.rank:
-            self._set_state("ready", began)
+            self._set_state("ready")
             return None
         if elsewhere:
             update = _for_other_nodes(update, buffer)
-        self._set_state("ready", began)
+        self._set_state("ready")
         return update
 
     @tracked("publishing weights")
@@ -331,35 +284,28 @@ class Learner:
     def save(self, folder: str) -> None:
         """Model, optimizer and random state into `folder`, on every rank."""
         self._set_state("saving")
-        self.engine.save_checkpoint(folder, tag="learner", client_state={"version": self.version})
+        self.engine.save(Path(folder), version=self.version)
         saved_state.write_random_state(Path(folder) / f"random_{self.rank}.json")
         self._set_state("ready")
 
     @tracked("loading a checkpoint")
     def load(self, folder: str) -> None:
-        path, client_state = self.engine.load_checkpoint(folder, tag="learner")
-        if path is None:
-            raise RuntimeError(f"no learner state in {folder}")
-        self.version = client_state["version"]
+        self.version = self.engine.load(Path(folder))["version"]
         saved_state.read_random_state(Path(folder) / f"random_{self.rank}.json")
 
     @tracked("exporting weights")
     def export(self, folder: str) -> None:
         """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
-        import deepspeed
-
         from srm_ray.model.folder import save_weights
+        from srm_ray.model.packed_attention import use_packed_attention
 
-        parameters = list(self.module.model.named_parameters())
-        with deepspeed.zero.GatheredParameters([p for _, p in parameters], enabled=self.spec.learner.zero_stage == 3):
-            if self.rank == 0:
-                # Weights alone: what packed attention registered must not reach the saved config.
-                self.module.model.config._attn_implementation_internal = None
-                state = {name: p.detach().cpu().clone() for name, p in parameters}
-                save_weights(self.module.model, state, Path(folder))
-                from srm_ray.model.packed_attention import use_packed_attention
-
-                use_packed_attention(self.module.model)
+        weights = self.engine.weights()
+        if self.rank == 0:
+            model = self.engine.model
+            # Weights alone: what packed attention registered must not reach the saved config.
+            model.config._attn_implementation_internal = None
+            save_weights(model, weights, Path(folder))
+            use_packed_attention(model)
 
     def ping(self) -> dict[str, Any]:
         return {
@@ -377,10 +323,9 @@ class Learner:
             self.publisher.close()
             self.publisher = None
 
-    def _set_state(self, state: str, began: float | None = None) -> float:
+    def _set_state(self, state: str) -> None:
         self.state = state
         show_status(self, self.name, self.version, state)
-        return time.perf_counter()
 
 
 def _for_other_nodes(update: WeightUpdate, buffer: Any) -> WeightUpdate:

@@ -1,9 +1,12 @@
-"""What a learner rank is made from: its options, and the config that DeepSpeed gets from them."""
+"""What a learner rank is made from, and what it answers."""
 
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from srm_ray.config.grpo import LearnerConfig, LossConfig
+
+Numerics = dict[str, str | int]  # what the last bits of a step depend on besides config, weights and batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +26,24 @@ class LearnerSpec:
     transport: str = "pull"
 
 
-def engine_config(options: LearnerConfig) -> dict[str, Any]:
-    """DeepSpeed's config. Accumulation is steered by hand (`set_gradient_accumulation_boundary`)."""
-    zero: dict[str, Any] = {"stage": options.zero_stage}
-    if options.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": options.clip_grad,
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": options.precision == "bfloat16"},
-        "fp16": {"enabled": options.precision == "float16"},
-        "steps_per_print": 1 << 30,
-    }
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A rank that is ready. pid, node: where it is, node as Ray's id of it."""
+
+    pid: int
+    node: str
+    numerics: Numerics
+
+
+@dataclass(frozen=True, slots=True)
+class StepSums:
+    """Sums over completion tokens of an update, of one rank or of all.
+
+    values: by name, as in `actors.learner.sums`. by_worker: of each rollout worker, tokens and the sum of their
+    |log-probability difference|. logprobs: the learner's own of each token before the update, [C] of each micro-batch;
+    the mismatch is measured against them.
+    """
+
+    values: dict[str, float]
+    by_worker: dict[str, tuple[float, float]]
+    logprobs: tuple[np.ndarray, ...]

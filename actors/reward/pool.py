@@ -1,26 +1,30 @@
 """The reward workers as the driver sees them: a group in, the same group with rewards out.
 
-What a worker that dies was grading is graded again by another: scoring has no side effects, and the
-caller gets one answer.
+Evaluations of the run grade here, too, by the built-in graders alone. What a worker that dies was grading is graded
+again by another: grading has no side effects, and the caller gets one answer.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import ray
 
-from actors.reward.worker import RewardSpec, RewardWorker
+from actors.reward.spec import RewardSpec
+from actors.reward.worker import RewardWorker
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
 from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, wait
+from rewards.problem import Problem
+from rewards.verdict import Verdict
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
 
-ATTEMPTS = 4  # workers that may die over one group before the run gives up
+ATTEMPTS = 4  # workers that may die over one call before the run gives up
 START_TIMEOUT = 900.0  # seconds
 
 
@@ -63,22 +67,37 @@ class RewardPool:
         return await self.pool.ask(member, member.actor.ping.remote(), "start")
 
     async def score(self, group: Group) -> Group:
+        """With a reward for each completion."""
+        what = f"prompt {group.prompt.index}"
+        rewards = await self._ask(what, "score", lambda actor: actor.score, group)
+        return replace(group, rewards=tuple(rewards))
+
+    async def grade(
+        self, problem: Problem, question: str | None, text: str, *, truncated: bool = False, last_number: bool = False
+    ) -> Verdict:
+        """As `rewards.dispatch.Graders.grade`, on a worker."""
+        options = {"truncated": truncated, "last_number": last_number}
+        return await self._ask("an answer", "grade", lambda actor: actor.grade, problem, question, text, **options)
+
+    async def same(self, one: str, other: str) -> bool:
+        """As `rewards.dispatch.Graders.same`, on a worker."""
+        return await self._ask("two answers", "compare", lambda actor: actor.same, one, other)
+
+    async def _ask(self, what: str, doing: str, method: Callable[[Any], Any], *args: Any, **options: Any) -> Any:
+        """A worker's answer, the next one's where it dies over it."""
         deaths: list[str] = []
         while True:
             async with self.pool.acquire(1) as member:
                 try:
-                    name = f"{member.name} prompt {group.prompt.index} score"
-                    rewards = await member.actor.score.options(name=name).remote(group)
-                    return replace(group, rewards=tuple(rewards))
+                    call = method(member.actor).options(name=f"{member.name} {what} {doing}")
+                    return await call.remote(*args, **options)
                 except ray.exceptions.RayError as error:
-                    why = f"failed while grading prompt {group.prompt.index}: {cause(error)}"
+                    why = f"failed while grading {what}: {cause(error)}"
                     if not isinstance(error, ray.exceptions.RayActorError) and await self.pool.healthy(member):
                         raise RunError(f"{member.name} {why}") from error
                     deaths.append(f"{member.name} {self.pool.mark_failed(member, why)}")
                     if len(deaths) == ATTEMPTS:
-                        raise RunError(
-                            f"{ATTEMPTS} reward workers died over one group; the first: {deaths[0]}"
-                        ) from error
+                        raise RunError(f"{ATTEMPTS} reward workers died over {what}; the first: {deaths[0]}") from error
 
     async def stats(self) -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(wait(member.actor.stats.remote()) for member in self.pool.serving())))

@@ -12,13 +12,14 @@ from typing import Any
 
 import ray
 
-from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling, WeightsGoneError
+from actors.rollout.worker import EngineSpec, RolloutWorker, WeightsGoneError
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
 from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, named, wait
 from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
+from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 

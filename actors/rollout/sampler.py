@@ -9,12 +9,12 @@ from types import TracebackType
 from actors.reward.pool import RewardPool
 from actors.rollout.engine_spec import USUAL_START
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import Sampling
 from actors.runtime import cluster
 from actors.runtime.pool import report_deaths
 from actors.worker_groups import engine_spec, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import phase
+from srm_ray.inference.completers import Sampling
 from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.seeds import completion_seed
 from srm_ray.rl.types import Group, Prompt

@@ -1,4 +1,4 @@
-"""Engines that answer an evaluation: a model's rollout workers, which also tell log-likelihoods.
+"""Engines that answer an evaluation: a model's rollout workers, which also give log-likelihoods.
 
     ChatCompleter.answer(messages) --render--> RolloutPool.generate --> ChatCompletion x n
     LogLikelihoodModel.complete(ids)     ----------> RolloutPool.generate --> ChatCompletion
@@ -10,20 +10,21 @@ naming, recovery) holds here too. Engines start with the first request: an evalu
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from actors.rollout.engine_spec import USUAL_START, spec_of
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import EngineSpec, RolloutWorker, Sampling
+from actors.rollout.requests import scoring_params
+from actors.rollout.worker import EngineSpec, RolloutWorker
 from actors.runtime import cluster
 from actors.runtime.pool import report_deaths
 from srm_ray.config.engine import EngineConfig
 from srm_ray.console.progress import phase
 from srm_ray.data.rendering import check_messages, render_prompt
-from srm_ray.inference.completers import ChatCompletion, ContextOverflow, Decoding, LogLikelihood, Messages
+from srm_ray.inference.completers import ChatCompletion, ContextOverflow, LogLikelihood, Messages, Sampling
 from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.types import Completion
 
@@ -61,22 +62,9 @@ class EvaluationWorker(RolloutWorker):
         return await super().generate(prompt_ids, seeds, sampling, begun, ticket)
 
     async def _score(self, ids: tuple[int, ...], start: int) -> ScoredTokens:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        params = SamplingParams(
-            temperature=0.0,
-            max_tokens=1,
-            prompt_logprobs=0,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        request_id = f"{self.name}-{next(self._request_numbers)}"
-        final = None
-        async for output in self.engine.generate({"prompt_token_ids": list(ids)}, params, request_id=request_id):
-            final = output
-        if final is None or final.prompt_logprobs is None:
-            raise RuntimeError(f"{self.name}: the engine returned no log-probabilities for request {request_id}")
+        final = await self._request({"prompt_token_ids": list(ids)}, scoring_params())
+        if final.prompt_logprobs is None:
+            raise RuntimeError(f"{self.name}: the engine returned no log-probabilities for a prompt")
         entries = [final.prompt_logprobs[place][ids[place]] for place in range(start, len(ids))]
         return ScoredTokens(
             token_ids=np.asarray(ids[start:], np.int32),
@@ -90,7 +78,7 @@ class EvaluationWorker(RolloutWorker):
         )
 
 
-class PoolSpeaker:
+class PoolCompleter:
     """A pool of rollout workers as `ChatCompleter` and `LogLikelihoodModel`. context: prompt + completion, tokens.
 
     ready: awaited before every request; gives the pool. chat_template: False renders the messages as plain text,
@@ -105,14 +93,14 @@ class PoolSpeaker:
     async def prepare(self) -> None:
         await self.ready()
 
-    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[ChatCompletion]:
+    async def answer(self, messages: Messages, seeds: Sequence[int], sampling: Sampling) -> list[ChatCompletion]:
         ids = self.render(messages)
         text = self.tokenizer.decode(list(ids), skip_special_tokens=False)
-        return [said(text, one) for one in await self._generate(ids, tuple(seeds), decoding)]
+        return [chat_completion(text, one) for one in await self._generate(ids, tuple(seeds), sampling)]
 
-    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> ChatCompletion:
-        (one,) = await self._generate(tuple(ids), (seed,), decoding)
-        return said("", one)
+    async def complete(self, ids: Sequence[int], seed: int, sampling: Sampling) -> ChatCompletion:
+        (one,) = await self._generate(tuple(ids), (seed,), sampling)
+        return chat_completion("", one)
 
     async def score(self, ids: Sequence[int], start: int) -> LogLikelihood:
         pool = await self.ready()
@@ -127,16 +115,16 @@ class PoolSpeaker:
         return tuple(self.tokenizer.encode("\n\n".join(one["content"] for one in messages) + "\n\n"))
 
     async def _generate(
-        self, ids: tuple[int, ...], seeds: tuple[int, ...], decoding: Decoding
+        self, ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
     ) -> tuple[Completion, ...]:
-        room = min(decoding.max_new_tokens, self.context - len(ids))
+        room = min(sampling.max_new_tokens, self.context - len(ids))
         if room < 1:
             raise ContextOverflow
         pool = await self.ready()
-        return await pool.generate(ids, seeds, Sampling(decoding.temperature, room, decoding.top_p))
+        return await pool.generate(ids, seeds, replace(sampling, max_new_tokens=room))
 
 
-def said(prompt: str, one: Completion) -> ChatCompletion:
+def chat_completion(prompt: str, one: Completion) -> ChatCompletion:
     ids = tuple(int(token) for token in one.token_ids)
     return ChatCompletion(prompt, one.text, len(ids), one.truncated, one.seed, ids)
 
@@ -153,7 +141,7 @@ class Engines:
         self.info, self.options, self.workers, self.seed, self.context = info, options, workers, seed, context
         self.pool: RolloutPool | None = None
         self.starting = asyncio.Lock()
-        self.completer = PoolSpeaker(self.ready, info.tokenizer, self.context, chat_template)
+        self.completer = PoolCompleter(self.ready, info.tokenizer, self.context, chat_template)
 
     async def ready(self) -> RolloutPool:
         async with self.starting:
@@ -185,7 +173,7 @@ class Engines:
         info = self.info
         return spec_of(self.options, info.path, self.context, info.stop_token_ids, seed=self.seed, workers=self.workers)
 
-    async def __aenter__(self) -> PoolSpeaker:
+    async def __aenter__(self) -> PoolCompleter:
         return self.completer
 
     async def __aexit__(self, *exception: object) -> None:

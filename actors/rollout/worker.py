@@ -12,22 +12,27 @@ import itertools
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actors.rollout.completions import join, nothing_yet, token_versions
 from actors.rollout.engine_env import prepare_environment
 from actors.rollout.in_process_engine import SteppedEngine
+from actors.rollout.requests import sampling_params
 from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import LOADING, STEP, Activity, Progress
 from actors.runtime.liveness import STARTING as START
+from srm_ray.inference.completers import Sampling
 from srm_ray.process import memory, scratch
 from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
 from srm_ray.weights import ipc
 from srm_ray.weights.flat import SharedFile, TensorSpec, WeightUpdate, digest
+
+if TYPE_CHECKING:
+    from vllm import RequestOutput, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +54,6 @@ class EngineSpec:
     recompute_cache: bool = False
     sleep: bool = False
     transport: str = "pull"
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """temperature 0 is greedy. top_p is 1 in training, so that log-probabilities are those sampled from."""
-
-    temperature: float
-    max_new_tokens: int
-    top_p: float = 1.0
-    ignore_eos: bool = False
 
 
 SLOWEST_LOAD = 20e6  # bytes a second, of weights
@@ -103,7 +98,7 @@ class RolloutWorker:
             from transformers import AutoTokenizer
             from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
-            self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model)
+            self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model, trust_remote_code=False)
             starting.step("(loading the model)")
             self.engine = self.start_engine()
             starting.step("(preparing for weights)")
@@ -174,24 +169,14 @@ class RolloutWorker:
     async def _complete(self, prompt_ids: tuple[int, ...], seed: int, sampling: Sampling) -> Completion:
         if self.leaving:
             return nothing_yet(seed, self.name)
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        params = SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_new_tokens,
-            seed=seed if sampling.temperature > 0 else None,
-            stop_token_ids=None if sampling.ignore_eos else list(self.spec.stop_token_ids),
-            ignore_eos=sampling.ignore_eos,
-            logprobs=0,
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        request_id = f"{self.name}-{next(self._request_numbers)}"
         # The salt keeps prefixes that older weights computed out of this request's reach.
         prompt = {"prompt_token_ids": list(prompt_ids), "cache_salt": str(self.version)}
+        final = await self._request(prompt, sampling_params(sampling, self.spec.stop_token_ids, seed))
+        return self._completion(final.outputs[0], seed)
+
+    async def _request(self, prompt: dict[str, Any], params: "SamplingParams") -> "RequestOutput":
+        """The engine's whole answer to one request; while it is at work, the request is in `active`."""
+        request_id = f"{self.name}-{next(self._request_numbers)}"
         final = None
         self.active.add(request_id)
         try:
@@ -201,7 +186,7 @@ class RolloutWorker:
             self.active.discard(request_id)
         if final is None:
             raise RuntimeError(f"{self.name}: the engine returned nothing for request {request_id}")
-        return self._completion(final.outputs[0], seed)
+        return final
 
     def _completion(self, output: Any, seed: int) -> Completion:
         ids = np.asarray(output.token_ids, np.int32)

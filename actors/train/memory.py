@@ -1,17 +1,21 @@
 """`--dry-run`: parameters, memory and placement of a training job, against what the cluster has."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING
 
+from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.stages import LoraConfig, TrainStage
 from srm_ray.console.progress import say
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes on each worker. copies: the weights as BF16 computes with them."""
+    """Bytes on each worker's device. copies: the weights as BF16 computes with them."""
 
     weights: float
     copies: float
@@ -25,23 +29,21 @@ class Memory:
         return sum(getattr(self, part.name) for part in fields(self))
 
 
-def memory(
-    parameters: int,
-    trained: int,
-    *,
-    workers: int,
-    zero_stage: int,
-    nf4: bool,
-    adam_bits: int,
-    tokens: int,
-    hidden: int,
-    layers: int,
-    ffn: int,
-    vocabulary: int,
-    checkpointed: bool,
-    reduced: bool = True,
-) -> Memory:
-    """Estimate for FP32 masters and BF16 compute (`reduced`).
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """parameters: all. trained: of them. hidden, ffn: widths. nf4: weights that are not trained take 4 bits."""
+
+    parameters: int
+    trained: int
+    hidden: int
+    layers: int
+    ffn: int
+    vocabulary: int
+    nf4: bool = False
+
+
+def memory(size: ModelSize, optim: OptimizerConfig, *, workers: int, tokens: int) -> Memory:
+    """Estimate for FP32 masters, with products in BF16 unless the precision is float32. tokens: of a forward pass.
 
     ZeRO 1 shards the optimizer, 2 also gradients, 3 also weights (Rajbhandari et al. 2020, table 1).
     Activations for each token and layer: 40 x hidden + 8 x feed-forward bytes, which is what transformers'
@@ -49,17 +51,17 @@ def memory(
     measures it); fused kernels keep less. With activation checkpointing the layer's input alone, and
     one layer in full. Logits: 6 bytes kept and 4 of gradient, a chunk of targets at a time.
     """
-    shard = [1 if zero_stage < stage else workers for stage in (1, 2, 3)]
-    layer = 40 * hidden + 8 * ffn
-    weight_bytes = (trained * 4 + (parameters - trained) * (0.55 if nf4 else 4)) / shard[2]
-    kept = layers * 4 * hidden + layer if checkpointed else layers * layer
+    shard = [1 if optim.zero_stage < stage else workers for stage in (1, 2, 3)]
+    layer = 40 * size.hidden + 8 * size.ffn
+    frozen = (size.parameters - size.trained) * (0.55 if size.nf4 else 4)
+    kept = size.layers * 4 * size.hidden + layer if optim.activation_checkpointing else size.layers * layer
     return Memory(
-        weights=weight_bytes,
-        copies=2 * parameters / shard[2] if reduced else 0,
-        gradients=trained * 4 / shard[1],
-        optimizer=trained * (8 if adam_bits == 32 else 2) / shard[0],
+        weights=(size.trained * 4 + frozen) / shard[2],
+        copies=2 * size.parameters / shard[2] if optim.precision != "float32" else 0,
+        gradients=size.trained * 4 / shard[1],
+        optimizer=0 if optim.offload_optimizer else size.trained * (8 if optim.adam_bits == 32 else 2) / shard[0],
         activations=tokens * kept,
-        logits=min(tokens, 8192) * vocabulary * 10,
+        logits=min(tokens, 8192) * size.vocabulary * 10,
     )
 
 
@@ -67,39 +69,39 @@ def show_plan(config: TrainStage, model: str, row_length: int, lora: LoraConfig,
     """Print the plan of a stage that starts from `model`; exit status 0."""
     from transformers import AutoConfig
 
-    return show_plan_of(config, AutoConfig.from_pretrained(model), row_length, lora, rows_per_unit)
+    return show_plan_of(
+        config, AutoConfig.from_pretrained(model, trust_remote_code=False), row_length, lora, rows_per_unit
+    )
 
 
-def training_memory(
-    config: TrainStage, model_config: Any, row_length: int, lora: LoraConfig, rows_per_unit: int = 1
-) -> tuple[int, int, Memory]:
-    """(parameters, trained ones, bytes on each worker) of a training stage."""
+def size_of(model_config: "PretrainedConfig", lora: LoraConfig) -> ModelSize:
     parameters, trained = count(model_config, lora)
-    optim = config.optim
-    need = memory(
+    return ModelSize(
         parameters,
         trained,
-        workers=config.workers,
-        zero_stage=optim.zero_stage,
-        nf4=lora.quantise == "nf4",
-        adam_bits=optim.adam_bits,
-        tokens=optim.micro_batch * rows_per_unit * row_length,
         hidden=model_config.hidden_size,
         layers=model_config.num_hidden_layers,
         ffn=model_config.intermediate_size,
         vocabulary=model_config.vocab_size,
-        checkpointed=optim.activation_checkpointing,
-        reduced=optim.precision != "float32",
+        nf4=lora.quantise == "nf4",
     )
-    return parameters, trained, need
+
+
+def training_memory(
+    config: TrainStage, model_config: "PretrainedConfig", row_length: int, lora: LoraConfig, rows_per_unit: int = 1
+) -> tuple[ModelSize, Memory]:
+    """The model, and bytes on each worker of a training stage."""
+    size = size_of(model_config, lora)
+    tokens = config.optim.micro_batch * rows_per_unit * row_length
+    return size, memory(size, config.optim, workers=config.workers, tokens=tokens)
 
 
 def show_plan_of(
-    config: TrainStage, model_config: Any, row_length: int, lora: LoraConfig, rows_per_unit: int = 1
+    config: TrainStage, model_config: "PretrainedConfig", row_length: int, lora: LoraConfig, rows_per_unit: int = 1
 ) -> int:
-    parameters, trained, need = training_memory(config, model_config, row_length, lora, rows_per_unit)
+    size, need = training_memory(config, model_config, row_length, lora, rows_per_unit)
     optim = config.optim
-    say(f"parameters     {parameters:,} ({trained:,} trained)")
+    say(f"parameters     {size.parameters:,} ({size.trained:,} trained)")
     say(f"placement      {config.workers} Ray Train worker(s), ZeRO stage {optim.zero_stage}")
     say(
         f"step           {optim.batch} units = {optim.batch // (optim.micro_batch * config.workers)} micro-batches of "
@@ -112,7 +114,7 @@ def show_plan_of(
     return 0
 
 
-def count(model_config: Any, lora: LoraConfig) -> tuple[int, int]:
+def count(model_config: "PretrainedConfig", lora: LoraConfig) -> tuple[int, int]:
     """(all parameters, trained ones), on the meta device."""
     import torch
     from transformers import AutoModelForCausalLM

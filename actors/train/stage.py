@@ -89,11 +89,10 @@ def steps_of(config: TrainStage, units: int, epochs: float, *, what: str) -> int
 
 
 def schedule(config: TrainStage, steps: int) -> Schedule:
-    optim = config.optim
-    warmup = optim.warmup_steps or math.ceil(optim.warmup * steps)
-    if warmup >= steps > 1:
-        raise UserError(f"the warm-up of {warmup} steps is not shorter than the run of {steps} steps")
-    return Schedule(peak=optim.lr, floor=optim.floor * optim.lr, steps=steps, warmup=warmup, shape=optim.schedule)
+    made = Schedule.of(config.optim, steps)
+    if made.warmup >= steps > 1:
+        raise UserError(f"the warm-up of {made.warmup} steps is not shorter than the run of {steps} steps")
+    return made
 
 
 def adapter_of(lora: LoraConfig) -> Adapter | None:
@@ -108,14 +107,12 @@ def job_of(
     *,
     stage: str,
     model: str,
-    parent: str,
     rows: Path,
     steps: int,
     **more: Any,
 ) -> TrainSpec:
-    """The job of a stage that trains the weights of `model`, which the user called `parent`; `more` are the
-    fields of `TrainSpec` that the stages do not share."""
-    optim = config.optim
+    """The job of a stage that trains the weights of `model`; `more` are the fields of `TrainSpec` that the stages do
+    not share."""
     path = folder.path.absolute()
     local = Path(model)
     job = TrainSpec(
@@ -124,8 +121,7 @@ def job_of(
         rows=str(rows.absolute()),
         destination=str(path / "final"),
         schedule=schedule(config, steps),
-        batch=optim.batch,
-        micro_batch=optim.micro_batch,
+        optim=config.optim,
         seed=config.seed,
         run_dir=str(path),
         eval_every=config.eval.every,
@@ -133,18 +129,7 @@ def job_of(
         checkpoint_every=config.checkpoint.every,
         say_every=max(1, steps // LINES),
         keep=config.checkpoint.keep,
-        betas=(optim.beta1, optim.beta2),
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        clip=optim.clip,
-        adam_bits=optim.adam_bits,
-        precision=optim.precision,
-        zero_stage=optim.zero_stage,
-        activation_checkpointing=optim.activation_checkpointing,
-        liger=optim.liger,
-        compile=optim.compile,
-        attention="sdpa" if optim.attention == "auto" else optim.attention,
-        lineage={"stage": stage, "parent": parent, "config": to_plain(config)},
+        lineage={"stage": stage, "parent": config.model, "config": to_plain(config)},
     )
     return replace(job, **more)
 

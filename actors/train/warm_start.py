@@ -19,6 +19,7 @@ from actors.runtime import cluster, compute
 from actors.train import run
 from srm_ray.config.grpo import DataConfig
 from srm_ray.config.precision import AUTO
+from srm_ray.config.stages import OptimConfig
 from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
 from srm_ray.files import lock
@@ -95,7 +96,7 @@ def make_base_model(
         with writing_to(folder):
             start = fresh_model(work / "start", recipe, seed)
             jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
-            jobs = [replace(job, precision=chosen) for job in jobs]
+            jobs = [replace(job, optim=job.optim.model_copy(update={"precision": chosen})) for job in jobs]
             run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
         shutil.rmtree(work)
         write_atomically(folder / DONE, "")
@@ -149,8 +150,19 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> TrainSpe
     wanted = recipe.pretrain_steps * recipe.batch_rows
     documents = (encode_continuation(tokenizer, *document) for document in documents_of(recipe, seed))
     rows = rows_of(documents, recipe, wanted)
-    steps, lr = recipe.pretrain_steps, recipe.pretrain_lr
-    return job("pretrain", work, model, work / "pretrained", rows, steps, lr, recipe, seed)
+    save_rows(rows, work / "pretrain-rows")
+    optim = optim_of(recipe, recipe.pretrain_lr, recipe.pretrain_steps, floor=0.3)
+    return TrainSpec(
+        name="warm start: pretrain",
+        model=str(model),
+        rows=str(work / "pretrain-rows"),
+        destination=str(work / "pretrained"),
+        schedule=Schedule.of(optim, recipe.pretrain_steps),
+        optim=optim,
+        say_every=50,
+        seed=seed,
+        lineage={"stage": "pretrain", "parent": str(model), "seed": seed, "recipe": asdict(recipe)},
+    )
 
 
 def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> TrainSpec:
@@ -160,7 +172,20 @@ def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> 
     wanted = recipe.sft_steps * recipe.batch_rows
     conversations = (render_conversation(tokenizer, messages) for messages in conversations_of(recipe, seed))
     rows = rows_of(conversations, recipe, wanted)
-    return job("sft", work, work / "pretrained", final, rows, recipe.sft_steps, recipe.sft_lr, recipe, seed)
+    save_rows(rows, work / "sft-rows")
+    optim = optim_of(recipe, recipe.sft_lr, recipe.sft_steps, floor=0.1)
+    parent = str(work / "pretrained")
+    return TrainSpec(
+        name="warm start: sft",
+        model=parent,
+        rows=str(work / "sft-rows"),
+        destination=str(final),
+        schedule=Schedule.of(optim, recipe.sft_steps),
+        optim=optim,
+        say_every=50,
+        seed=seed,
+        lineage={"stage": "sft", "parent": parent, "seed": seed, "recipe": asdict(recipe)},
+    )
 
 
 def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
@@ -199,19 +224,7 @@ def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:
     return concatenate(pieces).take(slice(0, wanted))
 
 
-def job(
-    name: str, work: Path, model: Path, to: Path, rows: Rows, steps: int, lr: float, recipe: Recipe, seed: int
-) -> TrainSpec:
-    save_rows(rows, work / f"{name}-rows")
-    return TrainSpec(
-        name=f"warm start: {name}",
-        model=str(model),
-        rows=str(work / f"{name}-rows"),
-        destination=str(to),
-        schedule=Schedule(peak=lr, floor=lr * (0.1 if name == "sft" else 0.3), steps=steps, warmup=max(1, steps // 20)),
-        batch=recipe.batch_rows,
-        micro_batch=recipe.batch_rows,
-        say_every=50,
-        seed=seed,
-        lineage={"stage": name, "parent": str(model), "seed": seed, "recipe": asdict(recipe)},
-    )
+def optim_of(recipe: Recipe, lr: float, steps: int, *, floor: float) -> OptimConfig:
+    """floor: the last learning rate, as a share of `lr`."""
+    rows = recipe.batch_rows
+    return OptimConfig(lr=lr, floor=floor, warmup_steps=max(1, steps // 20), batch=rows, micro_batch=rows)

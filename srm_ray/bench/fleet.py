@@ -27,7 +27,7 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
 
     from actors.rollout.pool import RolloutPool
     from actors.rollout.scripted_engine import Script, ScriptedHost, Seat
-    from actors.rollout.worker import Sampling
+    from srm_ray.inference.completers import Sampling
 
     script: Any = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
     hosts = [ray.remote(ScriptedHost).options(num_cpus=0, max_concurrency=100_000).remote(script) for _ in range(HOSTS)]

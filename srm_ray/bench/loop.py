@@ -140,7 +140,7 @@ def answer_of(process: Any, beginning: str) -> str:
 
 async def rollout_round(workers: Any, lengths: list[int], round_: int) -> float:
     """Tokens/s of one completion of each length for each prompt and sample, by way of the rollout pool."""
-    from actors.rollout.worker import Sampling
+    from srm_ray.inference.completers import Sampling
 
     began = time.perf_counter()
     groups = await asyncio.gather(
@@ -148,7 +148,7 @@ async def rollout_round(workers: Any, lengths: list[int], round_: int) -> float:
             workers.rollouts.generate(
                 prompt_ids(index),
                 tuple(1000 * round_ + 8 * index + sample for sample in range(GROUP_SIZE)),
-                Sampling(1.0, length, ignore_eos=True),
+                Sampling(1.0, length, ignore_stop=True),
             )
             for index, length in enumerate(lengths)
         )

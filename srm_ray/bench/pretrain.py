@@ -18,6 +18,7 @@ def measure() -> dict[str, Any]:
     """
     from actors.runtime import cluster, compute
     from actors.train import run
+    from srm_ray.config.stages import OptimConfig
     from srm_ray.data.packing import save_rows
     from srm_ray.runs.metrics import read
     from srm_ray.training.job import TrainSpec
@@ -33,12 +34,14 @@ def measure() -> dict[str, Any]:
             rows=str(folder / "rows"),
             destination=str(folder / "final"),
             schedule=Schedule(peak=1e-3, floor=1e-4, steps=STEPS, warmup=2),
-            batch=BATCH,
-            micro_batch=BATCH,
+            optim=OptimConfig(
+                batch=BATCH,
+                micro_batch=BATCH,
+                precision=compute.settle_training("auto", gpu=compute.trains_on_gpus(1)),
+            ),
             seed=1,
             run_dir=str(folder / "run"),
             checkpoint_every=STEPS + 1,
-            precision=compute.settle_training("auto", gpu=compute.trains_on_gpus(1)),
         )
         bare = bare_rates(job)
         (folder / "run").mkdir()
@@ -46,7 +49,7 @@ def measure() -> dict[str, Any]:
         ours = [line["throughput/learner_tokens_per_s"] for line in read(folder / "run" / "metrics.jsonl")][WARM:]
         bare += bare_rates(job)
     result: dict[str, Any] = {"tokens_per_s": upper_quartile(ours), "bare_tokens_per_s": upper_quartile(bare)}
-    result["precision"] = job.precision
+    result["precision"] = job.optim.precision
     result["ratio"] = result["tokens_per_s"] / result["bare_tokens_per_s"]
     print(
         f"pretrain  {result['tokens_per_s']:,.0f} tokens/s, bare PyTorch {result['bare_tokens_per_s']:,.0f}: "
@@ -92,21 +95,21 @@ def bare_rates(job: Any) -> list[float]:
     from srm_ray.data.packing import batch_rows, open_rows
     from srm_ray.model.precision import torch_dtype
 
-    reduced = torch_dtype(job.precision)
+    reduced = torch_dtype(job.optim.precision)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=job.betas, weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=job.optim.betas, weight_decay=0.1, fused=True)
     rows, rates = open_rows(Path(job.rows)), []
     for step in range(STEPS // 2 + WARM):
         began = time.perf_counter()
-        batch = rows.take(batch_rows(len(rows), step, job.batch, job.seed))
+        batch = rows.take(batch_rows(len(rows), step, job.optim.batch, job.seed))
         tokens, positions = torch.from_numpy(batch.tokens).long(), torch.from_numpy(batch.positions).long()
         labels = tokens.masked_fill(~torch.from_numpy(batch.mask), -100)
         with torch.autocast("cpu", dtype=reduced or torch.bfloat16, enabled=reduced is not None):
             logits = model(input_ids=tokens, position_ids=positions, use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), job.optim.clip_grad)
         optimizer.step()
         optimizer.zero_grad()
         loss.item()

@@ -30,6 +30,7 @@ class DistillConfig(StageConfig):
     limit: int = Field(0, ge=0, description="prompts; 0: one pass over the data")
     per_prompt: int = Field(0, ge=0, description="accepted completions kept of one prompt; 0: all that differ")
     budget: float = Field(0.0, ge=0, description="dollars after which nothing more is asked; 0: no limit")
+    inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
     keep_system: bool = Field(False, description="keep data.system, which the teacher is told, in the SFT data too")
     endpoint: EndpointConfig = EndpointConfig()
     data: DataConfig = DataConfig()

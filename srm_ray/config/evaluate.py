@@ -88,6 +88,7 @@ class EvaluateConfig(Section):
         "auto", pattern="^(auto|never)$", description="auto: keep what is already answered; never: start over"
     )
     workers: int = Field(1, ge=1, description="vLLM engines, each an actor of its own")
+    inspect: int = Field(0, ge=0, description="print this many problems of each suite with their gold, then stop")
     shown: int = Field(2, ge=0, description="completions of each suite printed at the end, with their grades")
     data: EvaluateData = EvaluateData()
     sampling: SamplingConfig = SamplingConfig()

@@ -9,7 +9,7 @@ from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
-from srm_ray.config.precision import PRECISION, Precision
+from srm_ray.config.optim import OptimizerConfig
 
 GYM = "reasoning_gym/"  # names of Reasoning Gym's families begin so
 
@@ -24,15 +24,23 @@ def _scalar(text: str) -> Any:
 class SourceConfig(Section):
     """One source of problems."""
 
-    path: str = Field("", description="JSONL file with `prompt` or `messages`, and `answer` or `tests`; or MBPP's own")
-    name: str = Field(
+    path: str = Field(
         "",
-        description="`datasets` name, e.g. openai/gsm8k (its question/answer form is understood, MBPP's too), "
-        "or reasoning_gym/<family>",
+        description="files, folders or globs, separated by commas: JSONL, JSON, Parquet, Arrow, CSV, also compressed; "
+        "a problem and its answer, choices or tests, in the columns of the usual data sets or as `columns` says",
     )
+    name: str = Field("", description="`datasets` name, e.g. openai/gsm8k, or reasoning_gym/<family>")
     subset: str = Field("", description="configuration of the `datasets` name; empty: its default, or main")
     split: str = Field("train", description="split of the `datasets` name")
-    eval_path: str = Field("", description="JSONL file of held-out problems; empty: the generator's held-out split")
+    columns: dict[str, str] = Field(
+        {},
+        description="which columns hold what, where it is not as usual, e.g. {prompt: task, answer: info.final}; also "
+        "messages, system, context, choices, tests, entry_point, source; '' leaves a column out",
+    )
+    max_dropped: float = Field(
+        0.05, ge=0, le=1, description="largest share of rows that may be dropped because they cannot be used"
+    )
+    eval_path: str = Field("", description="files of held-out problems, as path; empty: the generator's held-out split")
     eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")
     generator: str = Field("arithmetic", description="built-in generator, used when neither path nor name is given")
     options: dict[str, Any] = Field(
@@ -208,25 +216,24 @@ class LossConfig(Section):
         return band
 
 
-class LearnerConfig(Section):
-    """The DeepSpeed learner."""
+class LearnerConfig(OptimizerConfig):
+    """The DeepSpeed learner: ranks, optimizer, schedule and how a step is divided."""
 
     workers: int = Field(1, ge=1, description="learner ranks (actors)")
     lr: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
-    warmup_steps: int = Field(0, ge=0, description="linear warm-up, optimizer steps")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay, on matrices only")
-    clip_grad: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "constant", description="shape after warm-up; only constant does not change with the number of steps"
+    )
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps that warm up linearly")
+    warmup_steps: int = Field(0, ge=0, description="optimizer steps that warm up; 0: as `warmup` says")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, on matrices only")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")
-    precision: Precision = Field("auto", description=PRECISION)
     micro_batch_tokens: int = Field(
         0, ge=0, description="tokens of one forward and backward pass; 0: 16384 on a GPU, 4096 on a CPU"
     )
     updates_per_step: int = Field(
         1, ge=1, description="optimizer updates a batch is used for, each on its own share of groups"
     )
-    activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
-    offload_optimizer: bool = Field(False, description="keep optimizer state in CPU memory (ZeRO-Offload)")
     gpus: float = Field(0.0, ge=0, description="GPUs of one rank; below 1 the card is shared")
     cpus: float = Field(0.5, ge=0, description="CPUs that Ray reserves for one rank")
     threads: int = Field(0, ge=0, description="compute threads of one rank; 0: cores / ranks")
@@ -242,13 +249,6 @@ class LearnerConfig(Section):
         if not self.micro_batch_tokens:
             self.settle(micro_batch_tokens=16_384 if self.gpus else 4_096)
         return self
-
-    @field_validator("betas")
-    @classmethod
-    def _decay(cls, betas: tuple[float, float]) -> tuple[float, float]:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError("both must be at least 0 and below 1")
-        return betas
 
 
 class WeightsConfig(Section):
@@ -362,6 +362,7 @@ class GRPOConfig(StageConfig):
         ge=0,
         description="weight versions that a completion may lag behind the learner; 0: deterministic, and rollouts wait",
     )
+    inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
     replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
     curriculum: CurriculumConfig = CurriculumConfig()

@@ -1,11 +1,11 @@
 """Options of the stages before GRPO: `python -m srm_ray.{tokenizer,pretrain,sft,prefer}`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from srm_ray.config.base import Section, StageConfig
-from srm_ray.config.precision import PRECISION, Precision
+from srm_ray.config.optim import OptimizerConfig
 
 
 class CheckpointConfig(Section):
@@ -32,27 +32,11 @@ class PreferEvalConfig(EvalConfig):
     )
 
 
-class OptimConfig(Section):
+class OptimConfig(OptimizerConfig):
     """Optimizer, schedule and how a step is divided."""
 
-    lr: float = Field(3e-4, gt=0, description="peak learning rate")
-    floor: float = Field(0.1, ge=0, le=1, description="learning rate at the end, as a share of the peak")
-    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="shape after warm-up")
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps that warm up linearly")
-    warmup_steps: int = Field(0, ge=0, description="steps that warm up; 0: as `warmup` says")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first beta")
-    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's second beta")
-    eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    weight_decay: float = Field(0.1, ge=0, description="decoupled weight decay, on matrices only")
-    clip: float = Field(1.0, gt=0, description="limit of the gradient's norm")
-    adam_bits: Annotated[Literal[32, 8], BeforeValidator(int)] = Field(
-        32, description="8: bitsandbytes' 8-bit AdamW (needs bitsandbytes)"
-    )
     batch: int = Field(32, ge=1, description="rows (packed sequences), or pairs, in an optimizer step over all workers")
     micro_batch: int = Field(4, ge=1, description="rows, or pairs, in one forward pass of one worker")
-    precision: Precision = Field("auto", description=PRECISION)
-    zero_stage: int = Field(0, ge=0, le=3, description="DeepSpeed ZeRO stage")
-    activation_checkpointing: bool = Field(False, description="recompute activations in the backward pass")
     liger: bool = Field(False, description="Liger's fused kernels (GPU, needs liger-kernel)")
     compile: bool = Field(False, description="torch.compile the model; on a CPU 7 % of a step, for half a minute")
     attention: Literal["auto", "sdpa", "flash_attention_2"] = Field("auto", description="attention kernel; auto: sdpa")
@@ -229,14 +213,10 @@ class PretrainConfig(TrainStage):
     data: CorpusConfig = Field(CorpusConfig(), description="documents")
 
 
-COLUMNS = "where the data has other column names: ours to its own, e.g. {}; a.b is within a column"
-MAX_DROPPED = "largest share of rows that may be dropped because they cannot be used; more end the command"
-
-
 class ConversationData(Section):
     """Supervised examples."""
 
-    path: str = Field("", description="file, folder or glob of conversations, several by commas (docs/data.md)")
+    path: str = Field("", description="JSONL with messages, prompt/response or question/answer; several: commas")
     name: str = Field("", description="`datasets` names, separated by commas; name:subset:split where one differs")
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
@@ -252,8 +232,6 @@ class ConversationData(Section):
     )
     pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
-    columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: problem, response: solution}"))
-    max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
 
 
 class SftConfig(AdapterStage):
@@ -265,15 +243,14 @@ class SftConfig(AdapterStage):
     epochs: float = Field(2.0, gt=0, description="passes over the data, where steps is 0")
     loss: Literal["nll", "dft"] = Field("nll", description="nll, or dft: each token weighted by its own probability")
     neftune: float = Field(0.0, ge=0, description="NEFTune's alpha; noise on the embeddings; 0: none")
-    inspect: int = Field(0, ge=0, description="show this many examples, token by token, then stop")
+    inspect: int = Field(0, ge=0, description="print this many examples with the loss mask coloured, then stop")
 
 
 class PairData(Section):
     """Preference pairs."""
 
-    path: str = Field("", description="file, folder or glob of pairs, several by commas (docs/data.md)")
-    name: str = Field("", description="`datasets` names of pairs, separated by commas; name:subset:split")
-    subset: str = Field("", description="configuration of the `datasets` name")
+    path: str = Field("", description="JSONL with prompt, chosen, rejected")
+    name: str = Field("", description="`datasets` name with prompt, chosen, rejected")
     split: str = Field("train", description="split of the `datasets` name")
     max_prompt: int = Field(
         0,
@@ -283,8 +260,6 @@ class PairData(Section):
     max_completion: int = Field(
         0, ge=0, description="longest completion, tokens; 0: 2048, at most half of the model's context"
     )
-    columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: question, chosen: good, rejected: bad}"))
-    max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
 
 
 class PreferConfig(AdapterStage):
@@ -298,4 +273,3 @@ class PreferConfig(AdapterStage):
     loss: Literal["dpo", "apo_zero"] = Field("dpo", description="loss by name")
     beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs, where steps is 0")
-    inspect: int = Field(0, ge=0, description="show this many pairs, token by token, then stop")

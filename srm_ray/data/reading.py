@@ -11,7 +11,7 @@ with file and line.
 import difflib
 import glob
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,7 @@ class RowSource:
         differs from the others.
     columns: our name -> column of the rows, e.g. {"answer": "reward_model.ground_truth"} (see `mapped`).
     option: what messages call these settings, "data" for --data.path and --data.name.
+    limit: rows that are read of all of it; 0: every one.
     """
 
     path: str = ""
@@ -51,6 +52,7 @@ class RowSource:
     split: str = "train"
     columns: Mapping[str, str] = field(default_factory=dict)
     option: str = "data"
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,16 @@ def records(source: RowSource) -> Iterator[Record]:
 
     Raises `UserError` for what is not there, cannot be read, holds no rows, or lacks a column that is mapped.
     """
+    count = 0
     for path, found in opened(source):
         empty = True
         for number, row in found:
             empty = False
+            count += 1
             fields = mapped(row, source.columns, f"{path}:{number}", source.option) if source.columns else row
             yield Record(fields, path, number)
+            if count == source.limit:
+                return
         if empty:
             raise UserError(f"--{source.option}.{'path' if source.path else 'name'} {path}: it holds no rows")
 
@@ -192,31 +198,23 @@ def check_files(paths: str, option: str = "--data.path") -> None:
 # Columns
 
 
-def check_mapping(columns: Mapping[str, str], ours: Sequence[str], option: str = "data") -> None:
-    """Raise `UserError` where columns are mapped to names that nothing reads."""
-    for name in columns:
-        if name not in ours:
-            raise UserError(
-                f"--{option}.columns: {name!r} is none of {', '.join(ours)}, which columns can be given for"
-            )
-
-
 def mapped(row: Row, columns: Mapping[str, str], where: str, option: str = "data") -> Row:
     """The row with columns under our names too. A column may be within another: `reward_model.ground_truth`, also of
-    one that holds JSON as text; where both a mapped and an own column have a name, the mapped one counts.
+    one that holds JSON as text; where both a mapped and an own column have a name, the mapped one counts. A name mapped
+    to "" is left out.
 
     Raises `UserError` with the columns that are there and the nearest one.
     """
-    found = {ours: within(row, theirs) for ours, theirs in columns.items()}
+    found = {ours: within(row, theirs) for ours, theirs in columns.items() if theirs}
     for ours, theirs in columns.items():
-        if found[ours] is ABSENT:
+        if theirs and found[ours] is ABSENT:
             near = difflib.get_close_matches(theirs, row, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(
                 f"{where}: --{option}.columns takes {ours} from {theirs!r}, which is not among its columns "
                 f"({', '.join(row) or 'none'}){hint}"
             )
-    used = {theirs for theirs in columns.values() if theirs in row}
+    used = {theirs or ours for ours, theirs in columns.items()}
     return {name: value for name, value in row.items() if name not in used} | found
 
 

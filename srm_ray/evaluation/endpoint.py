@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rewards.extract import CLOSE, OPEN
 from srm_ray.errors import RunError, UserError
-from srm_ray.inference.completers import ChatCompletion, Decoding, Messages
+from srm_ray.inference.completers import ChatCompletion, Messages, Sampling
 from srm_ray.inference.openai_client import Failed, OpenAIClient, Refused, Reply, Server
 
 
@@ -22,18 +22,18 @@ class Endpoint(OpenAIClient):
     async def prepare(self) -> None:
         """A server is there already."""
 
-    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[ChatCompletion]:
-        return list(await asyncio.gather(*(self._one(messages, seed, decoding) for seed in seeds)))
+    async def answer(self, messages: Messages, seeds: Sequence[int], sampling: Sampling) -> list[ChatCompletion]:
+        return list(await asyncio.gather(*(self._one(messages, seed, sampling) for seed in seeds)))
 
-    async def _one(self, messages: Messages, seed: int, decoding: Decoding) -> ChatCompletion:
+    async def _one(self, messages: Messages, seed: int, sampling: Sampling) -> ChatCompletion:
         """Raises `RunError` where the server does not answer."""
         try:
             reply = await self.complete(
                 messages,
                 seed,
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                max_tokens=decoding.max_new_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_new_tokens,
             )
         except (Failed, Refused, UserError) as error:
             raise RunError(f"endpoint {self.url}: {error}") from None

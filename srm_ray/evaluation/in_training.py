@@ -1,13 +1,12 @@
 """What is measured while a model trains: held-out problems, and suites, to choose the checkpoint that is kept.
 
-    every eval.every steps and after the last: Measurement.score of each suite -> judge -> best so far?
+    every eval.every steps and after the last: Evaluator.score of each suite -> decide -> best so far?
         -> keep (exports the weights)
 
 Best is the highest mean over the suites. With a guard, a checkpoint that has lost more than that on any suite since the
 start is not kept, however good its mean. What a run was not measured on before its first step has no "before".
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,10 @@ from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.accuracy import Evaluation, summarise
-from srm_ray.evaluation.grading import Graders
+from srm_ray.evaluation.evaluator import Evaluator, each
 from srm_ray.evaluation.hacks import HackProbe
-from srm_ray.evaluation.measure import Measurement
 from srm_ray.evaluation.suites import Item
-from srm_ray.inference.completers import ChatCompleter, Decoding
+from srm_ray.inference.completers import ChatCompleter
 from srm_ray.rl.state import State
 from srm_ray.rl.types import Group, Prompt
 
@@ -61,31 +59,25 @@ def load(names: Sequence[str], path: str, limit: int) -> dict[str, list[Item]]:
 
 
 class InTraining:
-    """items: problems by suite. keep: exports the weights of now as the best of a step. guard: None for none."""
+    """items: problems by suite. evaluator: how they are asked and graded. keep: exports the weights of now as the
+    best of a step. guard: None for none."""
 
     def __init__(
         self,
         items: Mapping[str, list[Item]],
         completer: ChatCompleter,
+        evaluator: Evaluator,
         keep: Callable[[int], Awaitable[None]],
         *,
         guard: float | None,
-        seed: int,
-        max_new_tokens: int,
-        instruction: str,
-        system: str,
-        graders: Graders,
     ) -> None:
-        self.items, self.completer, self.keep, self.guard = items, completer, keep, guard
-        self.measurement = Measurement(
-            graders, Decoding(max_new_tokens=max_new_tokens), seed=seed, system=system, instruction=instruction
-        )
+        self.items, self.completer, self.evaluator, self.keep, self.guard = items, completer, evaluator, keep, guard
 
     async def scores(self) -> dict[str, float]:
         found = {}
         for name, items in self.items.items():
             with phase(f"answering {name}", total=len(items)) as counted:
-                result = await self.measurement.score(suites.SUITES[name], items, self.completer, counted.advance)
+                result = await self.evaluator.score(suites.SUITES[name], items, self.completer, counted.advance)
             found[name] = result.score.value
         return found
 
@@ -97,7 +89,7 @@ class InTraining:
                 say(f"suites before GRPO: {show(record['start'])}")
             return
         for name in self.items.keys() - record.setdefault("start", {}).keys():
-            say(f"{name} was not measured before GRPO: it is told without a change, and eval.guard does not hold on it")
+            say(f"{name} was not measured before GRPO: it has no change to show, and eval.guard does not hold on it")
         best = record.setdefault("best", None)
         if best and best["scores"].keys() != self.items.keys():
             say(f"step {best['step']} was the best by the mean of {', '.join(best['scores'])}: forgotten, as other")
@@ -134,7 +126,7 @@ class InTraining:
 
 
 def show(scores: Mapping[str, float], start: Mapping[str, float] | None = None) -> str:
-    """start: scores before training, to which the difference is told."""
+    """start: scores before training, from which differences are shown."""
     return "  ".join(
         f"{name} {score:.1%}" + (f" ({100 * (score - start[name]):+.1f})" if start and name in start else "")
         for name, score in scores.items()
@@ -185,14 +177,15 @@ class HeldOut:
         self.prompts, self.answer, self.samples = prompts, answer, samples
 
     async def measure(self) -> Evaluation:
+        found: dict[int, Group] = {}
         with phase("answering held-out problems", total=len(self.prompts)) as counted:
 
-            async def one(prompt: Prompt) -> Group:
-                group = await self.answer(prompt)
+            async def one(prompt: Prompt) -> None:
+                found[prompt.index] = await self.answer(prompt)
                 counted.advance()
-                return group
 
-            return summarise(list(await asyncio.gather(*map(one, self.prompts))), samples=self.samples)
+            await each(self.prompts, one)
+        return summarise([found[prompt.index] for prompt in self.prompts], samples=self.samples)
 
 
 @dataclass

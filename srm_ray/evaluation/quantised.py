@@ -1,16 +1,18 @@
 """What an exported model can still do: perplexity on held-out text, accuracy on a task, speed.
 
-held-out documents (ids, mask) -> perplexity; problems -> greedy answers -> rewards.math.grader -> accuracy; tokens/s
+held-out documents (ids, mask) --log-likelihoods--> perplexity; prompts --Evaluator--> accuracy; tokens/s
 
 Documents and problems are token ids made once, so every row of the table answers the same questions.
 """
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.dispatch import Graders
 from srm_ray.config.export import MeasureConfig
 from srm_ray.config.grpo import DataConfig
 from srm_ray.data import arithmetic
@@ -18,7 +20,10 @@ from srm_ray.data.prompts import held_out_prompts
 from srm_ray.data.rendering import assistant, encode_document, render_conversation
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
-from srm_ray.inference.engine import Engine, Sampling
+from srm_ray.evaluation.evaluator import Evaluator
+from srm_ray.inference.completers import LogLikelihoodModel, Sampling
+from srm_ray.inference.engine import Engine
+from srm_ray.inference.local import LocalModel
 from srm_ray.intervals import Share, wilson
 from srm_ray.rl.types import Prompt
 
@@ -97,53 +102,58 @@ def sum_documents(config: MeasureConfig, tokenizer: Any) -> list[Document]:
     return found
 
 
-def measure(
+async def measure(
     engine: Engine, questions: Questions, config: MeasureConfig, *, seed: int, done: Callable[[], object] = lambda: None
 ) -> Measured:
     """done: called after each document and each problem."""
+    model = LocalModel(engine)
     return Measured(
-        perplexity=perplexity(engine, questions.documents, done),
-        accuracy=accuracy(engine, questions.problems, config.max_new_tokens, done) if questions.problems else None,
+        perplexity=await perplexity(model, questions.documents, done),
+        accuracy=await accuracy(model, questions.problems, config.max_new_tokens, done) if questions.problems else None,
         tokens_per_second=speed(engine, questions.documents[0][0][:SPEED_PROMPT], config.speed_tokens, seed=seed),
     )
 
 
-def perplexity(engine: Engine, documents: Sequence[Document], done: Callable[[], object]) -> float:
+async def perplexity(
+    model: LogLikelihoodModel, documents: Sequence[Document], done: Callable[[], object] = lambda: None
+) -> float:
     """exp of the mean negative log-likelihood of the tokens that count."""
-    import numpy as np
-
     total, count = 0.0, 0
     for ids, mask in documents:
-        logits_TV = np.asarray(engine.logits(ids)[:-1], np.float64)
-        top_T1 = logits_TV.max(-1, keepdims=True)
-        norm_T = np.log(np.exp(logits_TV - top_T1).sum(-1)) + top_T1[:, 0]
-        loss_T = norm_T - logits_TV[np.arange(len(ids) - 1), ids[1:]]
-        wanted = np.asarray(mask[1:])
-        total, count = total + float(loss_T[wanted].sum()), count + int(wanted.sum())
+        for start, end in counted_spans(mask):
+            total -= (await model.score(ids[:end], start)).logprob
+            count += end - start
         done()
     return math.exp(total / count)
 
 
-def accuracy(engine: Engine, problems: Sequence[Prompt], max_new_tokens: int, done: Callable[[], object]) -> Share:
-    from rewards.math import grader as grader
+def counted_spans(mask: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """(start, end) of each run of tokens that count. Nothing precedes the first token, so it never counts."""
+    start = 1
+    for counts, run in itertools.groupby(mask[1:]):
+        end = start + sum(1 for _ in run)
+        if counts:
+            yield start, end
+        start = end
 
-    right = 0
-    for problem in problems:
-        sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
-        room = min(max_new_tokens, engine.context - len(problem.token_ids))
-        ids = list(engine.stream(problem.token_ids, sampling))
-        text = engine.tokenizer.decode(ids, skip_special_tokens=False)
-        # Cut at the limit is never right.
-        right += len(ids) < room and grader.score(text, problem.answer or "", problem.text).correct is True
-        done()
-    return wilson(right, len(problems))
+
+async def accuracy(
+    model: LogLikelihoodModel, problems: Sequence[Prompt], max_new_tokens: int, done: Callable[[], object]
+) -> Share:
+    graders = Graders()
+    try:
+        evaluator = Evaluator(graders, Sampling(max_new_tokens=max_new_tokens), seed=0)
+        samples = await evaluator.prompts(problems, model, done)
+    finally:
+        graders.close()
+    return wilson(sum(one.verdict.correct is True for (one,) in samples), len(problems))
 
 
 def speed(engine: Engine, prompt_ids: Sequence[int], tokens: int, *, seed: int) -> float:
     """Median tokens/s of three, after the first of each, which reads the prompt."""
     rates = []
     for _ in range(3):
-        stream = engine.stream(prompt_ids, Sampling(1.0, tokens, seed, ignore_stop=True))
+        stream = engine.stream(prompt_ids, Sampling(1.0, tokens, ignore_stop=True), seed)
         next(stream)
         began = time.perf_counter()
         count = sum(1 for _ in stream)

@@ -7,7 +7,7 @@ Intervals of means over problems, and of paired differences: percentile bootstra
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def powers_up_to(n: int) -> list[int]:
     return [*found, n]
 
 
-def votes(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> list[int | None]:
+async def votes(answers: Sequence[str | None], same: Callable[[str, str], Awaitable[bool]]) -> list[int | None]:
     """For each answer the number of its class, counted from 0 in order of appearance; None for no answer.
 
     same: whether two answers are one. Each new answer is compared with one of each class.
@@ -42,7 +42,9 @@ def votes(answers: Sequence[str | None], same: Callable[[str, str], bool]) -> li
         if answer is None:
             found.append(None)
             continue
-        number = next((n for n, one in enumerate(classes) if one == answer or same(one, answer)), len(classes))
+        number = 0
+        while number < len(classes) and classes[number] != answer and not await same(classes[number], answer):
+            number += 1
         if number == len(classes):
             classes.append(answer)
         found.append(number)

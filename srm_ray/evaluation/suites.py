@@ -10,34 +10,31 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rewards import extract
+from rewards.golds import BadGold, text_of
+from rewards.problem import Problem
 from srm_ray.console import hub
-from srm_ray.data import arithmetic, numerals
-from srm_ray.data.prompts import final_answer
+from srm_ray.data import arithmetic, formats, mbpp, numerals
+from srm_ray.data.drops import Unusable
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
 
 Row = dict[str, Any]
 ARITHMETIC_PROBLEMS = 1000
+DIGESTED = ("index", "question", "answer", "tests", "entry_point", "prelude")  # what is asked, and what is right
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One problem. answer: gold, for the math grader; tests (with entry_point): for the code grader.
-
-    prelude: code that tests may use beside the candidate's (HumanEval's prompt defines helpers).
-    """
+class Item(Problem):
+    """One problem of a suite. prelude: code that its tests may use beside the candidate's (HumanEval's prompt defines
+    helpers)."""
 
     index: int
     question: str
-    answer: str | None = None
-    tests: Any = None
-    entry_point: str | None = None
     prelude: str | None = None
 
 
@@ -92,10 +89,10 @@ BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numer
 def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
     """The suite's first `limit` problems (0: all), from `path` or the hub. Raises `UserError`."""
     if suite.name in BUILT_IN:
-        return [Item(index, one.question, one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
+        return [Item(index, one.question, answer=one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
     items: list[Item] = []
     for where, row in _local_rows(suite, path) if path else _hub_rows(suite):
-        if suite.name == "mbpp" and not 11 <= int(row.get("task_id", 11)) <= 510:
+        if suite.name == "mbpp" and not mbpp.in_split(row.get("task_id", 11), "test", where, measuring=True):
             continue
         items.append(_item(suite, row, where, len(items)))
         if len(items) == limit:
@@ -107,7 +104,8 @@ def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
 
 def digest(items: Sequence[Any]) -> str:
     """Fingerprint of the problems, so that two evaluations are known to be of the same ones."""
-    text = json.dumps([asdict(item) if isinstance(item, Item) else item for item in items], sort_keys=True)
+    plain = [{name: getattr(item, name) for name in DIGESTED} if isinstance(item, Item) else item for item in items]
+    text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -116,6 +114,8 @@ def _item(suite: Suite, row: Row, where: str, index: int) -> Item:
         raise UserError(f"{where}: an object is expected, got {type(row).__name__}")
     try:
         return _ROW[suite.name](row, index)
+    except (Unusable, BadGold) as error:
+        raise UserError(f"{where}: {error}") from None
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
             f"{where}: not a row of {suite.name} ({type(error).__name__}: {error}; found {', '.join(row)})"
@@ -131,11 +131,15 @@ def _local_rows(suite: Suite, path: str) -> list[tuple[str, Row]]:
 
 
 def local_file(suite: Suite, path: str) -> Path:
-    """`test.jsonl` in the suite's folder, or the name that its authors gave it. Raises `UserError`."""
+    """`test.jsonl` (or `.parquet`, `.json.gz`, ...) in the suite's folder, or the name that its authors gave it.
+
+    Raises `UserError`.
+    """
     folder = Path(path) / suite.name
-    for name in ("test.jsonl", f"{suite.name}.jsonl", "input_data.jsonl"):
-        if (folder / name).is_file():
-            return folder / name
+    for name in ("test", suite.name, "input_data"):
+        found = [file for file in sorted(folder.glob(f"{name}.*")) if formats.suffix_of(file) in formats.SUFFIXES]
+        if found:
+            return found[0]
     raise UserError(f"suite {suite.name}: {folder}/test.jsonl does not exist (--data.path wants one folder a suite)")
 
 
@@ -157,22 +161,21 @@ def hub_rows(name: str, subset: str, split: str) -> Any:
 
 
 def _gsm8k(row: Row, index: int) -> Item:
-    return Item(index, _text(row["question"]), final_answer(row["answer"]))
+    return Item(index, _text(row["question"]), answer=text_of(row["answer"]))
 
 
 def _math500(row: Row, index: int) -> Item:
-    if "problem" in row:
-        return Item(index, _text(row["problem"]), _text(row["answer"]))
-    return Item(index, _text(row["question"]), extract.boxed(row["answer"])[-1])
+    return Item(index, _text(row["problem" if "problem" in row else "question"]), answer=text_of(row["answer"]))
 
 
 def _aime24(row: Row, index: int) -> Item:
-    return Item(index, _text(row["problem"]), str(int(row["answer"])))
+    return Item(index, _text(row["problem"]), answer=str(int(row["answer"])))
 
 
 def _svamp(row: Row, index: int) -> Item:
     body = row["Body"].strip()
-    return Item(index, f"{body if body.endswith(('.', '?')) else body + '.'} {row['Question'].strip()}", _number(row))
+    question = f"{body if body.endswith(('.', '?')) else body + '.'} {row['Question'].strip()}"
+    return Item(index, question, answer=_number(row))
 
 
 def _number(row: Row) -> str:
@@ -185,17 +188,18 @@ def _humaneval(row: Row, index: int) -> Item:
         "Complete this Python function. Answer with the whole function in one ```python block.\n\n"
         f"```python\n{row['prompt'].rstrip()}\n```"
     )
-    return Item(index, question, None, _text(row["test"]), _text(row["entry_point"]), row["prompt"])
+    tests, entry = _text(row["test"]), _text(row["entry_point"])
+    return Item(index, question, row["prompt"], tests=tests, entry_point=entry)
 
 
 def _mbpp(row: Row, index: int) -> Item:
-    tests = [*([row["test_setup_code"]] if row.get("test_setup_code") else []), *row["test_list"]]
-    shown = "\n".join(row["test_list"])
+    read = mbpp.problem_of(row)
+    shown = "\n".join(read.tests)
     question = (
-        f"{row['text'].strip()}\nAnswer with the function in one ```python block. It must pass these tests:\n\n"
+        f"{read.text}\nAnswer with the function in one ```python block. It must pass these tests:\n\n"
         f"```python\n{shown}\n```"
     )
-    return Item(index, question, None, tests)
+    return Item(index, question, tests=read.statements)
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.gguf import header
 from srm_ray.model import tokenization
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # llama.cpp's token types
@@ -97,13 +98,34 @@ def read_vocabulary(path: Path) -> Vocabulary:
     if kind != (MODEL, PRE):
         raise UserError(f"{path}: its tokenizer is {kind[0]}/{kind[1]}, {MODEL}/{PRE} is expected")
     ids = {name: value(f"ggml.{key}_token_id") for name, key in IDS.items()}
-    return Vocabulary(
-        tokens=tuple(value("ggml.tokens")),
-        types=tuple(value("ggml.token_type")),
-        merges=tuple(value("ggml.merges")),
+    found = Vocabulary(
+        tokens=tuple(value("ggml.tokens", ())),
+        types=tuple(value("ggml.token_type", ())),
+        merges=tuple(value("ggml.merges", ())),
         template=value("chat_template", ""),
         **ids,
     )
+    if wrong := wrong_in(found):
+        raise UserError(f"{path}: its tokenizer is broken: {wrong}")
+    return found
+
+
+def wrong_in(found: Vocabulary) -> str:
+    """What no tokenizer can be made of, "" where one can."""
+    tokens = set(found.tokens)
+    if not tokens or not all(isinstance(token, str) for token in (*found.tokens, *found.merges, found.template)):
+        return "its tokens, merges and template must be texts"
+    if len(found.types) != len(found.tokens):
+        return f"{len(found.tokens)} tokens have {len(found.types)} types"
+    for name, key in IDS.items():
+        index = getattr(found, name)
+        if index is not None and not (isinstance(index, int) and 0 <= index < len(found.tokens)):
+            return f"{key}_token_id is {index!r}, and there are {len(found.tokens)} tokens"
+    for merge in found.merges:
+        left, _, right = merge.partition(" ")
+        if not (left in tokens and right in tokens and left + right in tokens):
+            return f"the merge {merge[:40]!r} is not of its tokens"
+    return ""
 
 
 IDS = {"eos": "eos", "bos": "bos", "pad": "padding", "unk": "unknown"}
@@ -115,9 +137,10 @@ def open_gguf(path: Path) -> Any:
 
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    header.check(path)
     try:
         return gguf.GGUFReader(path)
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise UserError(f"{path}: not a whole GGUF file ({error})") from None
 
 

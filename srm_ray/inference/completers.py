@@ -1,7 +1,7 @@
-"""What an evaluation asks of a model, whoever runs it: an engine here, the learner's workers, a server elsewhere.
+"""What is asked of a model, whoever runs it: an engine here, a run's rollout workers, a server elsewhere.
 
-messages --Speaker.answer--> ChatCompletion x n        (suites with our own graders)
-ids -------LogLikelihoodModel.complete-> ChatCompletion            (lm-evaluation-harness)
+messages --ChatCompleter.answer--------> ChatCompletion x n
+ids -------LogLikelihoodModel.complete-> ChatCompletion
 ids -------LogLikelihoodModel.score----> LogLikelihood
 """
 
@@ -17,12 +17,17 @@ class ContextOverflow(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
-    """temperature 0 is greedy. max_new_tokens: tokens, less where the context ends earlier."""
+class Sampling:
+    """temperature 0 is greedy. max_new_tokens: limit of a completion, tokens (less where the context ends earlier).
+
+    top_p is 1 in training, so that log-probabilities are those sampled from. ignore_stop: go on to the limit, for
+    measuring speed.
+    """
 
     temperature: float = 0.0
-    top_p: float = 1.0
     max_new_tokens: int = 2048
+    top_p: float = 1.0
+    ignore_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class ChatCompleter(Protocol):
         """Start what takes time to start. Any request does so too."""
         ...
 
-    async def answer(self, messages: Messages, seeds: Sequence[int], decoding: Decoding) -> list[ChatCompletion]:
+    async def answer(self, messages: Messages, seeds: Sequence[int], sampling: Sampling) -> list[ChatCompletion]:
         """One completion per seed. Raises `ContextOverflow`."""
         ...
 
@@ -63,7 +68,7 @@ class LogLikelihoodModel(Protocol):
 
     context: int
 
-    async def complete(self, ids: Sequence[int], seed: int, decoding: Decoding) -> ChatCompletion: ...
+    async def complete(self, ids: Sequence[int], seed: int, sampling: Sampling) -> ChatCompletion: ...
 
     async def score(self, ids: Sequence[int], start: int) -> LogLikelihood:
         """The tokens from `start` on, after those before it."""

@@ -8,12 +8,13 @@ that renders training prompts. Where history and answer do not fit the context, 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from srm_ray.data.rendering import render_prompt
 from srm_ray.errors import UserError
-from srm_ray.inference.engine import Engine, Sampling
+from srm_ray.inference.completers import Sampling
+from srm_ray.inference.engine import Engine
 from srm_ray.model.tokenization import END_THINK, THINK
 
 SMALLEST_ROOM = 0.25  # share of the context that an answer gets at least, by dropping old turns
@@ -72,10 +73,13 @@ class ThinkingSplitter:
 
 
 class Conversation:
-    """thinking: whether the model may think before it answers. sampling: of every answer."""
+    """thinking: whether the model may think before it answers. sampling, seed: of every answer."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, *, system: str = "", thinking: bool = True) -> None:
-        self.engine, self.sampling, self.system, self.thinking = engine, sampling, system, thinking
+    def __init__(
+        self, engine: Engine, sampling: Sampling, seed: int = 3407, *, system: str = "", thinking: bool = True
+    ) -> None:
+        self.engine, self.sampling, self.seed = engine, sampling, seed
+        self.system, self.thinking = system, thinking
         self.history: list[dict[str, str]] = []
         self.last: Answer | None = None
 
@@ -96,27 +100,27 @@ class Conversation:
                 yield piece
 
         # A seed of its own for each turn: the same question asked twice may be answered differently.
-        sampling = replace(self.sampling, seed=self.sampling.seed + len(turn))
+        seed = self.seed + len(turn)
         ended = False
         try:
-            for piece_text in self._decoded(prompt_ids, sampling, ids):
+            for piece_text in self._decoded(prompt_ids, seed, ids):
                 yield from keep(splitter.push(piece_text))
             yield from keep(splitter.close())
             ended = True
         finally:
-            room = min(sampling.max_new_tokens, self.engine.context - len(prompt_ids))
+            room = min(self.sampling.max_new_tokens, self.engine.context - len(prompt_ids))
             self.last = Answer(
                 said["thinking"].strip(), said["answer"].strip(), len(ids), ended and len(ids) >= room, dropped
             )
             self.history = [*messages, _assistant(self.last)]
 
-    def _decoded(self, prompt_ids: list[int], sampling: Sampling, ids: list[int]) -> Iterator[str]:
+    def _decoded(self, prompt_ids: list[int], seed: int, ids: list[int]) -> Iterator[str]:
         """Text as tokens complete it (a character may take several); sampled ids go to `ids`."""
         from tokenizers.decoders import DecodeStream
 
         core = self.engine.tokenizer.backend_tokenizer
         decoder = DecodeStream(skip_special_tokens=True)
-        for token in self.engine.stream(prompt_ids, sampling):
+        for token in self.engine.stream(prompt_ids, self.sampling, seed):
             ids.append(token)
             text = decoder.step(core, token)
             if text:

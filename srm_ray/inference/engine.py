@@ -7,22 +7,12 @@ For throughput there is vLLM (srm_ray.inference.serving prints its command).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from srm_ray.config.precision import AUTO
 from srm_ray.errors import UserError
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """temperature 0 is greedy. max_new_tokens: limit of one answer, tokens. ignore_stop: for measuring speed."""
-
-    temperature: float
-    max_new_tokens: int
-    seed: int = 3407
-    ignore_stop: bool = False
+from srm_ray.inference.completers import Sampling
 
 
 class Engine(Protocol):
@@ -33,7 +23,7 @@ class Engine(Protocol):
     stop_ids: tuple[int, ...]
     about: str
 
-    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int = 3407) -> Iterator[int]:
         """Ids one by one, without the stop token; ends at the limit or at the end of the context."""
         ...
 

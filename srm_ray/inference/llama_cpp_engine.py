@@ -13,7 +13,7 @@ from typing import Any
 from srm_ray.errors import UserError
 from srm_ray.gguf.quantiser import load_llama_cpp, require_llama_cpp
 from srm_ray.gguf.vocabulary import CONTROL, Vocabulary, open_gguf, read_vocabulary, tokenizer_of
-from srm_ray.inference.engine import Sampling
+from srm_ray.inference.completers import Sampling
 from srm_ray.model import chat_template
 
 LONGEST = 8192  # tokens of key-value cache taken where the model's own context is longer
@@ -55,8 +55,8 @@ class LlamaCppEngine:
         control = (index for index, kind in enumerate(vocabulary.types) if kind == CONTROL)
         return [index for index in control if llama_cpp.llama_vocab_is_eog(inner, index)]
 
-    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
-        self.llama.set_seed(sampling.seed)
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int = 3407) -> Iterator[int]:
+        self.llama.set_seed(seed)
         room = min(sampling.max_new_tokens, self.context - len(prompt_ids))
         if room <= 0:
             return
@@ -78,4 +78,9 @@ class LlamaCppEngine:
 
 def _own_context(path: Path) -> int:
     fields = open_gguf(path).fields
-    return int(fields[f"{fields['general.architecture'].contents()}.context_length"].contents())
+    named = fields.get("general.architecture")
+    length = fields.get(f"{named.contents()}.context_length") if named else None
+    found = length.contents() if length else None
+    if not isinstance(found, int) or found < 1:
+        raise UserError(f"{path}: it does not say how long its context is")
+    return found

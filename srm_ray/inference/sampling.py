@@ -1,21 +1,18 @@
 """Batched sampling from a transformers model with a key-value cache: for small checks, not for rollouts."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from srm_ray.inference.completers import Sampling
 
-def sample(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    *,
-    stop_ids: Sequence[int],
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    seed: int = 3407,
+
+async def sample(
+    model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, stop_ids: Sequence[int], seed: int = 3407
 ) -> list[list[int]]:
-    """One completion for each prompt, without its stop token. Temperature 0 is greedy.
+    """One completion for each prompt, without its stop token. The event loop has its turn after each token.
 
-    Prompts are padded on the left with id 0 and masked there.
+    Prompts are padded on the left with id 0 and masked there. top_p is not looked at.
     """
     import torch
 
@@ -26,8 +23,8 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
     stops, done, cache = torch.tensor(stop_ids), torch.zeros(len(prompts), dtype=torch.bool), None
     sampled: list[Any] = []
-    with torch.no_grad():
-        for _ in range(max_new_tokens):
+    for _ in range(sampling.max_new_tokens):
+        with torch.no_grad():
             out = model(
                 input_ids=tokens_BT,
                 attention_mask=mask_BT,
@@ -35,16 +32,17 @@ def sample(
                 past_key_values=cache,
                 use_cache=True,
             )
-            cache = out.past_key_values
-            chosen_B = choose(out.logits[:, -1].float(), temperature, generator)
-            chosen_B[done] = stops[0]
-            sampled.append(chosen_B)
-            done |= torch.isin(chosen_B, stops)
-            if done.all():
-                break
-            tokens_BT = chosen_B[:, None]
-            mask_BT = torch.cat([mask_BT, torch.ones_like(tokens_BT)], 1)
-            positions_BT = positions_BT[:, -1:] + 1
+        cache = out.past_key_values
+        chosen_B = choose(out.logits[:, -1].float(), sampling.temperature, generator)
+        chosen_B[done] = stops[0]
+        sampled.append(chosen_B)
+        done |= torch.isin(chosen_B, stops)
+        if done.all():
+            break
+        tokens_BT = chosen_B[:, None]
+        mask_BT = torch.cat([mask_BT, torch.ones_like(tokens_BT)], 1)
+        positions_BT = positions_BT[:, -1:] + 1
+        await asyncio.sleep(0)
     return [cut(row, set(stop_ids)) for row in torch.stack(sampled, 1).tolist()]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from srm_ray.config.precision import AUTO
 from srm_ray.console.progress import say
 from srm_ray.errors import UserError
-from srm_ray.inference.engine import Sampling
+from srm_ray.inference.completers import Sampling
 from srm_ray.inference.sampling import choose
 from srm_ray.model import adapters, precision
 from srm_ray.model.loading import open_model
@@ -36,10 +36,10 @@ class TransformersEngine:
         self.model = loaded.to(self.device, getattr(torch, self.dtype)).eval()
         self.about = f"{model} ({parameters / 1e6:,.1f}M, {self.dtype}, {self.device})"
 
-    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> Iterator[int]:
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int = 3407) -> Iterator[int]:
         import torch
 
-        generator = torch.Generator(self.device).manual_seed(sampling.seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
         tokens_1T = torch.tensor([list(prompt_ids)], device=self.device)
         room = min(sampling.max_new_tokens, self.context - len(prompt_ids))
         cache: Any = None

@@ -76,7 +76,7 @@ def load_policy(
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": attention}
     if adapter and adapter.nf4:
         options["quantization_config"] = nf4_config(precision)
-    model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
     if liger:
         from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
@@ -145,7 +145,7 @@ def merged(folder: str | Path) -> Any:
     base = base_of(folder)
     try:
         kind = PeftConfig.from_pretrained(str(folder)).peft_type
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
         rows = embedding_rows(Path(folder))
         if rows and rows != len(model.get_input_embeddings().weight):
             model.resize_token_embeddings(rows)  # tokens that were added in training

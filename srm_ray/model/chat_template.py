@@ -9,9 +9,8 @@ own template falls back to: a prompt does not change overnight.
 """
 
 import datetime
-import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ Message = Mapping[str, Any]
 DAY = datetime.datetime(2024, 7, 26)
 PROBE = "seventeen sheep"  # an assistant's words, to be found again in what is rendered
 FIRST_PRIVATE = 0xE000  # characters without a meaning of their own, to stand for what is put in later
+# What a template's expressions raise, beside Jinja's errors.
+PYTHON_S_OWN = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
 NO_TEMPLATE = "the tokenizer has no chat template: give --chat_template chatml, or a file that holds one (Jinja)"
 
 # ChatML as most models have it: nothing is put in, stripped or dropped. {start} begins a
@@ -35,34 +36,25 @@ CHATML = r"""{{- '{start}' -}}{%- for message in messages -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"""
 
 
-class Refused(UserError):
-    """A chat template does not take a conversation. words: its own."""
-
-    def __init__(self, message: str, words: str) -> None:
-        super().__init__(message)
-        self.words = words
-
-
 def render_text(
     tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False, **variables: Any
 ) -> str:
-    """The conversation as the template writes it. Raises `UserError` with the template's own words where it refuses."""
+    """The conversation as the template writes it. Raises `UserError` with the template's own words where it refuses,
+    and where it takes more than a chat template needs (`template_sandbox`)."""
     from jinja2 import TemplateError
+
+    from srm_ray.model.template_sandbox import render
 
     if not tokenizer.chat_template:
         raise UserError(NO_TEMPLATE)
     try:
-        return tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            strftime_now=DAY.strftime,
-            **variables,
-        )
-    except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        given: dict[str, Any] = {"messages": [dict(message) for message in messages], "tools": None, "documents": None}
+        given |= {"add_generation_prompt": add_generation_prompt, "strftime_now": DAY.strftime}
+        return render(tokenizer.chat_template, {**tokenizer.special_tokens_map, **given, **variables})
+    except (*PYTHON_S_OWN, TemplateError) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         reason = " ".join(printable(str(error)).split())[:200]
-        raise Refused(f"the model's chat template refuses this conversation ({roles}): {reason}", reason) from None
+        raise UserError(f"the model's chat template refuses this conversation ({roles}): {reason}") from None
 
 
 def render_ids(
@@ -70,84 +62,43 @@ def render_ids(
 ) -> list[int]:
     """Ids of the conversation. Control tokens that a message spells are encoded as the text they are; tokens that are
     part of a text (think tags, mostly) keep their ids."""
-    hidden = Hidden.of(tokenizer, messages)
-    text = render_text(tokenizer, hidden.messages, add_generation_prompt=add_generation_prompt, **variables)
-    return hidden.ids(tokenizer, text)
+    messages, hidden = hide_controls(tokenizer, messages)
+    text = render_text(tokenizer, messages, add_generation_prompt=add_generation_prompt, **variables)
+    return encode_hidden(tokenizer, text, hidden)
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Messages whose spelled control tokens have a mark in their place while the template renders them.
+    """Spelled control tokens that marks stand for: `mark`, the place in `spelled`, `mark`."""
 
-    mark: a character that is in none of the messages; place n of `spelled` stands in them as mark, n, mark.
-    """
-
-    messages: Sequence[Message]
-    mark: str = ""
-    spelled: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, tokenizer: Any, messages: Sequence[Message]) -> "Hidden":
-        found = control_pattern(tokenizer)
-        texts = [text for message in messages for text in strings_of(message)]
-        if not found or not any(found.search(text) for text in texts):
-            return cls(messages)
-        code = next(code for code in range(FIRST_PRIVATE, FIRST_PRIVATE + 6400) if chr(code) not in "".join(texts))
-        mark, spelled = chr(code), []
-
-        def hide(match: re.Match[str]) -> str:
-            spelled.append(match[0])
-            return f"{mark}{len(spelled) - 1}{mark}"
-
-        hidden = [replaced(message, found, hide) for message in messages]
-        return cls(hidden, mark, tuple(spelled))
-
-    def ids(self, tokenizer: Any, text: str) -> list[int]:
-        """Ids of what was rendered of the messages."""
-        return [
-            token
-            for part, _, plain in self._parts(text)
-            for token in (tokenization.encode_plain(tokenizer, part) if plain else encode(tokenizer, part))
-        ]
-
-    def tokens(self, tokenizer: Any, text: str, cuts: Sequence[int] = ()) -> list[tuple[int, int]]:
-        """(id, place in the text of its first character). No token spans one of the places `cuts`: where one would,
-        what stands before and behind it is encoded on its own."""
-        found: list[tuple[int, int]] = []
-        for part, begin, plain in self._parts(text):
-            if plain:
-                found += [(token, begin) for token in tokenization.encode_plain(tokenizer, part)]
-            else:
-                inside = [cut - begin for cut in cuts if begin < cut < begin + len(part)]
-                found += [(token, begin + place) for token, place in placed(tokenizer, part, inside)]
-        return found
-
-    def _parts(self, text: str) -> Iterator[tuple[str, int, bool]]:
-        """(part, its place in the text, whether it is a control token to be taken as text)."""
-        place = 0
-        pattern = f"{self.mark}(\\d+){self.mark}"
-        for match in re.finditer(pattern, text) if self.spelled else ():
-            yield text[place : match.start()], place, False
-            yield self.spelled[int(match[1])], match.start(), True
-            place = match.end()
-        yield text[place:], place, False
+    mark: str
+    spelled: tuple[str, ...]
 
 
-def placed(tokenizer: Any, text: str, cuts: Sequence[int]) -> list[tuple[int, int]]:
-    """(id, place of its first character), no token across a cut."""
-    if not text:
-        return []
-    if not tokenizer.is_fast:  # it does not say where its tokens are
-        bounds = itertools.pairwise([0, *cuts, len(text)])
-        return [(token, begin) for begin, end in bounds for token in encode(tokenizer, text[begin:end])]
-    out = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    spans = out["offset_mapping"]
-    across = next((cut for cut in cuts if any(begin < cut < end for begin, end in spans)), None)
-    if across is None:
-        return [(token, begin) for token, (begin, _) in zip(out["input_ids"], spans, strict=True)]
-    behind = placed(tokenizer, text[across:], [cut - across for cut in cuts if cut > across])
-    before = placed(tokenizer, text[:across], [cut for cut in cuts if cut < across])
-    return before + [(token, across + place) for token, place in behind]
+def hide_controls(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[Message], Hidden]:
+    """The messages with marks in place of the control tokens that they spell."""
+    found = control_pattern(tokenizer)
+    texts = [text for message in messages for text in strings_of(message)]
+    if not found or not any(found.search(text) for text in texts):
+        return list(messages), Hidden("", ())
+    code = next(code for code in range(FIRST_PRIVATE, FIRST_PRIVATE + 6400) if chr(code) not in "".join(texts))
+    mark, spelled = chr(code), list[str]()
+
+    def hide(match: re.Match[str]) -> str:
+        spelled.append(match[0])
+        return f"{mark}{len(spelled) - 1}{mark}"
+
+    return [replaced(message, found, hide) for message in messages], Hidden(mark, tuple(spelled))
+
+
+def encode_hidden(tokenizer: Any, text: str, hidden: Hidden) -> list[int]:
+    """Ids of rendered text, or of a part of it; what marks stand for is encoded as plain text."""
+    if not hidden.spelled:
+        return encode(tokenizer, text)
+    ids: list[int] = []
+    for place, part in enumerate(re.split(f"{hidden.mark}(\\d+){hidden.mark}", text)):
+        ids += tokenization.encode_plain(tokenizer, hidden.spelled[int(part)]) if place % 2 else encode(tokenizer, part)
+    return ids
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

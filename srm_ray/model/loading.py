@@ -14,9 +14,9 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import Lengths, OwnContext, fit, option
 from srm_ray.console import hub
 from srm_ray.console.progress import say
-from srm_ray.errors import UserError
+from srm_ray.errors import UserError, one_line
 from srm_ray.model import chat_template as templates
-from srm_ray.model import families, tokenization
+from srm_ray.model import checks, families, tokenization
 from srm_ray.model.adapters import is_adapter, merged_folder
 from srm_ray.model.folder import GENERATION, read_json
 from srm_ray.model.plain_weights import download
@@ -83,20 +83,24 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
 
     try:
         with nullcontext() if looks_local else hub.asking(name):
-            config = AutoConfig.from_pretrained(name)
+            checks.check_plain(read_json(name, "config.json"), name)
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+            checks.check_numbers(config, name)
             tokenizer = tokenization.load(name, rows=getattr(config, "vocab_size", 0))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except UserError:
+        raise
+    except Exception as error:  # whatever is in its config: transformers raises many kinds
+        reason = one_line(error)[:200] or type(error).__name__
         raise UserError(f"--model {name}: cannot be opened: {reason}") from None
     families.check_served(config, name)
-    check_shapes(path, config)
+    checks.check_weights(path, config)
     if chat_template:
         note(templates.with_template(tokenizer, chat_template))
     positions = getattr(config, "max_position_embeddings", 0)
     said_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
     return ModelInfo(
         name,
-        int(positions or tokenizer.model_max_length),
+        min(int(positions or tokenizer.model_max_length), checks.LONGEST),
         config.vocab_size,
         stops_of(name, config, tokenizer),
         tokenizer,
@@ -154,36 +158,6 @@ def check_cache(options: EngineConfig, context: int, info: ModelInfo, origins: M
         f"{option(f'{group}.kv_cache_gb', options.kv_cache_gb, origins)} does not hold one sequence: {length} of "
         f"{info.path} take {need:.2g} GiB: raise {group}.kv_cache_gb or lower {group}.max_model_len"
     )
-
-
-def check_shapes(path: Path, config: Any) -> None:
-    """Raise `UserError` where a local folder's weights have other shapes than its config says."""
-    files = sorted(path.glob("*.safetensors"))
-    if not files:
-        return
-    import torch
-    from safetensors import safe_open
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (ValueError, TypeError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--model {path}: no model can be made of its config.json: {reason}") from None
-    wanted = {name: list(weight.shape) for name, weight in model.named_parameters()}
-    for file in files:
-        try:
-            with safe_open(file, "pt") as weights:
-                found = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-        except Exception as error:  # safetensors raises a class of its own for each kind of damage
-            raise UserError(f"--model {path}: {file.name} cannot be read ({error}); is it complete?") from None
-        for name, shape in found.items():
-            if name in wanted and list(shape) != wanted[name]:
-                raise UserError(
-                    f"--model {path}: a checkpoint of another shape: {name} is {list(shape)} in {file.name}, "
-                    f"{wanted[name]} by config.json"
-                )
 
 
 def settle_lengths(config: RunT, info: ModelInfo) -> tuple[RunT, Lengths]:

@@ -221,7 +221,8 @@ def parameters_of(model: str) -> int:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with torch.device("meta"):
-        return sum(w.numel() for w in AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)).parameters())
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        return sum(w.numel() for w in AutoModelForCausalLM.from_config(config).parameters())
 
 
 def torch_dtype(name: str) -> Any:

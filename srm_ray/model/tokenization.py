@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from srm_ray.errors import UserError
+from srm_ray.errors import UserError, one_line
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 THINK, END_THINK = "<think>", "</think>"
@@ -162,9 +162,9 @@ def load(folder: str | Path, *, chat_template: str = "", rows: int = 0) -> Any:
     if looks_local and not has_tokenizer(folder):
         raise UserError(f"{folder}: not a folder with a tokenizer (no tokenizer_config.json in it)")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except Exception as error:  # whatever is in its files: tokenizers raises bare ones
+        reason = one_line(error)[:200] or type(error).__name__
         raise UserError(f"{folder}: its tokenizer cannot be loaded: {reason}") from None
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if isinstance(tokenizer.chat_template, dict):  # several by name, as some models have

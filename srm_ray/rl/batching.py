@@ -10,6 +10,9 @@ by the group), in buckets of similar length.
     rows       [p p p p a a a] [p p p p b b] [q q q c c c c]
     predict    the position whose hidden state predicts each completion token: last p, a, a, last p, b, ...
 
+What the environment of an episode says is among a completion's tokens T, so that later turns attend to it, and not
+among the C that are predicted: it has no loss, no log-probability and no place in a denominator.
+
 Sizes come from token counts, so this module needs numpy alone.
 """
 
@@ -26,7 +29,7 @@ WIDTH = 16  # buckets are a multiple of this wide, so that they come in few shap
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """One micro-batch. T packed tokens, C completion tokens, S completions.
+    """One micro-batch. T packed tokens, C sampled tokens, S completions.
 
     tokens_T, positions_T: int64. buckets: attention rows, each [B, L] int64 of positions in T, right-
     padded by repeating position 0 of the row. output_T: for each packed token, where its attention
@@ -90,6 +93,9 @@ def bundles(groups: Sequence[Group], *, filter_overlong: bool, budget: int) -> l
         cost = len(group.prompt.token_ids)
         assert group.advantages is not None, "advantages come before batching"
         for index, completion in enumerate(group.completions):
+            if not completion.sampled_tokens:  # its environment failed before anything was sampled
+                order += 1
+                continue
             length = len(completion.token_ids)
             if rows and cost + length > budget:
                 made.append(Bundle(group.prompt.token_ids, tuple(rows)))
@@ -98,7 +104,8 @@ def bundles(groups: Sequence[Group], *, filter_overlong: bool, budget: int) -> l
             rows.append(Row(completion, float(group.advantages[index]), counts, order))
             cost += length
             order += 1
-        made.append(Bundle(group.prompt.token_ids, tuple(rows)))
+        if rows:
+            made.append(Bundle(group.prompt.token_ids, tuple(rows)))
     return made
 
 
@@ -161,22 +168,23 @@ def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBa
             owner += [len(rows)] * len(ids)
             place += range(len(prompt), len(prompt) + len(ids))
             rows.append(np.concatenate([prompt_at, own_at]))
-            predict.append(np.concatenate([prompt_at[-1:], own_at[:-1]]))
+            predict.append(np.concatenate([prompt_at[-1:], own_at])[: len(ids)])
             ordered.append(row)
             start += len(ids)
     buckets, offset_of_row = _attention_buckets(rows)
-    lengths = [len(row.completion.token_ids) for row in ordered]
+    completions = [row.completion for row in ordered]
+    lengths = [completion.sampled_tokens for completion in completions]
     proofs = [proof_version is None or bool((r.completion.versions == proof_version).all()) for r in ordered]
     return PackedBatch(
         tokens_T=np.concatenate(tokens),
         positions_T=np.concatenate(positions),
         buckets=buckets,
         output_T=offset_of_row[np.asarray(owner)] + np.asarray(place, np.int64),
-        predict_C=np.concatenate(predict),
-        targets_C=np.concatenate([np.asarray(r.completion.token_ids, np.int64) for r in ordered]),
+        predict_C=np.concatenate([sampled_only(at, c) for at, c in zip(predict, completions, strict=True)]),
+        targets_C=np.concatenate([sampled_only(np.asarray(c.token_ids, np.int64), c) for c in completions]),
         sequence_C=np.repeat(np.arange(len(ordered)), lengths),
         advantages_C=np.repeat(np.asarray([r.advantage for r in ordered], np.float32), lengths),
-        rollout_logprobs_C=np.concatenate([r.completion.logprobs for r in ordered]).astype(np.float32),
+        rollout_logprobs_C=np.concatenate([sampled_only(c.logprobs, c) for c in completions]).astype(np.float32),
         mask_C=np.repeat(np.asarray([r.counts for r in ordered], np.float32), lengths),
         proof_C=np.repeat(np.asarray(proofs, np.float32), lengths),
         order_S=np.asarray([r.order for r in ordered]),
@@ -184,8 +192,24 @@ def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBa
     )
 
 
+def sampled_only(values_T: np.ndarray, completion: Completion) -> np.ndarray:
+    """Values of a completion's tokens, without those of an environment."""
+    mask = completion.sampled_T
+    return values_T if mask is None else values_T[mask]
+
+
+def spread(values: np.ndarray, completion: Completion) -> np.ndarray:
+    """Values of a completion's sampled tokens as values of all its tokens, [T]; 0 for those of an environment."""
+    mask = completion.sampled_T
+    if mask is None:
+        return values
+    spread_T = np.zeros(len(mask), values.dtype)
+    spread_T[mask] = values
+    return spread_T
+
+
 def lay_back(batches: Sequence[PackedBatch], values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-    """Per-token values of micro-batches, [C] each, as one array per completion: {`Row.order`: [T]}."""
+    """Per-token values of micro-batches, [C] each, as one array per completion: {`Row.order`: its sampled tokens}."""
     found: dict[int, np.ndarray] = {}
     for batch, values_C in zip(batches, values, strict=True):
         ends = np.cumsum(np.bincount(batch.sequence_C, minlength=len(batch.order_S)))

@@ -14,7 +14,7 @@ from rewards.verdict import Reward
 from srm_ray.errors import UserError
 from srm_ray.rl.endings import Outcome
 from srm_ray.rl.sources import SourceState
-from srm_ray.rl.types import Completion, Group, Prompt
+from srm_ray.rl.types import Completion, Episode, Group, Prompt
 
 FORMAT = 2  # 1 had no number, and pickled the source
 FILE, SOURCE = "driver.json", "source.json"  # apart, since an asynchronous run's groups may be large
@@ -82,7 +82,7 @@ def _source(plain: dict[str, Any]) -> SourceState:
 def _plain_group(group: Group) -> dict[str, Any]:
     """Graded, so without what only a grader needs, which may be anything that a dataset holds."""
     return {
-        "prompt": asdict(replace(group.prompt, tests=None, gym=None, row=None)),
+        "prompt": asdict(replace(group.prompt, tests=None, gym=None, row=None, messages=())),
         "draw": group.draw,
         "completions": [_plain_completion(completion) for completion in group.completions],
         "rewards": [asdict(reward) for reward in group.rewards],
@@ -92,11 +92,13 @@ def _plain_group(group: Group) -> dict[str, Any]:
 
 def _plain_completion(completion: Completion) -> dict[str, Any]:
     arrays = {name: getattr(completion, name).tolist() for name in ("token_ids", "logprobs", "versions")}
-    return {each.name: getattr(completion, each.name) for each in fields(completion)} | arrays
+    plain = {each.name: getattr(completion, each.name) for each in fields(completion)} | arrays
+    return plain | {"episode": completion.episode and asdict(completion.episode)}
 
 
 def _group(plain: dict[str, Any]) -> Group:
-    prompt = plain["prompt"] | {"token_ids": tuple(plain["prompt"]["token_ids"])}
+    lists = {name: tuple(value) for name, value in plain["prompt"].items() if isinstance(value, list)}
+    prompt = plain["prompt"] | lists
     advantages = plain["advantages"]
     return Group(
         Prompt(**prompt),
@@ -109,4 +111,5 @@ def _group(plain: dict[str, Any]) -> Group:
 
 def _completion(plain: dict[str, Any]) -> Completion:
     types = {"token_ids": np.int32, "logprobs": np.float32, "versions": np.int32}
-    return Completion(**plain | {name: np.array(plain[name], dtype) for name, dtype in types.items()})
+    arrays = {name: np.array(plain[name], dtype) for name, dtype in types.items()}
+    return Completion(**plain | arrays | {"episode": Episode.of(plain.get("episode"))})

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from srm_ray.rl.batching import sampled_only
 from srm_ray.rl.sources import Collected
 from srm_ray.rl.types import Group
 
@@ -13,8 +14,8 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
     """Metrics of the sampled groups, those without signal included. version: the learner's, for staleness."""
     rewards = [reward for group in collected.judged for reward in group.rewards]
     completions = [completion for group in collected.judged for completion in group.completions]
-    tokens = sum(len(completion.token_ids) for completion in completions)
-    stale = sum(len(completion.token_ids) for group in collected.stale for completion in group.completions)
+    tokens = sum(completion.sampled_tokens for completion in completions)
+    stale = sum(completion.sampled_tokens for group in collected.stale for completion in group.completions)
     return {
         "reward/mean": sum(reward.value for reward in rewards) / len(rewards),
         "reward/accuracy": sum(reward.correct is True for reward in rewards) / len(rewards),
@@ -38,7 +39,9 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
 
 def staleness(groups: Sequence[Group], version: int) -> dict[str, float]:
     """Versions between sampling and training of the tokens trained on; nothing where there are none."""
-    of_tokens = [version - completion.versions for group in groups for completion in group.completions]
+    of_tokens = [
+        version - sampled_only(completion.versions, completion) for group in groups for completion in group.completions
+    ]
     count = sum(map(len, of_tokens))
     if not count:
         return {}

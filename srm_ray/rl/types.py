@@ -4,54 +4,107 @@ stream --Prompt--> rollout worker --Completion x G--> reward worker --Reward x G
 driver --Group (with advantages)--> TrainBatch --> learner --Learned--> driver
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rewards.gym import GymTask
+from rewards.problem import Problem
 from rewards.verdict import Reward
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Problem):
     """One problem, rendered.
 
     index: position in the task stream, unique in a run; orders every batch. Example: 1041.
     token_ids: the rendered prompt, ending with the generation prompt. Example: (6, 301, ...).
     text: the same as text, special tokens included.
-    answer: gold answer for the math grader, or None. Example: "72".
-    tests: tests for the code grader (see rewards.code), or None.
-    entry_point: function that code tests call, or None.
-    source: which dataset it came from. Example: "gsm8k".
-    grader: "math", "code", "text", "choice", "countdown" or "gym"; "": code where there are tests, else math.
-    also_right: further gold answers for the math grader, each right by itself. Example: ("True",).
-    given: what the problem gives and its grader needs: the choices of "choice", the numbers of "countdown".
-    gym: the Reasoning Gym task, for its own scorer, or None.
-    row: the row that it was made from, every column, where a reward of the user's own decides; else None.
     level: the difficulty that it was drawn at; 0 where its source has none. Example: 2.
+    messages: the conversation before rendering, where an environment goes on with it; else ().
     """
 
     index: int
     token_ids: tuple[int, ...]
     text: str
-    answer: str | None = None
-    tests: Any = None
-    entry_point: str | None = None
-    source: str = ""
-    grader: str = ""
-    gym: GymTask | None = None
-    row: dict[str, Any] | None = None
     level: int = 0
-    also_right: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
+    messages: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool, and what came of it.
+
+    name, arguments: as the model wrote them; of a call that could not be read, "" and {}.
+    result: what the model is told. error: the tool was not called, or raised; `result` says why. seconds: that it took.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    result: str = ""
+    error: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of an episode: what was sampled, and what the environment said to it.
+
+    start, end: the turn's sampled tokens are `token_ids[start:end]` of its completion; what follows up to the next
+        turn's start is the environment's.
+    seed: the turn's own. text: decoded, without the stop token. worker: who sampled it.
+    calls: of tools, in order. observation: what the environment's `step` said; "" where tools are called instead.
+    reward: of this step, or None. seconds: that the environment took.
+    """
+
+    start: int
+    end: int
+    seed: int
+    text: str
+    worker: str
+    calls: tuple[ToolCall, ...] = ()
+    observation: str = ""
+    reward: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """How a completion of several turns came about.
+
+    reward: what the environment itself gives the episode; None where graders decide. correct: whether it is right, as
+    the environment says itself, or None. failure: why the environment could not go on, a word of
+    `rewards.verdict.REASONS`; "" where it could. truncated: "turns" or "tokens", the limit that ended it, or "".
+    """
+
+    turns: tuple[Turn, ...]
+    reward: float | None = None
+    correct: bool | None = None
+    failure: str = ""
+    truncated: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As JSON for a run's record, which is the same whenever the run is: without seconds."""
+        plain = asdict(self)
+        for turn in plain["turns"]:
+            for timed in (turn, *turn["calls"]):
+                del timed["seconds"]
+        return plain
+
+    @staticmethod
+    def of(plain: dict[str, Any] | None) -> "Episode | None":
+        """The episode of which `plain` is the JSON."""
+        if plain is None:
+            return None
+        turns = [turn | {"calls": tuple(ToolCall(**call) for call in turn["calls"])} for turn in plain["turns"]]
+        return Episode(**plain | {"turns": tuple(Turn(**turn) for turn in turns)})
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sampled completion.
 
-    token_ids: sampled tokens, the stop token included. Shape [T], int32.
+    token_ids: sampled tokens, the stop token included; of an episode those of the environment, too. Shape [T], int32.
     logprobs: log-probability of each token under the distribution it was sampled from. [T], float32.
     versions: weight version each token was sampled under. [T], int32.
     finish_reason: "stop" (ended by itself), "length" (cut at max_new_tokens), or, between rollout workers
@@ -59,6 +112,8 @@ class Completion:
     seed: the request's own seed.
     text: decoded, without the stop token (stripped by id).
     worker: name of the rollout worker. Example: "rollout-0".
+    episode: its turns, where an environment took part; None: all tokens were sampled in one go. The environment's
+        tokens have the log-probability 0 and the version of the token before them.
     """
 
     token_ids: np.ndarray
@@ -68,6 +123,7 @@ class Completion:
     seed: int
     text: str
     worker: str
+    episode: Episode | None = None
 
     @property
     def truncated(self) -> bool:
@@ -76,6 +132,23 @@ class Completion:
     @property
     def oldest_version(self) -> int:
         return int(self.versions.min()) if len(self.versions) else 0
+
+    @property
+    def sampled_T(self) -> np.ndarray | None:
+        """[T] bool, False on the environment's tokens; None where there are none."""
+        if self.episode is None:
+            return None
+        mask = np.zeros(len(self.token_ids), bool)
+        for turn in self.episode.turns:
+            mask[turn.start : turn.end] = True
+        return mask
+
+    @property
+    def sampled_tokens(self) -> int:
+        """How many tokens the policy sampled: those that the loss and its denominator count."""
+        if self.episode is None:
+            return len(self.token_ids)
+        return sum(turn.end - turn.start for turn in self.episode.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +169,8 @@ class Group:
     @property
     def oldest_version(self) -> int:
         """Weight version of the oldest token: what the group's staleness counts from."""
-        return min(completion.oldest_version for completion in self.completions)
+        versions = [completion.oldest_version for completion in self.completions if len(completion.versions)]
+        return min(versions, default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +195,7 @@ class Learned:
 
     metrics: by name (srm_ray.runs.metrics).
     logprobs: the learner's log-probability of every token before the step, laid out as the batch:
-        [group][completion], each [T] float32.
+        [group][completion], each [T] float32; 0 for tokens of an environment.
     """
 
     metrics: dict[str, float]

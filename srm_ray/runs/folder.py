@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from srm_ray.config.base import flatten, to_plain
+from srm_ray.config.optim import current_options
 from srm_ray.config.precision import AUTO, current_name
 from srm_ray.console import interrupts
 from srm_ray.errors import UserError
@@ -77,8 +78,10 @@ class RunFolder:
         """
         if not self.config.is_file():
             return config
-        saved = flatten(yaml.safe_load(self.config.read_text()) or {})
+        saved = current_options(flatten(yaml.safe_load(self.config.read_text()) or {}))
         saved |= {key: current_name(saved[key]) for key in DTYPES if key in saved}
+        # What a run was never told, since there was no such option yet, it did as the default does.
+        saved = flatten(to_plain(type(config)())) | saved
         for key, still_open in SETTLED.items():
             config = with_value(config, key.split("."), still_open, saved.get(key, still_open))
         asked = flatten(to_plain(config))

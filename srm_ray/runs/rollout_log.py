@@ -3,8 +3,10 @@
 One line a completion: `prompt_index`, `draw`, `sample`, `prompt`, `completion`, `gold`, `reward`, `correct`,
 `reason`, `parts`, `advantage`, `kept` (trained on), `finish_reason`, `seed`, `worker`, `token_ids`,
 `logprobs` (as sampled), `versions` (of each token, as [version, count] runs), where trained on
-`learner_logprobs` (the learner's own before the step, six decimals), and on the first line of a group
-`prompt_ids`. All other floats are written so that they read back bit for bit: a step can be replayed.
+`learner_logprobs` (the learner's own before the step, six decimals), of an episode `episode` (`turns` with the places
+of sampled tokens in `token_ids`, what was called and what the environment said; see `srm_ray.rl.types.Episode`), and on
+the first line of a group `prompt_ids`. All other floats are written so that they read back bit for bit: a step can be
+replayed.
 """
 
 import itertools
@@ -17,7 +19,7 @@ import numpy as np
 
 from rewards.verdict import Reward
 from srm_ray.files.atomic import replacing_file
-from srm_ray.rl.types import Completion, Group, Prompt
+from srm_ray.rl.types import Completion, Episode, Group, Prompt
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -70,6 +72,8 @@ def _line(group: Group, sample: int, kept: bool) -> dict[str, Any]:
         "logprobs": completion.logprobs.tolist(),
         "versions": [[version, len(list(run))] for version, run in itertools.groupby(completion.versions.tolist())],
     }
+    if completion.episode is not None:
+        line["episode"] = completion.episode.record()
     if sample == 0:
         line["prompt_ids"] = list(group.prompt.token_ids)
     return line
@@ -100,7 +104,7 @@ def _group(lines: list[dict[str, Any]]) -> Group:
     lines = sorted(lines, key=lambda line: line["sample"])
     first = lines[0]
     return Group(
-        prompt=Prompt(first["prompt_index"], tuple(first["prompt_ids"]), first["prompt"], first["gold"]),
+        prompt=Prompt(first["prompt_index"], tuple(first["prompt_ids"]), first["prompt"], answer=first["gold"]),
         completions=tuple(_completion(line) for line in lines),
         draw=first["draw"],
         rewards=tuple(Reward(line["reward"], line["correct"], line["reason"], parts=line["parts"]) for line in lines),
@@ -118,6 +122,7 @@ def _completion(line: dict[str, Any]) -> Completion:
         seed=line["seed"],
         text=line["completion"],
         worker=line["worker"],
+        episode=Episode.of(line.get("episode")),
     )
 
 

@@ -10,7 +10,7 @@ bound. The machine's rates are what its config says: nothing is measured here.
 from dataclasses import dataclass
 from typing import Any
 
-from actors.train.memory import GIB, count, training_memory
+from actors.train.memory import GIB, count, memory, size_of, training_memory
 from srm_ray.config.base import Section
 from srm_ray.config.evaluate import EngineConfig
 from srm_ray.config.grpo import GRPOConfig, RolloutConfig
@@ -112,8 +112,8 @@ class Budget:
         trained = completions * self.lengths.completion
         sampled = trained / KEEP_RATE
         seconds = self.sampling(sampled) + self.flops(trained, config.learner.activation_checkpointing)
-        memory = self.engine_memory(config.rollout) + self.learner_memory(config)
-        return Estimate("grpo", trained, sampled, seconds, memory, "engine and learner together")
+        need = self.engine_memory(config.rollout) + self.learner_memory(config)
+        return Estimate("grpo", trained, sampled, seconds, need, "engine and learner together")
 
     def evaluate(self) -> Estimate:
         """All models of the run, each with engines of its own."""
@@ -121,8 +121,8 @@ class Budget:
         problems = sum(min(config.limit or PROBLEMS[name], PROBLEMS[name]) for name in config.tasks)
         sampled = problems * config.sampling.samples * config.sampling.max_new_tokens
         seconds = len(MODELS) * self.sampling(sampled)
-        memory = self.engine_memory(config.engine, config.sampling.max_new_tokens)
-        return Estimate("evaluate", 0, len(MODELS) * sampled, seconds, memory, f"{len(MODELS)} models")
+        need = self.engine_memory(config.engine, config.sampling.max_new_tokens)
+        return Estimate("evaluate", 0, len(MODELS) * sampled, seconds, need, f"{len(MODELS)} models")
 
     # Parts
 
@@ -139,7 +139,7 @@ class Budget:
         more: float = 0.0,
     ) -> Estimate:
         """Training on `tokens`; passes: of a step's FLOPs; more: seconds of other work."""
-        _, _, need = training_memory(config, self.model_config, row, lora, rows_per_unit)
+        _, need = training_memory(config, self.model_config, row, lora, rows_per_unit)
         seconds = passes * self.flops(tokens, config.optim.activation_checkpointing) + more
         return Estimate(stage, tokens, 0, seconds + self.machine.start_seconds, need.total / GIB)
 
@@ -164,17 +164,8 @@ class Budget:
         return min(wanted, rollout.memory_fraction * self.machine.memory_gib)
 
     def learner_memory(self, config: GRPOConfig) -> float:
-        learner = config.learner
-        stand_in = TrainStage(
-            workers=learner.workers,
-            optim={  # type: ignore[arg-type]  # pydantic builds the section
-                "zero_stage": learner.zero_stage,
-                "activation_checkpointing": learner.activation_checkpointing,
-                "batch": learner.workers,
-                "micro_batch": 1,
-            },
-        )
-        return training_memory(stand_in, self.model_config, learner.micro_batch_tokens, LoraConfig())[2].total / GIB
+        learner, size = config.learner, size_of(self.model_config, LoraConfig())
+        return memory(size, learner, workers=learner.workers, tokens=learner.micro_batch_tokens).total / GIB
 
 
 def base_config(config: SpeedrunConfig) -> Any:
@@ -186,7 +177,7 @@ def base_config(config: SpeedrunConfig) -> Any:
 
         from srm_ray.model.loading import open_model
 
-        return AutoConfig.from_pretrained(open_model(config.pretrain.model).path)
+        return AutoConfig.from_pretrained(open_model(config.pretrain.model).path, trust_remote_code=False)
     return qwen3_config(shape(config.pretrain.size, vocab_size=config.tokenizer.vocab_size))
 
 

@@ -1,87 +1,184 @@
-"""The DeepSpeed engine of a supervised or preference stage: model, optimizer, precision, whole weights.
+"""The one DeepSpeed engine, of every stage and of GRPO's learner: build, step, gradient norm, save, load, weights.
 
-DeepSpeed holds FP32 parameters (the master weights); with bf16_autocast the model's own forward pass computes in BF16,
-entered inside the module, not around the engine, so that gradients are reduced over ranks in FP32.
+    loss of a micro-batch --backward--> ... the last one's --> step(lr) --> gradient norm
+
+DeepSpeed holds FP32 parameters (the master weights); with bf16_autocast the module's own forward pass computes in BF16,
+entered inside it, not around the engine, so that gradients are reduced over ranks in FP32.
 """
 
-from typing import Any
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from srm_ray.training.job import TrainSpec
-from srm_ray.training.objectives import loss_module
+from srm_ray.config.optim import OptimizerConfig
+from srm_ray.config.precision import AUTO
 
+if TYPE_CHECKING:
+    import torch
+    from deepspeed import DeepSpeedEngine
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
-def start_engine(job: TrainSpec, world: int) -> Any:
-    """Load the model and hand it, with its optimizer, to DeepSpeed."""
-    import logging
-
-    import deepspeed
-    from deepspeed.utils import logger
-
-    from srm_ray.model.adapters import load_policy
-    from srm_ray.training import saved_state
-    from srm_ray.training.deepspeed_ops import no_compiled_collectives
-    from srm_ray.training.losses import backbone_of
-
-    logger.setLevel(logging.ERROR)
-    no_compiled_collectives()
-    model = load_policy(job.model, job.adapter, attention=job.attention, liger=job.liger, precision=job.precision)
-    if job.activation_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
-    if job.compile:
-        backbone_of(model).compile()
-    model.train()
-    module = loss_module(model, job)
-    engine, *_ = deepspeed.initialize(
-        model=module, optimizer=make_optimizer(module, job), config=deepspeed_config(job, world)
-    )
-    saved_state.read_as_data(engine)
-    return engine
+TAG = "state"
+FORMER_TAG = "learner"  # of GRPO's checkpoints, when its engine was another
 
 
-def make_optimizer(module: Any, job: TrainSpec) -> Any:
-    from srm_ray.training.schedule import decay_groups
+class Engine:
+    """A module under DeepSpeed. Calls that compute or communicate are made on every rank at once.
 
-    groups = decay_groups(module, job.weight_decay)
-    options: dict[str, Any] = {"lr": job.schedule.at(0), "betas": job.betas, "eps": job.eps}
-    if job.adam_bits == 8:
-        import bitsandbytes
+    module: its `model` is the transformers causal LM (or one with an adapter), whose weights are saved. options: with
+    the precision settled. compiling: entered while an operator is compiled, which takes minutes.
 
-        return bitsandbytes.optim.AdamW8bit(groups, **options)
+    The process group is joined from the environment (RANK, WORLD_SIZE, MASTER_ADDR, ...) unless there is one.
+    """
+
+    def __init__(
+        self,
+        module: "nn.Module",
+        options: OptimizerConfig,
+        compiling: contextlib.AbstractContextManager[object] | None = None,
+    ):
+        import logging
+
+        import deepspeed
+        from deepspeed.utils import logger
+
+        from srm_ray.training import saved_state
+        from srm_ray.training.deepspeed_ops import no_compiled_collectives
+
+        if options.precision == AUTO:
+            raise ValueError("precision auto is settled by the driver, before an engine is built")
+        logger.setLevel(logging.ERROR)
+        no_compiled_collectives()
+        self.module, self.options = module, options
+        self.model = cast("PreTrainedModel", module.model)
+        with compiling or contextlib.nullcontext():
+            optimizer = make_optimizer(module, options)
+        self.deepspeed: DeepSpeedEngine
+        self.deepspeed, self.optimizer, _, _ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=deepspeed_config(options)
+        )
+        saved_state.read_as_data(self.deepspeed)
+        self.rank, self.world = deepspeed.comm.get_rank(), deepspeed.comm.get_world_size()
+
+    @property
+    def device(self) -> "torch.device":
+        return self.deepspeed.device
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """The module's forward pass."""
+        return self.deepspeed(*inputs, **options)
+
+    def train(self, mode: bool = True) -> None:
+        self.deepspeed.train(mode)
+
+    def count(self) -> int:
+        """Parameters of the whole model."""
+        return sum(getattr(p, "ds_numel", p.numel()) for p in self.module.parameters())
+
+    # One optimizer step
+
+    def backward(self, loss: "Tensor", *, last: bool) -> None:
+        """Gradients of one micro-batch. last: of this rank's in the step.
+
+        loss: its part of the step's; parts add up, over micro-batches and ranks, where DeepSpeed would average over
+        ranks and divide by a number of micro-batches.
+        """
+        self.deepspeed.set_gradient_accumulation_boundary(last)
+        self.deepspeed.backward(loss * self.world, scale_wrt_gas=False)
+        if not last:
+            self.deepspeed.step()  # counts the micro-batch, and does not step
+
+    def step(self, lr: float) -> float:
+        """The optimizer step on what `backward` gathered. Returns the gradient norm before clipping."""
+        import torch
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        norm = None
+        if clips_itself(self.options):
+            norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.options.clip_grad)
+        self.deepspeed.step()
+        return float(self.deepspeed.get_global_grad_norm() or 0.0) if norm is None else float(norm)
+
+    # Weights and checkpoints
+
+    @contextlib.contextmanager
+    def gathered(self) -> "Iterator[list[tuple[str, nn.Parameter]]]":
+        """The model's named parameters, whole on every rank and as the module computes with them, within the block."""
+        import deepspeed
+
+        named = list(self.model.named_parameters())
+        with deepspeed.zero.GatheredParameters([p for _, p in named], enabled=self.options.zero_stage == 3):
+            yield named
+
+    def weights(self) -> "dict[str, Tensor]":
+        """Name -> whole FP32 tensor in CPU memory on rank 0, the master weights where there are any; of a model with an
+        adapter, of the trained ones. Collective."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        model, engine, found = self.model, self.deepspeed, {}
+        masters = engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled()
+        adapted = hasattr(model, "peft_config")
+        for name, weight in model.named_parameters():
+            if adapted and not weight.requires_grad:
+                continue
+            full = safe_get_full_fp32_param(weight) if masters else weight
+            if self.rank == 0:
+                found[name] = full.detach().float().cpu().contiguous()
+        return found
+
+    def save(self, folder: Path, **client_state: Any) -> None:
+        """Weights, optimizer and `client_state` (plain values) into `folder`, every rank its part."""
+        self.deepspeed.save_checkpoint(str(folder), tag=TAG, client_state=client_state, save_latest=False)
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """What `save` wrote. Returns the client state; raises RuntimeError where there is none."""
+        tag = FORMER_TAG if (folder / FORMER_TAG).is_dir() else TAG
+        path, client_state = self.deepspeed.load_checkpoint(str(folder), tag=tag)
+        if path is None:
+            raise RuntimeError(f"no training state in {folder}")
+        return client_state
+
+
+def make_optimizer(module: "nn.Module", options: OptimizerConfig) -> "torch.optim.Optimizer":
+    """AdamW in the variant that the options ask for. Its learning rate is set at each step."""
     import torch
 
-    return torch.optim.AdamW(groups, fused=True, **options)
+    from srm_ray.training.schedule import decay_groups
+
+    groups = decay_groups(module, options.weight_decay)
+    settings: dict[str, Any] = {"lr": options.lr, "betas": options.betas, "eps": options.eps}
+    if options.offload_optimizer:
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        return DeepSpeedCPUAdam(groups, **settings)
+    if options.adam_bits == 8:
+        import bitsandbytes
+
+        return bitsandbytes.optim.AdamW8bit(groups, **settings)
+    # On a CPU, ZeRO's one flat tensor gains little by a fused step, which rounds otherwise than records of runs did.
+    return torch.optim.AdamW(groups, fused=options.zero_stage == 0 or torch.cuda.is_available(), **settings)
 
 
-def clips_itself(job: TrainSpec) -> bool:
-    """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the rank does both."""
-    return job.zero_stage == 0 and job.precision in ("float32", "bf16_autocast")
+def clips_itself(options: OptimizerConfig) -> bool:
+    """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the engine does both."""
+    return options.zero_stage == 0 and options.precision in ("float32", "bf16_autocast")
 
 
-def deepspeed_config(job: TrainSpec, world: int) -> dict[str, Any]:
+def deepspeed_config(options: OptimizerConfig) -> dict[str, Any]:
+    """Accumulation is steered by hand (`Engine.backward`), so the numbers of it are 1."""
+    zero: dict[str, Any] = {"stage": options.zero_stage}
+    if options.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     return {
-        "train_micro_batch_size_per_gpu": job.micro_batch,
-        "gradient_accumulation_steps": -(-job.batch // (job.micro_batch * world)),
-        "gradient_clipping": 0.0 if clips_itself(job) else job.clip,
-        "zero_optimization": {"stage": job.zero_stage},
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": 0.0 if clips_itself(options) else options.clip_grad,
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
-        "bf16": {"enabled": job.precision == "bfloat16"},
-        "fp16": {"enabled": job.precision == "float16"},
-        "steps_per_print": 1_000_000_000,
+        "bf16": {"enabled": options.precision == "bfloat16"},
+        "fp16": {"enabled": options.precision == "float16"},
+        "steps_per_print": 1 << 30,
     }
-
-
-def full_weights(engine: Any, rank: int) -> dict[str, Any]:
-    """Name -> whole FP32 tensor on rank 0, of the trained weights where there is an adapter. Collective."""
-    from deepspeed.utils import safe_get_full_fp32_param
-
-    weights = {}
-    masters = engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled()
-    adapted = hasattr(engine.module.model, "peft_config")
-    for name, weight in engine.module.model.named_parameters():
-        if adapted and not weight.requires_grad:
-            continue
-        full = safe_get_full_fp32_param(weight) if masters else weight
-        if rank == 0:
-            weights[name] = full.detach().float().cpu().contiguous()
-    return weights

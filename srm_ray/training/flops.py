@@ -1,7 +1,10 @@
 """How much of its hardware a training step uses."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 
@@ -23,7 +26,7 @@ def peak_flops(reduced: bool) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def utilisation(module: Any, tokens_per_second: float, peak: float) -> dict[str, float]:
+def utilisation(module: "nn.Module", tokens_per_second: float, peak: float) -> dict[str, float]:
     """Model FLOPs utilisation: 6 FLOPs a parameter and token (PaLM, appendix B)."""
     if not peak:
         return {}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from srm_ray.config.stages import OptimConfig
 from srm_ray.model.adapters import Adapter
 from srm_ray.training.schedule import Schedule
 
@@ -18,12 +19,10 @@ class TrainSpec:
     eval_rows: rows whose loss is measured and never trained on; "": none.
     destination: where the trained Hugging Face folder goes.
     run_dir: run folder for metrics and checkpoints; "": none are kept.
-    batch, micro_batch: rows (or pairs) in an optimizer step over all ranks; in one forward pass of a rank.
+    optim: with its precision settled; `schedule` has the rates of every step.
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
     say_every: steps between progress lines. neftune: NEFTune's alpha.
-    precision: of `srm_ray.model.precision.training`: "float32", "bf16_autocast" (FP32 weights, BF16 products),
-        "bfloat16", "float16" (both with FP32 masters, the latter with loss scaling).
     """
 
     name: str
@@ -31,8 +30,7 @@ class TrainSpec:
     rows: str
     destination: str
     schedule: Schedule
-    batch: int
-    micro_batch: int
+    optim: OptimConfig
     seed: int
     run_dir: str = ""
     eval_rows: str = ""
@@ -46,17 +44,6 @@ class TrainSpec:
     beta: float = 0.1
     neftune: float = 0.0
     adapter: Adapter | None = None
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    adam_bits: int = 32
-    precision: str = "float32"
-    zero_stage: int = 0
-    activation_checkpointing: bool = False
-    liger: bool = False
-    compile: bool = False
-    attention: str = "sdpa"
     lineage: dict[str, Any] = field(default_factory=dict)
 
     @property

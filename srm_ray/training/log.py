@@ -2,16 +2,32 @@
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.console.progress import duration
 from srm_ray.files.atomic import append
 from srm_ray.training.flops import peak_flops, utilisation
 from srm_ray.training.job import TrainSpec
 
+if TYPE_CHECKING:
+    from torch import nn
+
 REPORT_EVERY = 2.0  # seconds between two records of a rank that is within a step
 SAY_EVERY = 20.0  # seconds between two lines, at most, where steps are short enough
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """An optimizer step. loss: the mean over its tokens or pairs. norm: of the gradient, before clipping. tokens:
+    positions computed, over all ranks. extra: other metrics of it, by name."""
+
+    loss: float
+    norm: float
+    tokens: int
+    seconds: float
+    extra: dict[str, float]
 
 
 class TrainLogger:
@@ -27,7 +43,7 @@ class TrainLogger:
         from srm_ray.runs.metrics import MetricsLog
 
         self.job, self.file = job, progress_file
-        self.peak = world * peak_flops(job.precision != "float32")
+        self.peak = world * peak_flops(job.optim.precision != "float32")
         folder = Path(job.run_dir)
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0
@@ -53,23 +69,24 @@ class TrainLogger:
         if time.monotonic() - self.reported > REPORT_EVERY:
             self.report(status=status)
 
-    def step(
-        self, step: int, loss: float, norm: float, lr: float, tokens: int, seconds: float, extra: Any, module: Any
-    ) -> None:
+    def step(self, step: int, made: StepResult, module: "nn.Module") -> None:
+        """A step is done. module: that computes it, for its size."""
+        lr, seconds, extra = self.job.schedule.at(step - 1), made.seconds, made.extra
         self.spent += seconds
         self.steps += 1
         self.done = step
-        rate = tokens / seconds
+        rate = made.tokens / seconds
         late = time.monotonic() - self.said > SAY_EVERY
         if late or step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
             left = self.spent / self.steps * (self.job.schedule.steps - step)
             measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
             self.report(
-                f"{self.job.name} {step}/{self.job.schedule.steps}  loss {loss:.4f}{measured}  grad_norm {norm:.2f}  "
-                f"lr {lr:.2e}  {rate:,.0f} tokens/s  {duration(left)} left"
+                f"{self.job.name} {step}/{self.job.schedule.steps}  loss {made.loss:.4f}{measured}  "
+                f"grad_norm {made.norm:.2f}  lr {lr:.2e}  {rate:,.0f} tokens/s  {duration(left)} left"
             )
         if self.metrics:
-            record = {"step": step, "train/loss": loss, "train/grad_norm": norm, "train/lr": lr, "train/tokens": tokens}
+            record = {"step": step, "train/loss": made.loss, "train/grad_norm": made.norm, "train/lr": lr}
+            record |= {"train/tokens": made.tokens}
             speed = {
                 "time/step": seconds,
                 "throughput/learner_tokens_per_s": rate,

@@ -35,7 +35,7 @@ def loss_module(model: Any, job: TrainSpec) -> Any:
             return torch.stack([loss, *[loss.new_zeros(())] * 3])
 
         def logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any, noise_seeds_B: Any = None) -> Any:
-            reduced = job.precision == "bf16_autocast"
+            reduced = job.optim.precision == "bf16_autocast"
             kind = tokens_BT.device.type
             noise = (job.neftune, noise_seeds_B) if self.training and noise_seeds_B else None
             with torch.autocast(kind, torch.bfloat16) if reduced else contextlib.nullcontext():

@@ -21,10 +21,26 @@ from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.files.atomic import replacing, replacing_file
 from srm_ray.model.folder import LINEAGE
 from srm_ray.model.lineage import read_lineage
-from srm_ray.training.engine import clips_itself, full_weights, start_engine
+from srm_ray.training.engine import Engine
 from srm_ray.training.job import TrainSpec
-from srm_ray.training.log import TrainLogger
-from srm_ray.training.objectives import noise_seed, to_device
+from srm_ray.training.log import StepResult, TrainLogger
+from srm_ray.training.objectives import loss_module, noise_seed, to_device
+
+
+def policy_of(job: TrainSpec) -> Any:
+    """The model that the job trains, with its adapter where there is one."""
+    from srm_ray.model.adapters import load_policy
+    from srm_ray.training.losses import backbone_of
+
+    options = job.optim
+    attention = "sdpa" if options.attention == "auto" else options.attention
+    model = load_policy(job.model, job.adapter, attention=attention, liger=options.liger, precision=options.precision)
+    if options.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    if options.compile:
+        backbone_of(model).compile()
+    return model.train()
 
 
 def barrier() -> None:
@@ -47,7 +63,8 @@ class Rank:
         self.log = TrainLogger(job, progress_file, world) if rank == 0 else None
         self.rows = open_rows(Path(job.rows))
         self.eval_rows = open_rows(Path(job.eval_rows)) if job.eval_rows else None
-        self.engine = start_engine(job, world)
+        self.module = loss_module(policy_of(job), job)
+        self.engine = Engine(self.module, job.optim)
         self.reference = self.reference_logprobs(self.rows, Path(job.rows)) if job.pairs else None
         self.eval_reference = None
         if job.pairs and self.eval_rows is not None:
@@ -66,8 +83,8 @@ class Rank:
             evaluated = self.evaluate(step + 1)
             if self.log:
                 tokens = len(chosen) * self.rows.tokens.shape[1] * (2 if self.job.pairs else 1)
-                rate = self.job.schedule.at(step)
-                self.log.step(step + 1, loss, norm, rate, tokens, seconds, {**extra, **evaluated}, self.engine.module)
+                made = StepResult(loss, norm, tokens, seconds, {**extra, **evaluated})
+                self.log.step(step + 1, made, self.module)
             if (step + 1) % self.job.checkpoint_every == 0 and self.job.run_dir:
                 self.save(step + 1)
         self.finish()
@@ -81,7 +98,7 @@ class Rank:
 
     def chosen(self, step: int) -> Any:
         """Indices of the rows, or pairs, of a step."""
-        return batch_rows(self.count(self.rows), step, self.job.batch, self.job.seed, shuffle=self.job.shuffle)
+        return batch_rows(self.count(self.rows), step, self.job.optim.batch, self.job.seed, shuffle=self.job.shuffle)
 
     def count(self, rows: Rows) -> int:
         """Units: rows, or pairs."""
@@ -96,37 +113,32 @@ class Rank:
     def mine(self, chosen: Any) -> list[Any]:
         """This rank's micro-batches of the chosen units: those of a step are dealt in turn."""
         own = chosen[self.rank :: self.world]
-        return [own[start : start + self.job.micro_batch] for start in range(0, len(own), self.job.micro_batch)]
+        return [
+            own[start : start + self.job.optim.micro_batch] for start in range(0, len(own), self.job.optim.micro_batch)
+        ]
 
     # One optimizer step
 
     def step(self, chosen: Any, step: int) -> tuple[float, float, dict[str, float]]:
         """Train on the chosen units. Returns the step's loss (mean over its N), the gradient's norm
-        before clipping, and what else the loss tells.
-
-        DeepSpeed averages gradients over ranks, so each rank's part is multiplied by their number.
-        """
+        before clipping, and what else the loss tells."""
         import torch
 
-        job, engine, norm = self.job, self.engine, 0.0
+        job, engine = self.job, self.engine
         denominator = max(1, len(chosen) if job.pairs else int(self.rows.mask[chosen].sum()))
-        for group in engine.optimizer.param_groups:
-            group["lr"] = job.schedule.at(step)
         sums = torch.zeros(4, device=engine.device)
         parts = self.mine(chosen)
         for number, part in enumerate(parts, 1):
-            compiles = ", compiling" if self.job.compile and self.log and not self.log.steps else ""
+            compiles = ", compiling" if job.optim.compile and self.log and not self.log.steps else ""
             self.report(f"step {step + 1}: micro-batch {number} of {len(parts)}{compiles}", step)
             torch.manual_seed(noise_seed(job.seed, step, part[0]))  # of dropout
             losses = self.forward(self.rows, part, self.reference, step)
-            engine.backward(losses[0] * (self.world / denominator), scale_wrt_gas=False)
-            if clips_itself(job) and engine.is_gradient_accumulation_boundary():
-                norm = float(torch.nn.utils.clip_grad_norm_(engine.module.parameters(), job.clip))
-            engine.step()
+            engine.backward(losses[0] * (1 / denominator), last=number == len(parts))
             sums += losses.detach()
+        norm = engine.step(job.schedule.at(step))
         sums = self.total(sums) / denominator
         extra = {"pairs/accuracy": float(sums[1]), "pairs/margin": float(sums[2])} if job.pairs else {}
-        return float(sums[0]), norm or float(engine.get_global_grad_norm() or 0), extra
+        return float(sums[0]), norm, extra
 
     def forward(self, rows: Rows, part: Any, reference: Any, step: int = 0) -> Any:
         """Sums over the part: [loss, pairs ranked right, margin, 0]."""
@@ -168,7 +180,7 @@ class Rank:
 
         assert self.eval_rows is not None
         sums = torch.zeros(4, device=self.engine.device)
-        self.engine.eval()
+        self.engine.train(False)
         with torch.no_grad():
             for number, (part, counts) in enumerate(self.dealt(self.count(self.eval_rows))):
                 self.report(f"held-out loss, {number * self.world * len(part):,} of {self.count(self.eval_rows):,}")
@@ -190,13 +202,13 @@ class Rank:
         barrier()  # nobody writes it before all have looked
         if not found:
             logprobs = torch.zeros(self.count(rows), 2, device=self.engine.device)
-            self.engine.eval()
+            self.engine.train(False)
             with torch.no_grad():
                 for number, (part, counts) in enumerate(self.dealt(self.count(rows))):
                     done = number * self.world * len(part)
                     self.report(f"reference log-probabilities, {done:,} of {self.count(rows):,} pairs")
                     tensors = to_device(self.units(rows, part), self.engine.device)
-                    scored = self.engine.module.row_logprobs(*tensors).view(-1, 2).float()
+                    scored = self.module.row_logprobs(*tensors).view(-1, 2).float()
                     if counts:
                         logprobs[part] = scored
             self.engine.train()
@@ -212,7 +224,7 @@ class Rank:
         many as any other, since each takes part in the collectives of sharded weights."""
         import numpy as np
 
-        size = self.job.micro_batch
+        size = self.job.optim.micro_batch
         parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
         for place in range(self.rank, -(-len(parts) // self.world) * self.world, self.world):
             yield parts[min(place, len(parts) - 1)], place < len(parts)
@@ -229,7 +241,7 @@ class Rank:
         if found is None:
             return 0
         step, folder = found
-        self.engine.load_checkpoint(str(folder), tag="state")
+        self.engine.load(folder)
         return step
 
     def save(self, step: int) -> None:
@@ -243,7 +255,7 @@ class Rank:
         with checkpoints.writing(root, step, keep=self.job.keep) if self.rank == 0 else contextlib.nullcontext():
             barrier()
             partial = root / f".step_{step}.partial"
-            self.engine.save_checkpoint(str(partial), tag="state", save_latest=False)
+            self.engine.save(partial)
             self.export(partial / "model", {"step": step})
             barrier()
         barrier()
@@ -267,8 +279,8 @@ class Rank:
         """Write a Hugging Face folder: FP32 weights (or the adapter), config, tokenizer, lineage."""
         from srm_ray.model.folder import save_model
 
-        weights = full_weights(self.engine, self.rank)
+        weights = self.engine.weights()
         if self.rank == 0:
             lineage = {**self.job.lineage, **extra}
             with replacing(folder) as partial:
-                save_model(self.engine.module.model, weights, partial, tokenizer_from=self.job.model, lineage=lineage)
+                save_model(self.engine.model, weights, partial, tokenizer_from=self.job.model, lineage=lineage)

@@ -1,8 +1,13 @@
-"""Optimizer settings, learning-rate schedule and decay groups, as pure functions."""
+"""Learning-rate schedule and decay groups, as pure functions."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from srm_ray.config.optim import OptimizerConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,12 @@ class Schedule:
     warmup: int
     shape: str = "cosine"
 
+    @classmethod
+    def of(cls, options: OptimizerConfig, steps: int) -> "Schedule":
+        """As the options say, for a run of so many steps."""
+        warmup = options.warmup_steps or math.ceil(options.warmup * steps)
+        return cls(options.lr, options.floor * options.lr, steps, warmup, options.schedule)
+
     def at(self, step: int) -> float:
         """Rate of step `step`, counted from 0; the first step already moves."""
         if step < self.warmup:
@@ -31,7 +42,7 @@ class Schedule:
         return self.floor + (self.peak - self.floor) * left
 
 
-def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+def decay_groups(model: "nn.Module", weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay on matrices only: gains and biases are left alone."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     return [

@@ -1,12 +1,10 @@
 """What `auto` becomes reaches learner, engines, training stages, evaluation and the base model, and stays."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
-from actors.learner import spec as learner
 from actors.runtime import compute
 from actors.train import warm_start
 from actors.worker_groups import engine_spec, learner_spec
@@ -20,7 +18,6 @@ from srm_ray.model import precision
 from srm_ray.model.precision import Hardware
 from srm_ray.runs.folder import RunFolder
 from srm_ray.training import engine
-from srm_ray.training.job import TrainSpec
 from tests.model.test_precision import NEW_CPU, NEW_GPU, OLD_CPU, OLD_GPU
 
 pytestmark = pytest.mark.integration
@@ -68,7 +65,7 @@ def test_an_older_gpu_learns_in_fp16_with_loss_scaling(machine, tiny_model) -> N
     machine(OLD_GPU)
     asked = of("grpo/tiny", learner={"gpus": 1}, rollout={"gpus": 1})
     spec = learner_spec(asked, str(tiny_model))
-    config = learner.engine_config(spec.learner)
+    config = engine.deepspeed_config(spec.learner)
     assert spec.learner.precision == "float16"
     assert config["fp16"]["enabled"] and "loss_scale" not in config["fp16"]  # scaled as overflows tell
     assert not config["bf16"]["enabled"]
@@ -91,12 +88,10 @@ def test_a_training_stage_computes_as_its_hardware_does(
     config = compute.settle_optim(SftConfig())
     assert config.optim.precision == chosen
     assert capsys.readouterr().out == f"compute: {chosen} ({hardware})\n"
-    job = TrainSpec("sft", "m", "r", "d", schedule=None, batch=4, micro_batch=2, seed=3)  # type: ignore[arg-type]
-    job = replace(job, precision=chosen)
-    made = engine.deepspeed_config(job, 1)
+    made = engine.deepspeed_config(config.optim)
     assert (made["bf16"]["enabled"], made["fp16"]["enabled"]) == enabled
     # DeepSpeed clips where it holds the masters.
-    assert (made["gradient_clipping"] == 0.0, engine.clips_itself(job)) == (clips, clips)
+    assert (made["gradient_clipping"] == 0.0, engine.clips_itself(config.optim)) == (clips, clips)
 
 
 def test_evaluation_answers_in_it(machine, tiny_model, capsys) -> None:

@@ -176,7 +176,7 @@ def check_run(group: LearnerGroup) -> None:
 
 def test_a_rank_has_rays_allocator_and_not_the_raylets_settings_of_it(one_rank: LearnerGroup) -> None:
     """With glibc's it grows for hundreds of steps (see bench's soak)."""
-    process = psutil.Process(one_rank.info[0]["pid"])
+    process = psutil.Process(one_rank.info[0].pid)
     assert "libjemalloc" in Path(f"/proc/{process.pid}/maps").read_text()
     assert process.environ()["MALLOC_CONF"] == "tcache:true"
 

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from actors.learner.group import LearnerGroup
-from actors.learner.spec import LearnerSpec
+from actors.learner.spec import LearnerSpec, Started
 from actors.runtime.liveness import STARTING, Progress
 from srm_ray.config.grpo import LearnerConfig, LossConfig
 from srm_ray.errors import LearnerLost
@@ -32,7 +32,7 @@ class Rank:
     async def start(self, master):
         with self.progress.doing(STARTING):
             await asyncio.sleep(self.start_takes)
-        return {"pid": None, "node": None, "numerics": {}}
+        return Started(None, None, {})  # type: ignore[arg-type]  # nothing to end
 
     async def save(self, folder):
         for number, seconds in enumerate(self.steps):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from actors.reward.pool import RewardPool
-from actors.reward.worker import RewardSpec, RewardWorker
+from actors.reward.spec import RewardSpec
+from actors.reward.worker import RewardWorker
 from srm_ray.rl.types import Completion, Group, Prompt
 
 pytestmark = pytest.mark.integration

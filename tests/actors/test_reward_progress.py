@@ -6,7 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from actors.reward.worker import SLOWEST_GRADE, RewardSpec, RewardWorker
+from actors.reward.spec import RewardSpec
+from actors.reward.worker import SLOWEST_GRADE, RewardWorker
 from actors.runtime.liveness import Progress
 from rewards.verdict import Reward
 from srm_ray.rl.types import Completion, Group, Prompt

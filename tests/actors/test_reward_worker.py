@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from actors.reward.worker import RewardSpec, RewardWorker, check
+from actors.reward.spec import RewardSpec, check
+from actors.reward.worker import RewardWorker
 from rewards.gym import Gym
 from rewards.verdict import REASONS, Reward
-from srm_ray.data.prompts import read_jsonl
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Completion, Group, Prompt
+from tests.data.problem_rows import read
 from tests.process_tree import children_of, gone
 from tests.rewards.gym_data import needs_gym, task
 from tests.rewards.hostile_answers import HOSTILE
@@ -115,7 +116,7 @@ def test_code(worker: RewardWorker) -> None:
 @pytest.mark.integration
 def test_bad_input_has_a_reason(worker: RewardWorker) -> None:
     assert score(worker, group(["x"]))[0][0].reason == "bad_input"
-    for broken in (prompt(answer=5), prompt(tests=5), prompt(tests=[]), Prompt(0, (), None, "5")):  # type: ignore[arg-type]
+    for broken in (prompt(answer=5), prompt(tests=5), prompt(tests=[]), Prompt(0, (), None, answer="5")):  # type: ignore[arg-type]
         reward = score(worker, Group(broken, (completion(boxed("5")),)))[0][0]
         assert reward.correct is not True and reward.value <= 0.1 and reward.reason in REASONS
     nothing = Group(prompt(answer="5"), (completion(None),))  # type: ignore[arg-type]
@@ -134,18 +135,18 @@ def test_undecided_is_masked_and_worth_nothing() -> None:
 @pytest.mark.integration
 def test_equal_pairs_in_flight_are_graded_once(worker: RewardWorker) -> None:
     calls = 0
-    original = worker.math.equivalent
+    original = worker.graders.math.equivalent
 
     def counting(answer: str, gold: str, question: str = "") -> Any:
         nonlocal calls
         calls += 1
         return original(answer, gold, question)
 
-    worker.math.equivalent = counting  # type: ignore[method-assign]
+    worker.graders.math.equivalent = counting  # type: ignore[method-assign]
     try:
         rewards = score(worker, group([boxed(r"\sqrt{49}")] * 8, answer=r"\frac{14}{2}"))[0]
     finally:
-        worker.math.equivalent = original  # type: ignore[method-assign]
+        worker.graders.math.equivalent = original  # type: ignore[method-assign]
     assert [r.correct for r in rewards] == [True] * 8 and calls == 1
 
 
@@ -274,8 +275,8 @@ def test_killed_grading_processes_lose_nothing(victims: str) -> None:
         scoring = asyncio.gather(*(worker.score(g) for g in groups))
         for _ in range(5):
             await asyncio.sleep(0.05)
-            forkserver = worker.math.own.forkserver.process
-            for pid in worker.math.pids() if victims == "workers" else [forkserver.pid] if forkserver else []:
+            forkserver = worker.graders.math.own.forkserver.process
+            for pid in worker.graders.math.pids() if victims == "workers" else [forkserver.pid] if forkserver else []:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -506,7 +507,7 @@ def test_answers_that_only_reasoning_gym_can_tell(worker: RewardWorker) -> None:
 def test_mbpps_tasks_as_they_are_trained_on(worker: RewardWorker) -> None:
     """Its own solutions pass the tests as read from its own files; another task's solution does not."""
     solutions = {row["text"].strip(): row["code"] for row in rows("mbpp/mbpp.jsonl")}
-    tasks = read_jsonl(FOLDER / "mbpp" / "mbpp.jsonl")[::37]
+    tasks = read(FOLDER / "mbpp" / "mbpp.jsonl")[::37]
     codes = [solutions[one.messages[0]["content"].partition("\nYour code")[0]] for one in tasks]
     made = zip(tasks, codes, codes[1:] + codes[:1], strict=True)
     groups = [group([fenced(own), fenced(other)], tests=one.tests) for one, own, other in made]

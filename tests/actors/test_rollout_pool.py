@@ -8,9 +8,10 @@ import pytest
 import ray
 
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import EngineSpec, Sampling
+from actors.rollout.worker import EngineSpec
 from actors.runtime.liveness import LOADING, STARTING, STEP, Progress
 from srm_ray.errors import RunError
+from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 from tests.actors.in_process import InProcess, run

@@ -11,10 +11,11 @@ from rewards.verdict import Reward
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import CurriculumConfig, DataConfig, GRPOConfig
 from srm_ray.data.curriculum import Curriculum
-from srm_ray.data.prompts import open_held_out, read_jsonl, sources_of, training_tasks
+from srm_ray.data.prompts import open_held_out, sources_of, training_tasks
 from srm_ray.data.tasks import share_of
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Group, Prompt
+from tests.data.problem_rows import read
 from tests.rewards.gym_data import needs_gym
 from tests.rewards.shared_data import FOLDER as SHARED
 
@@ -201,19 +202,28 @@ def test_too_few_problems_are_said_to_be() -> None:
 
 
 def mbpp(path: Path, *ids: int, **fields: Any) -> Path:
-    row = {"text": "Write f.", "code": "", "test_setup_code": "import math", "test_list": ["assert f(1) == 1"]} | fields
-    path.write_text("".join(json.dumps({"task_id": one, **row}) + "\n" for one in ids))
+    row: dict[str, Any] = {
+        "text": "Write f.",
+        "code": "",
+        "test_setup_code": "import math",
+        "test_list": ["assert f(1) == 1"],
+    } | fields
+    path.write_text(
+        "".join(
+            json.dumps({"task_id": one, **row, "text": row["text"] and f"{row['text']} {one}"}) + "\n" for one in ids
+        )
+    )
     return path
 
 
 def test_training_takes_mbpps_train_split_alone(tmp_path: Path) -> None:
     path = mbpp(tmp_path / "mbpp.jsonl", 5, 11, 510, 511, 600, 601, 974, 975)
-    tasks = read_jsonl(path)
+    tasks = read(path)
     assert [task.where.rpartition(":")[2] for task in tasks] == ["6", "7"]
     assert tasks[0].tests == ["import math", "assert f(1) == 1"]
     assert tasks[0].messages[0]["content"].startswith("Write f.")
     assert "assert f(1) == 1" in tasks[0].messages[0]["content"]
-    assert len(read_jsonl(path, split="test", measuring=True)) == 2
+    assert len(read(path, split="test", measuring=True)) == 2
 
 
 @pytest.mark.parametrize(
@@ -234,13 +244,14 @@ def test_mbpps_other_splits_are_refused(tmp_path: Path, ids: list[int], options:
     ("fields", "message"),
     [
         ({"test_list": []}, "MBPP's `test_list` must be a list of statements"),
-        ({"text": ""}, "MBPP's `text` is missing"),
-        ({"task_id": "601"}, "`task_id` must be a whole number, got '601'"),
+        ({"text": ""}, "text is empty"),
+        ({"task_id": "x601"}, "`task_id` must be a whole number or Mbpp/<number>, got 'x601'"),
     ],
 )
 def test_a_malformed_mbpp_row_is_named(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=rf"mbpp\.jsonl:1: .*{message}"):
-        read_jsonl(mbpp(tmp_path / "mbpp.jsonl", 601, **fields))
+    with pytest.raises(UserError, match=message) as refused:
+        read(mbpp(tmp_path / "mbpp.jsonl", 601, **fields))
+    assert "mbpp.jsonl:1" in str(refused.value)
 
 
 def test_mbpp_as_published() -> None:
@@ -264,11 +275,11 @@ def test_rows_are_kept_for_a_reward_of_ones_own_alone(tmp_path: Path) -> None:
     mbpp = {"task_id": 601, "text": "t", "code": "c", "test_list": ["assert f(1) == 1"], "test_setup_code": ""}
     file = tmp_path / "rows.jsonl"
     file.write_text(f"{json.dumps(row)}\n{json.dumps(mbpp)}\n")
-    first, second = read_jsonl(file, graded=False)
+    first, second = read(file, graded=False)
     assert (first.row, first.answer) == (row, None)
     assert second.row == mbpp and second.tests == ["assert f(1) == 1"]
     file.write_text(f"{json.dumps(row | {'answer': '5'})}\n")
-    assert [task.row for task in read_jsonl(file)] == [None]
+    assert [task.row for task in read(file)] == [None]
 
 
 @pytest.mark.integration
@@ -294,9 +305,9 @@ def test_code_rows_are_read_in_the_forms_that_they_have(tmp_path: Path) -> None:
         {"prompt": "Add.", "tests": [{"type": "stdin_stdout", "input": "1 2", "output": "3"}]},
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    read = read_jsonl(file)
-    assert [task.entry_point for task in read] == ["f", None, None, None]
-    assert all(task.tests is not None for task in read)
+    tasks = read(file)
+    assert [task.entry_point for task in tasks] == ["f", None, None, None]
+    assert all(task.tests is not None for task in tasks)
 
 
 @pytest.mark.parametrize(
@@ -313,5 +324,5 @@ def test_tests_that_cannot_be_run_are_refused_with_their_line(tmp_path: Path, te
     file = tmp_path / "code.jsonl"
     file.write_text(json.dumps({"prompt": "p", "tests": tests}) + "\n")
     with pytest.raises(UserError, match=says) as error:
-        read_jsonl(file)
-    assert f"{file}:1: `tests`: " in str(error.value)
+        read(file)
+    assert "1 `tests`: " in str(error.value) and f"({file}:1)" in str(error.value)

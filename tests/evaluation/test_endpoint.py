@@ -14,7 +14,7 @@ from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation.endpoint import Endpoint
 from srm_ray.evaluation.results import read
 from srm_ray.inference import openai_client
-from srm_ray.inference.completers import Decoding
+from srm_ray.inference.completers import Sampling
 
 
 class Server(ThreadingHTTPServer):
@@ -78,11 +78,11 @@ def server():
     made.server_close()
 
 
-def ask(server: Server, *, model: str = "sums", decoding: Decoding | None = None, seeds=(1, 2)):
+def ask(server: Server, *, model: str = "sums", sampling: Sampling | None = None, seeds=(1, 2)):
     async def run():
         async with Endpoint(server.url, model, "SUMS_KEY") as completer:
             messages = [{"role": "user", "content": "What is 1+2+4?"}]
-            return await completer.answer(messages, seeds, decoding or Decoding(0.5, 0.9, 40))
+            return await completer.answer(messages, seeds, sampling or Sampling(0.5, 40, 0.9))
 
     return asyncio.run(run())
 
@@ -98,7 +98,7 @@ def test_one_request_a_completion_with_its_own_seed(server, monkeypatch) -> None
 
 
 def test_truncation_is_told(server) -> None:
-    assert ask(server, decoding=Decoding(0, 1, 4), seeds=(0,))[0].truncated
+    assert ask(server, sampling=Sampling(0, 4), seeds=(0,))[0].truncated
 
 
 def test_what_may_pass_is_tried_again_what_may_not_is_told(server, monkeypatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from srm_ray.inference.completers import ContextOverflow, Decoding
+from srm_ray.inference.completers import ContextOverflow, Sampling
 
 pytestmark = pytest.mark.integration
 
@@ -24,13 +24,13 @@ def test_log_likelihoods_are_those_of_transformers(asked, tiny_model) -> None:
 
 def test_a_greedy_continuation_is_scored_greedy(asked) -> None:
     ids = tuple(asked.info.tokenizer.encode("What is 12+34+56?"))
-    said = asked.run(asked.completer.complete(ids, 0, Decoding(max_new_tokens=6)))
+    said = asked.run(asked.completer.complete(ids, 0, Sampling(max_new_tokens=6)))
     assert asked.run(asked.completer.score(ids + said.token_ids, len(ids))).greedy
 
 
 def test_new_tokens_end_with_the_context(asked) -> None:
     ids = (7,) * (asked.completer.context - 3)
-    said = asked.run(asked.completer.complete(ids, 0, Decoding(max_new_tokens=50)))
+    said = asked.run(asked.completer.complete(ids, 0, Sampling(max_new_tokens=50)))
     assert said.tokens <= 3
     with pytest.raises(ContextOverflow):
-        asked.run(asked.completer.complete((7,) * asked.completer.context, 0, Decoding()))
+        asked.run(asked.completer.complete((7,) * asked.completer.context, 0, Sampling()))

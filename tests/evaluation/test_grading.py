@@ -1,23 +1,47 @@
 """What counts as an answer, and how samples are described."""
 
+import asyncio
+
 import pytest
 
-from srm_ray.evaluation.grading import Graders, bare, flexible
+from rewards.dispatch import Graders
+from srm_ray.evaluation.evaluator import Evaluator
+from srm_ray.evaluation.grading import bare, last_number_of
 from srm_ray.evaluation.suites import SUITES, Item
-from srm_ray.inference.completers import ChatCompletion
+from srm_ray.inference.completers import ChatCompletion, Sampling
 
-ITEM = Item(0, "q", "1234")
+ITEM = Item(0, "q", answer="1234")
 
 
 @pytest.fixture(scope="module")
 def graders():
-    made = Graders(processes=1, timeout=10)
+    made = Graders(1)
     yield made
     made.close()
 
 
-def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, truncated: bool = False):
-    return graders.grade(SUITES[suite], item, [ChatCompletion("<think>\n", text, 1, truncated, 0)])[0]
+class Said:
+    """A model whose completions are given."""
+
+    def __init__(self, *texts: str, prompt: str = "<think>\n", truncated: bool = False) -> None:
+        self.completions = [ChatCompletion(prompt, text, 1, truncated, 0) for text in texts]
+
+    async def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    async def answer(self, messages, seeds, sampling) -> list[ChatCompletion]:
+        assert len(seeds) == len(self.completions)
+        return self.completions
+
+
+def samples_of(graders, model: Said, *, suite: str, item: Item, extract: str = "final"):
+    evaluator = Evaluator(graders, Sampling(), seed=0, samples=len(model.completions), extract=extract)
+    return asyncio.run(evaluator.answer(SUITES[suite], item, model))
+
+
+def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, truncated: bool = False, extract="final"):
+    model = Said(text, truncated=truncated)
+    return samples_of(graders, model, suite=suite, item=item, extract=extract)[0]
 
 
 @pytest.mark.integration
@@ -32,38 +56,41 @@ def grade(graders, text: str, *, suite: str = "gsm8k", item: Item = ITEM, trunca
 )
 def test_final_answers(graders, text: str, correct: bool, reason: str) -> None:
     sample = grade(graders, text)
-    assert (sample.correct, sample.reason) == (correct, reason)
+    assert (sample.verdict.correct, sample.verdict.reason) == (correct, reason)
 
 
 def test_last_number_only_where_the_suite_allows_it(graders) -> None:
-    assert grade(graders, "a</think>That is 1234", suite="math500").reason == "no_answer"
+    assert grade(graders, "a</think>That is 1234", suite="math500").verdict.reason == "no_answer"
 
 
 def test_truncated_is_never_correct_but_flexibly(graders) -> None:
     sample = grade(graders, r"a</think>\boxed{1234} and", truncated=True)
-    assert (sample.correct, sample.reason, sample.finished, sample.boxed) == (False, "truncated", False, True)
-    flexibly = Graders(processes=1, timeout=10, extract="flexible")
-    try:
-        assert grade(flexibly, "so $1,234.", truncated=True).correct is True
-        assert grade(flexibly, r"a</think>\boxed{1234}", suite="svamp").correct is True
-    finally:
-        flexibly.close()
+    assert (sample.verdict.correct, sample.verdict.reason, sample.finished, sample.boxed) == (
+        False,
+        "truncated",
+        False,
+        True,
+    )
+    assert grade(graders, "so $1,234.", truncated=True, extract="flexible").verdict.correct is True
+    assert grade(graders, r"a</think>\boxed{1234}", suite="svamp", extract="flexible").verdict.correct is True
 
 
 @pytest.mark.integration
 def test_the_question_reaches_the_math_grader(graders) -> None:
-    sum_of_three, share = Item(0, "What is 47+36+29?", "112"), Item(0, "What percentage is red?", "60")
-    assert grade(graders, r"</think>\boxed{47+36+29}", suite="math500", item=sum_of_three).reason == "unevaluated"
-    assert grade(graders, r"</think>\boxed{60\%}", suite="math500", item=share).correct is True
+    sum_of_three, share = Item(0, "What is 47+36+29?", answer="112"), Item(0, "What percentage is red?", answer="60")
+    assert (
+        grade(graders, r"</think>\boxed{47+36+29}", suite="math500", item=sum_of_three).verdict.reason == "unevaluated"
+    )
+    assert grade(graders, r"</think>\boxed{60\%}", suite="math500", item=share).verdict.correct is True
 
 
 @pytest.mark.integration
 def test_equal_answers_of_several_samples_are_one_class(graders) -> None:
-    item = Item(0, "q", r"\frac{1}{2}")
+    item = Item(0, "q", answer=r"\frac{1}{2}")
     texts = [r"</think>\boxed{0.5}", r"</think>\boxed{2}", "cut", r"</think>\boxed{\frac{1}{2}}"]
-    samples = graders.grade(SUITES["math500"], item, [ChatCompletion("<think>", text, 1, False, 0) for text in texts])
+    samples = samples_of(graders, Said(*texts), suite="math500", item=item)
     assert [sample.group for sample in samples] == [0, 1, None, 0]
-    assert [sample.correct for sample in samples] == [True, False, False, True]
+    assert [sample.verdict.correct for sample in samples] == [True, False, False, True]
 
 
 TEXTS = ["it is $1,234.56.", "4 and -7", "none", "#### 72", "price: $.50", "12,000,", "x = 3.", "1 2 30"]
@@ -78,7 +105,7 @@ def test_flexible_extract_is_the_harnesss() -> None:
     take = RegexFilter(regex_pattern="(-?[$0-9.,]{2,})|(-?[0-9]+)", group_select=-1)
     for text in TEXTS:
         (found,) = take.apply([[text]], [{}])[0]
-        assert (flexible(text) or "[invalid]") == found, text
+        assert (last_number_of(text) or "[invalid]") == found, text
         for gold in ("1234.56", "7", "72", ".50", "12000", "3", "30"):
             theirs = exact_match_hf_evaluate(
                 predictions=[found],

@@ -10,10 +10,10 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 
 from srm_ray.evaluation.lm_eval import harness
 from srm_ray.evaluation.suites import SUITES
-from srm_ray.inference.completers import Decoding
+from srm_ray.inference.completers import Sampling
 from tests.rewards.shared_data import existing
 
-GREEDY = harness.Options(Decoding(max_new_tokens=24), 3407, 2, "cot_zeroshot", "</think>", "", True, 64)
+GREEDY = harness.Options(Sampling(max_new_tokens=24), 3407, 2, "cot_zeroshot", "</think>", "", True, 64)
 GENERATED = ("bbh", "ifeval")
 SCORED = ("mmlu_stem", "arc_challenge")
 

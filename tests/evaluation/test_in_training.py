@@ -7,12 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from actors.grpo_run import Inputs, exporter, suites_in_training
+from rewards.dispatch import Graders
 from srm_ray.config.command_line import parse
+from srm_ray.config.evaluate import PromptConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.evaluation import in_training
-from srm_ray.evaluation.grading import Graders
+from srm_ray.evaluation.evaluator import Evaluator
 from srm_ray.evaluation.in_training import InTraining, decide
+from srm_ray.inference.completers import Sampling
 from srm_ray.model.lineage import read_lineage
 from srm_ray.model.loading import open_model
 from srm_ray.rl.state import State
@@ -57,18 +60,14 @@ def test_a_model_is_measured_and_kept(asked, capsys) -> None:
     async def keep(step: int) -> None:
         kept.append(step)
 
-    graders = Graders(processes=1, timeout=5)
+    graders = Graders(1)
     try:
         suites = InTraining(
             in_training.load(["arithmetic"], "", 8),
             asked.completer,
+            Evaluator(graders, Sampling(max_new_tokens=16), seed=1, prompt=PromptConfig(instruction="")),
             keep,
             guard=0.0,
-            seed=1,
-            max_new_tokens=16,
-            instruction="",
-            system="",
-            graders=graders,
         )
         state: dict = {}
         asked.run(suites.start(state, 0))
@@ -138,11 +137,10 @@ def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_
 
     config, folder = GRPOConfig(), RunFolder(tmp_path, stage="grpo")
     folder.create()
-    workers, log = SimpleNamespace(learner=Learner(), rollouts=None), MetricsLog(folder.metrics)
-    graders = Graders(processes=1, timeout=5)
+    workers, log = SimpleNamespace(learner=Learner(), rollouts=None, rewards=None), MetricsLog(folder.metrics)
     inputs = Inputs(config, open_model(str(tiny_model)), 64, None, [], {})
     export = exporter(config, workers, inputs.info)
-    made = suites_in_training(config, folder, workers, inputs, export, graders)
+    made = suites_in_training(config, folder, workers, inputs, export)
     state, saver = State(), Saver(folder, workers.learner, log, keep=2, limit=60.0)
 
     def there() -> list[str]:

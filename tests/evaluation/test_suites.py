@@ -1,13 +1,15 @@
 """Problems from local files: every suite's rows, golds that its grader accepts, and what is refused."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from rewards.dispatch import Graders
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
-from srm_ray.evaluation.grading import Graders
+from srm_ray.evaluation.grading import grade
 from srm_ray.evaluation.suites import SUITES, Item
 from srm_ray.inference.completers import ChatCompletion
 from tests.rewards.shared_data import FOLDER, rows
@@ -49,7 +51,7 @@ def test_rows_become_items(tmp_path: Path, name: str, expected: dict) -> None:
 
 def test_the_hubs_math500_names_its_fields_otherwise(tmp_path: Path) -> None:
     row = {"problem": "Half?", "solution": "...", "answer": r"\frac12"}
-    assert suites.load(SUITES["math500"], write(tmp_path, "math500", [row])) == [Item(0, "Half?", r"\frac12")]
+    assert suites.load(SUITES["math500"], write(tmp_path, "math500", [row])) == [Item(0, "Half?", answer=r"\frac12")]
 
 
 def test_arithmetic_is_held_out_and_the_same_every_time() -> None:
@@ -67,7 +69,7 @@ def test_arithmetic_is_held_out_and_the_same_every_time() -> None:
         ([], "no problems in"),
         ([{"question": "x"}], r"test.jsonl:1: not a row of gsm8k \(KeyError: 'answer'; found question\)"),
         ([{"question": " ", "answer": "#### 1"}], "test.jsonl:1: not a row of gsm8k"),
-        ([["x"]], "test.jsonl:1: an object is expected, got list"),
+        ([["x"]], "test.jsonl:1: an object is expected, got str"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, lines: list, message: str) -> None:
@@ -84,7 +86,7 @@ def test_missing_files_and_suites_are_named(tmp_path: Path) -> None:
 
 
 def test_fingerprint_of_the_problems() -> None:
-    items = [Item(0, "a", "1"), Item(1, "b", "2")]
+    items = [Item(0, "a", answer="1"), Item(1, "b", answer="2")]
     assert suites.digest(items) != suites.digest(items[:1])
     assert suites.digest(items) == suites.digest(list(items))
 
@@ -104,12 +106,12 @@ def test_real_files_load_whole(name: str) -> None:
 @pytest.mark.parametrize("name", ["gsm8k", "math500", "aime24", "svamp"])
 def test_real_golds_are_graded_right(name: str) -> None:
     rows(f"{name}/test.jsonl")
-    graders = Graders(processes=1, timeout=10)
+    graders = Graders(1)
     try:
         for item in suites.load(SUITES[name], str(FOLDER), 60):
             said = ChatCompletion("<think>\n", rf"so</think>\boxed{{{item.answer}}}", 5, False, 0)
-            (sample,) = graders.grade(SUITES[name], item, [said])
-            assert sample.correct is True, item
+            (sample,) = asyncio.run(grade(graders, item, item.question, [said]))
+            assert sample.verdict.correct is True, item
             assert (sample.finished, sample.boxed) == (True, True)
     finally:
         graders.close()
@@ -118,7 +120,7 @@ def test_real_golds_are_graded_right(name: str) -> None:
 @pytest.mark.integration
 def test_real_solutions_of_humaneval_pass_in_the_sandbox() -> None:
     canonical = rows("humaneval/test.jsonl")
-    graders = Graders(processes=1, timeout=10)
+    graders = Graders(1)
     if not graders.tier():
         graders.close()
         pytest.skip("NO SANDBOX HERE: this test checked nothing")
@@ -129,7 +131,8 @@ def test_real_solutions_of_humaneval_pass_in_the_sandbox() -> None:
             code = f"```python\n{row['prompt']}{row['canonical_solution']}\n```"
             said = ChatCompletion("", f"<think>x</think>{code}", 5, False, 0)
             broken = ChatCompletion("", code.replace("return", "return not"), 5, False, 0)
-            right, wrong = graders.grade(SUITES["humaneval"], items[number], [said, broken])
-            assert (right.correct, wrong.correct) == (True, False), number
+            item = items[number]
+            right, wrong = asyncio.run(grade(graders, item, item.prelude, [said, broken]))
+            assert (right.verdict.correct, wrong.verdict.correct) == (True, False), number
     finally:
         graders.close()

@@ -12,7 +12,8 @@ from srm_ray.data.rendering import render_prompt
 from srm_ray.gguf.architecture import read_architecture
 from srm_ray.gguf.formats import tensor_type, weight_bytes
 from srm_ray.gguf.writer import write_gguf
-from srm_ray.inference.engine import Sampling, open_engine
+from srm_ray.inference.completers import Sampling
+from srm_ray.inference.engine import open_engine
 from srm_ray.model import tokenization
 from tests.gguf.models import encoded
 

@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import RolloutWorker, Sampling, engine_args
+from actors.rollout.worker import RolloutWorker, engine_args
 from srm_ray.errors import RunError
+from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import completion_seed
 from tests.same import same_completions
 
@@ -143,7 +144,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
 def test_a_call_that_is_abandoned_ends_like_any_other(loop):
     """Ray would show one that it cancels as failed."""
     actor = loop.workers.rollouts.pool.serving()[0].actor
-    long = Sampling(1.0, 130, ignore_eos=True)
+    long = Sampling(1.0, 130, ignore_stop=True)
 
     async def abandon():
         call = actor.generate.remote(loop.stream[9].token_ids[:8], (1, 2), long, (), 12345)

@@ -12,12 +12,13 @@ from srm_ray import distill, filter
 from srm_ray.config.command_line import build
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.filter import FilterConfig
-from srm_ray.data.prompts import PromptStream, read_jsonl, training_stream, training_tasks
+from srm_ray.data.conversations import read_examples
+from srm_ray.data.prompts import PromptStream, training_stream, training_tasks
 from srm_ray.errors import UserError
 from srm_ray.files.journal import Journal
 from srm_ray.model.loading import open_model
 from srm_ray.runs.folder import RunFolder
-from tests.examples import examples_in
+from tests.data.problem_rows import read
 
 # Long enough for a random model to end a turn by itself now and then.
 ROLLOUT = {"max_new_tokens": 128, "max_model_len": 192, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25}
@@ -87,7 +88,7 @@ def test_problems_solved_sometimes_are_kept(engine: Engine, problems: Path, tmp_
     wanted = [index for index, rate in sorted(rates.items()) if 1 <= rate["right"] <= 2]
     assert 0 < len(wanted) < 12
     assert summary["kept"] == len(wanted) and summary["kept"] + summary["too_hard"] + summary["too_easy"] == 12
-    kept = read_jsonl(folder.final / filter.KEPT, graded=False)
+    kept = read(folder.final / filter.KEPT, graded=False)
     before = [stream.tasks.task(index)[0] for index in wanted]
     assert [replace(t, where="", row=None) for t in kept] == [replace(t, where="", row=None) for t in before]
     for task, own in zip(kept, before, strict=True):  # a reward asks for columns by name, after filtering too
@@ -132,7 +133,7 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
         and summary["right"] + sum(number for reason, number in summary["reasons"].items() if reason != "correct") == 36
     )
     assert 0 < summary["kept"] < 36
-    assert len(examples_in(folder.final / distill.PRODUCT)) == summary["kept"]
+    assert len(list(read_examples(str(folder.final / distill.PRODUCT)))) == summary["kept"]
 
 
 def test_journal_lines_that_are_not_ours(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.rollout.worker import Sampling, join, nothing_yet
+from actors.rollout.worker import join, nothing_yet
 from srm_ray.errors import LearnerLost
+from srm_ray.inference.completers import Sampling
 from tests.loop.test_weights_arrive import step, synchronise
 from tests.same import same_completions
 
@@ -113,10 +114,10 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
     synchronise(loop)
     actor = the_worker(loop).actor
     prompt = loop.stream[900].token_ids
-    whole = Sampling(1.0, 20, ignore_eos=True)
+    whole = Sampling(1.0, 20, ignore_stop=True)
 
     async def two_parts():
-        first = (await actor.generate.remote(prompt, (77,), Sampling(1.0, 8, ignore_eos=True)))[0]
+        first = (await actor.generate.remote(prompt, (77,), Sampling(1.0, 8, ignore_stop=True)))[0]
         begun = replace(first, finish_reason="abort")
         return first, (await actor.generate.remote(prompt, (77,), whole, (begun,)))[0]
 
@@ -133,7 +134,7 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
 @pytest.mark.parametrize(("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, SILENT)])
 def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     synchronise(loop)
-    victim = loop.workers.learner.info[0]["pid"]
+    victim = loop.workers.learner.info[0].pid
     os.kill(victim, how)
     with pytest.raises(LearnerLost, match=why) as lost:
         step(loop, 310)

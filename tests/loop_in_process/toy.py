@@ -166,7 +166,7 @@ class Toy:
     # Problems
 
     def __getitem__(self, index: int) -> Prompt:
-        return Prompt(index, (1, 2), f"problem {index}", str(index), source="toy")
+        return Prompt(index, (1, 2), f"problem {index}", answer=str(index), source="toy")
 
     # The run
 

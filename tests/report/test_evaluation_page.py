@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from srm_ray import evaluate
+from rewards.verdict import Verdict
 from srm_ray.evaluation import samples, statistics, tax
 from srm_ray.evaluation.grading import Sample
 from srm_ray.evaluation.results import Results, SuiteResult
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import ChatCompletion
-from srm_ray.report import run_data
+from srm_ray.report import evaluation_summary, run_data
 from srm_ray.report.page import write_report
 from srm_ray.runs.folder import RunFolder
 from tests.report import browser, example_run
@@ -33,13 +33,15 @@ def make(path: Path) -> RunFolder:
             said = ChatCompletion(
                 f"{name} question {index}\n<think>\n", f"so</think>{example_run.HOSTILE}", 9, False, 1
             )
-            file.add(Item(index, "q", "7"), [Sample(said, value == 1, "correct", "7", 0, True, False)])
+            file.add(
+                Item(index, "q", answer="7"), [Sample(said, Verdict(value == 1, "correct", answer="7"), 0, True, False)]
+            )
         suites[name] = SuiteResult(name, "pass@1", statistics.mean_share(values, seed=0), values, {"problems": 4})
     results = Results("runs/x/final", "", suites)
     results.save(folder.path)
     before = {name: replace(one, values=[1.0, 1.0, 1.0, 1.0]) for name, one in suites.items() if name == "gsm8k"}
     tax.compare(results, Results("parent", "", suites | before), seed=0).save(folder.path)
-    evaluate.link_samples(folder, list(suites))
+    evaluation_summary.link_samples(folder, list(suites))
     return folder
 
 

@@ -74,7 +74,8 @@ def policy(chunk: int = 4096, seed: int = 0) -> PolicyModel:
 def learner(options: LossConfig, module: PolicyModel) -> Any:
     spec = LearnerSpec("", LearnerConfig(), options, TEMPERATURE, seed=0, threads=1)
     made: Any = Learner(0, 1, spec)
-    made.engine, made.module, made.reference, made.device = module, module, None, torch.device("cpu")
+    module.device = torch.device("cpu")
+    made.engine, made.reference = module, None
     return made
 
 

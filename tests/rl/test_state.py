@@ -37,7 +37,10 @@ def group(index: int) -> Group:
     tests = {"inputs": ["1 2\n"], "outputs": ["3\n"]} if index % 2 else ["assert f(1) == 2"]
     gym = GymTask("chain_sum", '{"max_terms": 3}', 7, index) if index % 3 else None
     row = {"tests": tests, "when": datetime.date(2024, 2, 29), "picture": b"\xff"}  # as a dataset may have it
-    prompt = Prompt(index, (1, 2, 3), "What?", "72", tests, "f", "own", "gym" if gym else "", gym, row, level=2)
+    prompt = Prompt(
+        index, (1, 2, 3), "What?", level=2,
+        answer="72", tests=tests, entry_point="f", source="own", grader="gym" if gym else "", gym=gym, row=row,
+    )  # fmt: skip
     rewards = tuple(
         Reward(value, correct, reason, seconds=0.1, parts={"math": value / 3})
         for value, correct, reason in ((1.1, True, "correct"), (0.0, None, "bad_gold"), (1 / 3, False, "wrong"))

@@ -5,18 +5,18 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from actors.train.memory import memory
+from actors.train.memory import ModelSize, memory
+from srm_ray.config.stages import OptimConfig
 from srm_ray.model import shapes
 from srm_ray.training.losses import target_logprobs
 
 SMALL = replace(shapes.shape("tiny", vocab_size=1024), d_model=512, q_heads=4, kv_heads=2, ffn=1408, layers=6)
 
 
-def planned(size: shapes.Shape, tokens: int, **changes: object):
+def planned(size: shapes.Shape, tokens: int, workers: int = 1, **changes: object):
     count = shapes.parameters(size)
-    given = {"workers": 1, "zero_stage": 0, "nf4": False, "adam_bits": 32, "tokens": tokens, "checkpointed": False}
-    model = {"hidden": size.d_model, "layers": size.layers, "ffn": size.ffn, "vocabulary": size.vocab_size}
-    return memory(count, count, **(given | model | changes))
+    model = ModelSize(count, count, size.d_model, size.layers, size.ffn, size.vocab_size)
+    return memory(model, OptimConfig(**changes), workers=workers, tokens=tokens)
 
 
 def kept_bytes(size: shapes.Shape, rows: int, length: int, checkpointed: bool) -> int:
@@ -48,7 +48,7 @@ def test_activations_are_as_planned(size: shapes.Shape) -> None:
 
 
 def test_checkpointing_keeps_a_fraction() -> None:
-    plan, full = planned(SMALL, 512, checkpointed=True), planned(SMALL, 512)
+    plan, full = planned(SMALL, 512, activation_checkpointing=True), planned(SMALL, 512)
     assert kept_bytes(SMALL, 2, 256, True) < plan.activations + plan.logits < 0.4 * (full.activations + full.logits)
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from actors.train import run
+from srm_ray.config.stages import OptimConfig
 from srm_ray.data import arithmetic
 from srm_ray.data.packing import Rows, pack, save_rows
 from srm_ray.data.rendering import render_conversation
@@ -56,14 +57,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> TrainSpec:
         eval_rows=str(folder / "eval"),
         destination="",
         schedule=Schedule(peak=1e-3, floor=1e-4, steps=6, warmup=2),
-        batch=4,
-        micro_batch=2,
+        optim=OptimConfig(batch=4, micro_batch=2, precision="float32"),
         seed=3,
         eval_every=3,
         best=False,
         checkpoint_every=2,
         keep=2,
-        precision="float32",
         lineage={"stage": "sft", "parent": str(folder / "model")},
     )
 
@@ -131,16 +130,16 @@ def bare_loop(job: TrainSpec) -> list[tuple[float, float]]:
     from srm_ray.training.schedule import decay_groups
 
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
-    optimizer = torch.optim.AdamW(decay_groups(model, job.weight_decay), lr=job.schedule.at(0), betas=job.betas)
+    optimizer = torch.optim.AdamW(decay_groups(model, job.optim.weight_decay), lr=1.0, betas=job.optim.betas)
     rows, measured = open_rows(Path(job.rows)), []
     for step in range(job.schedule.steps):
-        batch = rows.take(batch_rows(len(rows), step, job.batch, job.seed))
+        batch = rows.take(batch_rows(len(rows), step, job.optim.batch, job.seed))
         for group in optimizer.param_groups:
             group["lr"] = job.schedule.at(step)
         loss = -target_logprobs(model, *to_device(batch, "cpu")).sum() / batch.targets
         optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.optim.clip_grad)
         optimizer.step()
         measured.append((loss.item(), norm.item()))
     return measured
@@ -158,19 +157,15 @@ def kill_train_workers() -> list[int]:
 
 def arithmetic_pairs(model: str, count: int) -> Rows:
     """Right answers against 0."""
-    from srm_ray.data.pairs import Pair
-    from srm_ray.data.rendering import assistant
-    from srm_ray.data.reports import Rendered
+    from srm_ray.data.conversations import Pair
     from srm_ray.data.supervised import encode_pair, pair_rows, select_pairs
 
     problems = [arithmetic.problem(2, index) for index in range(count)]
     pairs = [
-        Pair(
-            ({"role": "user", "content": one.question},), assistant(f"\\boxed{{{one.answer}}}"), assistant("\\boxed{0}")
-        )
+        Pair(({"role": "user", "content": one.question},), f"\\boxed{{{one.answer}}}", "\\boxed{0}", "x", 1)
         for one in problems
     ]
     tokenizer = tokenization.load(model)
-    made = (encode_pair(tokenizer, pair, max_prompt=64, max_completion=64) for pair in pairs)
-    encoded, _ = select_pairs(Rendered("x", sequences=one.sequences) for one in made)
+    made = (("x", *encode_pair(tokenizer, pair, max_prompt=64, max_completion=64)) for pair in pairs)
+    encoded, _ = select_pairs(made)
     return pair_rows(encoded)

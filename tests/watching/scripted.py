@@ -114,7 +114,7 @@ class Prompts:
         self.curriculum = Curriculum({"made_up": 1}, raise_at=1.0, window=1)
 
     def __getitem__(self, index: int) -> Prompt:
-        return Prompt(index, (1, 2), f"What is {index}?", str(index))
+        return Prompt(index, (1, 2), f"What is {index}?", answer=str(index))
 
 
 def config_of(**alarms: Any) -> GRPOConfig:

@@ -28,7 +28,7 @@ from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.suites import Suite, digest, local_file
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import cache_root
-from srm_ray.inference.completers import ChatCompleter, ChatCompletion, Decoding, LogLikelihoodModel
+from srm_ray.inference.completers import ChatCompleter, ChatCompletion, LogLikelihoodModel, Sampling
 from srm_ray.intervals import wilson
 
 VERSION = "0.4.13"
@@ -50,7 +50,7 @@ def check_installed() -> None:
 class Options:
     """bbh: form of BIG-Bench-Hard. limit: problems of each task, 0: all. See `EvaluateConfig` for the rest."""
 
-    decoding: Decoding
+    sampling: Sampling
     seed: int
     limit: int
     bbh: str
@@ -154,9 +154,9 @@ def settings(suite: Suite, path: str, tasks: dict[str, Any], options: Options, s
         "chat_template": options.chat_template,
     }
     if any(task.OUTPUT_TYPE == "generate_until" for task in tasks.values()):
-        decoding = options.decoding
-        found |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "think_end": options.think_end}
-        found |= {"max_new_tokens": decoding.max_new_tokens}
+        sampling = options.sampling
+        found |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "think_end": options.think_end}
+        found |= {"max_new_tokens": sampling.max_new_tokens}
     return (
         found
         | ({"sentence_splitter": splitter} if splitter else {})
@@ -190,10 +190,10 @@ def load(suite: Suite, path: str, options: Options) -> dict[str, Any]:
     except Exception as error:  # the hub's client, when there is no network, raises many kinds
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"suite {suite.name} cannot be loaded: {reason}; give local files with --data.path") from None
-    decoding = options.decoding
-    generation: dict[str, Any] = {"max_gen_toks": decoding.max_new_tokens, "temperature": decoding.temperature}
-    generation |= {"do_sample": decoding.temperature > 0}
-    generation |= {"top_p": decoding.top_p} if decoding.temperature > 0 and decoding.top_p < 1 else {}
+    sampling = options.sampling
+    generation: dict[str, Any] = {"max_gen_toks": sampling.max_new_tokens, "temperature": sampling.temperature}
+    generation |= {"do_sample": sampling.temperature > 0}
+    generation |= {"top_p": sampling.top_p} if sampling.temperature > 0 and sampling.top_p < 1 else {}
     for task in tasks.values():
         if task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=generation, update=True)

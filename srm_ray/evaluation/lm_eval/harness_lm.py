@@ -30,7 +30,8 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation.samples import read
 from srm_ray.files.atomic import append, write_atomically
-from srm_ray.inference.completers import ChatCompleter, ChatCompletion, Decoding, LogLikelihood, LogLikelihoodModel
+from srm_ray.inference.completers import ChatCompleter, ChatCompletion, LogLikelihood, LogLikelihoodModel, Sampling
+from srm_ray.model.chat_template import render_text
 from srm_ray.rl.seeds import completion_seed
 
 Done = Callable[[float, int], None]
@@ -113,12 +114,14 @@ class EngineLM(TemplateLM):
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         if self.tokenizer is None:
             return json.dumps(chat_history)
-        return self.tokenizer.apply_chat_template(
-            chat_history,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )
+        text = render_text(self.tokenizer, chat_history, add_generation_prompt=add_generation_prompt)
+        if add_generation_prompt:
+            return text
+        last = chat_history[-1]["content"]  # which the model goes on with
+        found = text.rfind(last.strip())
+        if found < 0:
+            raise UserError("the model's chat template does not show the last message, which is to be continued")
+        return text[: found + len(last.strip())]
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
@@ -136,12 +139,17 @@ class EngineLM(TemplateLM):
         kwargs: dict[str, Any] = dict(normalize_gen_kwargs(options, 256))
         eos = None if self.tokenizer is None else self.tokenizer.decode([self.eot_token_id])
         until = handle_stop_sequences(kwargs.pop("until", None), eos=eos)
-        limit, decoding = self._decoding(kwargs)
+        limit, sampling = self._sampling(kwargs)
         seed = completion_seed(self.seed, request.doc_id or 0, 0, request.idx)
-        key = key_of(context, limit, asdict(decoding), seed)
+        asked = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_new_tokens": sampling.max_new_tokens,
+        }
+        key = key_of(context, limit, asked, seed)
         found = self.answered.get(key)
         if found is None:
-            found = await self._complete(context, limit, seed, decoding)
+            found = await self._complete(context, limit, seed, sampling)
             self.answered.add(key, found)
         assert isinstance(found, ChatCompletion)
         self.said[context] = found
@@ -149,8 +157,8 @@ class EngineLM(TemplateLM):
         text = found.text if self.tokenizer is None else self._text(found.token_ids, until)
         return postprocess_generated_text(generation=text, stop=until, think_end_token=self.think_end or None)
 
-    def _decoding(self, kwargs: dict[str, Any]) -> tuple[int, Decoding]:
-        """(room for new tokens, decoding) of normalised options. Raises `UserError` for one that we do not have."""
+    def _sampling(self, kwargs: dict[str, Any]) -> tuple[int, Sampling]:
+        """(room for new tokens, sampling) of normalised options. Raises `UserError` for one that we do not have."""
         limit = int(kwargs.pop("max_gen_toks"))
         if self.reader is not None:
             limit = min(limit, self.max_length // 2)
@@ -159,15 +167,15 @@ class EngineLM(TemplateLM):
         top_p = float(kwargs.pop("top_p", 1.0))
         if kwargs:
             raise UserError(f"the harness asks for generation options that are not supported: {', '.join(kwargs)}")
-        return limit, Decoding(temperature if sampled else 0.0, top_p if sampled else 1.0, limit)
+        return limit, Sampling(temperature if sampled else 0.0, limit, top_p if sampled else 1.0)
 
-    async def _complete(self, context: str, limit: int, seed: int, decoding: Decoding) -> ChatCompletion:
+    async def _complete(self, context: str, limit: int, seed: int, sampling: Sampling) -> ChatCompletion:
         if self.reader is None:
-            return (await self.completer.answer(json.loads(context), (seed,), decoding))[0]
+            return (await self.completer.answer(json.loads(context), (seed,), sampling))[0]
         ids = self.tok_encode(context)
         room = self.max_length - limit
         self.cut_prompts += len(ids) > room
-        return await self.reader.complete(ids[-room:], seed, decoding)
+        return await self.reader.complete(ids[-room:], seed, sampling)
 
     def _text(self, ids: Sequence[int], until: Sequence[str]) -> str:
         """Text of the tokens up to and with the one that completes the first stop string; control tokens left out."""

@@ -1,4 +1,4 @@
-"""A queue of a reward worker: where one kind of grading waits for its processes."""
+"""Where one kind of grading waits for its processes: a bound on what is in flight, equal work done once."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ class GradingQueue:
 
     def __init__(self, name: str, threads: int, in_flight: int) -> None:
         self.name, self.in_flight = name, in_flight
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"reward-{name}")
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"grade-{name}")
         self.loop: asyncio.AbstractEventLoop | None = None
         self.slots: asyncio.Semaphore
         self.running: dict[Any, asyncio.Future[Any]] = {}

@@ -1,0 +1,86 @@
+"""The schemas of problems, known by their columns: one entry each, the first that fits counts.
+
+A column's name is matched whatever its case; `a.b` is within another column, also within one that holds JSON as text.
+What an entry leaves open is as `Schema` has it, so that most entries are a name and the columns that make it known.
+Choices, tests, and numbers with a target are known by columns of their own, whatever the schema (`problems`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from srm_ray.data.columns import CONTEXTS, DIALOGUES, SYSTEMS
+
+ANSWERS = (
+    "answer", "final_answer", "expected_answer", "ground_truth", "gt_answer", "gt", "gold", "gold_answer",
+    "correct_answer", "reference_answer", "answers", "target", "targets", "label", "reward_model.ground_truth",
+    "verification_info.ground_truth", "extra_info.answer", "metadata.answer", "solution", "completion", "response",
+    "output", "generated_solution", "generation",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """How rows of one kind are read. Columns in order of preference: the first with something in it counts.
+
+    needs: the columns that it is known by; `a|b`: one of them.
+    prompt: the problem, text or messages.
+    answer: the gold; what is more than an answer is searched for it (`rewards.golds`).
+    system: the system message, where the prompt has none.
+    before, after: texts that belong to the problem, put before and behind it.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    prompt: tuple[str, ...]
+    answer: tuple[str, ...] = ANSWERS
+    system: tuple[str, ...] = SYSTEMS
+    before: tuple[str, ...] = (*CONTEXTS, "article", "background", "premise")
+    after: tuple[str, ...] = ("input", "starter_code")
+
+    def fits(self, names: frozenset[str]) -> bool:
+        return all(any(name in names for name in one.split("|")) for one in self.needs)
+
+
+SCHEMAS = (
+    Schema("srm_ray.filter", ("messages", "pass_rate"), ("messages",), ("answer",), system=(), before=(), after=()),
+    Schema("verl", ("prompt", "reward_model"), ("prompt",), ("reward_model.ground_truth", *ANSWERS), after=()),
+    Schema("HumanEval", ("prompt", "test", "entry_point"), ("prompt",), ("answer",), after=()),
+    Schema("MBPP", ("test_list", "text|prompt"), ("text", "prompt"), ("answer",), after=()),
+    Schema("LiveCodeBench", ("question_content",), ("question_content",), ("answer",)),
+    Schema("APPS, TACO", ("question", "input_output"), ("question",), ("answer",), after=("starter_code",)),
+    Schema("SVAMP", ("body", "question"), ("question",), before=("body",)),
+    Schema("OpenBookQA", ("question_stem",), ("question_stem",)),
+    Schema("HellaSwag", ("ctx", "endings"), ("ctx",)),
+    Schema("PIQA", ("goal", "sol1", "sol2"), ("goal",)),
+    Schema("WinoGrande", ("sentence", "option1", "option2"), ("sentence",)),
+    Schema("Alpaca", ("instruction",), ("instruction",)),
+    Schema("MetaMath", ("query",), ("query",)),
+    Schema("MATH, NuminaMath, OpenR1-Math, DeepScaleR, BigMath", ("problem",), ("problem",)),
+    Schema("question and answer", ("question",), ("question",)),
+    Schema("conversations", ("|".join(DIALOGUES),), DIALOGUES),
+    Schema(
+        "prompt and answer",
+        ("prompt|problem_statement|input|inputs",),
+        ("prompt", "problem_statement", "input", "inputs"),
+    ),
+    Schema("Countdown", ("nums|numbers", "target"), ()),
+)
+
+
+def schema_of(names: Iterable[str]) -> Schema | None:
+    """The schema of rows with these columns; None where none fits."""
+    there = frozenset(name.lower() for name in names)
+    return next((schema for schema in SCHEMAS if schema.fits(there)), None)
+
+
+def proposal(names: Iterable[str]) -> str:
+    """A mapping of columns that may be meant, for the message that nothing fits."""
+    texts = list(names)
+    known = [*dict.fromkeys(name for schema in SCHEMAS for name in schema.prompt), "task", "text", "content", "request"]
+    ask = next(
+        (name for name in texts if any(word in name.lower() for word in known)), texts[0] if texts else "question"
+    )
+    rest = [name for name in texts if name != ask]
+    words = ("answer", "gold", "truth", "solution", "target", "label", "final", "result", "output")
+    gold = next((name for name in rest if any(word in name.lower() for word in words)), rest[-1] if rest else "answer")
+    return f'--data.columns "{{prompt: {ask}, answer: {gold}}}"'

@@ -1,0 +1,217 @@
+r"""Turns to tokens: what was sampled stays as it was sampled, what the environment says is rendered after it.
+
+    prompt | sampled ... <|im_end|> | \n<|im_start|>user\n observation <|im_end|>\n<|im_start|>assistant\n | sampled ...
+
+Tokens are never made anew from text. The chat template renders the conversation with a placeholder in place of each
+sampled turn; what it puts after the last placeholder's end of turn is what is appended. So a template that drops the
+thinking of earlier turns drops nothing: the model sees what it said, as it said it. That the template leaves alone what
+it has rendered before is checked, of its kind when a run starts and of every turn: its rendering of the conversation so
+far must begin its rendering of the longer one.
+
+A control token spelled in what the environment says is encoded as the plain text it is, as in
+`srm_ray.data.rendering`: neither a document nor a program's output forges a turn.
+
+Where the template knows no tools, `described` puts them into the system message, and results come as the user's.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from srm_ray.data.rendering import has_own_template, render_prompt
+from srm_ray.environments.calls import FAMILIES, Family, family_of
+from srm_ray.errors import UserError
+from srm_ray.model.chat_template import encode_hidden, hide_controls, render_text
+from srm_ray.rl.types import ToolCall
+
+Message = dict[str, Any]
+Kind = Literal["tools", "turns"]
+TOOLS = """You can call these functions, one JSON schema a line:
+<tools>
+{}
+</tools>
+To call one, write its name and arguments as JSON between tags:
+<tool_call>
+{{"name": ..., "arguments": {{...}}}}
+</tool_call>
+The result comes back between <tool_response> tags."""
+CALL_ID = "call{:05d}"  # nine letters and digits, as some templates demand
+
+
+class TurnRenderer:
+    """Renders for one model and one set of tools.
+
+    tools: JSON schemas, () in an environment of turns. stop_token_ids: what ends a turn. calls: the family in which the
+    model writes calls, "" to take it from the chat template. describe: put the tools into the system message.
+    Raises `UserError` where the template cannot serve.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        stop_token_ids: Sequence[int],
+        kind: Kind,
+        tools: Sequence[dict[str, Any]] = (),
+        *,
+        calls: str = "",
+        describe: bool = False,
+    ):
+        self.tokenizer, self.kind, self.tools = tokenizer, kind, list(tools)
+        self.ends = [tokenizer.convert_ids_to_tokens(int(token)) for token in stop_token_ids]
+        self.described = bool(tools) and (describe or has_own_template(tokenizer))
+        if self.tools and not self.described and not self._knows_tools():
+            raise UserError(
+                "the model's chat template does not render tools: give a model whose template does, or "
+                "environment.describe_tools true to have them described in the system message"
+            )
+        self.family: Family = "hermes"
+        if self.tools and not (self.described and not calls):
+            self.family = _family(calls, tokenizer)
+        self.as_call = False  # how a turn that called tools stands in the conversation: as text, or as a call
+        self._choose_form()
+
+    # A prompt
+
+    def messages(self, messages: Sequence[Message], said: str | None) -> list[Message]:
+        """The conversation that an episode begins with: the row's, with what `reset` said (tools: added to the last
+        message; turns: a message of its own), and the tools where they are described."""
+        begun = [dict(message) for message in messages]
+        if said is not None:
+            if self.kind == "tools" and begun and begun[-1]["role"] == "user":
+                begun[-1]["content"] += said
+            else:
+                begun.append({"role": "user", "content": said})
+        if self.described:
+            text = TOOLS.format("\n".join(json.dumps(tool) for tool in self.tools))
+            if begun and begun[0]["role"] == "system":
+                begun[0]["content"] += "\n\n" + text
+            else:
+                begun.insert(0, {"role": "system", "content": text})
+        return begun
+
+    def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Ids of the conversation that an episode begins with, ending with the generation prompt."""
+        return tuple(render_prompt(self.tokenizer, messages, tools=self._schemas()))
+
+    # What comes after a turn
+
+    def results(self, calls: Sequence[ToolCall]) -> list[Message]:
+        """The messages that tell the model what its calls gave."""
+        if self.described:
+            parts = [f"<tool_response>\n{call.result}\n</tool_response>" for call in calls]
+            return [{"role": "user", "content": "\n".join(parts)}]
+        return [
+            {"role": "tool", "name": call.name or "unknown", "content": call.result, "tool_call_id": CALL_ID.format(n)}
+            for n, call in enumerate(calls)
+        ]
+
+    def observation(self, text: str) -> list[Message]:
+        return [{"role": "user", "content": text}]
+
+    def turn(self, calls: Sequence[ToolCall] = ()) -> Message:
+        """What stands in the conversation for a sampled turn, until `after` renders it."""
+        return {"role": "assistant", "content": "", "calls": max(1, len(calls))}
+
+    def after(self, conversation: Sequence[Message], said: Sequence[Message]) -> list[int]:
+        """Ids that follow a sampled turn: what is left of its ending, `said`, and the next generation prompt.
+
+        conversation: the episode so far, its last message the sampled turn. Raises `UserError` where the template
+        changes what it had rendered before.
+        """
+        shown, hidden = hide_controls(self.tokenizer, [*conversation, *said])
+        marks = _Marks([*conversation, *said])
+        stood = [self._standing(dict(message), marks, n) for n, message in enumerate(shown)]
+        before = self._text(stood[: len(conversation) - 1], generation=False)
+        text = self._text(stood, generation=True)
+        if not text.startswith(before):
+            raise UserError(
+                "the model's chat template changes earlier turns when others follow (the tools or a message move, for "
+                "example), so that what was sampled would not be what is trained on: give another chat template"
+            )
+        _, found, tail = text.rpartition(marks.last)
+        if not found:
+            raise UserError("the model's chat template does not render an assistant's turn that others follow")
+        ending = min(((tail.find(end), end) for end in self.ends if end in tail), default=None)
+        if ending is None:
+            raise UserError(
+                f"the model's chat template ends a turn with none of the model's stop tokens ({', '.join(self.ends)})"
+            )
+        return encode_hidden(self.tokenizer, tail[ending[0] + len(ending[1]) :], hidden)
+
+    def _standing(self, message: Message, marks: "_Marks", n: int) -> Message:
+        if message["role"] != "assistant" or "calls" not in message:
+            return message
+        mark = marks.of(f"turn{n}")
+        marks.last = mark
+        if not self.as_call:
+            return {"role": "assistant", "content": mark}
+        name = self.tools[0]["function"]["name"] if self.tools else "call"
+        calls = [
+            {"type": "function", "id": CALL_ID.format(k), "function": {"name": name, "arguments": {"mark": mark}}}
+            for k in range(message["calls"])
+        ]
+        return {"role": "assistant", "content": "", "tool_calls": calls}
+
+    # The template
+
+    def _schemas(self) -> list[dict[str, Any]] | None:
+        return self.tools if self.tools and not self.described else None
+
+    def _text(self, messages: Sequence[Message], *, generation: bool) -> str:
+        tools = {"tools": self.tools} if self._schemas() else {}
+        return render_text(self.tokenizer, messages, add_generation_prompt=generation, enable_thinking=True, **tools)
+
+    def _knows_tools(self) -> bool:
+        asked = [{"role": "user", "content": "x"}]
+        name = self.tools[0]["function"]["name"]
+        return name in self._text(asked, generation=True)
+
+    def _choose_form(self) -> None:
+        """Try both forms of a turn on a conversation as episodes have them. Raises `UserError` where neither serves."""
+        refused: list[str] = []
+        for as_call in (False, True) if self._schemas() else (False,):
+            self.as_call = as_call
+            try:
+                self._rehearse()
+                return
+            except UserError as error:
+                refused.append(str(error))
+            except Exception as error:  # templates raise what they like
+                refused.append(
+                    f"the model's chat template fails on several turns: {' '.join(str(error).split())[:200]}"
+                )
+        raise UserError(refused[0])
+
+    def _rehearse(self) -> None:
+        conversation: list[Message] = self.messages([{"role": "user", "content": "begin"}], None)
+        answers = self.results([ToolCall("x", {}, "told")]) if self.kind == "tools" else self.observation("told")
+        for _ in range(3):
+            conversation.append(self.turn())
+            ids = self.after(conversation, answers)
+            if "told" not in self.tokenizer.decode(ids):
+                raise UserError("the model's chat template does not render what an environment says")
+            conversation += answers
+
+
+class _Marks:
+    """Texts that occur nowhere else in a conversation."""
+
+    def __init__(self, conversation: Sequence[Message]):
+        everything = "\n".join(str(message.get("content")) for message in conversation)
+        number = 0
+        while f"mark{number}x" in everything:
+            number += 1
+        self.prefix = f"mark{number}x"
+        self.last = ""
+
+    def of(self, name: str) -> str:
+        return f"{self.prefix}{name}x"
+
+
+def _family(calls: str, tokenizer: Any) -> Family:
+    if not calls:
+        return family_of(str(tokenizer.chat_template))
+    for family in FAMILIES:
+        if calls == family:
+            return family
+    raise UserError(f"environment.calls must be one of {', '.join(FAMILIES)}, got {calls!r}")

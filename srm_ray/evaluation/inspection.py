@@ -1,0 +1,31 @@
+"""`--inspect N` of evaluations: the first problems of each suite as the model is asked them, and what is right."""
+
+from collections.abc import Sequence
+
+from srm_ray.config.evaluate import EvaluateConfig
+from srm_ray.console.progress import say
+from srm_ray.data.inspection import cut
+from srm_ray.data.rendering import render_prompt
+from srm_ray.evaluation import suites
+from srm_ray.evaluation.measure import messages_of
+from srm_ray.evaluation.suites import Suite
+from srm_ray.model.loading import open_model
+
+
+def inspect(config: EvaluateConfig, asked: Sequence[Suite]) -> int:
+    """Show the first `config.inspect` problems of each suite that this project reads itself. Starts nothing."""
+    prompt = config.prompt
+    rendered = config.model and prompt.chat_template and not config.endpoint
+    tokenizer = open_model(config.model).tokenizer if rendered else None
+    for suite in asked:
+        if suite.kind == "harness":
+            say(f"{suite.name}: its problems are lm-evaluation-harness's own")
+            continue
+        for item in suites.load(suite, config.data.path, config.inspect):
+            messages = messages_of(suite, item, system=prompt.system, instruction=prompt.instruction)
+            text = "\n\n".join(message["content"] for message in messages)
+            if tokenizer is not None:
+                text = tokenizer.decode(render_prompt(tokenizer, messages), skip_special_tokens=False)
+            gold = item.answer if item.answer is not None else f"{item.tests} (entry point {item.entry_point})"
+            say(f"--- {suite.name} {item.index + 1}\n{cut(text)}\n\ngold    {cut(gold)}\ngrader  {suite.kind}\n")
+    return 0
