@@ -4,12 +4,13 @@
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from srm_ray.config.base import to_plain
+from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.console import output
 from srm_ray.console.progress import say
@@ -20,6 +21,7 @@ from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
     from actors.worker_groups import WorkerGroups
+    from srm_ray.config.lengths import Lengths
     from srm_ray.data.prompts import PromptStream
     from srm_ray.evaluation.in_training import Evaluations, InTraining
     from srm_ray.evaluation.suites import Item
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from srm_ray.rl.types import Prompt
     from srm_ray.runs.final import Export
     from srm_ray.runs.saving import Saver
+
+ConfigT = TypeVar("ConfigT", GRPOConfig, FilterConfig)
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Run:
 
 @dataclass
 class Inputs:
-    """What a run is told to learn from. config: as this machine settles it. context: prompt and completion, tokens."""
+    """What a run learns from. config: as this machine settles it. context: prompt and completion, tokens."""
 
     config: GRPOConfig
     info: "ModelInfo"
@@ -57,37 +61,63 @@ class Inputs:
     suites: "dict[str, list[Item]]"
 
 
-def open_inputs(config: GRPOConfig) -> Inputs:
-    """Model and data. Raises `UserError` for what is the user's to hear of before any worker starts."""
+@dataclass
+class Opened(Generic[ConfigT]):
+    """A model, and the problems that it is asked. config: as this machine and the model's context settle it."""
+
+    config: ConfigT
+    info: "ModelInfo"
+    lengths: "Lengths"
+    stream: "PromptStream"
+
+
+def open_problems(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> Opened[ConfigT]:
+    """The model (the tiny base where none is named), and the training problems, each of which has been rendered once.
+
+    settle: the dtypes of what will run, `settle_run` or `settle_rollout` of `actors.runtime.compute`.
+    """
     from actors.runtime import compute
     from actors.train.warm_start import open_base
-    from srm_ray.data.prompts import held_out_prompts, training_stream
-    from srm_ray.evaluation import in_training
+    from srm_ray.data.prompts import training_stream
     from srm_ray.model.loading import settle_lengths
 
     config = compute.settle_learner(config)
     info = open_base(config.model, config.data, config.seed, say, config.learner.precision)
-    config = compute.settle_run(config, info.path)
+    config = settle(config, info.path)
     config, lengths = settle_lengths(config, info)
-    graded = not config.reward.function
     stream = training_stream(
         config.data,
         info.tokenizer,
         seed=config.seed,
         limit=lengths.prompt,
         limited_by=lengths.why,
-        graded=graded,
+        graded=not config.reward.function,
         curriculum=config.curriculum,
     )
     stream.check()
-    count = config.eval.problems
+    return Opened(config, info, lengths, stream)
+
+
+def open_inputs(config: GRPOConfig) -> Inputs:
+    """Model and data. Raises `UserError` for what is the user's to hear of before any worker starts."""
+    from actors.runtime.compute import settle_run
+    from srm_ray.data.prompts import held_out_prompts
+    from srm_ray.evaluation import in_training
+
+    opened = open_problems(config, settle_run)
+    config, info, lengths = opened.config, opened.info, opened.lengths
     held_out = []
-    if count:
+    if config.eval.problems:
         held_out = held_out_prompts(
-            config.data, info.tokenizer, count=count, limit=lengths.prompt, limited_by=lengths.why, graded=graded
+            config.data,
+            info.tokenizer,
+            count=config.eval.problems,
+            limit=lengths.prompt,
+            limited_by=lengths.why,
+            graded=not config.reward.function,
         )
     suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
-    return Inputs(config, info, lengths.context, stream, held_out, suites)
+    return Inputs(config, info, lengths.context, opened.stream, held_out, suites)
 
 
 @contextlib.asynccontextmanager

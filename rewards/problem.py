@@ -1,6 +1,6 @@
 """A problem as graders see it: what decides whether an answer is right."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rewards.gym import GymTask
@@ -29,6 +29,10 @@ class Problem:
     row: dict[str, Any] | None = None
     also_right: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+
+    def known(self) -> dict[str, Any]:
+        """What a problem in another form is made with: the fields above, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(Problem)}
 
     @property
     def kind(self) -> str:

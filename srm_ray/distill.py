@@ -294,15 +294,7 @@ async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardW
         place[0],
         (),
         "\n".join(message["content"] for message in task.messages),
-        answer=task.answer,
-        tests=task.tests,
-        entry_point=task.entry_point,
-        source=task.source,
-        grader=task.grader,
-        gym=task.gym,
-        row=task.row,
-        also_right=task.also_right,
-        given=task.given,
+        **task.known(),
     )
     none = np.zeros(0, np.int32)
     made = Completion(none, none.astype(np.float32), none, answer.finish, 0, answer.text, "teacher")

@@ -56,28 +56,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def run(config: FilterConfig, folder: RunFolder) -> int:
+    from actors.grpo_run import open_problems
     from actors.reward import spec
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
-    from actors.train.warm_start import open_base
     from actors.worker_groups import reward_spec
-    from srm_ray.data.prompts import ROWS_CHECKED, training_stream
-    from srm_ray.model.loading import settle_lengths
+    from srm_ray.data.prompts import ROWS_CHECKED
 
-    config = compute.settle_learner(config)
-    info = open_base(config.model, config.data, config.seed, say, config.learner.precision)
-    config = compute.settle_rollout(config, info.path)
-    config, lengths = settle_lengths(config, info)
-    stream = training_stream(
-        config.data,
-        info.tokenizer,
-        seed=config.seed,
-        limit=lengths.prompt,
-        limited_by=lengths.why,
-        graded=not config.reward.function,
-        curriculum=config.curriculum,
-    )
-    stream.check()
+    opened = open_problems(config, compute.settle_rollout)
+    config, stream = opened.config, opened.stream
     spec.check(reward_spec(config), stream.first(ROWS_CHECKED))
     count = problems_to_try(config, stream)
     journal = Journal(folder.path / "rates.jsonl")
@@ -85,7 +72,7 @@ async def run(config: FilterConfig, folder: RunFolder) -> int:
     if len(rates) < count:
         cluster.connect()
         try:
-            async with Sampler(config, info, context=lengths.context) as sampler:
+            async with Sampler(config, opened.info, context=opened.lengths.context) as sampler:
                 folder.save_config(config)
                 rates = await rates_of(config, sampler, stream, count, journal)
         finally:

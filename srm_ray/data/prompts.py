@@ -144,16 +144,8 @@ class PromptStream:
             index,
             ids,
             text,
-            answer=task.answer,
-            tests=task.tests,
-            entry_point=task.entry_point,
-            source=task.source,
-            grader=task.grader,
-            gym=task.gym,
-            row=task.row,
             level=level,
-            also_right=task.also_right,
-            given=task.given,
+            **task.known(),
         )
 
     def first(self, count: int) -> list[Prompt]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from rewards.gym import CHUNK, BadFamily, Gym, GymTask, Scorer
 from rewards.gym_probe import TOLD, Rates, probe
+from rewards.problem import Problem
 from srm_ray.config.grpo import GYM, SourceConfig
 from srm_ray.console.progress import say
 from srm_ray.data import arithmetic
@@ -32,24 +33,11 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One problem before rendering. answer, tests (with entry_point) or gym is set. where: e.g. "problems.jsonl:17".
-
-    grader: "math", "code", "text", "choice", "countdown" or "gym"; "": code where there are tests, else math.
-    also_right, given: as of `rl.types.Prompt`.
-    """
+class Task(Problem):
+    """One problem before rendering. answer, tests (with entry_point) or gym is set. where: e.g. "problems.jsonl:17"."""
 
     messages: tuple[dict[str, str], ...]
-    answer: str | None = None
-    tests: Any = None
-    entry_point: str | None = None
-    source: str = ""
     where: str = ""
-    grader: str = ""
-    gym: GymTask | None = None
-    row: dict[str, Any] | None = None
-    also_right: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
 
 
 class Tasks(Protocol):
@@ -209,10 +197,10 @@ class GymTasks:
             raise UserError(f"Reasoning Gym: {error}") from None
         message = ({"role": "user", "content": made.question.strip()},)
         if made.answer is not None and NUMBER.fullmatch(made.answer):
-            return Task(message, made.answer, source=self.source, grader="math")
+            return Task(message, answer=made.answer, source=self.source, grader="math")
         if made.own or made.answer is None:
-            return Task(message, made.answer, source=self.source, grader="gym", gym=task)
-        return Task(message, made.answer, source=self.source, grader="text")
+            return Task(message, answer=made.answer, source=self.source, grader="gym", gym=task)
+        return Task(message, answer=made.answer, source=self.source, grader="text")
 
 
 @lru_cache(maxsize=1)

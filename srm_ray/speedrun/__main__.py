@@ -157,24 +157,16 @@ class Speedrun:
         folder = RunFolder(self.root / "samples", stage="samples")
 
         def work() -> int:
-
             from actors.graded_rollouts import write_graded_rollouts
-            from srm_ray.data.prompts import training_stream
-            from srm_ray.model.loading import open_model, settle_lengths
+            from actors.grpo_run import open_problems
+            from actors.runtime.compute import settle_rollout
 
-            info = open_model(str(model))
-            settled, lengths = settle_lengths(options, info)
-            stream = training_stream(
-                settled.data,
-                info.tokenizer,
-                seed=settled.seed,
-                limit=lengths.prompt,
-                limited_by=lengths.why,
-                graded=not settled.reward.function,
-            )
-            prompts = [stream[SAMPLES_FROM + place] for place in range(count)]
+            opened = open_problems(options, settle_rollout)
+            prompts = [opened.stream[SAMPLES_FROM + place] for place in range(count)]
             counts = interrupts.run(
-                write_graded_rollouts(settled, info, prompts, folder.rollouts, context=lengths.context)
+                write_graded_rollouts(
+                    opened.config, opened.info, prompts, folder.rollouts, context=opened.lengths.context
+                )
             )
             folder.write_summary(counts)
             say(
