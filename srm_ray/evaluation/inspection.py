@@ -7,7 +7,7 @@ from srm_ray.console.progress import say
 from srm_ray.data.inspection import cut
 from srm_ray.data.rendering import render_prompt
 from srm_ray.evaluation import suites
-from srm_ray.evaluation.measure import messages_of
+from srm_ray.evaluation.evaluator import messages_of
 from srm_ray.evaluation.suites import Suite
 from srm_ray.model.loading import open_model
 
@@ -22,7 +22,7 @@ def inspect(config: EvaluateConfig, asked: Sequence[Suite]) -> int:
             say(f"{suite.name}: its problems are lm-evaluation-harness's own")
             continue
         for item in suites.load(suite, config.data.path, config.inspect):
-            messages = messages_of(suite, item, system=prompt.system, instruction=prompt.instruction)
+            messages = messages_of(suite, item, prompt)
             text = "\n\n".join(message["content"] for message in messages)
             if tokenizer is not None:
                 text = tokenizer.decode(render_prompt(tokenizer, messages), skip_special_tokens=False)
