@@ -44,3 +44,17 @@ def why_not_packed(config: Any) -> str:
     if getattr(config, "attn_temperature_tuning", False) and not all(getattr(config, "no_rope_layers", [])):
         return f"{config.model_type} scales attention by a token's place in the row (attn_temperature_tuning)"
     return ""
+
+
+def piece_of(config: Any) -> int:
+    """Tokens of a piece, where layers attend within pieces; 0 where none do. transformers counts pieces from the start
+    of a row, so in a packed row only documents of the first piece would see what they see alone."""
+    pieces = "chunked_attention" in (getattr(config, "layer_types", None) or ())
+    return int(config.attention_chunk_size or 0) if pieces else 0
+
+
+def decoder_of(model: Any) -> Any:
+    """The part of a causal LM that gives hidden states. Llama 4's text model calls it otherwise than its
+    `base_model_prefix` says, and `get_decoder` then returns the whole."""
+    found = model.get_decoder()
+    return model.model if found is model else found

@@ -34,6 +34,7 @@ class ModelInfo:
     generation config and tokenizer name. context_said_by: what says how long the context is.
     chat_template: Jinja that `--chat_template` put in place of the tokenizer's own; "": none did.
     unpacked: why rows of several documents cannot be made for it; "": they can.
+    piece: tokens within which layers attend (Llama 4's), which no packed row may exceed; 0: no such layers.
     cache_values: numbers that the KV cache holds for a token; 0: not known.
     """
 
@@ -46,6 +47,7 @@ class ModelInfo:
     cache_values: int = 0
     chat_template: str = ""
     unpacked: str = ""
+    piece: int = 0
 
     @property
     def own_context(self) -> OwnContext:
@@ -59,7 +61,12 @@ def row_length(asked: int, usual: int, info: ModelInfo, origins: Mapping[str, st
             f"{option('data.row_length', asked, origins)} is more than the model's own context of {info.context} "
             f"({info.context_said_by}): lower data.row_length"
         )
-    return asked or min(usual, info.context)
+    if info.piece and asked > info.piece:
+        raise UserError(
+            f"{option('data.row_length', asked, origins)} is more than the {info.piece} tokens within which layers of "
+            f"{info.path} attend (attention_chunk_size): lower data.row_length"
+        )
+    return asked or min(usual, info.context, info.piece or info.context)
 
 
 def open_model(name: str, chat_template: str = "") -> ModelInfo:
@@ -108,6 +115,7 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
         cache_values(config),
         tokenizer.chat_template if chat_template else "",
         families.why_not_packed(config),
+        families.piece_of(config),
     )
 
 

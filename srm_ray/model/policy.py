@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from srm_ray.model.families import decoder_of
 from srm_ray.model.packed_attention import AttentionLayout, use_packed_attention
 
 KEPT_LOGITS = 1 << 23  # a chunk with more logits than this is computed again in the backward pass
@@ -53,7 +54,7 @@ class PolicyModel(nn.Module):
         layout = AttentionLayout(layout.buckets, rounded(layout.output_T))
         predict_C, targets_C = rounded(predict_C), rounded(targets_C)
         with torch.autocast(device, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            hidden_TD = self.model.get_decoder()(
+            hidden_TD = decoder_of(self.model)(
                 input_ids=tokens_T[None], position_ids=positions_T[None], attention_layout=layout, use_cache=False
             ).last_hidden_state[0]
             hidden_CD = hidden_TD.index_select(0, predict_C)

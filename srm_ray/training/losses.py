@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from srm_ray.model.families import decoder_of
+
 TokenLoss = Callable[[Tensor], Tensor]
 
 
@@ -38,8 +40,7 @@ def plain(model: Any) -> Any:
 
 def backbone_of(model: Any) -> Any:
     """What computes the hidden states, and so what there is to compile: everything but the output embedding."""
-    inner = plain(model)
-    return getattr(inner, inner.base_model_prefix)
+    return decoder_of(plain(model))
 
 
 def target_logprobs(
