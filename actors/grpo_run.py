@@ -82,7 +82,9 @@ def open_problems(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) ->
     from srm_ray.model.loading import settle_lengths
 
     config = compute.settle_learner(config)
-    info = open_base(config.model, config.data, config.seed, say, config.learner.precision)
+    info = open_base(
+        config.model, config.data, config.seed, say, config.learner.precision, chat_template=config.chat_template
+    )
     config = settle(config, info.path)
     config, lengths = settle_lengths(config, info)
     stream = training_stream(

@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
     terminal = Terminal(sys.stdin, sys.stdout)
     terminal.notice(f"loading {config.model} ...")
     with output.routed(), phase("loading", told=True):
-        engine = open_engine(config.model, threads=config.threads, dtype=config.dtype)
+        engine = open_engine(
+            config.model, threads=config.threads, dtype=config.dtype, chat_template=config.chat_template
+        )
     sampling = Sampling(config.temperature, config.max_new_tokens)
     conversation = Conversation(engine, sampling, config.seed, system=config.system, thinking=config.think)
     terminal.notice(f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends.")

@@ -145,7 +145,7 @@ def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelInfo, Len
     if config.model:
         from srm_ray.model.loading import open_model, settle_lengths
 
-        info = open_model(config.model)
+        info = open_model(config.model, config.chat_template)
         config, lengths = settle_lengths(config, info)
         return config, (info, lengths)
     rollout = config.rollout.model_copy(update={"max_new_tokens": config.rollout.max_new_tokens or COMPLETION})

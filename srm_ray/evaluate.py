@@ -226,7 +226,7 @@ class Job:
         if isinstance(parent, str):
             from srm_ray.model.loading import open_model
 
-            check_model(self.config, open_model(parent))
+            check_model(self.config, open_model(parent, self.config.chat_template))
         elif parent is not None:
             tax.check_measured(parent, [suite.name for suite in self.suites])
             for suite in self.suites:
@@ -253,7 +253,7 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
     if not endpoint:
         from srm_ray.model.loading import open_model
 
-        info = open_model(model)
+        info = open_model(model, config.chat_template)
         fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
         check_model(config, info)
     config = prepare_folder(folder, config, model, fingerprint)
@@ -278,7 +278,10 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
 def check_model(config: EvaluateConfig, info: "ModelInfo") -> None:
     engine_context(config, info)
     if config.prompt.chat_template and not info.tokenizer.chat_template:
-        raise UserError(f"{info.path} has no chat template: --prompt.chat_template false asks in plain text")
+        raise UserError(
+            f"{info.path} has no chat template: give --chat_template chatml, or a file that holds one; "
+            "--prompt.chat_template false asks in plain text"
+        )
 
 
 def engine_context(config: EvaluateConfig, info: "ModelInfo") -> int:

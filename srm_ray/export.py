@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in config.format:
         if FORMATS[name].by_llama_cpp:
             require_llama_cpp(f"--format {name}")
-    info = open_model(config.model)
+    info = open_model(config.model, config.chat_template)
     folder = RunFolder(config.run_dir, stage="export")
     if config.resume != "never":
         config = folder.check_config(config)
@@ -100,7 +100,7 @@ def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
     evaluation = find_results(config, folder)
     questions = make_questions(config.measure, info.tokenizer, info.context) if config.measure.enabled else None
     try:
-        model, rows = write_files(config, name, work)
+        model, rows = write_files(config, info, name, work)
         notes = ["not measured: measure.enabled is false"]
         if questions:
             rows, notes = measured(config, info, work, rows, questions)
@@ -144,7 +144,7 @@ def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
     return 0
 
 
-def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architecture, list[Row]]":
+def write_files(config: ExportConfig, info: "ModelInfo", name: str, work: Path) -> "tuple[Architecture, list[Row]]":
     """`work/final` and `work/gguf`."""
     from srm_ray.config.base import to_plain
     from srm_ray.config.formats import FORMATS
@@ -155,7 +155,7 @@ def write_files(config: ExportConfig, name: str, work: Path) -> "tuple[Architect
     from srm_ray.report.quantisation_table import Row
 
     with phase("writing the Hugging Face folder"):
-        final = write_plain(config.model, work / "final")
+        final = write_plain(config.model, work / "final", chat_template=info.chat_template)
     lineage = {"stage": "export", "parent": config.model, "config": to_plain(config)}
     write_lineage(final, {**lineage, "data": {"weights": fingerprint(config.model)}})
     model = read_architecture(final)

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/sft/final")
     from srm_ray.model.loading import open_model
 
-    info = open_model(config.model)
+    info = open_model(config.model, config.chat_template)
     if config.dry_run:
         from actors.train.memory import show_plan
 
@@ -57,7 +57,7 @@ def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, En
     from srm_ray.data.supervised import select_pairs
 
     if not config.from_rollouts:
-        return select_pairs(conversations.pairs(config.data, info.path))
+        return select_pairs(conversations.pairs(config.data, info.path, chat_template=info.chat_template))
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
     return rollout_pairs.read(config.from_rollouts, info.tokenizer, info.stop_token_ids, seed=config.seed, **limits)
 
@@ -101,6 +101,7 @@ def run(config: PreferConfig, info: Any) -> int:
         loss=config.loss,
         beta=config.beta,
         adapter=stage.adapter_of(config.lora),
+        chat_template=info.chat_template,
     )
     fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
     return stage.train(config, folder, job, data=fingerprints, measure=measure_with(config))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from srm_ray.model.shapes import Shape
     from srm_ray.runs.folder import RunFolder
 
+PACKS = "pretraining packs documents into rows"
+
 
 @command
 def main(argv: list[str] | None = None) -> int:
@@ -35,11 +37,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def dry_run(config: PretrainConfig) -> int:
     from actors.train.memory import show_plan, show_plan_of
-    from srm_ray.model.loading import open_model, row_length
+    from srm_ray.model.loading import open_model, require_packing, row_length
     from srm_ray.model.shapes import qwen3_config, shape
 
     if config.model:
         info = open_model(config.model)
+        require_packing(info, PACKS)
         return show_plan(
             config, info.path, row_length(config.data.row_length, PRETRAIN_ROW, info, config.origins), LoraConfig()
         )
@@ -51,15 +54,18 @@ def dry_run(config: PretrainConfig) -> int:
 def run(config: PretrainConfig) -> int:
     from actors.runtime import cluster
     from actors.train import stage
-    from srm_ray.model.loading import open_model, row_length
+    from srm_ray.model.loading import open_model, require_packing, row_length
 
     check(config)
+    given = open_model(config.model, config.chat_template) if config.model else None
+    if given:
+        require_packing(given, PACKS)
     with cluster.session():
         opened = stage.open_run(config, "pretrain")
         if opened is None:
             return 0
         config, folder = opened
-        info = open_model(config.model or str(fresh_model(config, folder)))
+        info = given or open_model(str(fresh_model(config, folder)), config.chat_template)
         length = row_length(config.data.row_length, PRETRAIN_ROW, info, config.origins)
         return train(config, folder, info, length)
 
@@ -82,6 +88,7 @@ def train(config: PretrainConfig, folder: "RunFolder", info: "ModelInfo", length
         steps=stage.steps_of(config, len(rows), 1.0, what="rows"),
         eval_rows=str((work / "eval").absolute()) if config.eval.share else "",
         shuffle=not config.data.phases,
+        chat_template=info.chat_template,
     )
     return stage.train(config, folder, job, data=fingerprint)
 

@@ -30,9 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(SftConfig, arguments, stage="sft", about=__doc__)
     if not config.model:
         raise UserError("--model is needed: a Hugging Face folder or hub name, e.g. runs/pretrain/final")
-    from srm_ray.model.loading import open_model, row_length
+    from srm_ray.model.loading import open_model, require_packing, row_length
 
-    info = open_model(config.model)
+    info = open_model(config.model, config.chat_template)
+    if config.data.pack:
+        require_packing(info, "data.pack puts several into a row (--data.pack false does not)")
     if config.dry_run:
         from actors.train.memory import show_plan
 
@@ -104,7 +106,7 @@ def train(config: SftConfig, info: Any, length: int) -> int:
 
     data = config.data
     encoded, report = supervised.select_examples(
-        conversations.examples(data, info.path, longest=length, seed=config.seed),
+        conversations.examples(data, info.path, longest=length, seed=config.seed, chat_template=info.chat_template),
         limit=data.limit,
         cap=data.source_cap,
         seed=config.seed,
@@ -131,6 +133,7 @@ def train(config: SftConfig, info: Any, length: int) -> int:
         loss=config.loss,
         neftune=config.neftune,
         adapter=stage.adapter_of(config.lora),
+        chat_template=info.chat_template,
     )
     fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
     return stage.train(config, folder, job, data=fingerprints)

@@ -38,9 +38,10 @@ class Rendering:
     longest: int
     longest_prompt: int = 0
     style: str = "boxed"
+    chat_template: str = ""
 
     def __call__(self, row: dict[str, Any]) -> tuple[tuple[supervised.Encoded, ...], str]:
-        tokenizer = cached_tokenizer(self.tokenizer)
+        tokenizer = cached_tokenizer(self.tokenizer, self.chat_template)
         if self.pairs:
             pair = conversations.to_pair(row, "", 0)
             return supervised.encode_pair(tokenizer, pair, max_prompt=self.longest_prompt, max_completion=self.longest)
@@ -48,9 +49,11 @@ class Rendering:
         return supervised.encode_example(tokenizer, example, longest=self.longest)
 
 
-def examples(data: ConversationData, tokenizer: str, *, longest: int, seed: int) -> Iterator[supervised.Rendered]:
+def examples(
+    data: ConversationData, tokenizer: str, *, longest: int, seed: int, chat_template: str = ""
+) -> Iterator[supervised.Rendered]:
     """Every example of every source in turn. Ray must be initialised."""
-    rendering = Rendering(tokenizer, False, longest, style=data.answer_style)
+    rendering = Rendering(tokenizer, False, longest, style=data.answer_style, chat_template=chat_template)
     yield from of_files(data.path, rendering)
     yield from of_hub(data.name, data.subset, data.split, rendering)
     if data.generator:
@@ -61,9 +64,9 @@ def examples(data: ConversationData, tokenizer: str, *, longest: int, seed: int)
         yield from rendered(made, rendering, data.generator)
 
 
-def pairs(data: PairData, tokenizer: str) -> Iterator[supervised.Rendered]:
+def pairs(data: PairData, tokenizer: str, *, chat_template: str = "") -> Iterator[supervised.Rendered]:
     """Every pair of every source in turn. Ray must be initialised."""
-    rendering = Rendering(tokenizer, True, data.max_completion, data.max_prompt)
+    rendering = Rendering(tokenizer, True, data.max_completion, data.max_prompt, chat_template=chat_template)
     yield from of_files(data.path, rendering)
     yield from of_hub(data.name, "", data.split, rendering)
 

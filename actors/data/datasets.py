@@ -9,6 +9,7 @@ then knows the line (`where`), and raises.
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,9 @@ def where(path: str, offset: int, source: str, number: int) -> str:
     return f"{path}:{reading.line_number(path, offset)}" if offset >= 0 else f"{path or source}: row {number}"
 
 
-_tokenizers: dict[str, Any] = {}
+@lru_cache(maxsize=8)
+def cached_tokenizer(folder: str, chat_template: str = "") -> Any:
+    """The tokenizer of a folder, loaded once in each worker process. chat_template: in place of its own."""
+    from srm_ray.model import tokenization
 
-
-def cached_tokenizer(folder: str) -> Any:
-    """The tokenizer of a folder, loaded once in each worker process."""
-    if folder not in _tokenizers:
-        from srm_ray.model import tokenization
-
-        _tokenizers[folder] = tokenization.load(folder)
-    return _tokenizers[folder]
+    return tokenization.load(folder, chat_template=chat_template)

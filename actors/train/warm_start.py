@@ -28,7 +28,7 @@ from srm_ray.files.faults import writing_to
 from srm_ray.files.roots import cache_root
 from srm_ray.model import precision as precisions
 from srm_ray.model import shapes, tokenization
-from srm_ray.model.loading import ModelInfo, open_model
+from srm_ray.model.loading import ModelInfo, open_model, require_packing
 from srm_ray.training.job import TrainSpec
 from srm_ray.training.schedule import Schedule
 
@@ -103,11 +103,15 @@ def make_base_model(
     return final
 
 
-def open_base(model: str, data: DataConfig, seed: int, progress: Progress, precision: str) -> ModelInfo:
-    """The model to start from; with none named, the tiny base model that has seen some of `data`, made in
-    `precision`."""
+def open_base(
+    model: str, data: DataConfig, seed: int, progress: Progress, precision: str, *, chat_template: str = ""
+) -> ModelInfo:
+    """The model to start from, one whose batches can be packed; with none named, the tiny base model that has seen some
+    of `data`, made in `precision`."""
     if model:
-        return open_model(model)
+        info = open_model(model, chat_template)
+        require_packing(info, "GRPO packs its batches")
+        return info
     cluster.connect()
     cache = cache_root() / "tiny-base"
     made = make_base_model(cache, seed=seed, progress=progress, recipe=recipe_for(data), precision=precision)

@@ -10,6 +10,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CHAT_TEMPLATE = (
+    "chat template in place of the tokenizer's own: chatml, or a file (Jinja, or a tokenizer_config.json); it is saved "
+    "with what is trained; empty: the tokenizer's own"
+)
 COMMAND_LINE = "command line"  # as an origin of values
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

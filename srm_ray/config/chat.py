@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from srm_ray.config.base import Section
+from srm_ray.config.base import CHAT_TEMPLATE, Section
 from srm_ray.config.precision import DTYPE, Dtype
 
 
@@ -12,6 +12,7 @@ class ChatConfig(Section):
     model: str = Field(
         "", description="whom to talk to: a Hugging Face folder, an adapter's folder, a hub name, or a .gguf file"
     )
+    chat_template: str = Field("", description=CHAT_TEMPLATE)
     temperature: float = Field(0.1, ge=0, le=2, description="sampling temperature; 0: greedy")
     max_new_tokens: int = Field(1024, ge=1, description="limit of an answer, thinking included, tokens")
     system: str = Field("", description="system message put before the conversation; empty: none")

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig
 from srm_ray.config.grpo import DataConfig, GRPOConfig, RewardConfig, RolloutConfig
 
 
@@ -26,6 +26,7 @@ class EndpointConfig(Section):
 class DistillConfig(StageConfig):
     """Everything that `python -m srm_ray.distill` can be told."""
 
+    chat_template: str = Field("", description=CHAT_TEMPLATE)
     samples: int = Field(1, ge=1, description="completions asked for each prompt")
     limit: int = Field(0, ge=0, description="prompts; 0: one pass over the data")
     per_prompt: int = Field(0, ge=0, description="accepted completions kept of one prompt; 0: all that differ")

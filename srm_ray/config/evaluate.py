@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from srm_ray.config.base import Section, comma_separated
+from srm_ray.config.base import CHAT_TEMPLATE, Section, comma_separated
 from srm_ray.config.engine import EngineConfig
 
 
@@ -75,6 +75,7 @@ class EvaluateConfig(Section):
     model: str = Field(
         "", description="a Hugging Face folder, e.g. runs/x/final, or a hub name; with endpoint: the name it serves"
     )
+    chat_template: str = Field("", description=CHAT_TEMPLATE)
     tasks: list[str] = Field(["arithmetic"], description="suites, e.g. gsm8k,math500 (see below)")
     limit: int = Field(0, ge=0, description="problems of each suite (of each subtask of bbh and mmlu_stem); 0: all")
     against: str = Field(

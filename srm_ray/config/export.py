@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from srm_ray.config.base import Section
+from srm_ray.config.base import CHAT_TEMPLATE, Section
 from srm_ray.config.precision import DTYPE, Dtype
 
 
@@ -26,6 +26,7 @@ class ExportConfig(Section):
     model: str = Field(
         "", description="what to export: a Hugging Face folder, e.g. runs/x/final, or an adapter's folder"
     )
+    chat_template: str = Field("", description=CHAT_TEMPLATE)
     run_dir: str = Field("", description="folder of the export; empty: runs/export")
     format: list[str] = Field(
         ["q8_0"], description="GGUF formats, with commas: f32, f16, bf16, q8_0, q4_0, q4_k_m; all; none"

@@ -6,7 +6,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.alarms import AlarmsConfig
-from srm_ray.config.base import Section, StageConfig, comma_separated
+from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.log import LogConfig
 from srm_ray.config.optim import OptimizerConfig
@@ -352,6 +352,7 @@ class GRPOConfig(StageConfig):
 
     subject: ClassVar[tuple[str, ...]] = ("model", "data.path", "data.name", "data.mixture", "data.eval_path")
 
+    chat_template: str = Field("", description=CHAT_TEMPLATE)
     steps: int = Field(100, ge=1, description="optimizer steps")
     prompts_per_step: int = Field(32, ge=1, description="groups with signal in one step")
     max_refill: float = Field(

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from srm_ray.config.base import Section, StageConfig
+from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig
 from srm_ray.config.optim import OptimizerConfig
 
 
@@ -86,6 +86,7 @@ class TrainStage(StageConfig):
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="training state")
     eval: EvalConfig = Field(EvalConfig(), description="held-out loss")
     dry_run: bool = Field(False, description="print parameters, memory and placement, then stop")
+    chat_template: str = Field("", description=CHAT_TEMPLATE)
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "TrainStage":

@@ -32,21 +32,23 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(model: str, *, threads: int = 0, dtype: str = AUTO) -> Engine:
+def open_engine(model: str, *, threads: int = 0, dtype: str = AUTO, chat_template: str = "") -> Engine:
     """threads: 0 for all cores that this process may use. dtype: weights and compute of a model that is no GGUF file.
 
+    chat_template: "chatml" or a file, in place of the tokenizer's own.
     Raises `UserError` where `model` is nothing to talk to.
     """
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
         from srm_ray.inference.llama_cpp_engine import LlamaCppEngine
 
-        return LlamaCppEngine(path, threads=threads)
+        return LlamaCppEngine(path, threads=threads, chat_template=chat_template)
     if path.is_dir() and not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise UserError(f"--model {model}: no model in it (no config.json, no adapter_config.json){_near(path)}")
     from srm_ray.inference.transformers_engine import TransformersEngine
 
-    return TransformersEngine(str(path) if path.exists() else model, threads=threads, dtype=dtype)
+    name = str(path) if path.exists() else model
+    return TransformersEngine(name, threads=threads, dtype=dtype, chat_template=chat_template)
 
 
 def _near(path: Path) -> str:

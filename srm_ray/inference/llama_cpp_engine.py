@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError
 from srm_ray.gguf.quantiser import load_llama_cpp, require_llama_cpp
 from srm_ray.gguf.vocabulary import CONTROL, Vocabulary, open_gguf, read_vocabulary, tokenizer_of
 from srm_ray.inference.completers import Sampling
-from srm_ray.model import chat_template
+from srm_ray.model.chat_template import stop_ids, with_template
 
 LONGEST = 8192  # tokens of key-value cache taken where the model's own context is longer
 
@@ -22,11 +23,18 @@ LONGEST = 8192  # tokens of key-value cache taken where the model's own context 
 class LlamaCppEngine:
     """context: 0 for the model's own, at most `LONGEST`. every_logit: keep those of all positions, for `logits`.
 
-    cache: type of the key-value cache, "f16" or "f32".
+    cache: type of the key-value cache, "f16" or "f32". chat_template: "chatml" or a file, in place of the file's own.
     """
 
     def __init__(
-        self, path: Path, *, threads: int = 0, context: int = 0, every_logit: bool = False, cache: str = "f16"
+        self,
+        path: Path,
+        *,
+        threads: int = 0,
+        context: int = 0,
+        every_logit: bool = False,
+        cache: str = "f16",
+        chat_template: str = "",
     ) -> None:
         vocabulary = read_vocabulary(path)
         require_llama_cpp(f"--model {path}")
@@ -44,7 +52,9 @@ class LlamaCppEngine:
         # Before the interpreter takes the library's functions down: at exit, or when this engine is let go.
         self.close = weakref.finalize(self, self.llama.close)
         self.tokenizer = tokenizer_of(vocabulary, context=self.context)
-        self.stop_ids = tuple(sorted({*chat_template.stop_ids(self.tokenizer), *self._ends(vocabulary)}))
+        if chat_template:
+            say(with_template(self.tokenizer, chat_template))
+        self.stop_ids = tuple(sorted({*stop_ids(self.tokenizer), *self._ends(vocabulary)}))
         self.about = f"{path.name} ({path.stat().st_size / 1e6:,.1f} MB, llama.cpp, {cores} threads)"
 
     def _ends(self, vocabulary: Vocabulary) -> list[int]:

@@ -13,21 +13,21 @@ from srm_ray.model.loading import open_model
 
 
 class TransformersEngine:
-    """dtype: of weights and compute (`srm_ray.model.precision`). An adapter is merged into its base as it is loaded."""
+    """dtype: of weights and compute (`srm_ray.model.precision`). An adapter is merged into its base first."""
 
-    def __init__(self, model: str, *, threads: int = 0, dtype: str = AUTO) -> None:
+    def __init__(self, model: str, *, threads: int = 0, dtype: str = AUTO, chat_template: str = "") -> None:
         import torch
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         if threads:
             torch.set_num_threads(threads)
-        self.info = open_model(model)
+        self.info = open_model(model, chat_template)
         self.tokenizer, self.context = self.info.tokenizer, self.info.context
         self.stop_ids = self.info.stop_token_ids
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            loaded = adapters.load_policy(model)
+            loaded = adapters.load_policy(self.info.path)
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"--model {model}: its weights cannot be loaded: {reason}") from None

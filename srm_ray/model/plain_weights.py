@@ -20,15 +20,16 @@ def write_plain(model: str, destination: Path, *, chat_template: str = "") -> Pa
     """
     source = Path(model) if Path(model).is_dir() else download(model)
     if adapters.is_adapter(source):
-        return adapters.merge(source, destination)
-    if not any(source.glob("*.safetensors")):
+        adapters.merge(source, destination)
+    elif any(source.glob("*.safetensors")):
+        shutil.copytree(source, destination, ignore=lambda folder, names: left_out(Path(folder), names))
+    else:
         raise UserError(f"--model {model}: no weights in it (no *.safetensors)")
-    shutil.copytree(source, destination, ignore=lambda folder, names: left_out(Path(folder), names))
     tokenizer = tokenization.load(destination)
     if chat_template:
         tokenizer.chat_template = chat_template
         tokenization.save(tokenizer, destination)
-    write_generation_config(destination, tokenizer, parent=source)
+    write_generation_config(destination, tokenizer, parent=destination)
     return destination
 
 

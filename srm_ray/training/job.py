@@ -22,6 +22,7 @@ class TrainSpec:
     optim: with its precision settled; `schedule` has the rates of every step.
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
+    chat_template: Jinja, saved with the model in place of its tokenizer's own; "": that.
     say_every: steps between progress lines. neftune: NEFTune's alpha.
     """
 
@@ -43,6 +44,7 @@ class TrainSpec:
     loss: str = "nll"
     beta: float = 0.1
     neftune: float = 0.0
+    chat_template: str = ""
     adapter: Adapter | None = None
     lineage: dict[str, Any] = field(default_factory=dict)
 

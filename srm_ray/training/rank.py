@@ -283,4 +283,11 @@ class Rank:
         if self.rank == 0:
             lineage = {**self.job.lineage, **extra}
             with replacing(folder) as partial:
-                save_model(self.engine.model, weights, partial, tokenizer_from=self.job.model, lineage=lineage)
+                save_model(
+                    self.engine.model,
+                    weights,
+                    partial,
+                    tokenizer_from=self.job.model,
+                    lineage=lineage,
+                    chat_template=self.job.chat_template,
+                )
