@@ -40,7 +40,7 @@ def inspect(config: GRPOConfig, count: int, *, chat: bool = True) -> int:
             text = "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)
             say(shown(task, f"{index + 1}. {task.where or task.source}", text, own))
         return 0
-    info = open_model(config.model)
+    info = open_model(config.model, config.chat_template)
     config, lengths = settle_lengths(config, info)
     stream = prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
     stream.check()

@@ -16,7 +16,7 @@ def inspect(config: EvaluateConfig, asked: Sequence[Suite]) -> int:
     """Show the first `config.inspect` problems of each suite that this project reads itself. Starts nothing."""
     prompt = config.prompt
     rendered = config.model and prompt.chat_template and not config.endpoint
-    tokenizer = open_model(config.model).tokenizer if rendered else None
+    tokenizer = open_model(config.model, config.chat_template).tokenizer if rendered else None
     for suite in asked:
         if suite.kind == "harness":
             say(f"{suite.name}: its problems are lm-evaluation-harness's own")
