@@ -3,6 +3,7 @@
 pairs (a file, or graded rollouts of a GRPO run) -> reference log-probabilities, once -> Ray Train -> final/
 """
 
+import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from srm_ray.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from srm_ray.data.supervised import Encoded, Report
+    from srm_ray.data.reports import Encoded, Report
     from srm_ray.intervals import Share
     from srm_ray.model.loading import ModelInfo
 
@@ -37,11 +38,43 @@ def main(argv: list[str] | None = None) -> int:
     if not (config.from_rollouts or config.data.path or config.data.name):
         raise UserError("no pairs: give --data.path, --data.name or --from_rollouts")
     from actors.runtime import cluster
-    from srm_ray.data.reading import check_files
 
-    check_files(config.data.path)
+    check_data(config)
+    if config.inspect:
+        return inspect(limited(config, info), info)
     with cluster.session():
         return run(limited(config, info), info)
+
+
+def check_data(config: PreferConfig) -> None:
+    from srm_ray.data import pairs, reading
+
+    reading.check_mapping(config.data.columns, pairs.MAPPED)
+    if config.data.path:
+        reading.check_files(config.data.path)
+
+
+def inspect(config: PreferConfig, info: "ModelInfo") -> int:
+    """Show pairs as the model sees them, and what becomes of the rows looked at."""
+    from srm_ray.data import pairs, reading, supervised, token_view
+    from srm_ray.data.reading import RowSource
+
+    data = config.data
+    if config.from_rollouts:
+        encoded, report = load_pairs(config, info)
+        return token_view.show_encoded(info.tokenizer, encoded[: config.inspect], report)
+    sources = [RowSource(path=data.path, split=data.split, columns=data.columns)] if data.path else []
+    if data.name:
+        sources.append(RowSource(name=data.name, subset=data.subset, split=data.split, columns=data.columns))
+
+    def render(record: reading.Record) -> token_view.Shown:
+        pair = pairs.to_pair(record.fields, tuple(data.columns))
+        limits = {"max_prompt": data.max_prompt, "max_completion": data.max_completion}
+        made = supervised.encode_pair(info.tokenizer, pair, **limits)
+        return token_view.Shown(made.sequences, pair.schema, pair.unread, made.notes, ("chosen", "rejected"))
+
+    records = itertools.chain.from_iterable(reading.records(source) for source in sources)
+    return token_view.show(info.tokenizer, records, render, config.inspect)
 
 
 def limited(config: PreferConfig, info: "ModelInfo") -> PreferConfig:
@@ -57,7 +90,8 @@ def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, En
     from srm_ray.data.supervised import select_pairs
 
     if not config.from_rollouts:
-        return select_pairs(conversations.pairs(config.data, info.path, chat_template=info.chat_template))
+        rows = conversations.pair_examples(config.data, info.path, chat_template=info.chat_template)
+        return select_pairs(rows, max_dropped=config.data.max_dropped)
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
     return rollout_pairs.read(config.from_rollouts, info.tokenizer, info.stop_token_ids, seed=config.seed, **limits)
 
@@ -69,7 +103,8 @@ def run(config: PreferConfig, info: Any) -> int:
     from srm_ray.data.supervised import hold_out, pair_rows
 
     encoded, report = load_pairs(config, info)
-    say(str(report))
+    for line in report.lines():
+        say(line)
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
     if longest > info.context:
         allowed = " and ".join(

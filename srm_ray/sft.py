@@ -17,9 +17,7 @@ from srm_ray.console.command import command
 from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from srm_ray.data.conversations import Example
+    from srm_ray.model.loading import ModelInfo
 
 
 @command
@@ -43,49 +41,46 @@ def main(argv: list[str] | None = None) -> int:
         )
     check_data(config)
     if config.inspect:
-        return inspect(info.tokenizer, itertools.islice(every_example(config), config.inspect))
+        return inspect(config, info)
     return run(config, info)
 
 
 def check_data(config: SftConfig) -> None:
-    from srm_ray.data import reading
-
-    if config.data.generator not in ("", "arithmetic"):
-        raise UserError(f"--data.generator {config.data.generator!r}: the generators are: arithmetic")
-    if not (config.data.path or config.data.name or config.data.generator):
-        raise UserError("no data: give --data.path, --data.name or --data.generator")
-    reading.check_files(config.data.path)
-
-
-def every_example(config: SftConfig) -> "Iterator[Example]":
-    """Examples of every source in turn, in this process: for a look at a few of them."""
-    from srm_ray.data import arithmetic, conversations
+    from srm_ray.data import conversations, reading
 
     data = config.data
-    yield from conversations.read_examples(data.path, style=data.answer_style)
-    yield from conversations.read_hub(data.name, data.subset, data.split, style=data.answer_style)
+    if data.generator not in ("", "arithmetic"):
+        raise UserError(f"--data.generator {data.generator!r}: the generators are: arithmetic")
+    if not (data.path or data.name or data.generator):
+        raise UserError("no data: give --data.path, --data.name or --data.generator")
+    reading.check_mapping(data.columns, conversations.MAPPED)
+    if data.path:
+        reading.check_files(data.path)
+
+
+def inspect(config: SftConfig, info: "ModelInfo") -> int:
+    """Show examples as the model sees them, and what becomes of the rows looked at."""
+    from srm_ray.data import arithmetic, conversations, reading, supervised, token_view
+    from srm_ray.data.reading import RowSource
+    from srm_ray.model.loading import row_length
+
+    data = config.data
+    longest = row_length(data.row_length, SFT_ROW, info, config.origins)
+    sources = [RowSource(path=data.path, name="", split=data.split, columns=data.columns)] if data.path else []
+    if data.name:
+        sources.append(RowSource(name=data.name, subset=data.subset, split=data.split, columns=data.columns))
+    records = itertools.chain.from_iterable(reading.records(source) for source in sources)
     if data.generator:
-        for index in range(data.limit or 10_000):
-            messages = arithmetic.conversation(config.seed, index)
-            yield conversations.Example(tuple(messages), "arithmetic", index + 1)
+        made = ({"messages": arithmetic.conversation(config.seed, n)} for n in range(data.limit or 10_000))
+        sums = (reading.Record(row, data.generator, n) for n, row in enumerate(made, 1))
+        records = itertools.chain(records, sums)
 
+    def render(record: reading.Record) -> token_view.Shown:
+        example = conversations.to_example(record.fields, data.answer_style, tuple(data.columns))
+        made = supervised.encode_example(info.tokenizer, example, longest=longest)
+        return token_view.Shown(made.sequences, example.schema, example.unread, example.notes + made.notes)
 
-def inspect(tokenizer: Any, examples: "Iterator[Example]") -> int:
-    """Print examples, tokens with loss in green and the others dimmed."""
-    from srm_ray.console.progress import say
-    from srm_ray.data.rendering import render_conversation
-
-    for example in examples:
-        ids, mask = render_conversation(tokenizer, example.messages)
-        say(f"--- {example.source}:{example.line}  {len(ids)} tokens, {sum(mask)} with loss")
-        start, line = 0, ""
-        while start < len(ids):
-            end = next((n for n in range(start, len(ids)) if mask[n] != mask[start]), len(ids))
-            colour = "\033[32m" if mask[start] else "\033[2m"
-            line += f"{colour}{tokenizer.decode(ids[start:end])}\033[0m"
-            start = end
-        say(line)
-    return 0
+    return token_view.show(info.tokenizer, records, render, config.inspect)
 
 
 def run(config: SftConfig, info: Any) -> int:
@@ -110,12 +105,14 @@ def train(config: SftConfig, info: Any, length: int) -> int:
         limit=data.limit,
         cap=data.source_cap,
         seed=config.seed,
+        max_dropped=data.max_dropped,
     )
     opened = stage.open_run(config, "sft")
     if opened is None:
         return 0
     config, folder = opened
-    say(str(report))
+    for line in report.lines():
+        say(line)
     kept, held_out = supervised.hold_out(supervised.draw(encoded, 0, config.seed), config.eval.share)
     rows = supervised.rows(kept, length, data.pack)
     work = folder.path / "data"

@@ -18,10 +18,10 @@ from aiohttp import web
 from srm_ray import distill
 from srm_ray.config.command_line import build
 from srm_ray.config.distill import DistillConfig
-from srm_ray.data.conversations import read_examples
 from srm_ray.distillation.ledger import whole
 from srm_ray.errors import RunError, UserError
 from srm_ray.runs.folder import RunFolder
+from tests.examples import examples_in
 
 Handler = Callable[[dict[str, Any], int], Awaitable[Any]]
 
@@ -122,7 +122,7 @@ def test_right_answers_become_sft_data_with_counts_and_cost(tmp_path: Path, prob
     assert found["reasons"] == {"correct": 12, "wrong": 3, "truncated": 3}
     assert (found["tokens_in"], found["tokens_out"]) == (1800, 360)
     assert found["cost_dollars"] == pytest.approx(1800e-6 + 3600e-6)
-    examples = list(read_examples(str(folder / "final" / "sft.jsonl")))
+    examples = examples_in(folder / "final" / "sft.jsonl")
     assert len(examples) == 4 and all(len(example.messages) == 2 for example in examples)
     assert "<think>\nKept apart.\n</think>\n\\boxed{3}" in {example.messages[1]["content"] for example in examples}
     lineage = json.loads((folder / "final" / "lineage.json").read_text())
@@ -347,7 +347,7 @@ def test_a_vllm_server_teaches(served: str, tmp_path: Path, capsys: pytest.Captu
     assert found["answers"] == 40 and found["tokens_in"] > 40 * 10 and 40 <= found["tokens_out"] <= 40 * 128
     assert 0 < found["kept"] < 40
     assert found["cost_dollars"] == pytest.approx((0.5 * found["tokens_in"] + 2 * found["tokens_out"]) / 1e6)
-    assert len(list(read_examples(str(folder / "final" / "sft.jsonl")))) == found["kept"]
+    assert len(examples_in(folder / "final" / "sft.jsonl")) == found["kept"]
     recorded = (folder / "answers.jsonl").read_text()
     assert distill.main([*words, "--limit", "6"]) == 0
     assert (folder / "answers.jsonl").read_text().startswith(recorded)

@@ -214,10 +214,14 @@ class PretrainConfig(TrainStage):
     data: CorpusConfig = Field(CorpusConfig(), description="documents")
 
 
+COLUMNS = "where the data has other column names: ours to its own, e.g. {}; a.b is within a column"
+MAX_DROPPED = "largest share of rows that may be dropped because they cannot be used; more end the command"
+
+
 class ConversationData(Section):
     """Supervised examples."""
 
-    path: str = Field("", description="JSONL with messages, prompt/response or question/answer; several: commas")
+    path: str = Field("", description="file, folder or glob of conversations, several by commas (docs/data.md)")
     name: str = Field("", description="`datasets` names, separated by commas; name:subset:split where one differs")
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
@@ -233,6 +237,8 @@ class ConversationData(Section):
     )
     pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
+    columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: problem, response: solution}"))
+    max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
 
 
 class SftConfig(AdapterStage):
@@ -244,14 +250,15 @@ class SftConfig(AdapterStage):
     epochs: float = Field(2.0, gt=0, description="passes over the data, where steps is 0")
     loss: Literal["nll", "dft"] = Field("nll", description="nll, or dft: each token weighted by its own probability")
     neftune: float = Field(0.0, ge=0, description="NEFTune's alpha; noise on the embeddings; 0: none")
-    inspect: int = Field(0, ge=0, description="print this many examples with the loss mask coloured, then stop")
+    inspect: int = Field(0, ge=0, description="show this many examples, token by token, then stop")
 
 
 class PairData(Section):
     """Preference pairs."""
 
-    path: str = Field("", description="JSONL with prompt, chosen, rejected")
-    name: str = Field("", description="`datasets` name with prompt, chosen, rejected")
+    path: str = Field("", description="file, folder or glob of pairs, several by commas (docs/data.md)")
+    name: str = Field("", description="`datasets` names of pairs, separated by commas; name:subset:split")
+    subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
     max_prompt: int = Field(
         0,
@@ -261,6 +268,8 @@ class PairData(Section):
     max_completion: int = Field(
         0, ge=0, description="longest completion, tokens; 0: 2048, at most half of the model's context"
     )
+    columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: question, chosen: good, rejected: bad}"))
+    max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
 
 
 class PreferConfig(AdapterStage):
@@ -274,3 +283,4 @@ class PreferConfig(AdapterStage):
     loss: Literal["dpo", "apo_zero"] = Field("dpo", description="loss by name")
     beta: float = Field(0.5, gt=0, description="strength of the pull to the reference")
     epochs: float = Field(1.0, gt=0, description="passes over the pairs, where steps is 0")
+    inspect: int = Field(0, ge=0, description="show this many pairs, token by token, then stop")

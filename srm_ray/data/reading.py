@@ -11,7 +11,7 @@ with file and line.
 import difflib
 import glob
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +196,15 @@ def check_files(paths: str, option: str = "--data.path") -> None:
 
 
 # Columns
+
+
+def check_mapping(columns: Mapping[str, str], ours: Sequence[str], option: str = "data") -> None:
+    """Raise `UserError` where columns are mapped to names that nothing reads."""
+    for name in columns:
+        if name not in ours:
+            raise UserError(
+                f"--{option}.columns: {name!r} is none of {', '.join(ours)}, which columns can be given for"
+            )
 
 
 def mapped(row: Row, columns: Mapping[str, str], where: str, option: str = "data") -> Row:

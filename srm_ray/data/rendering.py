@@ -2,6 +2,7 @@ r"""Messages to token ids: the one place where prompts are made, for training an
 
     render_prompt(messages)       -> ids, ending with the generation prompt
     render_conversation(messages) -> ids and the mask of the assistant's tokens
+    training_sequences(messages)  -> the same, in several sequences where a template changes earlier turns
 
 With this project's chat template the parts are encoded one by one, and control tokens spelled in a
 message's content are encoded as the plain text they are: a user cannot forge an assistant's turn,
@@ -10,15 +11,17 @@ construction the prompt that a rollout of that turn would get; only the opening 
 the prompt already holds, belongs to both.
 
 Tokenizers of other models keep their own template; the mask then comes from rendering the
-conversation turn by turn.
+conversation turn by turn (`turn_masks`).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srm_ray.data.drops import Unusable
+from srm_ray.data.turn_masks import SPELLED, Masked, mask_turns, prompt_messages
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
-from srm_ray.model.chat_template import render_ids
+from srm_ray.model.chat_template import render_ids, spelled_controls
 from srm_ray.model.tokenization import END_THINK, IM_END, IM_START, THINK, encode_plain
 
 Message = Mapping[str, Any]
@@ -40,7 +43,8 @@ def render_prompt(
     check_messages(messages)
     if not has_own_template(tokenizer):
         given = {"tools": list(tools)} if tools else {}
-        return render_ids(tokenizer, messages, add_generation_prompt=True, enable_thinking=thinking, **given)
+        said = prompt_messages(tokenizer, messages)
+        return render_ids(tokenizer, said, add_generation_prompt=True, enable_thinking=thinking, **given)
     ids, _ = _render_own(tokenizer, messages)
     opening = ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
     return opening if thinking else [*opening, *_no_thinking(tokenizer)]
@@ -48,11 +52,41 @@ def render_prompt(
 
 def render_conversation(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
     """Ids [T] of a finished conversation, and a mask [T] that is True on the assistant's tokens:
-    the thinking with its tags, the answer, and the token that ends the turn."""
+    the thinking with its tags, the answer, and the token that ends the turn.
+
+    Of a template that changes earlier turns, these are the tokens of the last turn and of those that stay as they
+    are: `training_sequences` gives the others too. Raises `UserError` where there is nothing to learn.
+    """
+    try:
+        return training_sequences(tokenizer, messages).sequences[0]
+    except Unusable as error:
+        raise UserError(str(error)) from None
+
+
+def training_sequences(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    *,
+    trained: Sequence[bool] | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> Masked:
+    """What is learned of a conversation: the tokens of every assistant's turn, each behind the tokens that a rollout
+    of it would be given, in one sequence wherever the template allows it.
+
+    trained: whether each message is to be learned; None: all of the assistant's. tools: schemas of functions, for
+    templates that show them. Raises `Unusable` with the reason where none of it can be learned.
+    """
     check_messages(messages)
-    if has_own_template(tokenizer):
-        return _render_own(tokenizer, messages)
-    return _render_foreign(tokenizer, messages)
+    wanted = [True] * len(messages) if trained is None else trained
+    if not has_own_template(tokenizer):
+        return mask_turns(tokenizer, messages, wanted, tools)
+    if any(message.get("tool_calls") for message in messages):
+        raise Unusable("the chat template leaves tool calls out")
+    ids, mask = _render_own(tokenizer, messages, wanted)
+    if not any(mask):
+        raise Unusable("no assistant's turn to learn")
+    notes = [SPELLED] if spelled_controls(tokenizer, messages) else []
+    return Masked(((ids, mask),), (*notes, *(["the chat template does not show the tools"] if tools else [])))
 
 
 def render_completion(tokenizer: Any, content: str) -> list[int]:
@@ -63,6 +97,19 @@ def render_completion(tokenizer: Any, content: str) -> list[int]:
         raise UserError("this tokenizer's template does not continue its own generation prompt")
     last = len(mask) - mask[::-1].index(True)
     return ids[len(prompt) : last]
+
+
+def render_document(tokenizer: Any, text: str) -> Masked:
+    """A text that is learned whole, from its first token to the end of a document behind it.
+
+    One in which control tokens of this tokenizer stand has been rendered by a chat template before: they are taken as
+    what they are, and no end is put behind one.
+    """
+    if not spelled_controls(tokenizer, [{"content": text}]):
+        ids = encode_document(tokenizer, text)
+        return Masked(((ids, [True] * len(ids)),))
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return Masked(((ids, [True] * len(ids)),), ("a text with control tokens in it is learned whole, with them",))
 
 
 def encode_document(tokenizer: Any, text: str) -> list[int]:
@@ -102,13 +149,16 @@ def has_own_template(tokenizer: Any) -> bool:
 # This project's template, part by part
 
 
-def _render_own(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+def _render_own(
+    tokenizer: Any, messages: Sequence[Message], trained: Sequence[bool] | None = None
+) -> tuple[list[int], list[bool]]:
     ids: list[int] = []
     mask: list[bool] = []
-    for message in messages:
+    for place, message in enumerate(messages):
         if message["role"] == "assistant":
             _extend(ids, mask, _assistant_opening(tokenizer), False)
-            _extend(ids, mask, _think_opening(tokenizer) + _completion(tokenizer, message), True)
+            learned = trained is None or trained[place]
+            _extend(ids, mask, _think_opening(tokenizer) + _completion(tokenizer, message), learned)
         else:
             header = [tokenization.ID_OF[IM_START], *encode_plain(tokenizer, message["role"] + "\n")]
             body = encode_plain(tokenizer, message["content"].strip())
@@ -153,28 +203,3 @@ def split_thinking(message: Message) -> tuple[str, str]:
 def _no_thinking(tokenizer: Any) -> list[int]:
     newline = encode_plain(tokenizer, "\n")
     return [*newline, tokenization.ID_OF[END_THINK], *newline]
-
-
-# Any other template
-
-
-def _render_foreign(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-    ids = render_ids(tokenizer, messages)
-    mask = [False] * len(ids)
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        start = render_ids(tokenizer, messages[:turn], add_generation_prompt=True)
-        through = render_ids(tokenizer, messages[: turn + 1])
-        if start != ids[: len(start)] or through != ids[: len(through)]:
-            raise UserError(
-                "this tokenizer's chat template rewrites earlier turns (thinking removed, for example), so the "
-                "assistant's tokens of several turns cannot be told: give single-turn conversations"
-            )
-        end = len(through)
-        while end > len(start) and through[end - 1] != tokenizer.eos_token_id:
-            end -= 1
-        if end == len(start):  # the template ends a turn with another token than eos
-            end = len(through)
-        mask[len(start) : end] = [True] * (end - len(start))
-    return ids, mask

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.data import reading
-from srm_ray.data.supervised import Encoded, Report
+from srm_ray.data.reports import Encoded, Report
 from srm_ray.errors import UserError
 
 Group = dict[bool, list[list[int]]]
@@ -30,12 +30,12 @@ def read(
     if not files:
         raise UserError(f"--from_rollouts {run_dir}: no rollouts/step_*.jsonl in it")
     check_tokenizer(files[0], tokenizer)
-    report = Report()
+    report = Report(unit="completions", kept_unit="pairs")
     pairs: list[tuple[Encoded, Encoded]] = []
     for path in files:
         for prompt, group in groups(path, stops, report):
             if len(prompt) > max_prompt:
-                report.dropped[f"prompt longer than {max_prompt} tokens (data.max_prompt)"] += 1
+                report.drops.add(f"prompt longer than {max_prompt} tokens (data.max_prompt)")
                 continue
             pairs += pair_up(prompt, group, max_completion, random.Random(f"pairs/{seed}/{path.name}/{len(pairs)}"))
     if not pairs:
@@ -70,9 +70,9 @@ def groups(path: Path, stops: Sequence[int], report: Report) -> Any:
             tokens, correct = row["token_ids"], row["correct"]
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}:{number}: not a rollout ({type(error).__name__}: {error})") from None
-        report.read += 1
+        report.drops.read += 1
         if correct is None or not tokens or tokens[-1] not in stops:
-            report.dropped["undecided or cut off"] += 1
+            report.drops.add("undecided or cut off")
             continue
         found[key][bool(correct)].append(tokens)
     return [(prompts[key], group) for key, group in found.items() if prompts[key]]

@@ -1,58 +1,55 @@
 """Conversations and pairs to rows of tokens: what is dropped is counted, and nothing is ever cut.
 
-examples -> render -> drop over-long -> draw -> cap sources -> hold out -> (pack) -> Rows
+examples -> render -> drop what cannot be used -> draw -> cap sources -> hold out -> (pack) -> Rows
 """
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from srm_ray.console.progress import Phase, phase
-from srm_ray.data.conversations import Example, Pair
+from srm_ray.console.progress import phase
+from srm_ray.data.conversations import Example
+from srm_ray.data.drops import Unusable
 from srm_ray.data.packing import Rows, pack, to_rows
-from srm_ray.data.rendering import render_conversation, render_prompt
+from srm_ray.data.pairs import Pair
+from srm_ray.data.rendering import render_document, render_prompt, training_sequences
+from srm_ray.data.reports import Encoded, Rendered, Report
+from srm_ray.data.turn_masks import Masked
 from srm_ray.errors import UserError
 
-Encoded = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
-Rendered = tuple[str, tuple[Encoded, ...], str]  # source; one sequence, or the two of a pair; else why it is dropped
+TOO_LONG = "some turns are longer than data.row_length and are left out"
+OVER_CAP = "over their source's cap"
 
 
-@dataclass(slots=True)
-class Report:
-    """What became of the data. read, kept: examples; dropped: reason -> examples; tokens: by source."""
-
-    read: int = 0
-    kept: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items())) or "none"
-        return f"{self.kept} of {self.read} examples kept, {sum(self.tokens.values())} tokens; dropped: {reasons}"
+def encode_example(tokenizer: Any, example: Example, *, longest: int) -> Masked:
+    """The example's sequences. Raises `Unusable` where there is nothing to learn, or all is longer than `longest`."""
+    if example.text:
+        made = render_document(tokenizer, example.text)
+    else:
+        made = training_sequences(tokenizer, example.messages, trained=example.trained, tools=example.tools)
+    fit = tuple(sequence for sequence in made.sequences if len(sequence[0]) <= longest)
+    if not fit:
+        raise Unusable(f"longer than {longest} tokens (data.row_length)")
+    return Masked(fit, made.notes + ((TOO_LONG,) if len(fit) < len(made.sequences) else ()))
 
 
-def encode_example(tokenizer: Any, example: Example, *, longest: int) -> tuple[tuple[Encoded, ...], str]:
-    """The example's sequence, or none and why: longer than `longest` tokens, nothing to learn."""
-    ids, mask = render_conversation(tokenizer, example.messages)
-    if len(ids) > longest:
-        return (), f"longer than {longest} tokens (data.row_length)"
-    return (((ids, mask),), "") if any(mask) else ((), "without assistant tokens")
-
-
-def select_examples(rendered: Iterable[Rendered], *, limit: int, cap: float, seed: int) -> tuple[list[Encoded], Report]:
+def select_examples(
+    rendered: Iterable[Rendered], *, limit: int, cap: float, seed: int, max_dropped: float = 1.0
+) -> tuple[list[Encoded], Report]:
     """What is trained on: at most `limit` examples (0: all), drawn by the seed, of which no source holds more than
-    `cap` of the tokens. Raises `UserError` with the reasons when nothing is left."""
+    `cap` of the tokens. Raises `UserError` with the reasons when nothing is left, or more than the share
+    `max_dropped` cannot be used."""
     report = Report()
-    with phase("reading examples") as bar:
-        encoded = [(source, one) for source, (one,) in fitting(rendered, report, bar)]
-    encoded = draw(encoded, limit, seed) if limit else encoded
+    examples = list(usable(rendered, report, max_dropped, "examples"))
+    examples = draw(examples, limit, seed) if limit else examples
+    encoded = [(row.source, sequence) for row in examples for sequence in row.sequences]
     kept = capped(encoded, cap, seed)
-    report.dropped["over their source's cap"] = len(encoded) - len(kept)
-    report.dropped = +report.dropped
+    for _ in range(len(encoded) - len(kept)):
+        report.drops.add(OVER_CAP, asked=True)
     report.kept = len(kept)
     for source, (sequence, _) in kept:
         report.tokens[source] += len(sequence)
@@ -61,17 +58,30 @@ def select_examples(rendered: Iterable[Rendered], *, limit: int, cap: float, see
     return [item for _, item in kept], report
 
 
-def fitting(rendered: Iterable[Rendered], report: Report, bar: Phase) -> Iterator[tuple[str, tuple[Encoded, ...]]]:
-    """Those that were not dropped; says how far it is."""
+def usable(rendered: Iterable[Rendered], report: Report, max_dropped: float, what: str) -> Iterator[Rendered]:
+    """Those that are not dropped, each once; says how far it is. Raises `UserError` where too many are dropped."""
+    seen: set[bytes] = set()
     fit = 0
-    for source, sequences, reason in rendered:
-        report.read += 1
-        bar.note = f"{report.read:,} read, {fit:,} of them fit"
-        if reason:
-            report.dropped[reason] += 1
-        else:
-            fit += 1
-            yield source, sequences
+    with phase(f"reading {what}") as bar:
+        for row in rendered:
+            if not row.reason and row.where != "":
+                mark = fingerprint(row.sequences)
+                if mark in seen:
+                    row = Rendered(row.source, row.where, reason="the same as an earlier one")
+                seen.add(mark)
+            report.add(row)
+            fit += not row.reason
+            bar.note = f"{report.drops.read:,} read, {fit:,} of them fit"
+            if not row.reason:
+                yield row
+    report.drops.check(max_dropped)
+
+
+def fingerprint(sequences: Sequence[Encoded]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for ids, mask in sequences:
+        digest.update(np.asarray(ids, np.int64).tobytes() + b"/" + np.asarray(mask, bool).tobytes())
+    return digest.digest()
 
 
 def capped(encoded: list[tuple[str, Encoded]], cap: float, seed: int) -> list[tuple[str, Encoded]]:
@@ -132,40 +142,47 @@ def one_each(encoded: Sequence[Encoded]) -> Rows:
     return to_rows([[item] for item in encoded], max(len(ids) for ids, _ in encoded))
 
 
-def encode_pair(tokenizer: Any, pair: Pair, *, max_prompt: int, max_completion: int) -> tuple[tuple[Encoded, ...], str]:
+def encode_pair(tokenizer: Any, pair: Pair, *, max_prompt: int, max_completion: int) -> Masked:
     """(chosen, rejected) sequences with loss on the completion alone, what follows the prompt that a rollout would
-    get; or none and why."""
-    prompt = render_prompt(tokenizer, pair.prompt)
-    chosen, rejected = (completion(tokenizer, pair, text, prompt) for text in (pair.chosen, pair.rejected))
+    get. Raises `Unusable` with the reason."""
+    prompt = render_prompt(tokenizer, pair.prompt, tools=pair.tools)
+    made = [completion(tokenizer, pair, message, prompt) for message in (pair.chosen, pair.rejected)]
+    chosen, rejected = (one.sequences[0] for one in made)
     if len(prompt) > max_prompt:
-        return (), f"prompt longer than {max_prompt} tokens (data.max_prompt)"
+        raise Unusable(f"prompt longer than {max_prompt} tokens (data.max_prompt)")
     if max(len(ids) - len(prompt) for ids, _ in (chosen, rejected)) > max_completion:
-        return (), f"completion longer than {max_completion} tokens (data.max_completion)"
-    if chosen[0] == rejected[0]:
-        return (), "chosen equals rejected"
-    return (chosen, rejected), ""
+        raise Unusable(f"completion longer than {max_completion} tokens (data.max_completion)")
+    if list(chosen[0]) == list(rejected[0]):
+        raise Unusable("chosen equals rejected")
+    return Masked((chosen, rejected), tuple(dict.fromkeys(made[0].notes + made[1].notes)))
 
 
-def select_pairs(rendered: Iterable[Rendered]) -> tuple[list[tuple[Encoded, Encoded]], Report]:
-    """Every pair that fits. Raises `UserError` with the reasons when there are none."""
-    report = Report()
+def completion(tokenizer: Any, pair: Pair, message: Any, prompt: list[int]) -> Masked:
+    """The prompt and one completion of it."""
+    trained = [False] * len(pair.prompt) + [True]
+    made = training_sequences(tokenizer, [*pair.prompt, message], trained=trained, tools=pair.tools)
+    ids, mask = made.sequences[0]
+    end = len(mask) - mask[::-1].index(True)
+    if ids[: len(prompt)] != prompt:
+        raise Unusable("the chat template does not continue its own generation prompt")
+    return Masked(((ids[:end], [False] * len(prompt) + [True] * (end - len(prompt))),), made.notes)
+
+
+def select_pairs(
+    rendered: Iterable[Rendered], *, max_dropped: float = 1.0
+) -> tuple[list[tuple[Encoded, Encoded]], Report]:
+    """Every pair that fits. Raises `UserError` with the reasons when there are none, or more than the share
+    `max_dropped` cannot be used."""
+    report = Report(kept_unit="pairs")
     kept: list[tuple[Encoded, Encoded]] = []
-    with phase("reading pairs") as bar:
-        for source, (chosen, rejected) in fitting(rendered, report, bar):
-            kept.append((chosen, rejected))
-            report.tokens[source] += len(chosen[0]) + len(rejected[0])
+    for row in usable(rendered, report, max_dropped, "pairs"):
+        chosen, rejected = row.sequences
+        kept.append((chosen, rejected))
+        report.tokens[row.source] += len(chosen[0]) + len(rejected[0])
     report.kept = len(kept)
     if not kept:
         raise UserError(f"no pairs are left: {report}")
     return kept, report
-
-
-def completion(tokenizer: Any, pair: Pair, text: str, prompt: list[int]) -> Encoded:
-    ids, mask = render_conversation(tokenizer, [*pair.prompt, {"role": "assistant", "content": text}])
-    end = len(mask) - mask[::-1].index(True)
-    if ids[: len(prompt)] != prompt:
-        raise UserError(f"{pair.source}:{pair.line}: the template does not continue its own generation prompt")
-    return ids[:end], [False] * len(prompt) + [True] * (end - len(prompt))
 
 
 def pair_rows(encoded: Sequence[tuple[Encoded, Encoded]]) -> Rows:

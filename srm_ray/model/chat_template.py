@@ -9,6 +9,7 @@ own template falls back to: a prompt does not change overnight.
 """
 
 import datetime
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,14 @@ CHATML = r"""{{- '{start}' -}}{%- for message in messages -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"""
 
 
+class Refused(UserError):
+    """A chat template does not take a conversation. words: its own."""
+
+    def __init__(self, message: str, words: str) -> None:
+        super().__init__(message)
+        self.words = words
+
+
 def render_text(
     tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False, **variables: Any
 ) -> str:
@@ -54,7 +63,7 @@ def render_text(
     except (*PYTHON_S_OWN, TemplateError) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         reason = " ".join(printable(str(error)).split())[:200]
-        raise UserError(f"the model's chat template refuses this conversation ({roles}): {reason}") from None
+        raise Refused(f"the model's chat template refuses this conversation ({roles}): {reason}", reason) from None
 
 
 def render_ids(
@@ -99,6 +108,35 @@ def encode_hidden(tokenizer: Any, text: str, hidden: Hidden) -> list[int]:
     for place, part in enumerate(re.split(f"{hidden.mark}(\\d+){hidden.mark}", text)):
         ids += tokenization.encode_plain(tokenizer, hidden.spelled[int(part)]) if place % 2 else encode(tokenizer, part)
     return ids
+
+
+def place_hidden(tokenizer: Any, text: str, hidden: Hidden, cuts: Sequence[int] = ()) -> list[tuple[int, int]]:
+    """(id, place in the text of its first character) of what `encode_hidden` encodes. No token spans one of the places
+    `cuts`: where one would, what stands before and behind it is encoded on its own."""
+    found: list[tuple[int, int]] = []
+    begin = 0
+    for match in re.finditer(f"{hidden.mark}(\\d+){hidden.mark}", text) if hidden.spelled else ():
+        found += placed(tokenizer, text, begin, match.start(), cuts)
+        plain = tokenization.encode_plain(tokenizer, hidden.spelled[int(match[1])])
+        found += [(token, match.start()) for token in plain]
+        begin = match.end()
+    return found + placed(tokenizer, text, begin, len(text), cuts)
+
+
+def placed(tokenizer: Any, text: str, begin: int, end: int, cuts: Sequence[int]) -> list[tuple[int, int]]:
+    """The tokens of text[begin:end] and their places in the text."""
+    if begin >= end:
+        return []
+    inside = [cut for cut in cuts if begin < cut < end]
+    if not tokenizer.is_fast:  # it does not say where its tokens are
+        bounds = itertools.pairwise([begin, *inside, end])
+        return [(token, first) for first, last in bounds for token in encode(tokenizer, text[first:last])]
+    out = tokenizer(text[begin:end], add_special_tokens=False, return_offsets_mapping=True)
+    spans = [(begin + first, begin + last) for first, last in out["offset_mapping"]]
+    across = next((cut for cut in inside if any(first < cut < last for first, last in spans)), None)
+    if across is None:
+        return [(token, first) for token, (first, _) in zip(out["input_ids"], spans, strict=True)]
+    return placed(tokenizer, text, begin, across, cuts) + placed(tokenizer, text, across, end, cuts)
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The three forms of examples, and what is said about wrong ones."""
+"""From conversations to rows of tokens: what is kept, drawn, capped and dropped."""
 
 import json
 import re
@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from srm_ray.data import arithmetic, rollout_pairs, supervised
-from srm_ray.data.conversations import Example, read_examples, to_pair
+from srm_ray.data.conversations import Example
+from srm_ray.data.drops import Unusable
+from srm_ray.data.pairs import to_pair
+from srm_ray.data.reports import Rendered
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
@@ -23,96 +26,79 @@ def write(path: Path, *rows: Any) -> str:
     return str(path)
 
 
-GSM = {"question": "How many?", "answer": "Half is 48/2 = <<48/2=24>>24.\nAll is <<48+24=72>>72.\n#### 1,072"}
+def example(text: str) -> Example:
+    return Example(({"role": "user", "content": "q"}, {"role": "assistant", "content": text}), (False, True))
 
 
-def test_question_answer_loses_its_calculator_marks(tmp_path: Path) -> None:
-    [example] = read_examples(write(tmp_path / "x.jsonl", GSM))
-    said = example.messages[1]["content"]
-    assert said == "<think>\nHalf is 48/2 = 24.\nAll is 72.\n</think>\n\\boxed{1072}"
-    [other] = read_examples(write(tmp_path / "x.jsonl", GSM), style="final_answer")
-    assert other.messages[1]["content"].endswith("</think>\n**Final Answer:** 1072")
+def rendered(tokenizer: Any, texts: list[str], longest: int, source: str = "s") -> Any:
+    for line, text in enumerate(texts, 1):
+        try:
+            made = supervised.encode_example(tokenizer, example(text), longest=longest)
+            yield Rendered(source, f"{source}:{line}", made.sequences)
+        except Unusable as error:
+            yield Rendered(source, f"{source}:{line}", reason=str(error))
 
 
-def test_all_three_forms(tmp_path: Path) -> None:
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    rows = {"messages": messages}, {"prompt": "a", "response": "b"}, GSM
-    read = list(read_examples(write(tmp_path / "x.jsonl", *rows)))
-    assert [example.line for example in read] == [1, 2, 3]
-    assert read[0].messages == read[1].messages
-
-
-def test_forms_of_the_recipes_datasets(tmp_path: Path) -> None:
-    hermes = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
-    orca = {"question": "a", "answer": "One and one is <<1+1=2>>2.\n\nSo 2."}
-    rows = [hermes, {"query": "a", "answer": "b"}, orca, {"question": "a", "answer": "72"}]
-    said = [example.messages for example in read_examples(write(tmp_path / "x.jsonl", *rows))]
-    assert said[0] == said[1] == ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
-    assert said[2][1]["content"] == "One and one is 2.\n\nSo 2."
-    assert said[3][1]["content"] == "<think>\n\n</think>\n\\boxed{72}"
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        ("{", r"x\.jsonl:2: not JSON"),
-        ("[]", r"x\.jsonl:2: an object is expected"),
-        ({"text": "x"}, r"x\.jsonl:2: messages, prompt and response.*got 'text'"),
-        ({"prompt": "a", "response": ""}, r"x\.jsonl:2: response must be a non-empty text"),
-        ({"messages": [{"role": "user", "content": "a"}]}, r"x\.jsonl:2: the last message must be the assistant's"),
-        ({"messages": [{"role": "robot", "content": "a"}]}, r"x\.jsonl:2: messages\[0\] has the role 'robot'"),
-    ],
-)
-def test_wrong_lines_are_named(tmp_path: Path, bad: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        list(read_examples(write(tmp_path / "x.jsonl", {"prompt": "a", "response": "b"}, bad)))
-
-
-def test_missing_and_empty_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
-        list(read_examples(str(tmp_path / "none.jsonl")))
-    (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(UserError, match="holds no examples"):
-        list(read_examples(str(tmp_path / "empty.jsonl")))
-
-
-def example(text: str, source: str = "s", line: int = 1) -> Example:
-    return Example(({"role": "user", "content": "q"}, {"role": "assistant", "content": text}), source, line)
-
-
-def rendered(tokenizer: Any, examples: list[Example], longest: int) -> Any:
-    for one in examples:
-        yield one.source, *supervised.encode_example(tokenizer, one, longest=longest)
+def select(rows: Any, **options: Any) -> Any:
+    return supervised.select_examples(rows, **({"limit": 0, "cap": 1, "seed": 1} | options))
 
 
 def test_over_long_examples_are_dropped_and_counted(tokenizer: Any) -> None:
-    kept, report = supervised.select_examples(
-        rendered(tokenizer, [example("x"), example("y" * 500)], 100), limit=0, cap=1, seed=1
-    )
-    assert (len(kept), report.read, report.dropped) == (1, 2, {"longer than 100 tokens (data.row_length)": 1})
+    kept, report = select(rendered(tokenizer, ["x", "y" * 500], 100))
+    assert (len(kept), report.drops.read) == (1, 2)
+    assert report.dropped == {"longer than 100 tokens (data.row_length)": 1}
     with pytest.raises(UserError, match=r"no examples are left.*1 longer than 5 tokens"):
-        supervised.select_examples(rendered(tokenizer, [example("x")], 5), limit=0, cap=1, seed=1)
+        select(rendered(tokenizer, ["x"], 5))
+
+
+def test_too_many_that_cannot_be_used_are_refused_with_their_lines(tokenizer: Any) -> None:
+    with pytest.raises(UserError, match=r"^50\.0% of 2 rows.*data\.max_dropped 0\.05.*1 longer.* \(s:2\)"):
+        select(rendered(tokenizer, ["x", "y" * 500], 100), max_dropped=0.05)
+
+
+def test_the_same_example_is_learned_once(tokenizer: Any) -> None:
+    kept, report = select(rendered(tokenizer, ["x", "z", "x"], 100))
+    assert len(kept) == 2 and str(report.drops) == "1 the same as an earlier one (s:3)"
+    made = [Rendered("sums", sequences=row.sequences) for row in rendered(tokenizer, ["x", "x"], 100)]
+    assert len(select(made)[0]) == 2, "what a generator makes twice is drawn twice"
+
+
+def test_a_report_says_how_rows_were_read_and_what_of_them_plays_no_part(tokenizer: Any) -> None:
+    rows = [
+        Rendered("s", f"s:{n}", row.sequences, schema="question + answer", unread=("id",) if n else (), notes=("!",))
+        for n, row in enumerate(rendered(tokenizer, ["a", "b", "c"], 100))
+    ]
+    _, report = select(rows)
+    assert report.lines()[1:] == [
+        "read as question + answer",
+        "not used, of the rows' fields: id (2)",
+        "3 of 3 rows: !",
+    ]
 
 
 def test_no_source_holds_more_than_its_cap(tokenizer: Any) -> None:
-    given = [example("x" * 20, source, n) for source, count in (("a", 900), ("b", 60), ("c", 50)) for n in range(count)]
-    _, report = supervised.select_examples(rendered(tokenizer, given, 100), limit=0, cap=0.5, seed=1)
+    given = [
+        row
+        for source, count in (("a", 900), ("b", 60), ("c", 50))
+        for row in rendered(tokenizer, [f"{source}{n:019d}" for n in range(count)], 100, source)
+    ]
+    _, report = select(given, cap=0.5)
     total = sum(report.tokens.values())
     assert report.tokens["a"] / total == pytest.approx(0.5, abs=0.01)
     assert report.tokens["b"] == 60 * report.tokens["c"] // 50
 
 
 def test_a_limit_draws_by_the_seed(tokenizer: Any) -> None:
-    given = [example("x" * (n + 1)) for n in range(40)]
-    draw = lambda seed: supervised.select_examples(rendered(tokenizer, given, 100), limit=10, cap=1, seed=seed)[0]  # noqa: E731
+    texts = ["x" * (n + 1) for n in range(40)]
+    draw = lambda seed: select(rendered(tokenizer, texts, 100), limit=10, seed=seed)[0]  # noqa: E731
     lengths = lambda found: [len(ids) for ids, _ in found]  # noqa: E731
     assert len(draw(1)) == 10 and lengths(draw(1)) == lengths(draw(1)) != lengths(draw(2))
     assert max(lengths(draw(1))) > min(lengths(draw(1))) + 10  # from the whole, not from its beginning
 
 
 def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any) -> None:
-    pair = to_pair({"prompt": "q", "chosen": "good", "rejected": "bad"}, "p", 1)
-    (chosen, rejected), _ = supervised.encode_pair(tokenizer, pair, max_prompt=64, max_completion=64)
+    pair = to_pair({"prompt": "q", "chosen": "good", "rejected": "bad"})
+    chosen, rejected = supervised.encode_pair(tokenizer, pair, max_prompt=64, max_completion=64).sequences
     said = tokenizer.decode([token for token, on in zip(*chosen, strict=True) if on])
     assert said == "\n</think>\ngood<|im_end|>"
     prompt = list(chosen[1]).index(True)
@@ -128,11 +114,11 @@ def test_pairs_have_loss_on_the_completion_alone(tokenizer: Any) -> None:
     ],
 )
 def test_why_pairs_are_dropped(tokenizer: Any, limits: dict[str, int], chosen: str, reason: str) -> None:
-    pair = to_pair({"prompt": "q", "chosen": chosen, "rejected": "bad"}, "p", 1)
-    found = supervised.encode_pair(tokenizer, pair, **({"max_prompt": 64, "max_completion": 64} | limits))
-    assert found == ((), reason)
+    pair = to_pair({"prompt": "q", "chosen": chosen, "rejected": "bad"})
+    with pytest.raises(Unusable, match=re.escape(reason)):
+        supervised.encode_pair(tokenizer, pair, **({"max_prompt": 64, "max_completion": 64} | limits))
     with pytest.raises(UserError, match=f"no pairs are left.*1 {re.escape(reason)}"):
-        supervised.select_pairs([("p", *found)])
+        supervised.select_pairs([Rendered("p", "p:1", reason=reason)])
 
 
 def test_pairs_from_rollouts_set_right_against_wrong_of_one_prompt(tokenizer: Any, tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from srm_ray import distill, filter
 from srm_ray.config.command_line import build
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.filter import FilterConfig
-from srm_ray.data.conversations import read_examples
 from srm_ray.data.prompts import PromptStream, training_stream, training_tasks
 from srm_ray.errors import UserError
 from srm_ray.files.journal import Journal
 from srm_ray.model.loading import open_model
 from srm_ray.runs.folder import RunFolder
 from tests.data.problem_rows import read
+from tests.examples import examples_in
 
 # Long enough for a random model to end a turn by itself now and then.
 ROLLOUT = {"max_new_tokens": 128, "max_model_len": 192, "dtype": "float32", "cpus": 0.5, "kv_cache_gb": 0.25}
@@ -133,7 +133,7 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
         and summary["right"] + sum(number for reason, number in summary["reasons"].items() if reason != "correct") == 36
     )
     assert 0 < summary["kept"] < 36
-    assert len(list(read_examples(str(folder.final / distill.PRODUCT)))) == summary["kept"]
+    assert len(examples_in(folder.final / distill.PRODUCT)) == summary["kept"]
 
 
 def test_journal_lines_that_are_not_ours(tmp_path: Path) -> None:

@@ -157,15 +157,19 @@ def kill_train_workers() -> list[int]:
 
 def arithmetic_pairs(model: str, count: int) -> Rows:
     """Right answers against 0."""
-    from srm_ray.data.conversations import Pair
+    from srm_ray.data.pairs import Pair
+    from srm_ray.data.rendering import assistant
+    from srm_ray.data.reports import Rendered
     from srm_ray.data.supervised import encode_pair, pair_rows, select_pairs
 
     problems = [arithmetic.problem(2, index) for index in range(count)]
     pairs = [
-        Pair(({"role": "user", "content": one.question},), f"\\boxed{{{one.answer}}}", "\\boxed{0}", "x", 1)
+        Pair(
+            ({"role": "user", "content": one.question},), assistant(f"\\boxed{{{one.answer}}}"), assistant("\\boxed{0}")
+        )
         for one in problems
     ]
     tokenizer = tokenization.load(model)
-    made = (("x", *encode_pair(tokenizer, pair, max_prompt=64, max_completion=64)) for pair in pairs)
-    encoded, _ = select_pairs(made)
+    made = (encode_pair(tokenizer, pair, max_prompt=64, max_completion=64) for pair in pairs)
+    encoded, _ = select_pairs(Rendered("x", sequences=one.sequences) for one in made)
     return pair_rows(encoded)

@@ -1,0 +1,145 @@
+"""What the model sees of the rows of a data set, for a person: token by token, what carries loss, what is left out.
+
+    --- data.jsonl:1: 31 tokens, 9 with loss; read as question + answer; not used: id
+         |<|im_start|>|user|\\n
+         |What| is| 1|+|2|?|<|im_end|>|\\n
+    loss |It| is| 3|.|<|im_end|>
+
+A bar stands before each token. Green and dim on a terminal; the margin says the same where there are no colours.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from srm_ray.console import output
+from srm_ray.console.progress import say
+from srm_ray.data.drops import Unusable
+from srm_ray.data.reading import Record
+from srm_ray.data.reports import Encoded, Ids, Mask, Rendered, Report
+from srm_ray.errors import UserError, printable
+
+LOOKED_AT = 1000  # rows, for what becomes of them
+WIDEST = 6  # tokens of which one character is made, at most
+GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row as it is shown. sequences: with their `names` where they have some. schema, unread, notes: as of
+    `conversations.Example`."""
+
+    sequences: tuple[Encoded, ...]
+    schema: str = ""
+    unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def show(tokenizer: Any, records: Iterable[Record], render: Callable[[Record], Shown], count: int) -> int:
+    """Show the first `count` rows that can be used, and what becomes of the first thousand rows.
+
+    Raises `UserError` naming file and line of a row that `render` does not take.
+    """
+    report, shown = Report(), 0
+    for record in itertools.islice(records, max(LOOKED_AT, count)):
+        try:
+            made = render(record)
+        except Unusable as error:
+            report.add(Rendered(record.path, record.where, reason=str(error), asked=error.asked))
+            if shown < count:
+                say(f"--- {record.where}: dropped, {error}")
+            continue
+        except UserError as error:
+            raise UserError(f"{record.where}: {error}") from None
+        report.kept += 1
+        report.tokens[record.path] += sum(len(ids) for ids, _ in made.sequences)
+        report.add(
+            Rendered(record.path, schema=made.schema, unread=made.unread, notes=made.notes, sequences=made.sequences)
+        )
+        if shown < count:
+            shown += 1
+            for line in row_lines(tokenizer, record.where, made, colours=coloured()):
+                say(line)
+    return told(report)
+
+
+def show_encoded(tokenizer: Any, pairs: Sequence[tuple[Encoded, Encoded]], report: Report) -> int:
+    """Show pairs that are made already."""
+    for place, pair in enumerate(pairs, 1):
+        shown = Shown(pair, names=("chosen", "rejected"))
+        for line in row_lines(tokenizer, f"pair {place}", shown, colours=coloured()):
+            say(line)
+    return told(report)
+
+
+def told(report: Report) -> int:
+    say("---")
+    for line in report.lines():
+        say(line)
+    return 0 if report.kept else 2
+
+
+def coloured() -> bool:
+    return output.out().isatty()
+
+
+def row_lines(tokenizer: Any, where: str, row: Shown, *, colours: bool) -> Iterator[str]:
+    """The lines of a row: a heading for each sequence, its tokens, what was left out."""
+    for place, (ids, mask) in enumerate(row.sequences):
+        parts = [f"{len(ids)} tokens, {sum(map(bool, mask))} with loss"]
+        if row.names:
+            parts.insert(0, row.names[place])
+        elif len(row.sequences) > 1:
+            parts.insert(0, f"sequence {place + 1} of {len(row.sequences)}")
+        if place == 0:
+            parts += [f"read as {row.schema}"] if row.schema else []
+            parts += [f"not used: {', '.join(row.unread)}"] if row.unread else []
+        yield f"--- {where}: {'; '.join(parts)}"
+        yield from token_lines(tokenizer, ids, mask, colours=colours)
+    for note in row.notes:
+        yield f"     note: {note}"
+
+
+def token_lines(tokenizer: Any, ids: Ids, mask: Mask, *, colours: bool) -> Iterator[str]:
+    r"""Each run of tokens with and without loss, broken after a token with a line break in it: a margin, then the
+    tokens, a bar before each, line breaks as `\n`."""
+    line, on = "", False
+    for text, with_loss in units(tokenizer, ids, mask):
+        if line and with_loss != on:
+            yield margin(line, on, colours)
+            line = ""
+        on = with_loss
+        line += "|" + printable(text.replace("\n", "\\n"))
+        if "\n" in text:
+            yield margin(line, on, colours)
+            line = ""
+    if line:
+        yield margin(line, on, colours)
+
+
+def margin(line: str, on: bool, colours: bool) -> str:
+    text = f"{'loss' if on else '    '} {line}"
+    return f"{GREEN if on else DIM}{text}{PLAIN}" if colours else text
+
+
+def units(tokenizer: Any, ids: Ids, mask: Mask) -> Iterator[tuple[str, bool]]:
+    """(text, whether it carries loss) of each token, or of the tokens that make a character together."""
+    begin = 0
+    while begin < len(ids):
+        end = begin + 1
+        text = behind(tokenizer, ids, begin, end)
+        while text.endswith("\ufffd") and end < min(len(ids), begin + WIDEST) and mask[end] == mask[begin]:
+            end += 1
+            text = behind(tokenizer, ids, begin, end)
+        yield text, bool(mask[begin])
+        begin = end
+
+
+def behind(tokenizer: Any, ids: Ids, begin: int, end: int) -> str:
+    """What ids[begin:end] add to the text before them: a tokenizer may leave out a leading space."""
+    options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+    before = tokenizer.decode([int(token) for token in ids[max(0, begin - 1) : begin]], **options)
+    through = tokenizer.decode([int(token) for token in ids[max(0, begin - 1) : end]], **options)
+    return through.removeprefix(before)
