@@ -37,6 +37,9 @@ class SourceConfig(Section):
         description="which columns hold what, where it is not as usual, e.g. {prompt: task, answer: info.final}; also "
         "messages, system, context, choices, tests, entry_point, source; '' leaves a column out",
     )
+    grader: Literal["", "math", "text", "choice", "code"] = Field(
+        "", description="who grades rows of a file or data set; empty: by the row: its tests, its choices, else math"
+    )
     max_dropped: float = Field(
         0.05, ge=0, le=1, description="largest share of rows that may be dropped because they cannot be used"
     )

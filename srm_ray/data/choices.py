@@ -50,6 +50,12 @@ class Choices:
     right: int | None = None
 
 
+def possible(names: frozenset[str]) -> bool:
+    """Whether rows with these columns, in lower case, may have choices."""
+    apart = any(right in names and names.issuperset(wrong) for right, wrong in APART)
+    return apart or bool(names.intersection(LISTS)) or any(names.issuperset(row[:2]) for row in ROWS)
+
+
 def choices_of(columns: Columns, question: str) -> Choices | None:
     """The choices of a row; None where it is no multiple choice. Raises `Unusable` for choices that cannot be read."""
     for name in LISTS:

@@ -15,6 +15,8 @@ from srm_ray.errors import UserError
 
 SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}  # task_id, both in
 
+COLUMNS = frozenset(["text", "prompt", "test_list", "test_setup_code", "test_imports", "task_id"])
+
 
 @dataclass(frozen=True, slots=True)
 class MbppProblem:

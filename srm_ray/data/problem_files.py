@@ -12,8 +12,9 @@ from rewards.golds import unreadable
 from srm_ray.console.progress import say
 from srm_ray.data import mbpp
 from srm_ray.data.drops import Drops, Unusable
-from srm_ray.data.problems import Notes, ProblemReader
+from srm_ray.data.problems import ProblemReader
 from srm_ray.data.reading import RowSource, records
+from srm_ray.data.schemas import Notes
 from srm_ray.data.splits import digest
 from srm_ray.data.tasks import Task
 from srm_ray.errors import UserError
@@ -37,16 +38,22 @@ class Problems:
 
 
 def read_problems(
-    source: RowSource, name: str = "", *, graded: bool = True, measuring: bool = False, max_dropped: float = MAX_DROPPED
+    source: RowSource,
+    name: str = "",
+    *,
+    grader: str = "",
+    graded: bool = True,
+    measuring: bool = False,
+    max_dropped: float = MAX_DROPPED,
 ) -> Problems:
     """The problems of a source. What is ignored or dropped is said in one line.
 
-    name: what tasks have as source where rows name none. graded: rows must have a gold that can be graded. measuring:
-    problems that come twice are kept, and MBPP's other splits may be read.
+    name: what tasks have as source where rows name none. grader: as of `ProblemReader`. graded: rows must have a gold
+    that can be graded. measuring: problems that come twice are kept, and MBPP's other splits may be read.
 
     Raises `UserError` for what cannot be read, what no schema fits, and too many rows that cannot be used.
     """
-    reader, drops = ProblemReader(source.columns, graded=graded), Drops()
+    reader, drops = ProblemReader(source.columns, grader=grader, graded=graded), Drops()
     tasks: list[Task] = []
     answers: dict[int, int] = {}  # digests of what was asked before, and of its answer
     for record in records(source):

@@ -256,7 +256,8 @@ def open_tasks(config: SourceConfig, seed: int, source: str, *, graded: bool = T
     if generated is not None:
         return generated
     rows = RowSource(config.path, config.name, config.subset, config.split, config.columns, limit=limit)
-    return FileTasks(read_problems(rows, source, graded=graded, max_dropped=config.max_dropped).tasks, [], seed)
+    most, grader = config.max_dropped, config.grader
+    return FileTasks(read_problems(rows, source, grader=grader, graded=graded, max_dropped=most).tasks, [], seed)
 
 
 def open_held_out(config: SourceConfig, count: int, source: str, *, graded: bool = True) -> list[Task]:
@@ -284,4 +285,5 @@ def open_generator(config: SourceConfig, seed: int, source: str) -> Tasks | None
 
 def _held_out(rows: RowSource, config: SourceConfig, source: str, graded: bool) -> list[Task]:
     rows = replace(rows, split=config.eval_split, columns=config.columns)
-    return read_problems(rows, source, graded=graded, measuring=True, max_dropped=config.max_dropped).tasks
+    most, grader = config.max_dropped, config.grader
+    return read_problems(rows, source, grader=grader, graded=graded, measuring=True, max_dropped=most).tasks

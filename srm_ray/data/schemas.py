@@ -5,8 +5,9 @@ What an entry leaves open is as `Schema` has it, so that most entries are a name
 Choices, tests, and numbers with a target are known by columns of their own, whatever the schema (`problems`).
 """
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from srm_ray.data.columns import CONTEXTS, DIALOGUES, SYSTEMS
 
@@ -39,6 +40,22 @@ class Schema:
 
     def fits(self, names: frozenset[str]) -> bool:
         return all(any(name in names for name in one.split("|")) for one in self.needs)
+
+    def of(self, names: Iterable[str]) -> "Schema":
+        """The schema with no other columns than rows with these have."""
+        there = frozenset(name.lower() for name in names)
+
+        def kept(columns: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(one for one in columns if one in there or one.split(".")[0] in there)
+
+        return replace(
+            self,
+            prompt=kept(self.prompt),
+            answer=kept(self.answer),
+            system=kept(self.system),
+            before=kept(self.before),
+            after=kept(self.after),
+        )
 
 
 SCHEMAS = (
@@ -84,3 +101,21 @@ def proposal(names: Iterable[str]) -> str:
     words = ("answer", "gold", "truth", "solution", "target", "label", "final", "result", "output")
     gold = next((name for name in rest if any(word in name.lower() for word in words)), rest[-1] if rest else "answer")
     return f'--data.columns "{{prompt: {ask}, answer: {gold}}}"'
+
+
+@dataclass(slots=True)
+class Notes:
+    """What of a file's rows was read and what was not. schemas: rows by schema; unread: rows in which a column had
+    something that was not looked at; left_out: rows of which a part was left out, by what it was."""
+
+    schemas: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        """One line: "read as GSM8K; not used: id, level"."""
+        parts = ["read as " + " and as ".join(self.schemas)] if self.schemas else []
+        if self.unread:
+            parts.append(f"not used: {', '.join(self.unread)}")
+        parts += [f"in {count:,} of them {what}" for what, count in self.left_out.items()]
+        return "; ".join(parts)

@@ -279,3 +279,23 @@ def test_a_reward_of_ones_own_needs_no_gold_and_gets_the_row() -> None:
     row = {"prompt": "P", "answer": None, "difficulty": 3}
     task, _ = task_of(row, graded=False)
     assert (task.answer, task.row) == (None, row)
+
+
+def test_a_text_grader_gets_the_gold_as_it_is() -> None:
+    row = {"input": "Sort: b a", "target": "a b, in all of the many words that a text may have, one behind the other"}
+    reader = ProblemReader(grader="text")
+    task = reader.task(Record(row, "f.jsonl", 1), "f")
+    assert (task.answer, task.grader) == (row["target"], "text")
+
+
+@pytest.mark.parametrize("row", [*CHOICES.values(), *CODE.values(), *(row for row, _ in MATH.values())])
+def test_what_is_written_from_a_task_is_read_as_the_same_task(row: dict[str, Any]) -> None:
+    """`python -m srm_ray.filter` keeps problems in this form."""
+    from srm_ray.filter import row_of
+
+    task, _ = task_of(row)
+    written = json.loads(json.dumps(row_of(task) | {"pass_rate": 0.5}))
+    again, _ = task_of(written)
+    for name in ("messages", "answer", "also_right", "given", "grader", "entry_point", "source"):
+        assert getattr(again, name) == getattr(task, name), name
+    assert json.loads(json.dumps(again.tests)) == json.loads(json.dumps(task.tests))
