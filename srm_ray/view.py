@@ -28,7 +28,11 @@ class ViewConfig(Section):
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(ViewConfig, arguments, stage="view", about=__doc__)
+    from srm_ray.report.server import outside
+
     folder = find_run(config.run)
+    if link := outside(folder):
+        raise UserError(f"{link} leads out of the run folder: nothing is shown of a run that has such links")
     if config.write:
         from srm_ray.report.page import write_report
 

@@ -47,8 +47,8 @@ class Guard:
 
 
 def asks_git(arguments: tuple[Any, ...]) -> bool:
-    """Whether a process that is started is git, which says of what commit a run is."""
-    return len(arguments) > 1 and isinstance(arguments[1], list) and arguments[1][:1] == ["git"]
+    """Whether a process that is started is git, which says of what commit a run is, or uname (`platform.processor`)."""
+    return len(arguments) > 1 and isinstance(arguments[1], list) and arguments[1][:1] in (["git"], ["uname"])
 
 
 GUARD = Guard()

@@ -8,14 +8,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from actors.runtime.compute import StageT, settle_optim
-from srm_ray.config.base import to_plain
+from srm_ray.config.base import flatten, to_plain
 from srm_ray.config.stages import LoraConfig, TrainStage
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import duration, phase, say
 from srm_ray.errors import UserError
+from srm_ray.files import yaml_file
 from srm_ray.intervals import Share
 from srm_ray.model.adapters import Adapter
 from srm_ray.model.lineage import read_lineage
@@ -54,7 +53,7 @@ def check_held_out(config: TrainStage, folder: RunFolder) -> None:
     """A continued run must hold out what it held out before: the rest of `eval` may change."""
     if not folder.config.is_file():
         return
-    saved = yaml.safe_load(folder.config.read_text()).get("eval", {}).get("share", config.eval.share)
+    saved = flatten(yaml_file.read(folder.config)).get("eval.share", config.eval.share)
     if saved != config.eval.share:
         raise UserError(
             f"{folder.path} was run with eval.share {saved}, this command has {config.eval.share}: "

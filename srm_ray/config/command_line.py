@@ -20,8 +20,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from srm_ray.config.base import COMMAND_LINE, CONFIGS, Section, flatten, shipped, to_plain
+from srm_ray.config.endpoints import SECRET
 from srm_ray.console import output
 from srm_ray.errors import UserError
+from srm_ray.files import yaml_file
 from srm_ray.files.atomic import write_atomically
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -103,7 +105,8 @@ def build(config_class: type[ConfigT], values: dict[str, Any], origins: dict[str
             if where in seen and where:
                 continue
             seen.add(where)
-            got = "" if isinstance(issue["input"], dict | BaseModel) else f" (got {issue['input']!r})"
+            hidden = isinstance(issue["input"], dict | BaseModel) or issue["type"] == SECRET
+            got = "" if hidden else f" (got {issue['input']!r})"
             message = issue["msg"].removeprefix("Value error, ")
             problems.append(f"--{where}: {message}{got}" if where else message)
         raise UserError("; ".join([*problems, *_sources(config_class, problems, origins or {})])) from None
@@ -122,17 +125,7 @@ def _sources(config_class: type[BaseModel], problems: list[str], origins: dict[s
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"--config {path}: not YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"--config {path}: a mapping of options is expected, got {type(values).__name__}")
-    return values
+    return yaml_file.read(path, "--config")
 
 
 def config_file(name: str) -> Path:
@@ -190,8 +183,8 @@ def _assign(config_class: type[BaseModel], values: dict[str, Any], key: str, tex
     value: Any = text
     if isinstance(text, str) and text[:1] in "[{" and annotation is not str:
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = yaml_file.parse(text)
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UserError(f"--{key}: not a YAML value: {text}") from None
     elif text == "null":
         value = None

@@ -5,15 +5,18 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig
+from srm_ray.config.endpoints import Address, KeyVariable
 from srm_ray.config.grpo import DataConfig, GRPOConfig, RewardConfig, RolloutConfig
 
 
 class EndpointConfig(Section):
     """An OpenAI-compatible server to ask, in place of a local model."""
 
-    url: str = Field("", description="its address, e.g. http://localhost:8000/v1; empty: --model answers, here")
+    url: Address = Field("", description="its address, e.g. http://localhost:8000/v1; empty: --model answers, here")
     model: str = Field("", description="name of the model there; empty: the only one that it serves")
-    key: str = Field("OPENAI_API_KEY", description="environment variable that holds the key, where one is needed")
+    key: KeyVariable = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the key, where one is needed"
+    )
     concurrency: int = Field(16, ge=1, description="requests under way at once")
     timeout: float = Field(600, gt=0, description="seconds that one completion may take")
     attempts: int = Field(6, ge=1, description="times that a request is tried which fails for a reason that may pass")

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.base import CHAT_TEMPLATE, Section, comma_separated
+from srm_ray.config.endpoints import Address, KeyVariable
 from srm_ray.config.engine import EngineConfig
 
 
@@ -81,8 +82,10 @@ class EvaluateConfig(Section):
     against: str = Field(
         "", description="compare with: `parent` (the checkpoint's record names it), a model, or a finished evaluation"
     )
-    endpoint: str = Field("", description="URL of an OpenAI-compatible server to evaluate in place of a checkpoint")
-    api_key: str = Field("OPENAI_API_KEY", description="environment variable that holds the endpoint's key, if any")
+    endpoint: Address = Field("", description="URL of an OpenAI-compatible server to evaluate in place of a checkpoint")
+    api_key: KeyVariable = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the endpoint's key, if any"
+    )
     run_dir: str = Field("", description="folder of this run; empty: runs/evaluate-<model>")
     seed: int = Field(3407, ge=0, description="every completion's seed comes from it")
     resume: str = Field(

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from srm_ray.console.progress import Phase
+from srm_ray.errors import printable
 
 
 class Bars:
@@ -32,14 +33,18 @@ class Bars:
             self.progress.remove_task(self.tasks.pop(gone))
         for phase in phases:
             if phase not in self.tasks:
-                self.tasks[phase] = self.progress.add_task(phase.what, total=None, state="")
+                self.tasks[phase] = self.progress.add_task(one_line_of(phase.what), total=None, state="")
             state, share = phase.state(), phase.share
             self.progress.update(
                 self.tasks[phase],
                 total=None if share is None else 1.0,
                 completed=share or 0.0,
-                state=state,
+                state=one_line_of(state),
             )
 
     def close(self) -> None:
         self.progress.stop()
+
+
+def one_line_of(text: str) -> str:
+    return " ".join(printable(text).split())

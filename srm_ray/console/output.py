@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from srm_ray.console.advice import Advisor
+from srm_ray.errors import printable
 
 DRIVER = "driver.log"
 FOLDER = "SRM_RAY_LOGS"  # environment variable of workers: the folder of their logs
@@ -59,7 +60,7 @@ def err() -> TextIO:
 def complain(text: str) -> None:
     """To stderr, where there is still someone."""
     with contextlib.suppress(OSError):
-        print(text, file=err(), flush=True)
+        print(printable(text), file=err(), flush=True)
 
 
 def leave_terminal() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from srm_ray.console import output
+from srm_ray.errors import printable
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.faults import WriteFailed
 from srm_ray.files.roots import cache_root
@@ -129,7 +130,8 @@ class Console:
         self.ended = threading.Event()
 
     def say(self, text: str) -> None:
-        bars = self.bars
+        """Control characters are shown, not obeyed: rows, names and errors are anybody's."""
+        bars, text = self.bars, printable(text)
         self.said = time.monotonic()
         try:
             if bars is not None:

@@ -77,7 +77,9 @@ class BatchedModel:
         from transformers import AutoModelForCausalLM
 
         self.info = open_model(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(self.info.path, dtype=torch.float32).eval()
+        self.model: Any = AutoModelForCausalLM.from_pretrained(
+            self.info.path, dtype=torch.float32, trust_remote_code=False
+        ).eval()
         self._waiting: list[Waiting] = []
         self._working: asyncio.Task[None] | None = None
 

@@ -34,6 +34,7 @@ DEEPEST = 64  # levels of an answer's JSON; a chat completion has six
 MOST_TOKENS = 1 << 32  # that an answer may say it has cost
 LONGEST_REASON = 200  # characters of a server's own words in a message
 LONGEST_WAIT = 120.0  # seconds between two attempts
+HIDDEN = "[the key]"
 REFUSALS = (400, 413, 422)
 MAY_PASS = (408, 409, 425, 429)
 
@@ -114,7 +115,9 @@ class OpenAIClient:
             max_retries=0,
             timeout=self.server.timeout,
             http_client=httpx2.AsyncClient(
-                transport=bounded_transport(self.server.concurrency), follow_redirects=False, trust_env=False
+                transport=bounded_transport(self.server.concurrency, secret=key),
+                follow_redirects=False,
+                trust_env=False,
             ),
         )
         try:
@@ -212,8 +215,11 @@ class _TryAgain(Exception):
 # What a server sends, read with care
 
 
-def bounded_transport(connections: int, limit: int = LONGEST_BODY) -> "httpx2.AsyncBaseTransport":
-    """A transport whose answers are read whole, up to `limit` bytes unpacked. Raises `_Fault` beyond."""
+def bounded_transport(connections: int, limit: int = LONGEST_BODY, *, secret: str = "") -> "httpx2.AsyncBaseTransport":
+    """A transport whose answers are read whole, up to `limit` bytes unpacked. Raises `_Fault` beyond.
+
+    secret: the key, which an answer that repeats it (as some do in their errors) is read without.
+    """
     import httpx2
 
     class Bounded(httpx2.AsyncBaseTransport):
@@ -228,8 +234,10 @@ def bounded_transport(connections: int, limit: int = LONGEST_BODY) -> "httpx2.As
                 content = await read_body(answer.stream, answer.headers.get("content-encoding", ""), limit)
             finally:
                 await answer.aclose()
+            if secret:
+                content = content.replace(secret.encode(), HIDDEN.encode())
             kept = [
-                (name, value)
+                (name, value.replace(secret, HIDDEN) if secret else value)
                 for name, value in answer.headers.multi_items()
                 if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
             ]

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from dataclasses import dataclass
@@ -68,8 +69,16 @@ def release() -> None:
 def sweep() -> None:
     """Remove the scratch folders of processes that are no more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if is_abandoned(folder):
+        if is_own(folder) and is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_own(folder: Path) -> bool:
+    """Whether it is a folder, no link to one, that this user has made: anyone may name one there."""
+    with contextlib.suppress(FileNotFoundError):
+        info = folder.lstat()
+        return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid()
+    return False
 
 
 def is_abandoned(folder: Path) -> bool:

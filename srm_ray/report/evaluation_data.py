@@ -25,6 +25,6 @@ def suite_names(folder: RunFolder) -> dict[int, str]:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):  # not there, or being replaced
+    except (OSError, ValueError, RecursionError):  # not there, or being replaced
         return None
     return found if isinstance(found, dict) else None

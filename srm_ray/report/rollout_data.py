@@ -10,8 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from srm_ray.files import yaml_file
 from srm_ray.files.roots import cache_root
 from srm_ray.report import token_text
 from srm_ray.report.plain import packed
@@ -58,9 +57,9 @@ def read(folder: RunFolder, step: int) -> list[list[dict[str, Any]]]:
         for text in file:
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError:
-                break  # a file that another program is still copying
-            groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
+                groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
+            except (ValueError, RecursionError, KeyError, TypeError):
+                break  # a file that another program is still copying, or that is none of ours
     return list(groups.values())
 
 
@@ -155,7 +154,7 @@ def _tokenizer_files(folder: RunFolder) -> list[Path]:
 @lru_cache(maxsize=16)
 def _model(config: Path, changed: int) -> str:
     """The model that a run's config names; read once, not for every step."""
-    return (yaml.safe_load(config.read_text()) or {}).get("model") or ""
+    return str(yaml_file.read(config).get("model") or "")
 
 
 # What is embedded in a file

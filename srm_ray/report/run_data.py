@@ -4,9 +4,8 @@ import json
 import time
 from typing import Any
 
-import yaml
-
 from srm_ray.config.base import flatten
+from srm_ray.files import yaml_file
 from srm_ray.intervals import wilson
 from srm_ray.report import evaluation_data, events
 from srm_ray.runs import checkpoints
@@ -39,9 +38,7 @@ def load(folder: RunFolder) -> dict[str, Any]:
 
 def read_config(folder: RunFolder) -> dict[str, Any]:
     """The resolved config by dotted key."""
-    if not folder.config.is_file():
-        return {}
-    return flatten(yaml.safe_load(folder.config.read_text()) or {})
+    return flatten(yaml_file.read(folder.config)) if folder.config.is_file() else {}
 
 
 def columns(lines: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -87,8 +84,11 @@ def driver_state(folder: RunFolder) -> dict[str, Any]:
     found = checkpoints.newest(folder.checkpoints) if folder.checkpoints.is_dir() else None
     if found is None:
         return {}
+    path = (found[1] / "driver.json").resolve()
+    if not path.is_relative_to(folder.path.resolve()):
+        return {}
     try:
-        state = json.loads((found[1] / "driver.json").read_text())
-    except (OSError, ValueError):  # removed meanwhile by a newer one
+        state = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):  # removed meanwhile by a newer one
         return {}
     return state if isinstance(state, dict) else {}

@@ -6,8 +6,10 @@
 """
 
 import http.server
+import os
 import sys
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,17 @@ from srm_ray.report.plain import packed
 from srm_ray.runs.folder import RunFolder
 
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+
+
+def outside(folder: RunFolder) -> str:
+    """A link in a run folder that leads out of it, "" where there is none: what it leads to is not of the run."""
+    root = folder.path.resolve()
+    found = [folder.final / "tokenizer.json"]
+    for place in (folder.path, folder.rollouts, folder.path / "samples"):
+        if place.is_dir():
+            found += [Path(entry.path) for entry in os.scandir(place) if entry.is_symlink()]
+    found = [path for path in found if path != folder.checkpoints]  # which may lie on a larger disk, and is not shown
+    return next((str(path) for path in found if not path.resolve().is_relative_to(root)), "")
 
 
 class ReportServer(http.server.ThreadingHTTPServer):
@@ -45,12 +58,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         if host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
             return self._refuse(HTTPStatus.FORBIDDEN)
+        if outside(self.server.folder):
+            return self._refuse(HTTPStatus.FORBIDDEN)
         parts = urlsplit(self.path).path.strip("/").split("/")
         if parts == [""]:
             return self._page()
         if parts == ["run"]:
             return self._run()
-        if len(parts) == 2 and parts[0] in ("texts", "tokens") and parts[1].isdecimal():
+        if len(parts) == 2 and parts[0] in ("texts", "tokens") and parts[1].isdecimal() and len(parts[1]) < 16:
             return self._step(parts[0], int(parts[1]))
         return self._refuse(HTTPStatus.NOT_FOUND)
 
@@ -82,6 +97,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-cache" if tag else "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
         if gzipped:
             self.send_header("Content-Encoding", "gzip")
         if tag:

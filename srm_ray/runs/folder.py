@@ -19,7 +19,7 @@ from srm_ray.config.optim import current_options
 from srm_ray.config.precision import AUTO, current_name
 from srm_ray.console import interrupts
 from srm_ray.errors import UserError
-from srm_ray.files import lock
+from srm_ray.files import lock, yaml_file
 from srm_ray.files.atomic import append, discard, write_atomically
 from srm_ray.files.roots import runs_root
 
@@ -78,7 +78,7 @@ class RunFolder:
         """
         if not self.config.is_file():
             return config
-        saved = current_options(flatten(yaml.safe_load(self.config.read_text()) or {}))
+        saved = current_options(flatten(yaml_file.read(self.config)))
         saved |= {key: current_name(saved[key]) for key in DTYPES if key in saved}
         # What a run was never told, since there was no such option yet, it did as the default does.
         saved = flatten(to_plain(type(config)())) | saved
@@ -113,15 +113,24 @@ class RunFolder:
         for line in self.events.read_text().splitlines() if self.events.is_file() else ():
             try:
                 found.append(json.loads(line))
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 break
-        return found
+        return [one for one in found if isinstance(one, dict) and "event" in one]
 
     def count_events(self, event: str) -> int:
         return sum(one["event"] == event for one in self.read_events())
 
     def read_summary(self) -> dict[str, Any] | None:
-        return json.loads(self.summary.read_text()) if self.summary.is_file() else None
+        """Raises UserError where it is none."""
+        if not self.summary.is_file():
+            return None
+        try:
+            found = json.loads(self.summary.read_text())
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{self.summary} cannot be read ({error}): remove it, and give the command again") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{self.summary} is no summary: remove it, and give the command again")
+        return found
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")

@@ -198,9 +198,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     steps = []
     for line in path.read_text().splitlines():
         try:
-            steps.append(json.loads(line))
-        except json.JSONDecodeError:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not (isinstance(found, dict) and isinstance(found.get("step"), int)):
+            break
+        steps.append(found)
     return steps
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from srm_ray.config.command_line import parse as parse_options
+from srm_ray.config.distill import DistillConfig
+from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.errors import UserError
 from srm_ray.inference import openai_client
 from srm_ray.inference.openai_client import Failed, OpenAIClient, Refused, Reply, Server, parse, read_body
@@ -170,3 +173,28 @@ def test_bodies_are_bounded_as_they_are_unpacked() -> None:
 
     with pytest.raises(ValueError, match="more than 1 MiB"):
         asyncio.run(read_body(pieces(), "gzip", 1 << 20))
+
+
+def test_a_server_that_repeats_the_key_is_read_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some do in the error of a wrong key: it would be in logs and reports."""
+    monkeypatch.setenv("THE_KEY", "sk-secret-0123456789")
+    echo = b'{"error": "Incorrect API key provided: sk-secret-0123456789"}'
+    for status in ("401 Unauthorized", "500 Oops", "307 Moved"):
+        with pytest.raises((UserError, Failed)) as raised:
+            asked_of(sends(echo, "Location: http://x/?key=sk-secret-0123456789", status=status))
+        assert "secret" not in str(raised.value)
+    answer = completion().replace(b'"4"', b'"you are sk-secret-0123456789"')
+    assert asked_of(sends(answer)).content == "you are [the key]"
+
+
+@pytest.mark.parametrize("url", ["http://me:sk-secret@host/v1", "http://host/v1?k=sk-secret", "http://host#sk-secret"])
+def test_an_address_holds_no_key(url: str) -> None:
+    """It is saved with the config."""
+    for arguments in (["--endpoint.url", url], ["--endpoint.key", "sk-secret"], ["--endpoint.key", "hf_secret"]):
+        with pytest.raises(UserError) as raised:
+            parse_options(DistillConfig, arguments, stage="distill")
+        assert "environment variable" in str(raised.value) and "secret" not in str(raised.value)
+    for arguments in (["--endpoint", url], ["--api_key", "sk-secret"]):
+        with pytest.raises(UserError) as raised:
+            parse_options(EvaluateConfig, arguments, stage="evaluate")
+        assert "environment variable" in str(raised.value) and "secret" not in str(raised.value)

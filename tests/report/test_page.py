@@ -115,6 +115,49 @@ def test_server_refuses(served: tuple[RunFolder, str]) -> None:
     assert status(url, Host="evil.example:80") == 403
 
 
+def test_no_address_leads_out_of_the_run(served: tuple[RunFolder, str]) -> None:
+    for path in ("%2e%2e/config.yaml", "texts/%2e%2e", "texts/1/../../config.yaml", "//config.yaml", "texts/1%00"):
+        assert status(served[1] + path) == 404
+    for number in ("%D9%A1", "-1", "9" * 5000):
+        assert status(served[1] + f"texts/{number}") == 404
+
+
+def test_a_name_that_another_site_points_here_is_refused(served: tuple[RunFolder, str]) -> None:
+    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "[::1"):
+        assert status(served[1] + "run", Host=host) == 403
+
+
+def test_a_link_out_of_the_run_folder_is_not_followed(
+    served: tuple[RunFolder, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, url = served
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text(json.dumps({"prompt_index": 0, "draw": 0, "sample": 0, "prompt": "secret", "completion": ""}))
+    link = folder.rollouts / "step_000007.jsonl"
+    link.symlink_to(secret)
+    assert status(url + "texts/7") == status(url + "run") == 403
+    for option in ("--write", "--port=0"):
+        assert view.main(["--run", str(folder.path), option]) == 2
+        assert f"{link} leads out of the run folder" in capsys.readouterr().err
+    link.unlink()
+    link.symlink_to(folder.rollouts / "step_000001.jsonl")  # as an evaluation's samples are shown
+    assert status(url + "texts/7") == 200
+
+
+FILES = ["metrics.jsonl", "events.jsonl", "summary.json", "config.yaml", "rollouts/step_000001.jsonl"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_none_of_ours_is_no_defect(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = example_run.make(tmp_path / "r", steps=2)
+    for text in ("[1]\n", "{}\n", '{"a":' * 5000, "9" * 9000 + "\n", '"text"\n', "\x00", ""):
+        (folder.path / name).write_text(text)
+        assert view.main(["--run", str(folder.path), "--write"]) in (0, 2)
+        assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.integration
 def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     folder = example_run.make(tmp_path / "r", steps=1)
