@@ -47,6 +47,17 @@ MAY_CHANGE = OF_EVERY_STAGE | frozenset(
 GIVE_UP = 10  # requests that fail one after the other, each after all of its attempts
 
 
+@dataclass(frozen=True)
+class Job:
+    """What is asked, and what has been. count: prompts."""
+
+    config: DistillConfig
+    tasks: "TaskStream"
+    count: int
+    ledger: "Ledger"
+    grader: "RewardWorker"
+
+
 class Teacher(Protocol):
     async def answer(self, task: "Task", place: "Place") -> "Answer":
         """Raises `Failed` where there will be none now."""
@@ -129,15 +140,16 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
         return 0
     ledger = Ledger(folder.path, (config.endpoint.price_in, config.endpoint.price_out))
     grader = RewardWorker(spec)
+    job = Job(config, tasks, count, ledger, grader)
     try:
         if local:
-            teacher, failures = await ask_model(config, folder, tasks, count, ledger, grader, *local)
+            teacher, failures = await ask_model(job, folder, *local)
         else:
-            teacher, failures = await ask_endpoint(config, folder, tasks, count, ledger, grader)
+            teacher, failures = await ask_endpoint(job, folder)
     finally:
         ledger.close()
         grader.close()
-    return finish(config, folder, tasks, count, ledger, teacher, failures, time.time() - began)
+    return finish(job, folder, teacher, failures, time.time() - began)
 
 
 def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelInfo, Lengths] | None]":
@@ -172,49 +184,38 @@ def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
 # Teachers
 
 
-async def ask_endpoint(
-    config: DistillConfig, folder: RunFolder, tasks: "TaskStream", count: int, ledger: "Ledger", grader: "RewardWorker"
-) -> tuple[str, list[str]]:
+async def ask_endpoint(job: Job, folder: RunFolder) -> tuple[str, list[str]]:
     """The teacher's name, and why requests failed."""
     from srm_ray.distillation.endpoint import Endpoint
 
-    rollout = config.rollout
+    config, rollout = job.config, job.config.rollout
     async with Endpoint(
         config.endpoint, temperature=rollout.temperature, max_new_tokens=rollout.max_new_tokens
     ) as server:
         say(f"asking {server.model} at {server.url}; run folder {folder.path}")
         folder.save_config(config)
         teacher = Server(config, server)
-        failures = await ask(config, tasks, count, ledger, grader, teacher, config.endpoint.concurrency)
+        failures = await ask(job, teacher, config.endpoint.concurrency)
         if server.refusals:
             say(f"{len(server.refusals)} requests were refused, the last one with: {server.refusals[-1]}")
         return f"{server.model} at {server.url}", failures
 
 
-async def ask_model(
-    config: DistillConfig,
-    folder: RunFolder,
-    tasks: "TaskStream",
-    count: int,
-    ledger: "Ledger",
-    grader: "RewardWorker",
-    info: "ModelInfo",
-    lengths: "Lengths",
-) -> tuple[str, list[str]]:
+async def ask_model(job: Job, folder: RunFolder, info: "ModelInfo", lengths: "Lengths") -> tuple[str, list[str]]:
     """As `ask_endpoint`."""
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
     from srm_ray.data.prompts import prompts_of
 
-    config = compute.settle_rollout(config, info.path)
-    stream = prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
+    config = compute.settle_rollout(job.config, info.path)
+    stream = prompts_of(job.tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
     cluster.connect()
     try:
         async with Sampler(config.sampling(), info, context=lengths.context, graded=False) as sampler:
             say(f"asking {config.model}; run folder {folder.path}")
             folder.save_config(config)
             teacher = Model(sampler, stream)
-            return config.model, await ask(config, tasks, count, ledger, grader, teacher, engine_room(config))
+            return config.model, await ask(job, teacher, engine_room(config))
     finally:
         cluster.disconnect()
 
@@ -222,24 +223,17 @@ async def ask_model(
 # Asking and grading
 
 
-async def ask(
-    config: DistillConfig,
-    tasks: "TaskStream",
-    count: int,
-    ledger: "Ledger",
-    grader: "RewardWorker",
-    teacher: Teacher,
-    concurrency: int,
-) -> list[str]:
+async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
     """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
     from srm_ray.data.prompts import with_system
     from srm_ray.distillation.budget import Budget
     from srm_ray.inference.openai_client import Failed
 
+    config, tasks, ledger = job.config, job.tasks, job.ledger
     budget = Budget(config.budget, ledger, longest_answer(config))
-    places = [(index, sample) for index in range(count) for sample in range(config.samples)]
+    places = [(index, sample) for index in range(job.count) for sample in range(config.samples)]
     for index in ledger.digests:
-        if index < count:
+        if index < job.count:
             ledger.same_prompt(index, digest_of(tasks.task(index)[0]))
     waiting = iter([place for place in places if place not in ledger.answers or place not in ledger.grades])
     had = sum(place in ledger.answers for place in places)
@@ -267,7 +261,7 @@ async def ask(
                     in_a_row = 0
                     ledger.add(place, digest_of(task), answer)
                 counted.advance()
-            await grade(task, place, ledger, grader)
+            await grade(task, place, ledger, job.grader)
 
     try:
         with phase("completions", total=len(places), done=had, status=partial(so_far, ledger)) as counted:
@@ -317,19 +311,11 @@ def so_far(ledger: "Ledger") -> str:
 # The product
 
 
-def finish(
-    config: DistillConfig,
-    folder: RunFolder,
-    tasks: "TaskStream",
-    count: int,
-    ledger: "Ledger",
-    teacher: str,
-    failures: Sequence[str],
-    seconds: float,
-) -> int:
+def finish(job: Job, folder: RunFolder, teacher: str, failures: Sequence[str], seconds: float) -> int:
     """SFT data and summary; RunError, and neither of them, while completions are missing that the budget allows."""
     from srm_ray.model.lineage import write_lineage
 
+    config, tasks, count, ledger = job.config, job.tasks, job.count, job.ledger
     missing = sum((index, sample) not in ledger.grades for index in range(count) for sample in range(config.samples))
     if failures:
         raise RunError(

@@ -13,7 +13,7 @@ bbh, ifeval, mmlu_stem, arc_challenge. With no model, tasks or config: the tiny 
 import os
 import sys
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,14 @@ from srm_ray.files.roots import cache_root, runs_root
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from rewards.dispatch import Graders
     from srm_ray.evaluation.lm_eval.harness import Options
-    from srm_ray.evaluation.results import Results
+    from srm_ray.evaluation.results import Results, SuiteResult
     from srm_ray.evaluation.suites import Item, Suite
     from srm_ray.evaluation.tax import Tax
-    from srm_ray.inference.completers import Sampling
+    from srm_ray.inference.completers import Sampling, Subject
     from srm_ray.model.loading import ModelInfo
 
 PARENT = "parent"
@@ -263,11 +265,11 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
 
         config = settle_evaluation(config, info.path)
         check_cache(config.engine, engine_context(config, info), info, config.origins, "engine")
-    async with completer_of(config, model, info) as completer:
+    async with subject_of(config, model, info) as subject:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}
         for number, suite in enumerate(job.suites, 1):
-            found[suite.name] = await measure_suite(job, suite, completer, info, folder, f"{number}/{len(job.suites)}")
+            found[suite.name] = await measure_suite(job, suite, subject, folder, f"{number}/{len(job.suites)}")
             say(f"  {suite.name}: {found[suite.name].score}")
     results = Results(model, fingerprint, found)
     results.save(folder.path)
@@ -320,15 +322,20 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
     return config
 
 
-def completer_of(config: EvaluateConfig, model: str, info: Any) -> AbstractAsyncContextManager[Any]:
+@asynccontextmanager
+async def subject_of(config: EvaluateConfig, model: str, info: "ModelInfo | None") -> "AsyncIterator[Subject]":
     """Engines on Ray, or the endpoint."""
+    from srm_ray.inference.completers import Subject
+
     if info is None:
         from srm_ray.evaluation.endpoint import Endpoint
 
-        return Endpoint(config.endpoint, model, config.api_key)
+        async with Endpoint(config.endpoint, model, config.api_key) as server:
+            yield Subject(server)
+        return
     from actors.rollout.scoring import Engines
 
-    return Engines(
+    engines = Engines(
         info,
         config.engine,
         context=engine_context(config, info),
@@ -336,16 +343,19 @@ def completer_of(config: EvaluateConfig, model: str, info: Any) -> AbstractAsync
         seed=config.seed,
         chat_template=config.prompt.chat_template,
     )
+    async with engines as completer:
+        yield Subject(completer, completer, info.tokenizer)
 
 
-async def measure_suite(job: Job, suite: "Suite", completer: Any, info: Any, folder: RunFolder, position: str) -> Any:
+async def measure_suite(
+    job: Job, suite: "Suite", subject: "Subject", folder: RunFolder, position: str
+) -> "SuiteResult":
     from srm_ray.evaluation.evaluator import Evaluator
     from srm_ray.evaluation.lm_eval import harness
 
     config, samples = job.config, folder.path / "samples"
     if suite.kind == "harness":
         options = job.harness_options()
-        subject = harness.Subject(completer, completer, info.tokenizer) if info else harness.Subject(completer)
         return await harness.run(suite, config.data.path, subject, samples, position, options)
     evaluator = Evaluator(
         job.graders,
@@ -356,7 +366,7 @@ async def measure_suite(job: Job, suite: "Suite", completer: Any, info: Any, fol
         in_flight=job.in_flight,
         extract=config.grading.extract,
     )
-    return await evaluator.run(suite, job.items[suite.name], completer, samples, position, job.settings(suite))
+    return await evaluator.run(suite, job.items[suite.name], subject.completer, samples, position, job.settings(suite))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
-from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches, spread
 from srm_ray.rl.loss import step_denominator

@@ -20,7 +20,7 @@ from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, wait
 from rewards.problem import Problem
 from rewards.verdict import Verdict
-from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
 

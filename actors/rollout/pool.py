@@ -17,7 +17,7 @@ from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
 from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, named, wait
-from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion

@@ -22,7 +22,7 @@ import ray
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, cpu_seconds, end_process, wait
-from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.console.progress import say
 from srm_ray.errors import RunError
 

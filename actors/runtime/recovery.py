@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import RunError
 
 LONGEST_WAIT = 60.0  # seconds

@@ -7,7 +7,10 @@ ids -------LogLikelihoodModel.score----> LogLikelihood
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[dict[str, str]]
 
@@ -73,3 +76,13 @@ class LogLikelihoodModel(Protocol):
     async def score(self, ids: Sequence[int], start: int) -> LogLikelihood:
         """The tokens from `start` on, after those before it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that is measured, as all that it can be asked. reader, tokenizer: None where a server answers, which
+    knows no tokens."""
+
+    completer: ChatCompleter
+    reader: LogLikelihoodModel | None = None
+    tokenizer: "PreTrainedTokenizerBase | None" = None

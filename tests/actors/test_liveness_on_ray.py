@@ -10,7 +10,7 @@ import ray
 from actors.runtime.labels import identity
 from actors.runtime.liveness import WATCH, Progress, Rules
 from actors.runtime.pool import Pool
-from srm_ray.config.grpo import RecoveryConfig
+from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import RunError
 
 pytestmark = pytest.mark.integration

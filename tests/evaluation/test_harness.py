@@ -10,7 +10,7 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 
 from srm_ray.evaluation.lm_eval import harness
 from srm_ray.evaluation.suites import SUITES
-from srm_ray.inference.completers import Sampling
+from srm_ray.inference.completers import Sampling, Subject
 from tests.rewards.shared_data import existing
 
 GREEDY = harness.Options(Sampling(max_new_tokens=24), 3407, 2, "cot_zeroshot", "</think>", "", True, 64)
@@ -33,7 +33,7 @@ def ours(asked, tmp_path, request):
     def run(name: str, options: harness.Options, path, folder=tmp_path):
         kept = {}
         run_tasks = harness.run_tasks
-        subject = harness.Subject(asked.completer, asked.completer, asked.info.tokenizer)
+        subject = Subject(asked.completer, asked.completer, asked.info.tokenizer)
         request.getfixturevalue("monkeypatch").setattr(
             harness, "run_tasks", lambda *arguments: kept.setdefault("samples", run_tasks(*arguments))
         )
@@ -93,9 +93,7 @@ def lm(asked, tmp_path):
     from srm_ray.evaluation.lm_eval.harness_lm import Answered, EngineLM
 
     return EngineLM(
-        asked.completer,
-        asked.completer,
-        asked.info.tokenizer,
+        Subject(asked.completer, asked.completer, asked.info.tokenizer),
         asked.events,
         Answered(tmp_path / "requests.jsonl"),
         lambda score, tokens: None,

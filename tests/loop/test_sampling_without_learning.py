@@ -121,11 +121,12 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
     folder.create()
     ledger, grader = Ledger(folder.path, (0, 0)), RewardWorker(reward_spec(config.sampling()))
     teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.info.tokenizer, system="", limit=64))
+    job = distill.Job(config, tasks, 12, ledger, grader)
     try:
-        failures = engine.run(distill.ask(config, tasks, 12, ledger, grader, teacher, 16))
+        failures = engine.run(distill.ask(job, teacher, 16))
     finally:
         grader.close()
-    assert distill.finish(config, folder, tasks, 12, ledger, config.model, failures, 1.0) == 0
+    assert distill.finish(job, folder, config.model, failures, 1.0) == 0
     summary = json.loads(folder.summary.read_text())
     assert summary["answers"] == 36 and summary["missing"] == 0 and summary["cost_dollars"] == 0
     assert (

@@ -28,7 +28,7 @@ from srm_ray.evaluation.results import SuiteResult
 from srm_ray.evaluation.suites import Suite, digest, local_file
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import cache_root
-from srm_ray.inference.completers import ChatCompleter, ChatCompletion, LogLikelihoodModel, Sampling
+from srm_ray.inference.completers import ChatCompletion, Sampling, Subject
 from srm_ray.intervals import wilson
 
 VERSION = "0.4.13"
@@ -60,15 +60,6 @@ class Options:
     in_flight: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Who is measured. reader, tokenizer: None where a server answers, which knows no tokens."""
-
-    completer: ChatCompleter
-    reader: LogLikelihoodModel | None = None
-    tokenizer: Any = None
-
-
 async def run(suite: Suite, path: str, subject: Subject, folder: Path, position: str, options: Options) -> SuiteResult:
     """One suite; `folder` is that of the samples. The harness runs in a thread of its own."""
     check_installed()
@@ -95,9 +86,7 @@ def _run(
     answered = Answered(folder.parent / "requests" / f"{suite.name}.jsonl")
     with suite_progress(suite.name, position, total, 0, what="") as progress:
         lm = EngineLM(
-            subject.reader,
-            subject.completer,
-            subject.tokenizer,
+            subject,
             loop,
             answered,
             progress.add,

@@ -30,7 +30,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation.samples import read
 from srm_ray.files.atomic import append, write_atomically
-from srm_ray.inference.completers import ChatCompleter, ChatCompletion, LogLikelihood, LogLikelihoodModel, Sampling
+from srm_ray.inference.completers import ChatCompletion, LogLikelihood, Sampling, Subject
 from srm_ray.model.chat_template import render_text
 from srm_ray.rl.seeds import completion_seed
 
@@ -66,16 +66,14 @@ def key_of(*parts: Any) -> str:
 
 
 class EngineLM(TemplateLM):
-    """reader: engines with a tokenizer here, or None where `completer` (a server) answers messages.
+    """subject: engines with a tokenizer here, or a server that answers messages.
 
     loop: where they live; the harness itself runs in another thread. said: completion by context, as generated.
     """
 
     def __init__(
         self,
-        reader: LogLikelihoodModel | None,
-        completer: ChatCompleter,
-        tokenizer: Any,
+        subject: Subject,
         loop: asyncio.AbstractEventLoop,
         answered: Answered,
         done: Done,
@@ -85,7 +83,9 @@ class EngineLM(TemplateLM):
         in_flight: int,
     ) -> None:
         super().__init__()
-        self.reader, self.completer, self.tokenizer, self.loop = reader, completer, tokenizer, loop
+        self.reader, self.completer = subject.reader, subject.completer
+        self.tokenizer: Any = subject.tokenizer  # None only where `reader` is
+        self.loop = loop
         self.answered, self.done = answered, done
         self.seed, self.think_end, self.in_flight = seed, think_end, in_flight
         self.said: dict[str, ChatCompletion] = {}
