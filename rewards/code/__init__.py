@@ -54,16 +54,18 @@ What each tier stops, and what it does not (`tests/rewards/test_sandbox.py` hold
 
 What holds each resource:
 
-    processes    seccomp: no fork, no exec
+    processes    seccomp: no fork, no exec; a control group
     threads      256 in a candidate's life, counted by the template through seccomp's notifications (Linux 5.5; on a
-                 kernel without them a candidate has no threads, which is said when the sandbox starts)
-    memory       RLIMIT_AS for each process, of which a candidate has one; the kernel's own for it is bounded by the
-                 limits on threads and on open files (64)
+                 kernel without them a candidate has no threads, which is said when the sandbox starts); a control group
+    memory       RLIMIT_AS for each process, of which a candidate has one; a control group for all of a slot, with what
+                 the kernel needs for it, which is bounded by the limits on threads and on open files (64) too
     files        RLIMIT_FSIZE, and a tmpfs with limits on bytes and inodes (bubblewrap) or no writing at all (landlock)
     output       counted by the owner, which ends the candidate at 1 MiB
     time         the owner's clock for all processes; RLIMIT_CPU
 
-Control groups are not used: where a machine lets its users have them, these limits hold as well.
+Control groups (version 1; version 2 where memory and pids are passed on) are used where this user may make them, as in
+a service that they are delegated to. Elsewhere the other limits of a row hold by themselves: no attack of the table is
+stopped by a control group alone.
 
 Results that are no plain data: namedtuples arrive as tuples, iterators as iterators over their
 items; values of the standard library's types are rebuilt in the checker. Any other object stays in

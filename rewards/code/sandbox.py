@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rewards.code import cgroups
 from rewards.code.pipes import Pipes
 
 INSIDE = Path(__file__).parent / "inside"
@@ -31,6 +32,9 @@ TIERS = ("bubblewrap", "landlock", "none")
 START_TIMEOUT = 60.0  # seconds for a template to start on a busy machine
 CONTROL_TIMEOUT = 10.0  # seconds for it to answer; it never waits for a candidate
 ATTEMPTS = 3  # templates that may die over one job
+ROLES = 2  # processes of a candidate's job: its own, and the checker's
+OVERHEAD = 512 << 20  # bytes of a template, of /tmp and of the kernel
+TASKS = 600  # threads of a slot: those of its roles (256 each at most), the template and bubblewrap
 
 NO_THREADS = "(no threads for candidates: this kernel cannot count them)"
 # The rows of the table in `rewards.code` that are open, or open in part.
@@ -91,9 +95,11 @@ class Template:
     def __init__(self, tier: str, limits: Limits, program: bytes) -> None:
         self.tier, self.limits = tier, limits
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.group = None if tier == "none" else cgroups.make(ROLES * limits.memory + OVERHEAD, TASKS)
         with theirs:
             fd = theirs.fileno()
-            self.process = keeper(lambda: start(command(tier, fd), fd))
+            words = command(tier, fd)
+            self.process = keeper(lambda: start(self.group.command(words) if self.group else words, fd))
         self.control = ours
         try:
             hello = {"limits": inside_limits(limits), "filter": program.hex()}
@@ -128,6 +134,8 @@ class Template:
         self.process.wait()
         if self.process.stderr:
             self.process.stderr.close()
+        if self.group:
+            self.group.close()
 
     def run(self, roles: list[list[Any]], pipes: Pipes, first: list[tuple[int, Any]], seconds: float) -> Ended:
         """Start `roles`, send the `first` frames, collect until an answer, a limit or the end."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import rewards.code
-from rewards.code import Grader, Result
+from rewards.code import Grader, Result, cgroups
 from rewards.code.sandbox import INSIDE, Limits
 from tests.process_tree import children_of, gone
 from tests.rewards.hostile_programs import HOSTILE
@@ -173,6 +173,40 @@ def test_tmp_is_private_and_small_in_bubblewrap() -> None:
     )
     try:
         assert grader.grade(code, [{"fn": "f", "args": [7], "expected": ["x", True]}]).correct is True
+    finally:
+        grader.close()
+
+
+# Control groups
+
+
+@pytest.mark.parametrize("tier", ["bubblewrap", "landlock"])
+def test_a_slot_is_in_a_control_group_of_its_own_where_there_are_any(tier: str) -> None:
+    probe = cgroups.make(1 << 30, 100)
+    if probe is None:
+        pytest.skip("NOT TESTED: this user may make no control group here")
+    probe.close()
+    grader = Grader(1, Limits(seconds=5.0), only=tier)
+    try:
+        assert grader.grade(GOOD, TESTS).correct is True
+        [template] = grader.sandbox.templates
+        assert template.group is not None
+        members = [set((folder / "cgroup.procs").read_text().split()) for folder in template.group.folders]
+        for pid in (template.process.pid, *children_of(template.process.pid)):
+            assert all(str(pid) in one for one in members)
+    finally:
+        grader.close()
+    assert not any(folder.exists() for folder in template.group.folders)
+
+
+def test_without_control_groups_the_sandbox_holds_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text("")
+    monkeypatch.setattr(cgroups, "MOUNTS", mounts)
+    grader = Grader(1, Limits(seconds=5.0))
+    try:
+        assert grader.grade(GOOD, TESTS).correct is True
+        assert [template.group for template in grader.sandbox.templates] == [None]
     finally:
         grader.close()
 
