@@ -58,6 +58,7 @@ def inspect(config: PreferConfig, info: "ModelInfo") -> int:
     """Show pairs as the model sees them, and what becomes of the rows looked at."""
     from srm_ray.data import pairs, reading, supervised, token_view
     from srm_ray.data.reading import RowSource
+    from srm_ray.data.reports import Report
 
     data = config.data
     if config.from_rollouts:
@@ -74,7 +75,8 @@ def inspect(config: PreferConfig, info: "ModelInfo") -> int:
         return token_view.Shown(made.sequences, pair.schema, pair.unread, made.notes, ("chosen", "rejected"))
 
     records = itertools.chain.from_iterable(reading.records(source) for source in sources)
-    return token_view.show(info.tokenizer, records, render, config.inspect)
+    report = Report(kept_unit="pairs", drop_duplicates=data.drop_duplicates)
+    return token_view.show(info.tokenizer, records, render, config.inspect, report)
 
 
 def limited(config: PreferConfig, info: "ModelInfo") -> PreferConfig:
@@ -91,7 +93,8 @@ def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, En
 
     if not config.from_rollouts:
         rows = conversations.pair_examples(config.data, info.path, chat_template=info.chat_template)
-        return select_pairs(rows, max_dropped=config.data.max_dropped)
+        data = config.data
+        return select_pairs(rows, max_dropped=data.max_dropped, drop_duplicates=data.drop_duplicates)
     limits = {"max_prompt": config.data.max_prompt, "max_completion": config.data.max_completion}
     return rollout_pairs.read(config.from_rollouts, info.tokenizer, info.stop_token_ids, seed=config.seed, **limits)
 

@@ -62,6 +62,7 @@ def inspect(config: SftConfig, info: "ModelInfo") -> int:
     """Show examples as the model sees them, and what becomes of the rows looked at."""
     from srm_ray.data import arithmetic, conversations, reading, supervised, token_view
     from srm_ray.data.reading import RowSource
+    from srm_ray.data.reports import Report
     from srm_ray.model.loading import row_length
 
     data = config.data
@@ -80,7 +81,9 @@ def inspect(config: SftConfig, info: "ModelInfo") -> int:
         made = supervised.encode_example(info.tokenizer, example, longest=longest)
         return token_view.Shown(made.sequences, example.schema, example.unread, example.notes + made.notes)
 
-    return token_view.show(info.tokenizer, records, render, config.inspect)
+    return token_view.show(
+        info.tokenizer, records, render, config.inspect, Report(drop_duplicates=data.drop_duplicates)
+    )
 
 
 def run(config: SftConfig, info: Any) -> int:
@@ -106,6 +109,7 @@ def train(config: SftConfig, info: Any, length: int) -> int:
         cap=data.source_cap,
         seed=config.seed,
         max_dropped=data.max_dropped,
+        drop_duplicates=data.drop_duplicates,
     )
     opened = stage.open_run(config, "sft")
     if opened is None:

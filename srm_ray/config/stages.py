@@ -239,6 +239,7 @@ class ConversationData(Section):
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
     columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: problem, response: solution}"))
     max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
+    drop_duplicates: bool = Field(False, description="drop rows that give the same tokens as an earlier one")
 
 
 class SftConfig(AdapterStage):
@@ -270,6 +271,7 @@ class PairData(Section):
     )
     columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: question, chosen: good, rejected: bad}"))
     max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
+    drop_duplicates: bool = Field(False, description="drop rows that give the same tokens as an earlier one")
 
 
 class PreferConfig(AdapterStage):

@@ -1,5 +1,6 @@
 """What became of the rows of a data set, as it is said when they have been read."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from srm_ray.data.drops import Drops
+
+DUPLICATE = "the same as an earlier one, and learned as often (data.drop_duplicates)"
 
 Ids = Sequence[int] | np.ndarray
 Mask = Sequence[bool] | np.ndarray
@@ -30,10 +33,17 @@ class Rendered:
     notes: tuple[str, ...] = ()
 
 
+def fingerprint(sequences: Sequence[Encoded]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for ids, mask in sequences:
+        digest.update(np.asarray(ids, np.int64).tobytes() + b"/" + np.asarray(mask, bool).tobytes())
+    return digest.digest()
+
+
 @dataclass(slots=True)
 class Report:
-    """read, kept: how many, of what `unit` and `kept_unit` name. tokens: by source. schemas, unread, notes: rows that
-    were read so, that have that column, of which that must be said."""
+    """kept: how many; units: what messages call what is read and kept. tokens: by source. schemas, unread, notes: rows
+    that were read so, that have that column, of which that must be said. seen: digests of the rows so far."""
 
     kept: int = 0
     drops: Drops = field(default_factory=Drops)
@@ -43,16 +53,26 @@ class Report:
     notes: Counter[str] = field(default_factory=Counter)
     unit: str = "rows"
     kept_unit: str = "examples"
+    drop_duplicates: bool = False
+    seen: set[bytes] = field(default_factory=set)
 
-    def add(self, row: Rendered) -> None:
-        """One row more is read, and dropped where it has a reason."""
+    def add(self, row: Rendered) -> bool:
+        """One row more is read; False where it is dropped. One that was generated is no duplicate of another."""
         self.drops.read += 1
+        if not row.reason and row.where != "":
+            mark = fingerprint(row.sequences)
+            if mark in self.seen and self.drop_duplicates:
+                row = Rendered(row.source, row.where, reason="duplicates", asked=True)
+            elif mark in self.seen:
+                self.notes[DUPLICATE] += 1
+            self.seen.add(mark)
         if row.schema:
             self.schemas[row.schema] += 1
         self.unread.update(row.unread)
         self.notes.update(row.notes)
         if row.reason:
             self.drops.add(row.reason, row.where, asked=row.asked)
+        return not row.reason
 
     @property
     def dropped(self) -> Counter[str]:

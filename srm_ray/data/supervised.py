@@ -3,13 +3,10 @@
 examples -> render -> drop what cannot be used -> draw -> cap sources -> hold out -> (pack) -> Rows
 """
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-
-import numpy as np
 
 from srm_ray.console.progress import phase
 from srm_ray.data.conversations import Example
@@ -38,12 +35,18 @@ def encode_example(tokenizer: Any, example: Example, *, longest: int) -> Masked:
 
 
 def select_examples(
-    rendered: Iterable[Rendered], *, limit: int, cap: float, seed: int, max_dropped: float = 1.0
+    rendered: Iterable[Rendered],
+    *,
+    limit: int,
+    cap: float,
+    seed: int,
+    max_dropped: float = 1.0,
+    drop_duplicates: bool = False,
 ) -> tuple[list[Encoded], Report]:
     """What is trained on: at most `limit` examples (0: all), drawn by the seed, of which no source holds more than
     `cap` of the tokens. Raises `UserError` with the reasons when nothing is left, or more than the share
     `max_dropped` cannot be used."""
-    report = Report()
+    report = Report(drop_duplicates=drop_duplicates)
     examples = list(usable(rendered, report, max_dropped, "examples"))
     examples = draw(examples, limit, seed) if limit else examples
     encoded = [(row.source, sequence) for row in examples for sequence in row.sequences]
@@ -51,6 +54,7 @@ def select_examples(
     for _ in range(len(encoded) - len(kept)):
         report.drops.add(OVER_CAP, asked=True)
     report.kept = len(kept)
+    report.kept_unit = "examples" if len(encoded) == len(examples) else "sequences"
     for source, (sequence, _) in kept:
         report.tokens[source] += len(sequence)
     if not kept:
@@ -59,29 +63,16 @@ def select_examples(
 
 
 def usable(rendered: Iterable[Rendered], report: Report, max_dropped: float, what: str) -> Iterator[Rendered]:
-    """Those that are not dropped, each once; says how far it is. Raises `UserError` where too many are dropped."""
-    seen: set[bytes] = set()
+    """Those that are not dropped; says how far it is. Raises `UserError` where too many are."""
     fit = 0
     with phase(f"reading {what}") as bar:
         for row in rendered:
-            if not row.reason and row.where != "":
-                mark = fingerprint(row.sequences)
-                if mark in seen:
-                    row = Rendered(row.source, row.where, reason="the same as an earlier one")
-                seen.add(mark)
-            report.add(row)
-            fit += not row.reason
+            kept = report.add(row)
+            fit += kept
             bar.note = f"{report.drops.read:,} read, {fit:,} of them fit"
-            if not row.reason:
+            if kept:
                 yield row
     report.drops.check(max_dropped)
-
-
-def fingerprint(sequences: Sequence[Encoded]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for ids, mask in sequences:
-        digest.update(np.asarray(ids, np.int64).tobytes() + b"/" + np.asarray(mask, bool).tobytes())
-    return digest.digest()
 
 
 def capped(encoded: list[tuple[str, Encoded]], cap: float, seed: int) -> list[tuple[str, Encoded]]:
@@ -169,11 +160,11 @@ def completion(tokenizer: Any, pair: Pair, message: Any, prompt: list[int]) -> M
 
 
 def select_pairs(
-    rendered: Iterable[Rendered], *, max_dropped: float = 1.0
+    rendered: Iterable[Rendered], *, max_dropped: float = 1.0, drop_duplicates: bool = False
 ) -> tuple[list[tuple[Encoded, Encoded]], Report]:
     """Every pair that fits. Raises `UserError` with the reasons when there are none, or more than the share
     `max_dropped` cannot be used."""
-    report = Report(kept_unit="pairs")
+    report = Report(kept_unit="pairs", drop_duplicates=drop_duplicates)
     kept: list[tuple[Encoded, Encoded]] = []
     for row in usable(rendered, report, max_dropped, "pairs"):
         chosen, rejected = row.sequences

@@ -37,12 +37,14 @@ class Shown:
     names: tuple[str, ...] = ()
 
 
-def show(tokenizer: Any, records: Iterable[Record], render: Callable[[Record], Shown], count: int) -> int:
-    """Show the first `count` rows that can be used, and what becomes of the first thousand rows.
+def show(
+    tokenizer: Any, records: Iterable[Record], render: Callable[[Record], Shown], count: int, report: Report
+) -> int:
+    """Show the first `count` rows that can be used, and what becomes of the first thousand rows, which `report` takes.
 
-    Raises `UserError` naming file and line of a row that `render` does not take.
+    Raises `UserError` naming file and line of a row that `render` does not take, or where no row can be used.
     """
-    report, shown = Report(), 0
+    shown = 0
     for record in itertools.islice(records, max(LOOKED_AT, count)):
         try:
             made = render(record)
@@ -53,15 +55,17 @@ def show(tokenizer: Any, records: Iterable[Record], render: Callable[[Record], S
             continue
         except UserError as error:
             raise UserError(f"{record.where}: {error}") from None
+        row = Rendered(record.path, record.where, made.sequences, "", False, made.schema, made.unread, made.notes)
+        if not report.add(row):
+            continue
         report.kept += 1
         report.tokens[record.path] += sum(len(ids) for ids, _ in made.sequences)
-        report.add(
-            Rendered(record.path, schema=made.schema, unread=made.unread, notes=made.notes, sequences=made.sequences)
-        )
         if shown < count:
             shown += 1
             for line in row_lines(tokenizer, record.where, made, colours=coloured()):
                 say(line)
+    if not report.kept:
+        raise UserError(f"no row can be used: {report.drops}")
     return told(report)
 
 
@@ -76,9 +80,11 @@ def show_encoded(tokenizer: Any, pairs: Sequence[tuple[Encoded, Encoded]], repor
 
 def told(report: Report) -> int:
     say("---")
+    if report.drops.read == LOOKED_AT:
+        say(f"of the first {LOOKED_AT:,} rows:")
     for line in report.lines():
         say(line)
-    return 0 if report.kept else 2
+    return 0
 
 
 def coloured() -> bool:

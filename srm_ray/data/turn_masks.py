@@ -11,6 +11,7 @@ all of the assistant's words, they are put behind the generation prompt as the d
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +92,9 @@ def look_at(tokenizer: Any) -> Habits:
     found = control_pattern(tokenizer)
     for match in found.finditer(once) if found else ():  # a control token is shared as a whole or not at all
         shared = match.start() if match.start() < shared < match.end() else shared
+    for match in re.finditer(r"\S+", once):  # nor part of a word, where ends of turns are words
+        spelled_there = found is not None and found.search(match[0]) is not None
+        shared = match.start() if match.start() < shared < match.end() and not spelled_there else shared
     tail = once[shared:] if PROBE in once[:shared] else ""
     ending = once.removesuffix(tail).rpartition(PROBE)[2]
     thinking = next((name for name in THINKING_FIELDS if knows(tokenizer, name)), "")

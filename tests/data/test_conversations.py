@@ -11,7 +11,7 @@ from srm_ray.data import arithmetic, rollout_pairs, supervised
 from srm_ray.data.conversations import Example
 from srm_ray.data.drops import Unusable
 from srm_ray.data.pairs import to_pair
-from srm_ray.data.reports import Rendered
+from srm_ray.data.reports import DUPLICATE, Rendered
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
@@ -56,11 +56,13 @@ def test_too_many_that_cannot_be_used_are_refused_with_their_lines(tokenizer: An
         select(rendered(tokenizer, ["x", "y" * 500], 100), max_dropped=0.05)
 
 
-def test_the_same_example_is_learned_once(tokenizer: Any) -> None:
+def test_duplicates_are_said_or_dropped_as_asked(tokenizer: Any) -> None:
     kept, report = select(rendered(tokenizer, ["x", "z", "x"], 100))
-    assert len(kept) == 2 and str(report.drops) == "1 the same as an earlier one (s:3)"
+    assert len(kept) == 3 and report.notes == {DUPLICATE: 1} and not report.dropped
+    kept, report = select(rendered(tokenizer, ["x", "z", "x"], 100), drop_duplicates=True, max_dropped=0.0)
+    assert len(kept) == 2 and str(report.drops) == "1 duplicates (s:3)"
     made = [Rendered("sums", sequences=row.sequences) for row in rendered(tokenizer, ["x", "x"], 100)]
-    assert len(select(made)[0]) == 2, "what a generator makes twice is drawn twice"
+    assert len(select(made, drop_duplicates=True)[0]) == 2, "what a generator makes twice is drawn twice"
 
 
 def test_a_report_says_how_rows_were_read_and_what_of_them_plays_no_part(tokenizer: Any) -> None:

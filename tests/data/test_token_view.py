@@ -7,6 +7,7 @@ import pytest
 from srm_ray.data import supervised, token_view
 from srm_ray.data.conversations import to_example
 from srm_ray.data.reading import Record
+from srm_ray.data.reports import Report
 from srm_ray.data.token_view import Shown, row_lines, show, token_lines
 from srm_ray.errors import UserError
 from tests.data.chat_templates import CHATML, tokenizer_of
@@ -63,7 +64,7 @@ def test_rows_are_shown_with_what_was_left_out_and_why(tokenizer: Any, said: lis
         {"prompt": "d", "response": "e"},
     ]
     records = [Record(row, "x.jsonl", number) for number, row in enumerate(rows, 1)]
-    assert show(tokenizer, iter(records), render(tokenizer), 2) == 0
+    assert show(tokenizer, iter(records), render(tokenizer), 2, Report()) == 0
     assert said[0].startswith("--- x.jsonl:1: ") and said[0].endswith("read as prompt + response; not used: id")
     assert "--- x.jsonl:2: dropped, response is empty" in said
     assert any(line.startswith("--- x.jsonl:3: ") for line in said)
@@ -71,9 +72,14 @@ def test_rows_are_shown_with_what_was_left_out_and_why(tokenizer: Any, said: lis
     assert "1 response is empty (x.jsonl:2)" in said[said.index("---") + 1]
 
 
+def test_where_no_row_can_be_used_that_is_an_error(tokenizer: Any, said: list[str]) -> None:
+    with pytest.raises(UserError, match=r"^no row can be used: 1 response is empty \(x\.jsonl:1\)$"):
+        show(tokenizer, iter([Record({"prompt": "a", "response": ""}, "x.jsonl", 1)]), render(tokenizer), 1, Report())
+
+
 def test_a_row_of_no_known_form_is_named(tokenizer: Any, said: list[str]) -> None:
     with pytest.raises(UserError, match=r"^x\.jsonl:1: no conversation: its columns are a"):
-        show(tokenizer, iter([Record({"a": 1}, "x.jsonl", 1)]), render(tokenizer), 1)
+        show(tokenizer, iter([Record({"a": 1}, "x.jsonl", 1)]), render(tokenizer), 1, Report())
 
 
 def test_the_two_of_a_pair_are_named(tokenizer: Any) -> None:

@@ -131,11 +131,20 @@ def test_a_tokenizer_that_does_not_match(capsys: pytest.CaptureFixture[str], mod
     refused(capsys, sft.main(["--model", str(swapped)]), "512 entries", "384 rows", "belongs to another model")
 
 
-def test_inspect_colours_exactly_the_assistants_tokens(capsys: pytest.CaptureFixture[str], model: str) -> None:
+def test_inspect_shows_the_loss_on_exactly_the_assistants_tokens(
+    capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path
+) -> None:
     assert sft.main(["--model", model, "--data.generator", "arithmetic", "--data.limit", "3", "--inspect", "3"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.count("\033[32m<think>") == 3
-    assert "\033[2m<|im_start|>user" in shown
+    shown = capsys.readouterr().out.splitlines()
+    assert shown.count("loss |<think>|\\n") == 3 and shown.count("     |<|im_start|>|user|\\n") == 3
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"chosen": "\\n\\nHuman: a\\n\\nAssistant: b", "rejected": "\\n\\nHuman: a\\n\\nAssistant: c"}\n')
+    assert prefer.main(["--model", model, "--data.path", str(path), "--inspect", "1"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if line.startswith("loss |b") or line.startswith("loss |c")] == [
+        "loss |b|<|im_end|>",
+        "loss |c|<|im_end|>",
+    ]
 
 
 def test_dry_run_counts_the_500m(capsys: pytest.CaptureFixture[str]) -> None:
