@@ -56,14 +56,14 @@ class Method:
     def options(self, **_: Any) -> "Method":
         return self
 
-    def remote(self, *args: Any) -> "asyncio.Future[Any]":
+    def remote(self, *args: Any, **named: Any) -> "asyncio.Future[Any]":
         answer = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self.actor.ended:
             answer.set_exception(actor_error())
             return answer
         self.actor._calls.add(answer)
-        task = asyncio.ensure_future(self._call(*args))
+        task = asyncio.ensure_future(self._call(*args, **named))
 
         def done(task: "asyncio.Task[Any]") -> None:
             if answer.done() or task.cancelled():
@@ -76,6 +76,6 @@ class Method:
         task.add_done_callback(done)
         return answer
 
-    async def _call(self, *args: Any) -> Any:
-        found = getattr(self.actor._worker, self.name)(*args)
+    async def _call(self, *args: Any, **named: Any) -> Any:
+        found = getattr(self.actor._worker, self.name)(*args, **named)
         return await found if asyncio.iscoroutine(found) else found

@@ -1,7 +1,10 @@
 """A reward actor that dies while it grades costs time, not samples; one that starts holds up nobody who ends."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,11 @@ import pytest
 from actors.reward.pool import RewardPool
 from actors.reward.spec import RewardSpec
 from actors.reward.worker import RewardWorker
+from srm_ray.evaluation.grading import Sample, grade
+from srm_ray.evaluation.suites import Item
+from srm_ray.inference.completers import ChatCompletion
 from srm_ray.rl.types import Completion, Group, Prompt
+from tests.actors.in_process import InProcess
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +48,40 @@ def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> No
     assert [each.prompt.index for each in scored] == [0, 1, 2]
     assert [each.rewards[0].correct for each in scored] == [True, False, False]
     assert [each.rewards[0].reason for each in scored] == ["correct", "timeout", "wrong"]
+
+
+class One:
+    """A pool of one actor that lives in this process."""
+
+    def __init__(self, actor: InProcess) -> None:
+        self.member = SimpleNamespace(name="reward-0", actor=actor)
+
+    @contextlib.asynccontextmanager
+    async def acquire(self, load: int) -> AsyncIterator[SimpleNamespace]:
+        yield self.member
+
+
+def test_an_evaluation_is_graded_on_the_reward_workers() -> None:
+    """By the built-in graders, with the suite's own rules, whatever the run is rewarded for; it shows as progress."""
+    worker = RewardWorker(RewardSpec(weights={}, function="tests.actors.own_rewards:moods"))
+    pool = RewardPool((1, 1), worker.spec, cpus=0.1)
+    pool.pool = One(InProcess(worker))  # type: ignore[assignment]
+    item = Item(0, "What is a half?", answer="1/2")
+    texts = ["</think>0.5", r"</think>\boxed{\frac{2}{4}}", r"</think>\boxed{2}"]
+    made = [ChatCompletion("<think>", text, 3, False, 0) for text in texts]
+
+    async def graded(last_number: bool) -> list[Sample]:
+        return await grade(pool, item, item.question, made, last_number=last_number)
+
+    try:
+        with_last, without = asyncio.run(graded(True)), asyncio.run(graded(False))
+    finally:
+        worker.close()
+    assert [one.verdict.correct for one in with_last] == [True, True, False]
+    assert [one.group for one in with_last] == [0, 0, 1]
+    assert [one.verdict.reason for one in without] == ["no_answer", "correct", "wrong"]
+    assert {one.verdict.kind for one in with_last} == {"math"}
+    assert worker.progress.report() == {"doing": [], "done": ["grading"]}
 
 
 class Starting(RewardWorker):
