@@ -30,13 +30,19 @@ def commands() -> list[Command]:
     """Every `python -m srm_ray...` of the documents, in fences and in running text, each once."""
     found: dict[str, Command] = {}
     for path in DOCUMENTS:
-        where = str(path.relative_to(ROOT))
-        for line in code_of(path.read_text()):
-            if match := COMMAND.search(line):
-                words = [PLACEHOLDERS.get(word, word) for word in shlex.split(match[2], comments=True)]
-                command = Command(match[1], tuple(words), where)
-                found.setdefault(str(command), command)
+        for command in commands_of(path.read_text(), str(path.relative_to(ROOT))):
+            found.setdefault(str(command), command)
     return list(found.values())
+
+
+def commands_of(text: str, where: str) -> list[Command]:
+    """Those of a text, in order."""
+    found = []
+    for line in code_of(text):
+        if match := COMMAND.search(line):
+            words = [PLACEHOLDERS.get(word, word) for word in shlex.split(match[2], comments=True)]
+            found.append(Command(match[1], tuple(words), where))
+    return found
 
 
 def options() -> list[tuple[str, str]]:

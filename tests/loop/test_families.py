@@ -38,10 +38,10 @@ def spec_of(folder: Path) -> Any:
 
 async def sampled(worker: Any) -> list[Any]:
     """Groups with made-up grades, of completions longer than a sliding window."""
-    from actors.rollout.worker import Sampling
+    from srm_ray.inference.completers import Sampling
     from srm_ray.rl.types import Group, Prompt
 
-    sampling = Sampling(1.0, 24, ignore_eos=True)
+    sampling = Sampling(1.0, 24, ignore_stop=True)
     found = await asyncio.gather(*(worker.generate(tuple(ids), (1, 2, 3), sampling) for ids in PROMPTS))
     rewards = tuple(Reward(float(place), place > 0, "made_up") for place in range(3))
     return [
