@@ -176,8 +176,8 @@ async function drawGroup() {
 }
 
 function groupHead(group, step) {
-  const facts = stepNames[step] ? [stepNames[step], `problem ${group.prompt_index}`] : [`step ${step}`, `prompt ${group.prompt_index}`, group.draw ? `draw ${group.draw}` : "", group.kept ? "trained on" : "not trained on"].filter(Boolean);
-  return el("div", { class: "group-head" }, el("div", { class: "facts" }, facts.map((fact) => el("span", { class: "chip" }, fact))),
+  const info = stepNames[step] ? [stepNames[step], `problem ${group.prompt_index}`] : [`step ${step}`, `prompt ${group.prompt_index}`, group.draw ? `draw ${group.draw}` : "", group.kept ? "trained on" : "not trained on"].filter(Boolean);
+  return el("div", { class: "group-head" }, el("div", { class: "info" }, info.map((fact) => el("span", { class: "chip" }, fact))),
     el("pre", { class: "prompt" }, markQuery(group.prompt, view.query.trim().toLowerCase())),
     group.gold === null || group.gold === undefined ? null : el("p", { class: "gold" }, el("span", { class: "quiet" }, "gold answer "), el("b", { class: "mono" }, String(group.gold))));
 }
