@@ -108,9 +108,9 @@ def main(argv: list[str] | None = None) -> int:
     folder = RunFolder(config.run_dir, stage="distill")
     folder.create()
     if config.resume == "never":
-        folder.clear()
         for name in ("answers.jsonl", "grades.jsonl"):
             (folder.path / name).unlink(missing_ok=True)
+        folder.clear()  # the config last, since it says how what there is was made
     output.log_to(folder.logs)
     config = folder.check_config(config, may_change=MAY_CHANGE)
     kept = "what was answered is kept: the same command asks for the rest"

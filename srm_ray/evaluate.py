@@ -295,17 +295,16 @@ def engine_context(config: EvaluateConfig, info: "ModelInfo") -> int:
 def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> EvaluateConfig:
     """The config to go on with. Refuses another model's samples, and samples of other settings."""
     import json
-    import shutil
 
-    from srm_ray.files.atomic import write_atomically
+    from srm_ray.files.atomic import discard, write_atomically
 
     folder.create()
     if config.resume == "never":
-        folder.clear()
-        for part in ("samples", "requests", "against"):
-            shutil.rmtree(folder.path / part, ignore_errors=True)
         for name in ("results.json", "tax.json", "model.json"):
             (folder.path / name).unlink(missing_ok=True)
+        for part in ("samples", "requests", "against"):
+            discard(folder.path / part)
+        folder.clear()  # the config last, since it says how what there is was made
     output.log_to(folder.logs)
     config = folder.check_config(config, MAY_CHANGE | {"model"})
     record = folder.path / "model.json"

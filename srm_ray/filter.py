@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     folder = RunFolder(config.run_dir, stage="filter")
     folder.create()
     if config.resume == "never":
-        folder.clear()
         Path(folder.path / "rates.jsonl").unlink(missing_ok=True)
+        folder.clear()  # the config last, since it says how what there is was made
     output.log_to(folder.logs)
     # Other bounds need no other samples.
     config = folder.check_config(config, may_change=MAY_CHANGE | {"keep.low", "keep.high", "keep.limit"})

@@ -1,7 +1,6 @@
 """What the training stages have in common around `actors.train.run`: run folder, job, plan, summary."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,6 +14,7 @@ from srm_ray.console import interrupts, output
 from srm_ray.console.progress import duration, phase, say
 from srm_ray.errors import UserError
 from srm_ray.files import yaml_file
+from srm_ray.files.atomic import discard
 from srm_ray.intervals import Share
 from srm_ray.model.adapters import Adapter
 from srm_ray.model.lineage import read_lineage
@@ -39,7 +39,7 @@ def open_run(config: StageT, stage: str) -> tuple[StageT, RunFolder] | None:
     if not folder.config.is_file():
         # Data prepared for another config, or by a try that never got as far as training.
         for part in ("data", "start", "best", "ray"):
-            shutil.rmtree(folder.path / part, ignore_errors=True)
+            discard(folder.path / part)
     config = folder.check_config(config)
     check_held_out(config, folder)
     done = folder.read_summary()
@@ -154,7 +154,7 @@ def train(
             check_data(continued[1], data)
             folder.record_event("continued", step=continued[0])
         checkpoints.discard_partial(folder.checkpoints)
-        shutil.rmtree(folder.final, ignore_errors=True)  # of fewer steps than are asked for now
+        discard(folder.final)  # of fewer steps than are asked for now
         with phase("measuring accuracy"):
             before = measure(job.model) if measure else None
         if before:

@@ -86,7 +86,7 @@ class Speedrun:
 
     def open(self) -> None:
         """The run folder with its config. Raises `UserError` for a folder that is another kind of run."""
-        import shutil
+        from srm_ray.files.atomic import discard
 
         self.folder.create()
         output.log_to(self.folder.logs)
@@ -94,7 +94,7 @@ class Speedrun:
             raise UserError(f"{self.root} is the folder of a single stage: give another --run_dir")
         if self.config.resume == "never":
             for record in list(self.root.glob(f"**/{chain.RECORD}")):
-                shutil.rmtree(record.parent, ignore_errors=True)
+                discard(record.parent)
         self.folder.summary.unlink(missing_ok=True)  # it speaks of a finished run
         self.folder.save_config(self.config)
 

@@ -10,7 +10,6 @@ killed included.
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from typing import Any
 
 from srm_ray.console.progress import duration, phase, say
 from srm_ray.errors import UserError
-from srm_ray.files.atomic import write_atomically
+from srm_ray.files.atomic import discard, write_atomically
 
 RECORD = "stage.json"
 
@@ -70,11 +69,11 @@ def run_stage(name: str, folder: Path, inputs: dict[str, str], work: Callable[[]
             key for key in before.inputs.keys() | inputs.keys() if before.inputs.get(key) != inputs.get(key)
         )
         say(f"\n== {name}: {', '.join(changed)} changed since it was made, so it is made again")
-        shutil.rmtree(folder)
+        discard(folder)
         before = None
     elif before:
         say(f"\n== {name}: continuing")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):  # but partial files
         raise UserError(f"{folder} holds files that are no stage of this run: give another --run_dir, or remove them")
     else:
         say(f"\n== {name}")

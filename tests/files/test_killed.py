@@ -3,14 +3,20 @@
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from srm_ray import export
+from srm_ray.evaluation import samples
+from srm_ray.evaluation.samples import SampleFile
 from srm_ray.files.atomic import append, discard, replacing, write_atomically
 from srm_ray.files.journal import Journal
 from srm_ray.runs import checkpoints, final
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog, read
+from srm_ray.speedrun import chain
 from tests.files.faults import content, kill_everywhere
 
 
@@ -97,6 +103,85 @@ def test_the_final_model(tmp_path) -> None:
         assert made in ({}, *({name: f"step {step}".encode() for name in "abc"} for step in (1, 2)))
         work(folder)
         assert content(folder) == {f"final/{name}": b"step 2" for name in "abc"}
+
+
+def item(index: int) -> Any:
+    """A problem, as far as its samples need one."""
+    return SimpleNamespace(index=index)
+
+
+def said(text: str) -> Any:
+    return [text]
+
+
+def lines_of(index: int, text: str) -> list[dict[str, object]]:
+    return [{"prompt_index": index, "sample": number, "completion": text} for number in range(2)]
+
+
+def test_samples_of_an_evaluation(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(samples, "lines_of", lambda item, made: lines_of(item.index, made[0]))
+
+    def before(folder: Path) -> None:
+        one = SampleFile(folder / "samples" / "suite.jsonl", 2)
+        one.add(item(1), said("one"))
+        with one.path.open("a") as file:
+            file.write(json.dumps(lines_of(0, "nought")[0]) + '\n{"prompt_')
+
+    def work(folder: Path) -> None:
+        one = SampleFile(folder / "samples" / "suite.jsonl", 2)
+        for index, text in ((0, "nought"), (1, "one")):
+            if index not in one.done:
+                one.add(item(index), said(text))
+        one.finish([item(0), item(1)])
+
+    whole = [lines_of(0, "nought"), lines_of(1, "one")]
+    for folder in kill_everywhere(tmp_path, before, work):
+        assert SampleFile(folder / "samples" / "suite.jsonl", 2).done[1] == whole[1]
+        work(folder)
+        made = (folder / "samples" / "suite.jsonl").read_text()
+        assert made == "".join(json.dumps(line) + "\n" for lines in whole for line in lines)
+        assert list(content(folder)) == ["samples/suite.jsonl"]
+
+
+def stage(folder: Path, inputs: dict[str, str]) -> None:
+    def work() -> int:
+        for name in "abc":
+            write_atomically(folder / "stage" / name, inputs["text"])
+        write_atomically(folder / "stage" / "summary.json", "{}")
+        return 0
+
+    chain.run_stage("stage", folder / "stage", inputs, work)
+
+
+def test_a_stage_of_a_chain_that_is_made_again(tmp_path) -> None:
+    """Killed while the old one is removed, the old inputs do not find what is left of it."""
+    old, new = {"text": "old"}, {"text": "new"}
+    for folder in kill_everywhere(tmp_path, lambda folder: stage(folder, old), lambda folder: stage(folder, new)):
+        for inputs in (old, new):
+            stage(folder, inputs)
+            assert [(folder / "stage" / name).read_text() for name in "abc"] == [inputs["text"]] * 3
+
+
+def test_an_export(tmp_path) -> None:
+    def made(folder: Path, text: str) -> None:
+        for part in ("final", "gguf"):
+            tree(folder / ".partial" / part, text)
+        run = RunFolder(folder, stage="export")
+        export.put_in_place(folder / ".partial", run)
+        (folder / ".partial").rmdir()
+        run.write_summary({"made": text})
+
+    def work(folder: Path, text: str = "new") -> None:
+        discard(folder / ".partial")
+        made(folder, text)
+
+    for folder in kill_everywhere(tmp_path, lambda folder: made(folder, "old"), work):
+        found = RunFolder(folder, stage="export").read_summary()
+        if found:  # then all of it is there
+            for part in ("final", "gguf"):
+                assert content(folder / part) == {name: found["made"].encode() for name in "abc"}
+        work(folder)
+        assert content(folder / "final") == content(folder / "gguf") == {name: b"new" for name in "abc"}
 
 
 def test_metrics_of_a_continued_run(tmp_path) -> None:
