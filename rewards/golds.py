@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from rewards import extract
@@ -37,6 +38,7 @@ PLACEHOLDERS = frozenset(
         "?",
     ]
 )
+WORDS = re.compile(r"[A-Za-z]+(?: [A-Za-z]+)*")
 PROSE = 15  # words of an answer that is one; more are a solution
 KEYS = ("ground_truth", "answer", "value", "target", "gold", "final_answer", "text")  # of the gold, in an object
 BATCH = 64
@@ -94,8 +96,8 @@ def text_of(value: Any) -> str:
             raise BadGold("the answer is infinite")
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if not isinstance(value, str):
-        if isinstance(value, int):
-            return str(value)
+        if isinstance(value, int | Decimal):  # Decimal: of Parquet
+            return format(value, "f") if isinstance(value, Decimal) else str(value)
         raise BadGold(f"the answer is of the type {type(value).__name__}")
     text = final_answer(value)
     if not text:
@@ -143,8 +145,10 @@ def without_thousands(text: str) -> str:
 
 
 def unreadable(golds: Iterable[str]) -> dict[str, str]:
-    """Of distinct golds those that the math grader cannot read, with the reason. Numbers are told here; others are read
-    in a killable process, `BATCH` at a time."""
+    """Of distinct golds those that the math grader cannot read, with the reason.
+
+    Numbers and plain words are told here, others are read in a killable process, `BATCH` at a time.
+    """
     bad: dict[str, str] = {}
     open_golds: list[str] = []
     for gold in dict.fromkeys(golds):
@@ -152,10 +156,10 @@ def unreadable(golds: Iterable[str]) -> dict[str, str]:
         if reason:
             bad[gold] = f"the math grader does not read the answer ({reason})"
         elif normalize.number(cleaned := normalize.clean(gold)) is None:
-            if cleaned:
-                open_golds.append(gold)
-            else:
+            if not cleaned:
                 bad[gold] = "the answer is empty"
+            elif not WORDS.fullmatch(cleaned):
+                open_golds.append(gold)
     if open_golds:
         bad |= read_apart(open_golds)
     return bad

@@ -35,6 +35,14 @@ GOLDS = (
     "answerkey", "answer_key", "answer_idx", "correct_option", "correct_choice", "cop", "correct",
     "answer_letter", "answer", "label", "target", "gold", "correct_answer", "answer_index", "solution",
 )  # fmt: skip
+COLUMNS = frozenset(
+    [
+        *LISTS,
+        *GOLDS,
+        *(name for row in ROWS for name in row),
+        *(name for right, wrong in APART for name in (right, *wrong)),
+    ]
+)
 LABELLED = re.compile(r"\s*[(\[]?([A-Za-z]|\d)\s*[).\]:]\s*(.+)", re.DOTALL)
 PARTS = re.compile(r"(?:^|[,;\n])\s*[(\[]?([a-jA-J])\s*[).\]]\s*")
 ASKED = "Answer with the letter of the right choice."

@@ -222,7 +222,7 @@ def lists_of(row: Row) -> list[list[Row]]:
 def parquet(file: io.BufferedReader) -> Iterator[tuple[int, Row]]:
     import pyarrow.parquet
 
-    source = file if file.seekable() and isinstance(file.raw, io.FileIO) else io.BytesIO(file.read())
+    source = str(file.raw.name) if isinstance(file.raw, io.FileIO) else io.BytesIO(file.read())
     yield from numbered(pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=BATCH))
 
 

@@ -7,6 +7,7 @@
 What cannot be used raises `Unusable`; what of a row is left out is counted in `Notes`, to be said once for a file.
 """
 
+import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -21,13 +22,23 @@ from srm_ray.data.drops import Unusable
 from srm_ray.data.messages import described
 from srm_ray.data.reading import Record
 from srm_ray.data.row_prompts import prompt_of
-from srm_ray.data.schemas import ANSWERS, Notes, Schema, proposal, schema_of
+from srm_ray.data.schemas import ANSWERS, SCHEMAS, Notes, Schema, proposal, schema_of
 from srm_ray.data.tasks import Task
 from srm_ray.errors import UserError
 
 GRADERS = ("", "math", "code", "text", "choice", "countdown", "gym")
 SOURCES = ("source", "data_source")
 OWN = ("grader", "gym", "given", "also_right")  # columns that this project writes (`python -m srm_ray.filter`)
+KNOWN = frozenset(
+    {
+        *(name for schema in SCHEMAS for name in schema.columns),
+        *choices.COLUMNS,
+        *row_tests.CODE_COLUMNS,
+        *SOURCES,
+        *OWN,
+    }
+    | set(row_golds.NUMBERS)
+)
 SEEN = re.compile(r"image|picture|audio|video", re.IGNORECASE)  # columns of what a text model does not see
 HUMANEVAL = "Complete this Python function. Answer with the whole function in one ```python block."
 COUNTDOWN = (
@@ -72,6 +83,11 @@ class ProblemReader:
 
     def __init__(self, columns: Iterable[str] = (), *, grader: str = "", graded: bool = True) -> None:
         self.mapped, self.grader, self.graded = tuple(columns), grader, graded
+        for name in self.mapped:
+            if name.lower() not in KNOWN:
+                near = difflib.get_close_matches(name, KNOWN, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise UserError(f"--data.columns: no problem is read from a column {name!r}{hint}")
         self.notes = Notes()
         self._plans: dict[tuple[str, ...], Plan] = {}
 

@@ -41,6 +41,10 @@ class Schema:
     def fits(self, names: frozenset[str]) -> bool:
         return all(any(name in names for name in one.split("|")) for one in self.needs)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.prompt, *self.answer, *self.system, *self.before, *self.after)
+
     def of(self, names: Iterable[str]) -> "Schema":
         """The schema with no other columns than rows with these have."""
         there = frozenset(name.lower() for name in names)

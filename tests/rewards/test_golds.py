@@ -1,10 +1,12 @@
 r"""Golds as data sets have them: the answer is found in them, or the reason why there is none."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from rewards.golds import BadGold, texts_of, unreadable
+from rewards.math.worker import is_gold
 
 
 @pytest.mark.parametrize(
@@ -14,6 +16,7 @@ from rewards.golds import BadGold, texts_of, unreadable
         (42, ["42"]),
         (42.0, ["42"]),
         (0.25, ["0.25"]),
+        (Decimal("0.250"), ["0.250"]),
         (10**18, ["1000000000000000000"]),
         (True, ["Yes", "True"]),
         ("#### 1,234", ["1234"]),
@@ -62,12 +65,16 @@ def test_what_is_no_answer_has_a_reason(value: Any, reason: str) -> None:
         texts_of(value)
 
 
-def test_numbers_are_read_without_a_process() -> None:
-    assert unreadable(["1", "-2.5", "1/3", "7\0", "8" * 5000]).keys() == {"7\0", "8" * 5000}
+def test_numbers_and_words_are_read_without_a_process() -> None:
+    assert unreadable(["1", "-2.5", "1/3", "two", "no solution", "7\0", "8" * 5000]).keys() == {
+        "7\0",
+        "8" * 5000,
+    }
 
 
 @pytest.mark.integration
 def test_what_the_math_grader_cannot_read_is_found() -> None:
+    assert all(is_gold("", words)[0] for words in ("two", "no solution", "Paris", "x", "the set of all primes"))
     good = [
         r"\frac{1}{2}",
         "x=1",
