@@ -3,6 +3,7 @@
 sources -> Ray Data (filter, deduplicate, guard, tokenise, mix, pack) -> rows -> Ray Train -> <run_dir>/final
 """
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     if not (config.data.path or config.data.sources):
         raise UserError("no data: give --data.path, or data.sources in a config file")
-    return run(config)
+    return inspect(config) if config.inspect else run(config)
 
 
 def dry_run(config: PretrainConfig) -> int:
@@ -49,6 +50,26 @@ def dry_run(config: PretrainConfig) -> int:
     size = shape(config.size)
     length = config.data.row_length or min(PRETRAIN_ROW, size.context)
     return show_plan_of(config, qwen3_config(size), length, LoraConfig())
+
+
+def inspect(config: PretrainConfig) -> int:
+    """Show documents as the model sees them, and what becomes of the first of each source. Duplicates and what an
+    evaluation set shares are found when the whole corpus is built."""
+    from srm_ray.config.stages import Source
+    from srm_ray.data import token_view
+    from srm_ray.data.texts import file_texts, files_of, hub_texts
+    from srm_ray.model import tokenization
+    from srm_ray.model.loading import open_model
+
+    check(config)
+    tokenizer = open_model(config.model).tokenizer if config.model else tokenization.load(config.tokenizer)
+    for name, source in (dict(config.data.sources) or {"data": Source(path=config.data.path)}).items():
+        if source.name:
+            texts = hub_texts(source.name, source.subset, source.split, source.column)
+        else:
+            texts = itertools.chain.from_iterable(file_texts(file, source.column) for file in files_of(source.path))
+        token_view.show_documents(tokenizer, name, texts, config.data.filters, config.inspect)
+    return 0
 
 
 def run(config: PretrainConfig) -> int:

@@ -126,7 +126,7 @@ def read_texts(data: TextData) -> Iterator[str]:
     if data.path:
         yield from path_texts(data.path, data.column)
     if data.name:
-        yield from hub_texts(data.name, data.subset, data.split, data.column)
+        yield from (text for _, text in hub_texts(data.name, data.subset, data.split, data.column))
 
 
 if __name__ == "__main__":

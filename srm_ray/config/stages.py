@@ -212,6 +212,7 @@ class PretrainConfig(TrainStage):
     size: str = Field("tiny", description="shape of a fresh model: tiny, 500m, 1b, 3b (with --tokenizer)")
     tokenizer: str = Field("", description="folder of the tokenizer; empty: the one of --model")
     data: CorpusConfig = Field(CorpusConfig(), description="documents")
+    inspect: int = Field(0, ge=0, description="show this many documents of each source, token by token, then stop")
 
 
 COLUMNS = "where the data has other column names: ours to its own, e.g. {}; a.b is within a column"

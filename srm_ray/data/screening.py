@@ -29,6 +29,8 @@ def words(text: str) -> list[str]:
 
 def reason_to_drop(text: str, *, min_characters: int, max_characters: int, min_words: int, max_non_ascii: float) -> str:
     """Why a document is dropped, "" where it is kept."""
+    if not text.strip():
+        return "empty"
     if len(text) < min_characters:
         return "too short"
     if len(text) > max_characters:

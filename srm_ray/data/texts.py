@@ -8,8 +8,16 @@ from srm_ray.data import reading
 from srm_ray.errors import UserError
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet", ".py")
-COLUMNS = ("text", "content", "document", "problem", "code")
-COUPLES = (("question", "answer"), ("prompt", "response"), ("instruction", "output"))
+COLUMNS = ("text", "content", "document", "code")
+COUPLES = (
+    ("question", "answer"),
+    ("problem", "solution"),
+    ("prompt", "response"),
+    ("prompt", "completion"),
+    ("instruction", "output"),
+    ("query", "response"),
+)
+DIALOGUES = (("messages", "content"), ("conversations", "value"))
 
 
 def files_of(path: str, option: str = "--data.path") -> list[Path]:
@@ -27,16 +35,18 @@ def path_texts(paths: str, column: str = "") -> Iterator[str]:
     """Texts of files and folders named by commas."""
     for path in reading.names(paths):
         for file in files_of(path):
-            yield from file_texts(file, column)
+            yield from (text for _, text in file_texts(file, column))
 
 
-def file_texts(file: Path, column: str) -> Iterator[str]:
+def file_texts(file: Path, column: str) -> Iterator[tuple[str, str]]:
+    """(what names it, text) of each document of a file."""
     if has_rows(file):
         for number, row in reading.rows(file):
-            yield document_text(row, column, f"{file}:{number}")
+            yield f"{file}:{number}", document_text(row, column, f"{file}:{number}")
     else:
         for piece in reading.pieces([file]):
-            yield from (text for _, text in reading.texts(piece))
+            for offset, text in reading.texts(piece):
+                yield f"{file}:{reading.line_number(str(file), offset)}", text
 
 
 def has_rows(file: Path) -> bool:
@@ -44,14 +54,18 @@ def has_rows(file: Path) -> bool:
     return file.suffix in (".jsonl", ".json", ".parquet")
 
 
-def hub_texts(name: str, subset: str, split: str, column: str) -> Iterator[str]:
+def hub_texts(name: str, subset: str, split: str, column: str) -> Iterator[tuple[str, str]]:
+    """(what names it, text) of each document of a `datasets` name."""
     for number, row in reading.hub_rows(name, subset, split, streaming=True):
-        yield document_text(row, column, f"{name}:{number}")
+        yield f"{name}:{number}", document_text(row, column, f"{name}:{number}")
 
 
 def document_text(row: Mapping[str, Any], column: str, where: str) -> str:
-    """Text of a row: its `column`, else the first usual one, else question and answer, or messages."""
+    """Text of a row: its `column`, else the first usual one, else question and answer, or messages. A text that is
+    null is an empty one."""
     if column:
+        if column in row and row[column] is None:
+            return ""
         if not isinstance(row.get(column), str):
             raise UserError(f"{where}: no text field {column!r}; the fields are {', '.join(row)}")
         return row[column]
@@ -61,6 +75,12 @@ def document_text(row: Mapping[str, Any], column: str, where: str) -> str:
     for first, second in COUPLES:
         if isinstance(row.get(first), str) and isinstance(row.get(second), str):
             return f"{row[first]}\n{row[second]}"
-    if isinstance(row.get("messages"), list):
-        return "\n\n".join(str(message.get("content", "")) for message in row["messages"])
+    for name, key in DIALOGUES:
+        if isinstance(row.get(name), list):
+            turns = [turn for turn in row[name] if isinstance(turn, Mapping)]
+            return "\n\n".join(str(turn[key]) for turn in turns if turn.get(key) is not None)
+    if isinstance(row.get("problem"), str):
+        return row["problem"]
+    if any(name in row for name in COLUMNS):
+        return ""
     raise UserError(f"{where}: no text; the fields are {', '.join(row)}: name one with the column option")

@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from srm_ray.config.stages import FilterConfig
 from srm_ray.console import output
 from srm_ray.console.progress import say
 from srm_ray.data.drops import Unusable
 from srm_ray.data.reading import Record
+from srm_ray.data.rendering import encode_document
 from srm_ray.data.reports import Encoded, Ids, Mask, Rendered, Report
+from srm_ray.data.screening import reason_to_drop
 from srm_ray.errors import UserError, printable
 
 LOOKED_AT = 1000  # rows, for what becomes of them
+LIMITS = ("min_characters", "max_characters", "min_words", "max_non_ascii")
 WIDEST = 6  # tokens of which one character is made, at most
 GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
 
@@ -76,6 +80,29 @@ def show_encoded(tokenizer: Any, pairs: Sequence[tuple[Encoded, Encoded]], repor
         for line in row_lines(tokenizer, f"pair {place}", shown, colours=coloured()):
             say(line)
     return told(report)
+
+
+def show_documents(
+    tokenizer: Any, source: str, texts: Iterable[tuple[str, str]], filters: FilterConfig, count: int
+) -> None:
+    """Show the first `count` documents of a source that pass the filters, all of whose tokens carry loss."""
+    report, limits = Report(unit="documents", kept_unit="documents"), filters.model_dump(include=set(LIMITS))
+    for where, text in itertools.islice(texts, max(LOOKED_AT, count)):
+        reason = reason_to_drop(text, **limits)
+        report.add(Rendered(source, where if reason else "", reason=reason))
+        if reason:
+            if report.kept < count:
+                say(f"--- {where}: dropped, {reason}")
+            continue
+        report.kept += 1
+        ids = encode_document(tokenizer, text)
+        report.tokens[source] += len(ids)
+        if report.kept <= count:
+            for line in row_lines(tokenizer, where, Shown(((ids, [True] * len(ids)),)), colours=coloured()):
+                say(line)
+    if not report.kept:
+        raise UserError(f"source {source!r}: no document passes data.filters: {report.drops}")
+    told(report)
 
 
 def told(report: Report) -> int:

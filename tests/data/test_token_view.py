@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from srm_ray.config.stages import FilterConfig
 from srm_ray.data import supervised, token_view
 from srm_ray.data.conversations import to_example
 from srm_ray.data.reading import Record
 from srm_ray.data.reports import Report
-from srm_ray.data.token_view import Shown, row_lines, show, token_lines
+from srm_ray.data.texts import document_text
+from srm_ray.data.token_view import Shown, row_lines, show, show_documents, token_lines
 from srm_ray.errors import UserError
 from tests.data.chat_templates import CHATML, tokenizer_of
 
@@ -93,3 +95,29 @@ def test_the_two_of_a_pair_are_named(tokenizer: Any) -> None:
         "--- p:1: rejected; 1 tokens, 0 with loss",
         "     note: so",
     ]
+
+
+def test_documents_are_shown_with_what_the_filters_drop(tokenizer: Any, said: list[str]) -> None:
+    texts = [("t.jsonl:1", "short"), ("t.jsonl:2", "long enough, twice"), ("t.jsonl:3", "long enough, twice")]
+    show_documents(tokenizer, "web", iter(texts), FilterConfig(min_characters=10, min_words=1), 1)
+    assert said[0] == "--- t.jsonl:1: dropped, too short" and said[1].startswith("--- t.jsonl:2: ")
+    assert all(line.startswith("loss |") for line in said[2 : said.index("---")])
+    assert said[-1].startswith("2 documents of 3 documents kept") and said[-1].endswith("1 too short (t.jsonl:1)")
+    with pytest.raises(UserError, match=r"source 'web': no document passes data\.filters: 1 too short"):
+        show_documents(tokenizer, "web", iter(texts[:1]), FilterConfig(min_characters=10), 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"text": "a", "id": 1}, "a"),
+        ({"text": None}, ""),
+        ({"problem": "a", "solution": "b", "answer": "7"}, "a\nb"),
+        ({"problem": "a"}, "a"),
+        ({"query": "a", "response": "b"}, "a\nb"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}]}, "a"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, "a\n\nb"),
+    ],
+)
+def test_the_text_of_a_row(row: dict[str, Any], text: str) -> None:
+    assert document_text(row, "", "x:1") == text
