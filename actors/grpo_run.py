@@ -20,9 +20,12 @@ from srm_ray.runs.trackers import open_trackers
 from srm_ray.runs.watch import Watch
 
 if TYPE_CHECKING:
+    from actors.environment.episodes import EpisodePlan
     from actors.worker_groups import WorkerGroups
     from srm_ray.config.lengths import Lengths
     from srm_ray.data.prompts import PromptStream
+    from srm_ray.environments.contract import Contract
+    from srm_ray.environments.prompts import EpisodeStream
     from srm_ray.evaluation.in_training import Evaluations, InTraining
     from srm_ray.evaluation.suites import Item
     from srm_ray.model.loading import ModelInfo
@@ -40,7 +43,7 @@ class Run:
     config: GRPOConfig
     folder: RunFolder
     workers: "WorkerGroups"
-    stream: "PromptStream"
+    stream: "PromptStream | EpisodeStream"
     saver: "Saver"
     evaluations: "Evaluations"
     export: "Export"
@@ -51,14 +54,16 @@ class Run:
 
 @dataclass
 class Inputs:
-    """What a run learns from. config: as this machine settles it. context: prompt and completion, tokens."""
+    """What a run learns from. config: as this machine settles it. context: prompt and completion, tokens. plan: of a
+    run that plays episodes."""
 
     config: GRPOConfig
     info: "ModelInfo"
     context: int
-    stream: "PromptStream"
+    stream: "PromptStream | EpisodeStream"
     held_out: "list[Prompt]"
     suites: "dict[str, list[Item]]"
+    plan: "EpisodePlan | None" = None
 
 
 @dataclass
@@ -71,22 +76,28 @@ class Opened(Generic[ConfigT]):
     stream: "PromptStream"
 
 
-def open_problems(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> Opened[ConfigT]:
-    """The model (the tiny base where none is named), and the training problems, each of which has been rendered once.
-
-    settle: the dtypes of what will run, `settle_run` or `settle_rollout` of `actors.runtime.compute`.
-    """
+def open_model(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> "tuple[ConfigT, ModelInfo, Lengths]":
+    """The model (the tiny base where none is named), and the config as this machine and the model settle it."""
     from actors.runtime import compute
     from actors.train.warm_start import open_base
-    from srm_ray.data.prompts import training_stream
     from srm_ray.model.loading import settle_lengths
 
     config = compute.settle_learner(config)
     info = open_base(
         config.model, config.data, config.seed, say, config.learner.precision, chat_template=config.chat_template
     )
-    config = settle(config, info.path)
-    config, lengths = settle_lengths(config, info)
+    config, lengths = settle_lengths(settle(config, info.path), info)
+    return config, info, lengths
+
+
+def open_problems(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> Opened[ConfigT]:
+    """The model (the tiny base where none is named), and the training problems, each of which has been rendered once.
+
+    settle: the dtypes of what will run, `settle_run` or `settle_rollout` of `actors.runtime.compute`.
+    """
+    from srm_ray.data.prompts import training_stream
+
+    config, info, lengths = open_model(config, settle)
     stream = training_stream(
         config.data,
         info.tokenizer,
@@ -122,10 +133,31 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     return Inputs(config, info, lengths.context, opened.stream, held_out, suites)
 
 
+def open_episodes(config: GRPOConfig, contract: "Contract") -> Inputs:
+    """As `open_inputs`, for a run whose environment fits `contract`."""
+    from actors.environment.check import plan_of
+    from actors.runtime.compute import settle_run
+    from srm_ray.environments.prompts import Asked, held_out_episodes, training_episodes
+    from srm_ray.evaluation import in_training
+
+    config, info, lengths = open_model(config, settle_run)
+    plan = plan_of(config, info, contract, lengths.prompt)
+    graded = not (contract.rewards or config.reward.function)
+    asked = Asked(plan.renderer, contract, config.environment.name, graded, lengths.prompt, lengths.why)
+    stream = training_episodes(config.data, asked, config.seed, config.curriculum)
+    stream.check()
+    held_out = held_out_episodes(config.data, asked, config.eval.problems) if config.eval.problems else []
+    suites = in_training.load(config.eval.suite, config.eval.suite_path, config.eval.suite_limit)
+    return Inputs(config, info, lengths.context, stream, held_out, suites, plan)
+
+
 @contextlib.asynccontextmanager
 async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     """The parts of a run, its workers started."""
-    inputs = open_inputs(config)
+    from actors.environment import check
+
+    contract = await check.contract_of(config)
+    inputs = open_inputs(config) if contract is None else open_episodes(config, contract)
     config = inputs.config
 
     from actors.reward import spec
@@ -135,6 +167,8 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
     from srm_ray.runs.saving import Saver
 
     spec.check(reward_spec(config), inputs.stream.first(ROWS_CHECKED))
+    if inputs.plan is not None:
+        await check.rehearse(inputs.plan, inputs.stream.first(ROWS_CHECKED), config.seed)
     trackers = open_trackers(config.log, folder, to_plain(config))
     log = MetricsLog(
         folder.metrics, folder.tensorboard, ray_metrics=True, tags={"run": folder.path.name}, trackers=trackers
@@ -149,7 +183,12 @@ async def opened(config: GRPOConfig, folder: RunFolder) -> AsyncIterator[Run]:
 
         info = inputs.info
         async with WorkerGroups(
-            config, info.path, context=inputs.context, stop_token_ids=info.stop_token_ids, events=events
+            config,
+            info.path,
+            context=inputs.context,
+            stop_token_ids=info.stop_token_ids,
+            events=events,
+            plan=inputs.plan,
         ) as workers:
             folder.save_config(config)  # not before: what could not start does not bind the next command
             async with (
@@ -223,7 +262,7 @@ def evaluations_of(
     from srm_ray.evaluation.hacks import PROBED, Found, HackProbe
     from srm_ray.evaluation.in_training import Evaluations, HeldOut
 
-    limit = config.alarms.hackable
+    limit = None if inputs.plan else config.alarms.hackable  # what is tried are completions of one turn
 
     def tell_of(found: Found) -> None:
         watch.raise_alarm("hackable", found.kind, found.share, found.chance + (limit or 0.0), found.text())

@@ -1,8 +1,11 @@
 """Everyone that a GRPO run employs: rollout, reward and learner actors, started together, ended together."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+from actors.environment.episodes import EpisodePlan, Episodes
+from actors.environment.pool import EnvironmentPool
 from actors.learner.group import LearnerGroup
 from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
@@ -16,17 +19,22 @@ from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console import hub
 from srm_ray.console.progress import phase
+from srm_ray.environments.episode import Generate
+from srm_ray.environments.grading import for_graders, own_rewards, with_grades
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.inference.completers import Sampling
-from srm_ray.rl.seeds import completion_seed
-from srm_ray.rl.types import Group, Learned, Prompt, TrainBatch
+from srm_ray.rl.seeds import completion_seed, environment_seed
+from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
+
+HELD_OUT = -1  # in place of the run's seed: held-out episodes are the same in every run
 
 
 class WorkerGroups:
     """The loop's workers. `async with WorkerGroups(...) as workers` starts them and ends them whatever happens.
 
     model: Hugging Face folder or hub name. context: prompt + completion, tokens. events: hears who died, joined or
-    left. spec and classes: another engine than vLLM's, for measurements.
+    left. plan: how episodes of several turns are played; None: a completion is sampled in one go. spec and classes:
+    another engine than vLLM's, for measurements.
     """
 
     def __init__(
@@ -37,6 +45,7 @@ class WorkerGroups:
         context: int,
         stop_token_ids: tuple[int, ...],
         events: Events = lambda event, **info: None,
+        plan: EpisodePlan | None = None,
         spec: Any = None,
         **classes: Any,
     ):
@@ -73,6 +82,14 @@ class WorkerGroups:
             fresh_only=config.max_staleness > 0,
             recovery=recovery,
         )
+        self.environments: EnvironmentPool | None = None
+        self.episodes: Episodes | None = None
+        if plan is not None:
+            options = config.environment
+            self.environments = EnvironmentPool(
+                options.workers, plan.spec, cpus=options.cpus, recovery=recovery, events=events
+            )
+            self.episodes = Episodes(plan, self.environments)
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
         self.greedy = Sampling(0.0, rollout.max_new_tokens)
 
@@ -84,7 +101,7 @@ class WorkerGroups:
         )
         try:
             with phase(what, remember=True, usual=USUAL_START, status=self._started):
-                await asyncio.gather(self.rollouts.start(), self.learner.start(), self.rewards.start())
+                await asyncio.gather(*(role.start() for role in self._roles))
         except BaseException:
             await self.close()
             raise
@@ -94,7 +111,11 @@ class WorkerGroups:
         await self.close()
 
     async def close(self) -> None:
-        await asyncio.gather(self.rollouts.close(), self.learner.close(), self.rewards.close())
+        await asyncio.gather(*(role.close() for role in self._roles))
+
+    @property
+    def _roles(self) -> list[Any]:
+        return [self.rollouts, self.learner, self.rewards, *([self.environments] if self.environments else [])]
 
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
@@ -114,17 +135,42 @@ class WorkerGroups:
         )
         self.sampling_now += 1
         try:
-            made = await self.rollouts.generate(prompt.token_ids, seeds, self.sampling)
+            if self.episodes is None:
+                group = Group(prompt, await self.rollouts.generate(prompt.token_ids, seeds, self.sampling), draw)
+            else:
+                chance = environment_seed(self.config.seed, prompt.index)
+                group = await self.episodes.group(prompt, draw, seeds, chance, self._turns(self.sampling))
         finally:
             self.sampling_now -= 1
         self.sampled += 1
-        return Group(prompt, made, draw)
+        return group
 
     async def answer(self, prompt: Prompt) -> Group:
         """One greedy completion, scored."""
-        return await self.rewards.score(
-            Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy))
-        )
+        if self.episodes is None:
+            return await self.score(Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy)))
+        chance = environment_seed(HELD_OUT, prompt.index)
+        return await self.score(await self.episodes.group(prompt, 0, (0,), chance, self._turns(self.greedy)))
+
+    def _turns(self, sampling: Sampling) -> Generate:
+        """How a turn of an episode is sampled: where the one before was, whose engine has it in its cache."""
+
+        async def turn(ids: tuple[int, ...], seed: int, most: int, worker: str) -> Completion:
+            (sampled,) = await self.rollouts.generate(
+                ids, (seed,), replace(sampling, max_new_tokens=most), prefer=worker
+            )
+            return sampled
+
+        return turn
+
+    async def score(self, group: Group) -> Group:
+        """The group with rewards: of its environment where that has one, else of the graders."""
+        if self.episodes is None:
+            return await self.rewards.score(group)
+        if self.episodes.plan.contract.rewards:
+            return own_rewards(group, self.episodes.plan.threshold)
+        graded = await self.rewards.score(for_graders(group))
+        return with_grades(group, graded.rewards)
 
     async def learn(self, batch: TrainBatch, lr: float) -> Learned:
         """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
@@ -168,10 +214,17 @@ class WorkerGroups:
         return {
             "rollout/workers": len(self.rollouts.pool.serving()),
             "reward/workers": len(self.rewards.pool.serving()),
+            **self._describe_environments(),
             "restarts/rollout": self.rollouts.pool.budget.total,
             "restarts/reward": self.rewards.pool.budget.total,
             "restarts/learner": self.learner.budget.total,
         }
+
+    def _describe_environments(self) -> dict[str, float]:
+        if self.environments is None:
+            return {}
+        pool = self.environments.pool
+        return {"environment/workers": len(pool.serving()), "restarts/environment": pool.budget.total}
 
 
 def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
@@ -186,6 +239,7 @@ def bundles(config: GRPOConfig) -> list[dict[str, float]]:
         [bundle(rollout.cpus, rollout.gpus)] * bounds(rollout.workers)[0]
         + [bundle(learner.cpus, learner.gpus)] * learner.workers
         + [bundle(reward.cpus)] * bounds(reward.workers)[0]
+        + [bundle(config.environment.cpus)] * (config.environment.workers if config.plays_episodes else 0)
     )
 
 

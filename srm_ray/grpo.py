@@ -42,7 +42,7 @@ async def train(run: "Run", state: "State") -> None:
     from srm_ray.runs.step_log import StepLog
 
     config, workers, watch = run.config, run.workers, run.watch
-    score, learn = watch.calls("reward", workers.rewards.score), watch.calls("learner", workers.learn)
+    score, learn = watch.calls("reward", workers.score), watch.calls("learner", workers.learn)
     publish, save = watch.calls("weight push", workers.push_weights), watch.calls("checkpoint", run.saver.save)
     clock = StepClock(state.seconds)
     log = StepLog(run.folder, run.log, watch, clock, config.steps)

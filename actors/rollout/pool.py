@@ -134,13 +134,17 @@ class RolloutPool:
     # Sampling
 
     async def generate(
-        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
+        self, prompt_ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling, *, prefer: str = ""
     ) -> tuple[Completion, ...]:
-        """One completion per seed, from one worker (or its successors). Cancelling this cancels the requests."""
+        """One completion per seed, from one worker (or its successors). Cancelling this cancels the requests.
+
+        prefer: the worker whose cache holds the prompt; it samples if it serves.
+        """
         begun: tuple[Completion, ...] = ()
         deaths: list[str] = []
         while True:
-            async with self.pool.acquire(len(seeds) * (len(prompt_ids) + round(self.mean_length))) as member:
+            load = len(seeds) * (len(prompt_ids) + round(self.mean_length))
+            async with self.pool.acquire(load, prefer) as member:
                 ticket = next(self._tickets)
                 call = self._call(member, "generate", "generate", prompt_ids, seeds, sampling, begun, ticket)
                 try:

@@ -123,11 +123,12 @@ class Pool:
     # Work
 
     @contextlib.asynccontextmanager
-    async def acquire(self, load: int) -> AsyncIterator[WorkerHandle]:
-        """The serving member with the least load; waits until there is one. Raises what ended the pool."""
+    async def acquire(self, load: int, prefer: str = "") -> AsyncIterator[WorkerHandle]:
+        """The serving member of the name `prefer`, else the one with the least load; waits until there is one. Raises
+        what ended the pool."""
         while not (serving := self.serving()):
             await self._change()
-        member = min(serving, key=lambda each: (each.load, each.number))
+        member = min(serving, key=lambda each: (each.name != prefer, each.load, each.number))
         member.load += load
         try:
             yield member

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from srm_ray.config.alarms import AlarmsConfig
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
 from srm_ray.config.engine import EngineConfig
+from srm_ray.config.environment import EnvironmentConfig
 from srm_ray.config.log import LogConfig
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.recovery import CheckpointConfig, RecoveryConfig, StopConfig
@@ -324,6 +325,10 @@ class GRPOConfig(StageConfig):
     replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
     curriculum: CurriculumConfig = CurriculumConfig()
+    environment: EnvironmentConfig = EnvironmentConfig()
+    tools: list[str] = Field(
+        [], description="functions that the policy may call, package.module:function,... (docs/environments.md)"
+    )
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     loss: LossConfig = LossConfig()
@@ -335,6 +340,16 @@ class GRPOConfig(StageConfig):
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     log: LogConfig = LogConfig()
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _tools_comma_separated(cls, value: object) -> object:
+        return comma_separated(value)
+
+    @property
+    def plays_episodes(self) -> bool:
+        """Whether the policy talks to an environment, or calls tools."""
+        return bool(self.environment.name or self.tools)
 
     @model_validator(mode="after")
     def _fits(self):

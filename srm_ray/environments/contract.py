@@ -100,7 +100,7 @@ def load(name: str, tools: tuple[str, ...]) -> Loaded:
         if inspect.isclass(function) or not callable(function):
             raise BadEnvironment(f"{tool} is not a function")
         functions[tool.rpartition(":")[2]] = function
-    schemas = tuple(schema(function, tool) for tool, function in functions.items())
+    schemas = tuple(schema(functions[tool.rpartition(":")[2]], tool) for tool in tools)
     if not name:
         return Loaded(None, functions, Contract("tools", schemas))
     made = find(name, FORM)

@@ -84,11 +84,18 @@ class Track:
 
 
 async def play(
-    player: Player, generate: Generate, renderer: TurnRenderer, start: Start, limits: Limits, seed: int
+    player: Player,
+    generate: Generate,
+    renderer: TurnRenderer,
+    start: Start,
+    limits: Limits,
+    seed: int,
+    failing: Callable[[EpisodeFailed], None] = lambda failed: None,
 ) -> Completion:
     """The episode as a completion of its prompt. Never raises for what model or environment do.
 
-    Raises `UserError` where the chat template does not serve for what is said.
+    failing: hears of an environment that fails. Raises `UserError` where the chat template does not serve for what is
+    said.
     """
     track = Track()
     outcome, failure = Outcome(None), ""
@@ -97,6 +104,7 @@ async def play(
         outcome = await player.reward()
     except EpisodeFailed as failed:
         failure = failed.reason
+        failing(failed)
     return completion_of(track, renderer, seed, outcome, failure)
 
 

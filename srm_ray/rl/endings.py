@@ -20,6 +20,9 @@ ADVICE = {
     "bad_tests": "the data's own tests fail: correct them",
     "several_answers": "the completions give more than one final answer: ask for one, with data.system or SFT",
     "timeout": "grading takes too long: raise reward.timeout, or look at the candidates' programs in the rollouts",
+    "environment_error": "the environment fails: why is on the terminal, and in the log of the environment worker",
+    "worker_died": "the processes that grade, or hold an environment, die: their workers' logs say why, where that is "
+    "memory raise environment.memory_gb",
     "grader_error": "a grader fails: its traceback is in the log of the reward worker",
     "undecided": "the graders cannot decide: are the data's own answers of a form that they can compare?",
     "sandbox_unavailable": "no sandbox holds here: reward.allow_unsafe true runs code without one",

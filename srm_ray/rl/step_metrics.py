@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from srm_ray.rl.batching import sampled_only
 from srm_ray.rl.sources import Collected
-from srm_ray.rl.types import Group
+from srm_ray.rl.types import Completion, Group
 
 SOURCES_SHOWN = 20
 
@@ -33,6 +33,7 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
         "time/reward": collected.seconds_reward,
         "throughput/rollout_tokens_per_s": tokens / max(1e-9, collected.seconds_sampling),
         **staleness(collected.groups, version),
+        **of_episodes(completions),
         **by_source(collected.judged),
     }
 
@@ -48,6 +49,23 @@ def staleness(groups: Sequence[Group], version: int) -> dict[str, float]:
     return {
         "staleness/mean": float(sum(int(versions.sum()) for versions in of_tokens) / count),
         "staleness/max": max(int(versions.max()) for versions in of_tokens if len(versions)),
+    }
+
+
+def of_episodes(completions: Sequence[Completion]) -> dict[str, float]:
+    """Of completions that were played with an environment; nothing where there are none."""
+    episodes = [completion.episode for completion in completions if completion.episode is not None]
+    if not episodes:
+        return {}
+    count = len(episodes)
+    calls = [[call for turn in episode.turns for call in turn.calls] for episode in episodes]
+    return {
+        "episode/turns": sum(len(episode.turns) for episode in episodes) / count,
+        "episode/tool_calls": sum(map(len, calls)) / count,
+        "episode/tool_errors": sum(call.error for made in calls for call in made) / count,
+        "episode/with_tools": sum(bool(made) for made in calls) / count,
+        "episode/failed": sum(bool(episode.failure) for episode in episodes) / count,
+        "time/environment": sum(turn.seconds for episode in episodes for turn in episode.turns) / count,
     }
 
 

@@ -156,3 +156,32 @@ class Unlike:
 
     def step(self, text: str) -> tuple[str, float, bool]:
         return "", 0.0, True
+
+
+class Luck:
+    """Won with an `a` within three turns."""
+
+    def reset(self) -> str:
+        self.left = 3
+        return "Say a."
+
+    def step(self, text: str) -> tuple[str, float, bool]:
+        self.left -= 1
+        won = text == "a"
+        return "no", float(won), won or not self.left
+
+
+class Parity:
+    """Two turns; the second is right where the bytes of both are odd in sum, as a random model's are sometimes."""
+
+    def reset(self, prompt: str) -> str:
+        self.said: list[str] = []
+        return prompt + " Go on."
+
+    def step(self, text: str) -> tuple[str, float, bool]:
+        self.said.append(text)
+        odd = sum("".join(self.said).encode()) % 2
+        return f"You said {len(text)} characters.", float(odd), len(self.said) == 2
+
+    def reward(self) -> float:
+        return float(sum("".join(self.said).encode()) % 2)

@@ -1,0 +1,177 @@
+"""What episodes begin from: the rows of a run's data, or, where it has none, empty rows with a seed each."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from srm_ray.config.grpo import CurriculumConfig, DataConfig, SourceConfig
+from srm_ray.console.progress import say
+from srm_ray.data.drops import Drops, Unusable
+from srm_ray.data.problems import ProblemReader
+from srm_ray.data.prompts import (
+    GENERATED_CHECKED,
+    LIMITED_BY,
+    TaskStream,
+    open_generator,
+    sources_of,
+    with_system,
+)
+from srm_ray.data.reading import RowSource, records
+from srm_ray.data.tasks import FileTasks, Task, Tasks, share_of
+from srm_ray.environments.contract import BadEnvironment, Contract
+from srm_ray.environments.rendering import TurnRenderer
+from srm_ray.errors import UserError
+from srm_ray.rl.types import Prompt
+
+
+class SeedTasks:
+    """Empty rows: what an episode is about follows from its seed, and that from its place in the run."""
+
+    size, levels = None, 0
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def task(self, position: int, level: int = 0) -> Task:
+        return Task((), source=self.source, row={})
+
+    def held_out(self, count: int) -> list[Task]:
+        return [self.task(position) for position in range(count)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the tasks of a run become prompts of episodes. limit: tokens that a prompt may have, and how that came about.
+
+    environment: the class, "" for functions alone. graded: rows must have an answer or tests, since graders decide.
+    """
+
+    renderer: TurnRenderer
+    contract: Contract
+    environment: str
+    graded: bool
+    limit: int
+    limited_by: str = LIMITED_BY
+
+
+class EpisodeStream:
+    """`stream[index]` is the prompt of that index, with its messages and its row; rendered, with the tools, where an
+    episode begins with the row's messages alone, or with those and more. As `srm_ray.data.prompts.PromptStream`."""
+
+    def __init__(self, tasks: TaskStream, asked: Asked, system: str):
+        self.tasks, self.asked, self.system = tasks, asked, system
+        self.size, self.curriculum = tasks.size, tasks.curriculum
+
+    def __getitem__(self, index: int) -> Prompt:
+        task, level = self.tasks.task(index)
+        return self.render(task, index, level)
+
+    def render(self, task: Task, index: int, level: int = 0) -> Prompt:
+        """Raises UserError where a prompt does not leave room for new tokens."""
+        asked, renderer = self.asked, self.asked.renderer
+        messages = with_system(task.messages, self.system) if task.messages else []
+        ids: tuple[int, ...] = ()
+        if messages and asked.contract.kind == "tools":
+            ids = renderer.prompt(renderer.messages(messages, None))
+        if len(ids) > asked.limit:
+            raise UserError(
+                f"{task.where or f'prompt {index} ({task.source})'} has {len(ids)} tokens as a prompt, with the tools, "
+                f"{asked.limit} are left for it: {asked.limited_by} or shorten the prompt"
+            )
+        text = renderer.tokenizer.decode(list(ids), skip_special_tokens=False)
+        return Prompt(index, ids, text, level=level, messages=tuple(messages), **task.known())
+
+    def first(self, count: int) -> list[Prompt]:
+        """The first prompts, fewer where there are not so many."""
+        return [self[index] for index in range(count if self.size is None else min(count, self.size))]
+
+    def check(self) -> None:
+        """Every row of a pass (of a generator: some) is rendered, and has the columns that `reset` takes."""
+        self.tasks.probe()
+        for index, task in enumerate(self._pass()):
+            columns = set(task.row) if task.row is not None else {"prompt", "answer"}
+            try:
+                self.asked.contract.check_columns(columns)
+            except BadEnvironment as error:
+                raise UserError(f"{task.where or task.source}: {error}") from None
+            self.render(task, index)
+
+    def _pass(self) -> Iterator[Task]:
+        for tasks in self.tasks.sources.values():
+            positions = range(GENERATED_CHECKED if tasks.size is None else tasks.size)
+            for level in range(max(1, tasks.levels)):
+                yield from (tasks.task(position, level) for position in positions)
+
+
+def training_episodes(config: DataConfig, asked: Asked, seed: int, curriculum: CurriculumConfig) -> EpisodeStream:
+    """What a run trains on. Raises `UserError` for rows that cannot be used."""
+    if seeds_alone(config, asked.environment):
+        tasks = TaskStream({asked.environment: SeedTasks(asked.environment)}, {asked.environment: 1.0}, curriculum)
+        return EpisodeStream(tasks, asked, config.system)
+    parts = sources_of(config)
+    sources: dict[str, Tasks] = {}
+    for name, part in parts.items():
+        generated = open_generator(part, seed, name)
+        rows = RowSource(part.path, part.name, part.subset, part.split)
+        sources[name] = generated or FileTasks(_tasks(part, rows, name, asked.graded), [], seed)
+    weights = {name: getattr(part, "weight", 1.0) for name, part in parts.items()}
+    return EpisodeStream(TaskStream(sources, weights, curriculum), asked, config.system)
+
+
+def held_out_episodes(config: DataConfig, asked: Asked, count: int) -> list[Prompt]:
+    """Up to `count` prompts that training never sees; of a file without eval_path none."""
+    found: list[Task] = []
+    if seeds_alone(config, asked.environment):
+        found = SeedTasks(asked.environment).held_out(count)
+    else:
+        parts = sources_of(config)
+        for place, (name, part) in enumerate(parts.items()):
+            found += _held_out(part, name, asked.graded, share_of(count, len(parts), place))
+    tasks = TaskStream({"": FileTasks(found, [], 0)}, {}, CurriculumConfig())
+    stream = EpisodeStream(tasks, asked, config.system)
+    return [stream.render(task, index) for index, task in enumerate(found)]
+
+
+def _held_out(config: SourceConfig, source: str, graded: bool, count: int) -> list[Task]:
+    if config.eval_path:
+        return _tasks(config, RowSource(config.eval_path, split=config.eval_split), source, graded)[:count]
+    if (generated := open_generator(config, 0, source)) is not None:
+        return generated.held_out(count)
+    if config.path:
+        return []
+    rows = RowSource(name=config.name, subset=config.subset, split=config.eval_split)
+    return _tasks(config, rows, source, graded)[:count]
+
+
+def seeds_alone(config: DataConfig, environment: str) -> bool:
+    """Whether the run has an environment and no data: each episode's seed is all that it begins from."""
+    return bool(environment) and not (
+        config.path or config.name or config.mixture or config.options or config.levels or config.eval_path
+    )
+
+
+def _tasks(config: SourceConfig, rows: RowSource, source: str, graded: bool) -> list[Task]:
+    """Every row as a task with all of its columns. Where graders decide, rows must have a prompt and a gold; else one
+    without a prompt leaves the beginning to `reset`."""
+    rows = replace(rows, columns=config.columns)
+    reader, drops, tasks = ProblemReader(config.columns, graded=graded), Drops(), list[Task]()
+    for record in records(rows):
+        drops.read += 1
+        try:
+            task = reader.task(record, source)
+        except Unusable as reason:
+            if graded:
+                drops.add(str(reason), record.where, asked=reason.asked)
+                continue
+            task = Task((), source=source, where=record.where)
+        except UserError:  # no schema knows such columns
+            if graded:
+                raise
+            task = Task((), source=source, where=record.where)
+        tasks.append(replace(task, row=json.loads(json.dumps(record.fields, default=str))))
+    drops.check(config.max_dropped)
+    if not tasks:
+        raise UserError(f"{rows.path or rows.name}: none of its {drops.read:,} rows can be used: {drops}")
+    if drops.counts:
+        say(f"{rows.path or rows.name}: {len(tasks):,} of {drops.read:,} rows; dropped: {drops}")
+    return tasks
