@@ -38,8 +38,8 @@ def after_thinking(completion: str) -> str | None:
 
 
 def opened_thinking(prompt: str) -> str:
-    """`<think>` if the prompt ends inside a thinking block that it opened itself, else ""."""
-    return OPEN if after_thinking(prompt) is None else ""
+    """`<think>` if the prompt ends with it, as some chat templates do; else "". A tag that a message spells is none."""
+    return OPEN if prompt.rstrip().endswith(OPEN) else ""
 
 
 def boxed(text: str) -> list[str]:

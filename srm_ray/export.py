@@ -24,7 +24,6 @@ from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from srm_ray.evaluation.quantised import Questions
-    from srm_ray.gguf.architecture import Architecture
     from srm_ray.model.loading import ModelInfo
     from srm_ray.report.evaluation_files import EvaluationFacts
     from srm_ray.report.quantisation_table import Row
@@ -45,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         if FORMATS[name].by_llama_cpp:
             require_llama_cpp(f"--format {name}")
     info = open_model(config.model, config.chat_template)
+    if config.format:
+        check_exported(config.model, info)
     folder = RunFolder(config.run_dir, stage="export")
     if config.resume != "never":
         config = folder.check_config(config)
@@ -64,6 +65,22 @@ def settled(config: ExportConfig, info: "ModelInfo") -> ExportConfig:
     dtype = precision.here(measure.dtype, precision.parameters_of(info.path), say)
     say(f"compute: the Hugging Face folder is measured in {dtype}")
     return config.model_copy(update={"measure": measure.model_copy(update={"dtype": dtype})})
+
+
+def check_exported(model: str, info: "ModelInfo") -> None:
+    """Raise `UserError`, before anything is written, where a model or its tokenizer has no place in a GGUF file."""
+    from srm_ray.gguf.architecture import architecture_of
+    from srm_ray.gguf.vocabulary import vocabulary_of
+    from srm_ray.model.folder import read_json
+
+    try:
+        architecture = architecture_of(read_json(info.path, "config.json"))
+        vocabulary_of(info.tokenizer, architecture.vocabulary)
+    except UserError as error:
+        reason = str(error).removeprefix("the model: ")
+        raise UserError(
+            f"--model {model}: {reason}; --format none writes the Hugging Face folder and its card alone"
+        ) from None
 
 
 def is_complete(config: ExportConfig, folder: RunFolder) -> bool:
@@ -100,14 +117,14 @@ def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
     evaluation = find_results(config, folder)
     questions = make_questions(config.measure, info.tokenizer, info.context) if config.measure.enabled else None
     try:
-        model, rows = write_files(config, info, name, work)
+        parameters, rows = write_files(config, info, name, work)
         notes = ["not measured: measure.enabled is false"]
         if questions:
             rows, notes = measured(config, info, work, rows, questions)
         card = CardInfo(
             name=name,
-            parameters=model.parameters,
-            architecture=model.name,
+            parameters=parameters,
+            architecture=architecture_name(info),
             context=info.context,
             vocabulary=info.vocabulary,
             chain=trace(config.model),
@@ -127,7 +144,7 @@ def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
             "steps": 1,
             "wall_seconds": time.time() - began,
             "name": name,
-            "parameters": model.parameters,
+            "parameters": parameters,
             "fingerprint": fingerprint(config.model),
             "price_per_hour": config.price_per_hour,
             "formats": [row.to_plain(config.price_per_hour) for row in rows],
@@ -144,31 +161,37 @@ def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
     return 0
 
 
-def write_files(config: ExportConfig, info: "ModelInfo", name: str, work: Path) -> "tuple[Architecture, list[Row]]":
-    """`work/final` and `work/gguf`."""
+def architecture_name(info: "ModelInfo") -> str:
+    from srm_ray.model.folder import read_json
+
+    return str(read_json(info.path, "config.json").get("model_type", "")).removesuffix("_text")
+
+
+def write_files(config: ExportConfig, info: "ModelInfo", name: str, work: Path) -> "tuple[int, list[Row]]":
+    """`work/final` and `work/gguf`: how many parameters there are, and a row for each."""
     from srm_ray.config.base import to_plain
     from srm_ray.config.formats import FORMATS
-    from srm_ray.gguf.architecture import read_architecture
     from srm_ray.gguf.writer import write_gguf
     from srm_ray.model.folder import write_lineage
     from srm_ray.model.plain_weights import write_plain
+    from srm_ray.model.precision import parameters_of
     from srm_ray.report.quantisation_table import Row
 
     with phase("writing the Hugging Face folder"):
         final = write_plain(config.model, work / "final", chat_template=info.chat_template)
     lineage = {"stage": "export", "parent": config.model, "config": to_plain(config)}
     write_lineage(final, {**lineage, "data": {"weights": fingerprint(config.model)}})
-    model = read_architecture(final)
+    parameters = parameters_of(str(final))
     size = sum(path.stat().st_size for path in final.glob("*.safetensors"))
-    rows = [Row("Hugging Face", "final", size, model.parameters)]
+    rows = [Row("Hugging Face", "final", size, parameters)]
     for form in (FORMATS[chosen] for chosen in config.format):
         began = time.time()
         target = work / "gguf" / f"{name}-{form.label}.gguf"
         with phase(f"writing {target.name}", told=True):
             path = interrupts.in_thread(partial(write_gguf, final, target, form, name=name))
-        rows.append(Row(form.label, f"gguf/{path.name}", path.stat().st_size, model.parameters))
+        rows.append(Row(form.label, f"gguf/{path.name}", path.stat().st_size, parameters))
         say(f"{path.name}: {path.stat().st_size / 1e6:,.1f} MB in {duration(time.time() - began)}")
-    return model, rows
+    return parameters, rows
 
 
 def measured(

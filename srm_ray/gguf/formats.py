@@ -16,12 +16,14 @@ BLOCKS = {
     "BF16": (2, 1),
     "Q8_0": (34, 32),
     "Q5_0": (22, 32),
+    "Q5_1": (24, 32),
     "Q4_0": (18, 32),
     "Q4_K": (144, 256),
+    "Q5_K": (176, 256),
     "Q6_K": (210, 256),
 }
 # Taken where a row is not a whole number of blocks.
-FALLBACK = {"Q8_0": "F16", "Q5_0": "F16", "Q4_0": "F16", "Q4_K": "Q5_0", "Q6_K": "Q8_0"}
+FALLBACK = {"Q8_0": "F16", "Q5_0": "F16", "Q5_1": "F16", "Q4_0": "F16", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
 def tensor_type(tensor: Tensor, form: Format, model: Architecture) -> str:
@@ -39,6 +41,8 @@ def _q4_k_m_type(tensor: Tensor, model: Architecture) -> str:
     some layers for values and the feed-forward's way down."""
     if tensor.name == ("token_embd.weight" if model.tied else "output.weight"):
         return "Q6_K" if tensor.shape[-1] % 256 == 0 else "Q8_0"
+    if tensor.name.endswith("attn_qkv.weight"):
+        return "Q5_K"
     if tensor.name.endswith(("attn_v.weight", "ffn_down.weight")):
         layer, layers = int(tensor.name.split(".")[1]), model.layers
         edge = layer < layers // 8 or layer >= 7 * layers // 8

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
-from srm_ray.gguf import header
+from srm_ray.gguf import header, pre_tokenizers
+from srm_ray.gguf.pre_tokenizers import QWEN2
 from srm_ray.model import tokenization
+from srm_ray.model.chat_template import turn_end
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # llama.cpp's token types
-MODEL, PRE = "gpt2", "qwen2"  # byte-level BPE; its pre-tokenizer
+MODEL = "gpt2"  # what llama.cpp calls byte-level BPE
 GENERATION_MARK = re.compile(r"\{%-\s*(?:end)?generation\s*-%\}|\{%\s*(?:end)?generation\s*%\}")
 
 
@@ -23,8 +25,9 @@ GENERATION_MARK = re.compile(r"\{%-\s*(?:end)?generation\s*-%\}|\{%\s*(?:end)?ge
 class Vocabulary:
     """tokens: by id; ordinary ones in byte-level characters, special ones as they are. types: llama.cpp's, by id.
 
-    merges: "left right", in order. eos, bos, pad, unk: ids, None where there is none.
-    template: the chat template, without generation marks.
+    merges: "left right", in order. eos, bos, pad, unk: ids, None where there is none. turn_end: what ends a turn.
+    template: the chat template, without generation marks. pre: llama.cpp's name of the pre-tokenizer.
+    add_bos: whether text is encoded with bos in front.
     """
 
     tokens: tuple[str, ...]
@@ -35,6 +38,9 @@ class Vocabulary:
     pad: int | None
     unk: int | None
     template: str
+    pre: str = QWEN2
+    turn_end: int | None = None
+    add_bos: bool = False
 
 
 def vocabulary_of(tokenizer: Any, size: int) -> Vocabulary:
@@ -42,8 +48,11 @@ def vocabulary_of(tokenizer: Any, size: int) -> Vocabulary:
 
     Raises `UserError` where llama.cpp would give other ids: not byte-level BPE, another pre-tokenizer.
     """
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise UserError("the tokenizer is not byte-level BPE: it is not exported to GGUF")
     core = json.loads(tokenizer.backend_tokenizer.to_str())
     _check_kind(core)
+    first = tokenizer("a")["input_ids"][:1]
     tokens = [f"[PAD{index}]" for index in range(size)]
     types = [UNUSED] * size
     for token, index in core["model"]["vocab"].items():
@@ -61,6 +70,9 @@ def vocabulary_of(tokenizer: Any, size: int) -> Vocabulary:
         pad=tokenizer.pad_token_id,
         unk=tokenizer.unk_token_id,
         template=without_marks(tokenizer.chat_template or ""),
+        pre=pre_tokenizers.name_of(core),
+        turn_end=turn_end(tokenizer),
+        add_bos=tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id],
     )
 
 
@@ -78,12 +90,6 @@ def _check_kind(core: dict[str, Any]) -> None:
     normalizer = (core.get("normalizer") or {}).get("type")
     if normalizer not in (None, "NFC"):
         raise UserError(f"the tokenizer changes text before it encodes ({normalizer}), which llama.cpp does not do")
-    text = json.dumps(core["pre_tokenizer"])
-    if json.dumps(tokenization.QWEN2_REGEX)[1:-1] not in text:
-        raise UserError(
-            "the tokenizer's pre-tokenizer is not the one that llama.cpp calls qwen2: in llama.cpp it would give other "
-            "ids, so it is not exported to GGUF"
-        )
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -94,15 +100,18 @@ def read_vocabulary(path: Path) -> Vocabulary:
         field = fields.get(f"tokenizer.{key}")
         return default if field is None else field.contents()
 
-    kind = (value("ggml.model"), value("ggml.pre"))
-    if kind != (MODEL, PRE):
-        raise UserError(f"{path}: its tokenizer is {kind[0]}/{kind[1]}, {MODEL}/{PRE} is expected")
+    kind, pre = value("ggml.model"), value("ggml.pre")
+    if kind != MODEL or pre not in pre_tokenizers.KNOWN:
+        known = ", ".join(f"{MODEL}/{name}" for name in pre_tokenizers.KNOWN)
+        raise UserError(f"{path}: its tokenizer is {kind}/{pre}, one of {known} is expected")
     ids = {name: value(f"ggml.{key}_token_id") for name, key in IDS.items()}
     found = Vocabulary(
         tokens=tuple(value("ggml.tokens", ())),
         types=tuple(value("ggml.token_type", ())),
         merges=tuple(value("ggml.merges", ())),
         template=value("chat_template", ""),
+        pre=pre,
+        add_bos=bool(value("ggml.add_bos_token", False)),
         **ids,
     )
     if wrong := wrong_in(found):
@@ -128,7 +137,7 @@ def wrong_in(found: Vocabulary) -> str:
     return ""
 
 
-IDS = {"eos": "eos", "bos": "bos", "pad": "padding", "unk": "unknown"}
+IDS = {"eos": "eos", "bos": "bos", "pad": "padding", "unk": "unknown", "turn_end": "eot"}
 
 
 def open_gguf(path: Path) -> Any:
@@ -152,8 +161,8 @@ def tokenizer_of(vocabulary: Vocabulary, *, context: int = 0) -> Any:
     named = list(zip(vocabulary.tokens, vocabulary.types, strict=True))
     known = {token: index for index, (token, kind) in enumerate(named) if kind != UNUSED}
     merges = [(left, right) for left, right in (merge.split(" ") for merge in vocabulary.merges)]
-    core = Tokenizer(models.BPE(vocab=known, merges=merges))
-    core.pre_tokenizer = tokenization.pre_tokenizer()
+    core = Tokenizer(models.BPE(vocab=known, merges=merges, ignore_merges=vocabulary.pre in pre_tokenizers.WHOLE_WORDS))
+    core.pre_tokenizer = pre_tokenizers.make(vocabulary.pre)
     core.decoder = decoders.ByteLevel()
     for token, kind in named:
         if kind in (CONTROL, USER_DEFINED):

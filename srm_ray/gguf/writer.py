@@ -14,7 +14,7 @@ from srm_ray.errors import UserError
 from srm_ray.files.atomic import replacing_file
 from srm_ray.gguf.architecture import Architecture, Tensor, read_architecture
 from srm_ray.gguf.formats import tensor_type
-from srm_ray.gguf.vocabulary import MODEL, PRE, Vocabulary, vocabulary_of
+from srm_ray.gguf.vocabulary import MODEL, Vocabulary, vocabulary_of
 
 
 def write_gguf(folder: Path, destination: Path, form: Format, *, name: str = "") -> Path:
@@ -40,12 +40,7 @@ def write_gguf(folder: Path, destination: Path, form: Format, *, name: str = "")
 def read_tokenizer(folder: Path, model: Architecture) -> Vocabulary:
     from srm_ray.model import tokenization
 
-    tokenizer = tokenization.load(folder)
-    if len(tokenizer) > model.vocabulary:
-        raise UserError(
-            f"{folder}: its tokenizer has {len(tokenizer)} entries, its embedding {model.vocabulary} rows: "
-            "the tokenizer belongs to another model"
-        )
+    tokenizer = tokenization.load(folder, rows=model.vocabulary)
     return vocabulary_of(tokenizer, model.vocabulary)
 
 
@@ -83,6 +78,8 @@ def is_packed(kind: Any) -> bool:
 
 
 def add_model(writer: Any, model: Architecture, form: Format, name: str) -> None:
+    import gguf
+
     writer.add_name(name or "model")
     writer.add_file_type(form.file_type)
     writer.add_quantization_version(2)
@@ -97,11 +94,24 @@ def add_model(writer: Any, model: Architecture, form: Format, name: str) -> None
     writer.add_rope_freq_base(model.rope_base)
     writer.add_layer_norm_rms_eps(model.norm_eps)
     writer.add_vocab_size(model.vocabulary)
+    if model.name == "llama" or model.rotary != model.head_dim:
+        writer.add_rope_dimension_count(model.rotary)
+    if model.rope_scale != 1:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(model.rope_scale)
+    if model.window or model.name == "phi3":
+        writer.add_sliding_window(model.window)
+    if model.name == "phi3":
+        writer.add_rope_scaling_orig_ctx_len(model.original_context or model.context)
+    if model.long_factors:
+        writer.add_rope_scaling_attn_factors(model.attention_factor)
+    if model.final_cap:
+        writer.add_final_logit_softcapping(model.final_cap)
 
 
 def add_vocabulary(writer: Any, vocabulary: Vocabulary) -> None:
     writer.add_tokenizer_model(MODEL)
-    writer.add_tokenizer_pre(PRE)
+    writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(list(vocabulary.tokens))
     writer.add_token_types(list(vocabulary.types))
     writer.add_token_merges(list(vocabulary.merges))
@@ -110,10 +120,11 @@ def add_vocabulary(writer: Any, vocabulary: Vocabulary) -> None:
         (vocabulary.bos, writer.add_bos_token_id),
         (vocabulary.pad, writer.add_pad_token_id),
         (vocabulary.unk, writer.add_unk_token_id),
+        (vocabulary.turn_end, writer.add_eot_token_id),
     ):
         if index is not None:
             add(index)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(vocabulary.add_bos)
     if vocabulary.template:
         writer.add_chat_template(vocabulary.template)
 
@@ -137,7 +148,7 @@ class Weights:
         self._check(folder, model)
 
     def _check(self, folder: Path, model: Architecture) -> None:
-        wanted = {tensor.source: tensor.shape for tensor in model.tensors()}
+        wanted = {tensor.source: tensor.shape for tensor in model.tensors() if tensor.source}
         extra = set(self._holder) - set(wanted) - ({"lm_head.weight"} if model.tied else set())
         extra = {name for name in extra if not name.endswith("rotary_emb.inv_freq")}
         for name, shape in wanted.items():
@@ -153,4 +164,10 @@ class Weights:
         """float32 [rows, columns] or [columns], as numpy."""
         import numpy as np
 
-        return np.ascontiguousarray(self._holder[tensor.source].get_tensor(tensor.source).float().numpy())
+        if not tensor.source:
+            return np.array(tensor.values, np.float32)
+        found = self._holder[tensor.source].get_tensor(tensor.source).float().numpy()
+        if tensor.heads:
+            halves = found.reshape(tensor.heads, 2, -1, *found.shape[1:])
+            found = halves.swapaxes(1, 2).reshape(found.shape)
+        return np.ascontiguousarray(found + np.float32(tensor.shift) if tensor.shift else found)

@@ -1,5 +1,6 @@
-"""Small random models of both exported architectures, and a tokenizer with merges in several scripts."""
+"""Small random models of every exported architecture, and a tokenizer with merges in several scripts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from srm_ray.data import arithmetic
 from srm_ray.model import tokenization
 from srm_ray.model.folder import save_model
 from srm_ray.model.shapes import build, initialise, shape
+from tests import families
 
 VOCABULARY = 640
 
@@ -50,13 +52,29 @@ def qwen2(folder: Path) -> Path:
     return save(model, folder)
 
 
+def other(name: str, **traits: Any) -> Callable[[Path], Path]:
+    """A family of `tests.families`, at the width that these tests ask for."""
+
+    def make(folder: Path) -> Path:
+        from transformers import AutoModelForCausalLM
+
+        sizes = {"hidden_size": 256, "intermediate_size": 320, "max_position_embeddings": 512, "num_hidden_layers": 3}
+        config = families.FAMILIES[name](**{**sizes, "vocab_size": VOCABULARY, "num_attention_heads": 4, **traits})
+        model = AutoModelForCausalLM.from_config(config).float()
+        initialise(model, layers=config.num_hidden_layers, seed=4)
+        return save(model, folder)
+
+    return make
+
+
 def save(model: Any, folder: Path) -> Path:
     """Norms and biases get values of their own, so that one left out or mixed up shows."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, weight in sorted(model.named_parameters()):
             if weight.ndim == 1:
-                weight.normal_(0.0 if name.endswith("bias") else 1.0, 0.2, generator=generator)
+                centred = name.endswith("bias") or model.config.model_type.startswith("gemma")
+                weight.normal_(0.0 if centred else 1.0, 0.2, generator=generator)
             else:
                 weight.mul_(3)  # logits that differ: a random model's are nearly flat
     save_tokenizer(folder)
@@ -71,4 +89,18 @@ def encoded(tokenizer: Any, text: str) -> tuple[str, list[int]]:
     return text, core.encode(text, add_special_tokens=False).ids
 
 
-MAKERS = {"qwen3": qwen3, "qwen2": qwen2}
+# As llama.cpp has Gemma 3: every sixth layer sees everything.
+GEMMA = {
+    "num_hidden_layers": 6,
+    "layer_types": [*["sliding_attention"] * 5, "full_attention"],
+    "query_pre_attn_scalar": 32,
+}
+MAKERS = {
+    "qwen3": qwen3,
+    "qwen2": qwen2,
+    "llama": other("llama"),
+    "llama3": other("llama3", num_key_value_heads=2),
+    "gemma3": other("gemma3", **GEMMA),
+    "phi3": other("phi3", num_key_value_heads=2, head_dim=64),
+    "olmo2": other("olmo2"),
+}

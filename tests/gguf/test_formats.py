@@ -65,10 +65,19 @@ def test_unknown_formats_name_those_there_are() -> None:
         parse(ExportConfig, ["--format", ","], stage="export")
 
 
+GEMMA = {"architectures": ["Gemma3ForCausalLM"], "hidden_activation": "gelu_pytorch_tanh", "head_dim": 128}
+GEMMA |= {"query_pre_attn_scalar": 128, "rope_parameters": None}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, "LlamaForCausalLM is not exported"),
+        ({"architectures": ["Llama4ForCausalLM"], "model_type": "llama4_text"}, "Llama4ForCausalLM is not exported"),
+        ({"architectures": ["LlamaForCausalLM"], "mlp_bias": True}, "biases in the feed-forward"),
+        ({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 64}, "sliding"),
+        ({**GEMMA, "layer_types": ["sliding_attention", "full_attention"] * 2}, "another pattern of layers"),
+        ({**GEMMA, "query_pre_attn_scalar": 168}, "attention scaled by another number"),
+        ({**GEMMA, "rope_local_base_freq": 20_000.0}, "a rotary base of 20000 within the window"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rotary embedding of type 'yarn'"),
         ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "of type 'linear'"),
         ({"use_sliding_window": True}, "sliding"),
@@ -80,6 +89,28 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(change: dict, message
     plain = qwen3_config(PRESETS["tiny"]).to_dict()
     with pytest.raises(UserError, match=message):
         architecture_of({**plain, "architectures": ["Qwen3ForCausalLM"], **change})
+
+
+def test_rotary_embeddings_in_the_spellings_of_transformers_4() -> None:
+    """Llama 3.2's, Gemma 3's and Phi-4-mini's published configs, cut down."""
+    plain = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6, "num_attention_heads": 4}
+    plain |= {"vocab_size": 512, "max_position_embeddings": 131_072, "num_key_value_heads": 2}
+    scaling = {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "rope_type": "llama3"}
+    scaling["original_max_position_embeddings"] = 8192
+    llama = {"architectures": ["LlamaForCausalLM"], "rope_theta": 500_000.0, "rope_scaling": scaling}
+    found = architecture_of(plain | llama)
+    assert len(found.rope_factors) == 32 and found.rope_factors[0] == pytest.approx(1)
+    assert found.rope_factors[-1] == pytest.approx(32), "slow frequencies are divided by the whole factor"
+    assert list(found.rope_factors) == sorted(found.rope_factors)
+    gemma = {"rope_theta": 1e6, "rope_local_base_freq": 10_000.0, "sliding_window": 512, "model_type": "gemma3_text"}
+    found = architecture_of(plain | {**GEMMA, **gemma, "rope_scaling": {"rope_type": "linear", "factor": 8.0}})
+    assert (found.rope_base, found.rope_scale, found.window, found.tied) == (1e6, 8.0, 512, True)
+    rope = {"type": "longrope", "long_factor": [2.0] * 24, "short_factor": [1.0] * 24}
+    phi = {"architectures": ["Phi3ForCausalLM"], "partial_rotary_factor": 0.75, "rope_scaling": rope}
+    found = architecture_of(plain | phi | {"original_max_position_embeddings": 4096, "sliding_window": 262_144})
+    assert (found.rotary, len(found.long_factors), found.original_context) == (48, 24, 4096)
+    assert found.attention_factor == pytest.approx(1.190238, rel=1e-6)
+    assert architecture_of(plain | phi | {"sliding_window": 2047}).context == 2047, "llama.cpp has no window for Phi-3"
 
 
 def test_configs_of_transformers_4(tmp_path: Path) -> None:

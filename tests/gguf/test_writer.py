@@ -1,18 +1,20 @@
 """Files read back with gguf's own reader: weights, metadata, vocabulary. No llama.cpp needed."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from srm_ray.config.formats import FORMATS
 from srm_ray.errors import UserError
 from srm_ray.files.faults import WriteFailed
-from srm_ray.gguf.architecture import read_architecture
+from srm_ray.gguf.architecture import Tensor, read_architecture
 from srm_ray.gguf.formats import tensor_type, weight_bytes
 from srm_ray.gguf.vocabulary import CONTROL, NORMAL, UNUSED, USER_DEFINED, read_vocabulary, tokenizer_of, without_marks
 from srm_ray.gguf.writer import write_gguf
@@ -37,18 +39,70 @@ def test_weights_come_back(random_model: Path, tmp_path: Path, name: str) -> Non
         assert stored.tensor_type.name == tensor_type(tensor, form, model)
         assert tuple(reversed(stored.shape.tolist())) == tensor.shape
         values = gguf.dequantize(stored.data, stored.tensor_type).reshape(tensor.shape)
-        original = source[tensor.source].float().numpy()
+        original = as_llama_cpp_wants(tensor, source)
+        if original.size % 32:
+            assert np.array_equal(values, original)
+            continue
         blocks = original.reshape(-1, 32)
         limit = ROUNDING[name] * np.abs(blocks).max(1, keepdims=True) if len(tensor.shape) > 1 else 0
         assert (np.abs(values.reshape(-1, 32) - blocks) <= limit).all(), tensor.name
     assert int(sum(tensor.n_bytes for tensor in reader.tensors)) == weight_bytes(model, form)
 
 
+def as_llama_cpp_wants(tensor: Tensor, source: dict[str, torch.Tensor]) -> np.ndarray:
+    """A weight of the Hugging Face file, a row at a time."""
+    if not tensor.source:
+        return np.array(tensor.values, np.float32)
+    original = source[tensor.source].float().numpy()
+    if tensor.heads:
+        size = len(original) // tensor.heads
+        within = [place // 2 + place % 2 * size // 2 for place in range(size)]
+        original = original[[head * size + row for head in range(tensor.heads) for row in within]]
+    return original + np.float32(tensor.shift)
+
+
+def test_names_are_those_of_llama_cpps_own_tables(random_model: Path) -> None:
+    model = read_architecture(random_model)
+    arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[model.name]
+    known = {gguf.TENSOR_NAMES[kind] for kind in gguf.MODEL_TENSORS[arch]}
+    names = gguf.get_tensor_name_map(arch, model.layers)
+    for tensor in model.tensors():
+        stem, _, kind = tensor.name.rpartition(".")
+        if tensor.source:
+            assert names.get_name(tensor.source.removesuffix(f".{kind}")) == stem
+        assert re.sub(r"^blk\.\d+", "blk.{bid}", stem) in known
+
+
+def test_rotating_neighbours_is_rotating_halves(random_model: Path) -> None:
+    """Scores of queries and keys, as llama.cpp and as transformers rotate them."""
+    model = read_architecture(random_model)
+    turned = [tensor for tensor in model.tensors() if tensor.heads][:2]
+    if not turned:
+        pytest.skip("rotated in halves by both")
+    source, width, half = load_file(random_model / "model.safetensors"), model.head_dim, model.head_dim // 2
+    hidden = np.random.default_rng(0).normal(size=(2, model.d_model)).astype(np.float32)
+    angle = 3 * 10_000.0 ** (-np.arange(half) / half)
+
+    def rotated(vector: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        out = vector.copy()
+        out[first] = vector[first] * np.cos(angle) - vector[second] * np.sin(angle)
+        out[second] = vector[second] * np.cos(angle) + vector[first] * np.sin(angle)
+        return out
+
+    places = np.arange(width)
+    halves, neighbours = (places[:half], places[half:]), (places[::2], places[1::2])
+    ours = [as_llama_cpp_wants(tensor, source)[:width] @ hidden[0] for tensor in turned]
+    theirs = [source[tensor.source].numpy()[:width] @ hidden[0] for tensor in turned]
+    wanted = rotated(theirs[0], *halves) @ theirs[1]
+    assert rotated(ours[0], *neighbours) @ ours[1] == pytest.approx(wanted, rel=1e-4)
+    assert ours[0] @ ours[1] != pytest.approx(wanted, rel=1e-2)
+
+
 def test_metadata(random_model: Path, tmp_path: Path) -> None:
     config = json.loads((random_model / "config.json").read_text())
     fields = gguf.GGUFReader(write_gguf(random_model, tmp_path / "m.gguf", FORMATS["q8_0"], name="mine")).fields
     read = {name: field.contents() for name, field in fields.items()}
-    kind = config["model_type"]
+    kind = config["model_type"].removesuffix("_text")
     head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     assert read["general.architecture"] == kind
     assert read["general.name"] == "mine"
@@ -59,7 +113,9 @@ def test_metadata(random_model: Path, tmp_path: Path) -> None:
     assert read[f"{kind}.block_count"] == config["num_hidden_layers"]
     assert read[f"{kind}.context_length"] == 512
     assert read[f"{kind}.feed_forward_length"] == config["intermediate_size"]
-    assert read[f"{kind}.rope.freq_base"] == config["rope_parameters"]["rope_theta"]
+    rope = config["rope_parameters"]
+    assert read[f"{kind}.rope.freq_base"] == rope.get("full_attention", rope)["rope_theta"]
+    assert read["tokenizer.ggml.eot_token_id"] == tokenization.ID_OF[tokenization.IM_END]
     assert read[f"{kind}.attention.layer_norm_rms_epsilon"] == pytest.approx(config["rms_norm_eps"])
     assert (read["tokenizer.ggml.model"], read["tokenizer.ggml.pre"]) == ("gpt2", "qwen2")
     assert read["tokenizer.ggml.add_bos_token"] is False
@@ -150,7 +206,7 @@ def test_tokenizers_that_llama_cpp_would_read_otherwise(tmp_path: Path) -> None:
     refused(copy, out, "changes text before it encodes")
     plain["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\p{L}+|\p{N}{1,3}"}
     path.write_text(json.dumps(plain))
-    refused(copy, out, "would give other ids")
+    refused(copy, out, "give other ids")
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"vocab_size": 512}))
     refused(copy, out, "belongs to another model")

@@ -39,6 +39,45 @@ def test_format_without_a_chat_template_and_without_an_opened_think() -> None:
     assert format.score_completion("<|im_start|>assistant\n", "a</think>b") == 0.0
 
 
+GENERATION_PROMPTS = (
+    "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "<bos><start_of_turn>user\n{}<end_of_turn>\n<start_of_turn>model\n",
+    "<s>[INST] {} [/INST]",
+    "<|user|>\n{}<|end|>\n<|assistant|>\n",
+    "<｜begin▁of▁sentence｜><｜User｜>{}<｜Assistant｜>",
+    "<|start_of_role|>user<|end_of_role|>{}<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
+    "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
+)
+
+
+@pytest.mark.parametrize("template", GENERATION_PROMPTS)
+@pytest.mark.parametrize("question", ["Q", "Begin with <think> please.", "Use <think> and </think>."])
+def test_format_with_the_templates_of_other_models(template: str, question: str) -> None:
+    prompt, good = template.format(question), "<think>\n3*14=42\n</think>\n\\boxed{42}"
+    assert format.score_completion(prompt, good) == format.score(prompt + good) == 1.0
+    assert format.score_completion(prompt + "<think>\n", good.removeprefix("<think>\n")) == 1.0
+    assert format.score_completion(prompt, "42") == format.score_completion(prompt, f"So {good}") == 0.0
+    assert format.score_completion(prompt + "<think>\n\n</think>\n\n", "\\boxed{42}") == 0.0, "no thinking"
+    opening_of_a_turn = template.format("").rsplit("\n\n")[0][-12:].lstrip()
+    mark = format.MARK.search(opening_of_a_turn) or format.MARK.search(template)
+    assert mark and format.score_completion(prompt, f"{good}{mark[0]}x") == 0.0, "a turn of its own"
+
+
+@pytest.mark.parametrize("tags", format.TAGS)
+def test_format_with_other_tags_that_the_prompt_asks_for(tags: tuple[str, str]) -> None:
+    begin, close = tags
+    prompt = f"<|im_start|>system\nThink between {begin} and {close}.<|im_end|>\n<|im_start|>assistant\n"
+    assert format.score_completion(prompt, f"{begin}a{close}b") == 1.0
+    assert format.score_completion(prompt + begin, f"a{close}b") == 1.0
+    assert format.score_completion(prompt, f"{begin}a{close}") == format.score_completion(prompt, "a b") == 0.0
+
+
+def test_a_tag_that_a_message_spells_opens_no_thinking() -> None:
+    assert extract.opened_thinking("<|im_start|>user\nBegin with <think>.<|im_end|>\n<|im_start|>assistant\n") == ""
+    assert extract.opened_thinking(PROMPT) == "<think>"
+
+
 @pytest.mark.parametrize(
     ("tokens", "expected"),
     [
