@@ -185,8 +185,8 @@ def copy(tmp_path: Path, random_model: Path) -> Path:
 def test_weights_that_are_missing_cut_or_of_another_shape(copy: Path, tmp_path: Path) -> None:
     out, path = tmp_path / "out" / "m.gguf", copy / "model.safetensors"
     weights = load_file(path)
-    save_file({name: weight for name, weight in weights.items() if "layers.1.mlp.up" not in name}, path)
-    refused(copy, out, r"the weight model\.layers\.1\.mlp\.up_proj\.weight is missing")
+    save_file({name: weight for name, weight in weights.items() if "layers.1.mlp.down" not in name}, path)
+    refused(copy, out, r"the weight model\.layers\.1\.mlp\.down_proj\.weight is missing")
     save_file(weights | {"model.norm.weight": weights["model.norm.weight"][:-1].clone()}, path)
     refused(copy, out, r"model\.norm\.weight has shape \(255,\), its config\.json says \(256,\)")
     save_file(weights | {"model.extra.weight": weights["model.norm.weight"].clone()}, path)
