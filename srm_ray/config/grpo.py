@@ -45,6 +45,7 @@ class SourceConfig(Section):
     max_dropped: float = Field(
         0.05, ge=0, le=1, description="largest share of rows that may be dropped because they cannot be used"
     )
+    drop_duplicates: bool = Field(True, description="drop problems that were there before, with the same answer")
     eval_path: str = Field("", description="files of held-out problems, as path; empty: the generator's held-out split")
     eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")
     generator: str = Field("arithmetic", description="built-in generator, used when neither path nor name is given")

@@ -44,6 +44,7 @@ def read_problems(
     grader: str = "",
     graded: bool = True,
     measuring: bool = False,
+    drop_duplicates: bool = True,
     max_dropped: float = MAX_DROPPED,
 ) -> Problems:
     """The problems of a source. What is ignored or dropped is said in one line.
@@ -65,7 +66,7 @@ def read_problems(
                 raise Unusable(OTHER_SPLIT, asked=True)
             task = reader.task(record, name)
             if not measuring:
-                check_new(task, answers)
+                check_new(task, answers, drop_duplicates)
             tasks.append(task)
         except Unusable as reason:
             drops.add(str(reason), record.where, asked=reason.asked)
@@ -91,7 +92,7 @@ def check(read: Problems, source: RowSource, measuring: bool, max_dropped: float
         raise UserError(f"{of}: none of its {drops.read:,} rows can be used: {drops}")
 
 
-def check_new(task: Task, answers: dict[int, int]) -> None:
+def check_new(task: Task, answers: dict[int, int], drop_duplicates: bool) -> None:
     """Raise `Unusable` for a problem that was there before: nobody's mistake, unless it had another answer.
     Other tests make another problem."""
     asked = digest("\0".join(f"{message['role']}\0{message['content']}" for message in task.messages))
@@ -99,7 +100,8 @@ def check_new(task: Task, answers: dict[int, int]) -> None:
     if asked not in answers:
         answers[asked] = answer
     elif answers[asked] == answer:
-        raise Unusable("duplicates", asked=True)
+        if drop_duplicates:
+            raise Unusable("duplicates", asked=True)
     elif task.tests is None:
         raise Unusable("asked before, with another answer")
 

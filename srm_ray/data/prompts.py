@@ -256,8 +256,15 @@ def open_tasks(config: SourceConfig, seed: int, source: str, *, graded: bool = T
     if generated is not None:
         return generated
     rows = RowSource(config.path, config.name, config.subset, config.split, config.columns, limit=limit)
-    most, grader = config.max_dropped, config.grader
-    return FileTasks(read_problems(rows, source, grader=grader, graded=graded, max_dropped=most).tasks, [], seed)
+    found = read_problems(
+        rows,
+        source,
+        grader=config.grader,
+        graded=graded,
+        drop_duplicates=config.drop_duplicates,
+        max_dropped=config.max_dropped,
+    )
+    return FileTasks(found.tasks, [], seed)
 
 
 def open_held_out(config: SourceConfig, count: int, source: str, *, graded: bool = True) -> list[Task]:
