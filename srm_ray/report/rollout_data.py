@@ -99,6 +99,8 @@ def _completion(line: dict[str, Any]) -> dict[str, Any]:
     shown["seed"] = str(line.get("seed", ""))  # 64 bits: more than a number in a browser holds
     shown["tokens"] = line.get("tokens", len(line.get("token_ids") or ()))
     shown["versions"] = line.get("versions") or []
+    if line.get("episode"):
+        shown["episode"] = line["episode"]
     return shown
 
 

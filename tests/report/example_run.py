@@ -208,3 +208,25 @@ def summary(steps: int) -> dict[str, Any]:
         "after": after,
         "restarts": 1,
     }
+
+
+def add_episode(folder: RunFolder, step: int) -> None:
+    """The first completion of a step becomes an episode of two turns, with a call between them."""
+    path = rollout_log.path_of(folder.rollouts, step)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    text = "let me add<call>3</call>it is 3"
+    ids = [*text.encode(), STOP]
+    first, second = text.index("<call>") + len("<call>"), text.index("it is 3")
+    calls = [{"name": "add", "arguments": {"a": 1, "b": 2}, "result": "<b>3</b>", "error": False}]
+    turn = {"seed": 1, "worker": "rollout-0", "observation": "", "reward": None}
+    turns = [
+        turn | {"start": 0, "end": first, "text": text[:first], "calls": calls},
+        turn | {"start": second, "end": len(ids), "text": text[second:], "calls": []},
+    ]
+    episode = {"turns": turns, "reward": 1.0, "correct": None, "failure": "", "truncated": "turns"}
+    logprobs = [-0.5 if n < first or n >= second else 0.0 for n in range(len(ids))]
+    lines[0] |= {
+        "completion": text, "token_ids": ids, "logprobs": logprobs, "learner_logprobs": logprobs,
+        "versions": [[step, len(ids)]], "episode": episode,
+    }  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))

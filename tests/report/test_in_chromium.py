@@ -66,6 +66,26 @@ def test_suites_measured_in_training(page: browser.Page, tmp_path: Path) -> None
     assert "suite/" not in page.text("#more-charts")
 
 
+def test_an_episode_is_shown_turn_by_turn(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "r", steps=1)
+    example_run.add_episode(folder, 1)
+    page.open(write_report(folder).as_uri())
+    card = "document.querySelector('article.completion')"
+    parts = page.evaluate(
+        f"[...{card}.querySelectorAll('.part-text')].map(p => [...p.children].map(c => c.textContent))"
+    )
+    assert parts == [
+        ["turn 1", "let me add<call>"],
+        ['add({"a":1,"b":2})', "<b>3</b>"],
+        ["turn 2", "it is 3<|im_end|>"],
+    ]
+    assert "cut: no more turns" in page.evaluate(f"{card}.textContent")
+    assert page.evaluate(f"{card}.querySelectorAll('.part-text')[1].querySelectorAll('.t').length") == 0
+    page.hover(f"{card}.querySelectorAll('.part-text')[2].querySelector('.t')")
+    page.wait("!tip.hidden")
+    assert "25 of 32" in page.text("#tip")
+
+
 def test_every_step_and_group_can_be_opened(page: browser.Page, tmp_path: Path) -> None:
     page.open(write_report(example_run.make(tmp_path / "r", steps=3, groups=5)).as_uri())
     seen = page.evaluate(

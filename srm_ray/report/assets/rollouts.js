@@ -214,6 +214,7 @@ function advantageBar(advantage, spread) {
 function body(completion, group, tokens, vocabulary, all = false) {
   const query = view.query.trim().toLowerCase();
   const spelled = tokens && Object.keys(vocabulary).length > 0;
+  if (completion.episode?.turns.length) return episodeBody(completion, tokens, vocabulary, query, spelled);
   const { thinking, answer } = spelled ? tokenSections(completion, tokens, vocabulary, group.prompt, query, all) : plainSections(completion, group.prompt, query);
   const isEmpty = (nodes) => nodes.every((node) => node.classList.contains("tag") || node.textContent.trim() === "");
   const section = (name, nodes) => el("div", { class: `part-text ${name}` }, el("span", { class: "part-name" }, name), el("div", { class: "text", dir: "auto" }, isEmpty(nodes) ? el("span", { class: "quiet" }, "none ") : null, nodes));
@@ -221,5 +222,14 @@ function body(completion, group, tokens, vocabulary, all = false) {
   if (tokens?.ids.length && !spelled) node.append(section("tokens", tokens.ids.slice(0, all ? Infinity : 400).map((id, i) => tokenNode(`${id} `, i, false))));
   if (tokens && tokens.ids.length > MANY_TOKENS && !all) node.append(el("button", { onclick: () => node.replaceWith(body(completion, group, tokens, vocabulary, true)) }, `show all ${plural(tokens.ids.length, "token")}`));
   if (tokens) { node.addEventListener("mouseover", (event) => tokenTip(event, completion, tokens, vocabulary)); node.addEventListener("mouseleave", hideTip); }
+  return node;
+}
+
+function episodeBody(completion, tokens, vocabulary, query, spelled) {
+  const sections = episodeSections(completion, tokens, vocabulary, query, spelled).map(([name, nodes]) => el("div", { class: `part-text ${name.startsWith("turn ") ? "answer" : "thinking"}` },
+    el("span", { class: "part-name" }, name), el("div", { class: "text", dir: "auto" }, nodes)));
+  const ending = completion.episode.failure ? `the environment failed: ${completion.episode.failure.replaceAll("_", " ")}` : completion.episode.truncated ? `cut: no more ${completion.episode.truncated}` : "";
+  const node = el("div", { class: "body" }, sections, ending ? el("p", { class: "quiet" }, ending) : null);
+  if (spelled) { node.addEventListener("mouseover", (event) => tokenTip(event, completion, tokens, vocabulary)); node.addEventListener("mouseleave", hideTip); }
   return node;
 }

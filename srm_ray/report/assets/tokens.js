@@ -64,14 +64,37 @@ function tokenSections(completion, tokens, vocabulary, prompt, query, all) {
     if (end && from < end[1] && to > end[0]) node.classList.add("tag");
     if (i === pieces.length - 1 && !completion.text.endsWith(piece)) node.classList.add("tag");
     if (hits.some(([start, stop]) => from < stop && to > start)) node.classList.add("hit");
-    const surprise = Math.min(5, Math.ceil(-tokens.logprobs[i] / 0.7 - 0.15));
-    if (surprise > 0) node.classList.add(`s${surprise}`);
-    const apart = MISMATCHES.filter((limit) => Math.abs(tokens.mismatch?.[i]) >= limit).length;
-    if (apart) node.classList.add(`m${apart}`);
-    if (newest.length) node.classList.add(`v${Math.min(4, top - newest[i])}`);
+    colourToken(node, i, tokens, newest, top);
     place.push(node);
   });
   return parts;
+}
+
+function colourToken(node, i, tokens, newest, top) {
+  const surprise = Math.min(5, Math.ceil(-tokens.logprobs[i] / 0.7 - 0.15));
+  if (surprise > 0) node.classList.add(`s${surprise}`);
+  const apart = MISMATCHES.filter((limit) => Math.abs(tokens.mismatch?.[i]) >= limit).length;
+  if (apart) node.classList.add(`m${apart}`);
+  if (newest.length) node.classList.add(`v${Math.min(4, top - newest[i])}`);
+}
+
+// An episode turn by turn: [name, nodes] of what was sampled and of what the environment said to it.
+function episodeSections(completion, tokens, vocabulary, query, spelled) {
+  const pieces = spelled ? piecesOf(tokens.ids, vocabulary) : [];
+  const newest = versionsOf(completion.versions);
+  const top = Math.max(...newest);
+  return completion.episode.turns.flatMap((turn, place) => {
+    const sampled = !spelled ? [markQuery(turn.text, query)] : pieces.slice(turn.start, turn.end).map((piece, n) => {
+      const node = tokenNode(piece, turn.start + n, n === 0);
+      if (turn.start + n === turn.end - 1 && !turn.text.endsWith(piece)) node.classList.add("tag");
+      colourToken(node, turn.start + n, tokens, newest, top);
+      return node;
+    });
+    const earned = isNumber(turn.reward) ? ` reward ${number(turn.reward)}` : "";
+    const said = turn.calls.map((call) => [`${call.name || "?"}(${JSON.stringify(call.arguments)})${call.error ? " failed" : ""}`, call.result]);
+    if (turn.observation || earned) said.push([`environment${earned}`, turn.observation]);
+    return [[`turn ${place + 1}`, sampled], ...said.map(([name, text]) => [name, [markQuery(text, query)]])];
+  });
 }
 
 // A line break that opens a section is shown as a sign, so that it does not push the text down.
