@@ -42,7 +42,7 @@ class Columns:
         return next((name for name in names if self._has(name, filled)), "")
 
     def _has(self, name: str, filled: bool) -> bool:
-        return name in self.names and not (filled and self.row[self.names[name]] is None)
+        return name in self.names and not (filled and missing(self.row[self.names[name]]))
 
     def value(self, name: str) -> Any:
         """What is in a column; it counts as read."""
@@ -53,6 +53,8 @@ class Columns:
     def text(self, name: str) -> str:
         """A column that has to hold words. Raises `Unusable` where it does not."""
         value = self.value(name)
+        if missing(value):
+            raise Unusable(f"{name} is null, no text")
         if isinstance(value, bool | int | float):
             return str(value)
         if not isinstance(value, str):
@@ -84,6 +86,11 @@ class Columns:
         """Columns with something in them that nobody looked at."""
         there = {**self.row, **self.beside}
         return tuple(name for name, value in there.items() if name not in self.read and value not in (None, "", []))
+
+
+def missing(value: Any) -> bool:
+    """Null, or the number that stands for it in tables."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def all_messages(value: Any) -> bool:

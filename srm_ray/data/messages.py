@@ -53,6 +53,8 @@ def to_turns(value: Any, name: str = "messages") -> Turns:
         raise Unusable(f"{name} is {described(value)}, no list of messages")
     if not value:
         raise Unusable(f"{name} is empty")
+    if len(value) > 1 and all(isinstance(item, str) for item in value):  # what is said in turn, as LIMA has it
+        value = [{"role": ("user", "assistant")[at % 2], "content": said} for at, said in enumerate(value)]
     messages: list[Message] = []
     trained: list[bool] = []
     unread: dict[str, None] = {}
@@ -83,7 +85,8 @@ def to_message(item: Mapping[str, Any], where: str, name: str) -> tuple[dict[str
     read = {role_key, content_key, *TRAIN_KEYS, *PASSED_ON}
     if role == "assistant":
         read |= {*THINKING_KEYS, *CALL_KEYS}
-        thinking = next((item[key] for key in THINKING_KEYS if item.get(key)), None)
+        found = (item.get(key) for key in THINKING_KEYS)
+        thinking = next((one for one in found if one and isinstance(one, str | list)), None)
         if thinking is not None:
             message["reasoning_content"] = content_text(thinking, where)
         calls = next((item[key] for key in CALL_KEYS if item.get(key)), None)

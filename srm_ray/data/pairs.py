@@ -26,6 +26,7 @@ SCORES = (
     ("score_chosen", "score_rejected"),
     ("chosen_score", "rejected_score"),
     ("chosen_rating", "rejected_rating"),
+    ("chosen-rating", "rejected-rating"),
     ("chosen_avg_rating", "rejected_avg_rating"),
 )
 MAPPED = ("prompt", "chosen", "rejected", "system", "tools")  # what --data.columns can name
@@ -50,9 +51,11 @@ def to_pair(row: Mapping[str, Any], mapped: Sequence[str] = ()) -> Pair:
     chosen, rejected = sides(columns, row)
     by_score(columns)
     weight(columns)
-    asking = columns.first(tuple(name for name in mapped if name == "prompt") or (*ASKING, *DIALOGUES))
-    asked = question_turns(columns, asking) if asking else Turns((), ())
     better, worse = (completion_turns(columns.value(name), name) for name in (chosen, rejected))
+    # Beside completions that hold the turns before them, a dialogue is one of those over again.
+    whole = better.messages[0]["role"] != "assistant"
+    asking = columns.first(("prompt",) if "prompt" in mapped else (*ASKING, *(() if whole else DIALOGUES)))
+    asked = question_turns(columns, asking) if asking else Turns((), ())
     prompt, (said, unsaid) = split(asked, better, worse)
     if not prompt.messages:
         raise Unusable(f"no prompt: {chosen} and {rejected} share no turns, and there is no prompt column")

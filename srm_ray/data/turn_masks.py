@@ -35,7 +35,9 @@ THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 # What opens and closes thinking, in the templates that put it into the generation prompt.
 THINKING_TAGS = ((THINK, END_THINK), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"))
 
-OWN_SEQUENCES = "the chat template changes earlier turns (drops their thinking): each turn has a sequence of its own"
+OWN_SEQUENCES = (
+    "the chat template changes earlier turns (drops thinking, mostly): a sequence for each turn that differs"
+)
 THINKING_KEPT = "the chat template leaves the assistant's thinking out: it is learned as the data has it"
 THINKING_CLOSED = "the generation prompt ends the thinking before it begins: the thinking is left out"
 SPELLED = "the texts spell control tokens of this tokenizer: they are taken as text"

@@ -23,6 +23,7 @@ GSM = {"question": "How many?", "answer": "Half is 48/2 = <<48/2=24>>24.\nAll is
         {"conversations": [{"from": "user", "value": "a"}, {"from": "assistant", "value": "b"}], "system": ""},
         {"conversation": [{"role": "Human", "content": "a"}, {"role": "bot", "content": "b"}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, {"role": "model", "text": "b"}]},
+        {"conversations": ["a", "b"], "source": "lima"},
         {"prompt": "a", "response": "b"},
         {"prompt": "a", "completion": "b"},
         {"prompt": [ASKED], "completion": [{"role": "assistant", "content": "b"}]},
@@ -152,7 +153,8 @@ def test_answers_of_question_answer(answer: Any, said: str) -> None:
         ({"messages": [ASKED, {"role": "assistant", "content": None}]}, "an empty turn of the assistant"),
         ({"messages": [{"role": "robot", "content": "a"}]}, "messages has the role 'robot'"),
         ({"messages": [{"content": "a"}]}, "messages has a message without a role"),
-        ({"messages": ["a", "b"]}, "messages holds a text, which is no message"),
+        ({"messages": ["a", 7]}, "messages holds a text, which is no message"),
+        ({"prompt": "a", "response": float("nan")}, "response is null, no text"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
             "a message has a part of type 'image_url', which is no text",

@@ -31,6 +31,7 @@ def turns(*said: str) -> list[dict[str, str]]:
         {"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "good"},
          "rejected": {"from": "gpt", "value": "bad"}},
         {"prompt": "q", "response_0": "bad", "response_1": "good", "better_response_id": 1},
+        {"messages": turns("u: q", "a: good"), "chosen": turns("u: q", "a: good"), "rejected": turns("u: q", "a: bad")},
         {"question": "q", "response_j": "good", "response_k": "bad"},
     ],
 )  # fmt: skip
