@@ -166,3 +166,22 @@ def tokenizer_of(family: Family) -> Any:
     made.eos_token = family.eos
     made.chat_template = family.template
     return made
+
+
+def metaspace_tokenizer_of(family: Family) -> Any:
+    """The same with a tokenizer of SentencePiece's kind, as Llama 2 and Mistral have it: a space belongs to the word
+    behind it, and stands before the first word too."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    core.decoder = decoders.Metaspace(prepend_scheme="first")
+    alphabet = [chr(code) for code in range(32, 127)] + ["\n"]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<unk>", "<bos>"], initial_alphabet=alphabet)
+    core.train_from_iterator(arithmetic.tokenizer_texts(1, 300), trainer=trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", bos_token="<bos>")
+    made.add_special_tokens({"additional_special_tokens": [AddedToken(name, special=True) for name in family.controls]})
+    made.eos_token = family.eos
+    made.chat_template = family.template
+    return made

@@ -7,7 +7,7 @@ import pytest
 from srm_ray.data.drops import Unusable
 from srm_ray.data.rendering import render_prompt, training_sequences
 from srm_ray.data.turn_masks import FIRST_TURN, OWN_SEQUENCES, THINKING_KEPT
-from tests.data.chat_templates import FAMILIES, tokenizer_of
+from tests.data.chat_templates import FAMILIES, metaspace_tokenizer_of, tokenizer_of
 
 
 def user(text: str) -> dict[str, Any]:
@@ -179,6 +179,19 @@ def test_words_that_would_merge_with_the_prompt_are_cut_from_it(tokenizers: Any)
     [(ids, mask)] = training_sequences(tokenizer, messages).sequences
     assert ids[: mask.index(True)] == render_prompt(tokenizer, messages[:1])
     assert joined != apart or tokenizer.decode(ids[mask.index(True) :]).startswith("\n\nyes")
+
+
+@pytest.mark.parametrize("name", ["llama 2", "zephyr", "phi-3", "r1", "alpaca"])
+def test_tokenizers_that_join_a_space_to_the_word_behind_it(name: str) -> None:
+    tokenizer = metaspace_tokenizer_of(FAMILIES[name])
+    for messages in (TWO, THINKING, [user("a"), assistant("  spaced  out ")]):
+        made = training_sequences(tokenizer, messages)
+        last = max(place for place, message in enumerate(messages) if message["role"] == "assistant")
+        ids, mask = made.sequences[0]
+        begin = max(at for at, on in enumerate(mask) if on and not mask[at - 1])
+        assert ids[:begin] == render_prompt(tokenizer, messages[:last])
+        said = tokenizer.decode(ids[begin:])
+        assert messages[last]["content"].split()[-1] in said and said.rstrip().endswith(ENDS[name].strip())
 
 
 def test_the_day_is_the_same_every_day(tokenizers: Any) -> None:
