@@ -27,6 +27,7 @@ SCALAR_FUNCTIONS = frozenset(
     + [arc + name for arc in ("", "arc") for name in ("sin", "cos", "tan", "cot", "sec", "csc")]
     + ["sinh", "cosh", "tanh", "coth"]
 )
+UNDONE = frozenset(["sqrt", "root", "abs", "floor", "ceil", "log", "log10", "logbase", "ln"])
 
 
 def is_unevaluated(answer: Node, gold: Node, asked: Asked) -> bool:
@@ -45,7 +46,8 @@ def is_unevaluated(answer: Node, gold: Node, asked: Asked) -> bool:
     elif any(adds_numbers(leaf) for leaf in given) and not any(adds_numbers(leaf) for leaf in wanted):
         return True
     known.update(part_shape for leaf in wanted for _, part_shape, _ in shapes_of(leaf))
-    return any(is_in_question(leaf, known, asked) for leaf in given)
+    rational = all(rational_literal(leaf) is not None for leaf in wanted)
+    return any(is_in_question(leaf, known, asked) or (rational and is_function_of(leaf, asked)) for leaf in given)
 
 
 def leaves(node: Node) -> Iterator[Node]:
@@ -264,6 +266,16 @@ def is_part(body: tuple[str, Counter[str]] | None, asked: Asked) -> bool:
         return False
     head, members = body
     return any(head == other and members <= whole for other, whole in asked.chains)
+
+
+def is_function_of(leaf: Node, asked: Asked) -> bool:
+    """`\\sqrt{144}` for "the square root of 144": what equals a rational gold, left as the root, logarithm, absolute
+    value or rounding, which the question has in words, of its own numbers."""
+    body = leaf.args[0] if leaf.head == "neg" else leaf
+    if body.head != "fn" or body.value not in UNDONE:
+        return False
+    found = set(numbers(body)) - {2, 3, 10}  # bases and indices have words of their own
+    return bool(found) and found <= asked.numbers
 
 
 def is_quotient_of(leaf: Node, asked: Asked) -> bool:

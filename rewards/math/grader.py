@@ -19,6 +19,7 @@ A gold that cannot be read decides nothing: `correct` is None, the reason `bad_g
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,9 @@ MEMORY = 1 << 30  # bytes of address space a worker process may have
 MAX_COMPLETION = 2_000_000  # characters of a completion that are searched for an answer
 MAX_QUESTION = 20_000  # characters of a question, from its end, that are read
 MAX_ANSWERS = 20
+# Commands that hold or set off what is not there.
+HOLDERS = r"text|textbf|textit|mathrm|mathbf|mathit|operatorname|mbox|left\.|right\.|[,;:! ]"
+EMPTY = re.compile(rf"(?:\\(?:{HOLDERS})|[{{}}\s~])*+")
 
 
 def quick(answer: str, gold: str, question: str = "") -> Verdict | None:
@@ -51,7 +55,8 @@ def cleaned(text: str) -> str | Verdict:
     reason = normalize.check(text)
     if reason:
         return Verdict(False, reason)
-    return normalize.clean(text) or Verdict(False, "no_answer")
+    kept = normalize.clean(text)
+    return kept if kept and not EMPTY.fullmatch(kept) else Verdict(False, "no_answer")
 
 
 def quick_cleaned(left: str, right: str, asked: bool = False) -> Verdict | None:

@@ -150,6 +150,11 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("What is 47*36?", "1692", ["47*36", "36*47", r"47\times 36", "47(36)", "47/(1/36)"]),
     ("Evaluate $2^{10}$.", "1024", ["2^{10}", "2**10", "(2)^{10}", "2^{9+1}"]),
     ("Evaluate sqrt(16)", "4", [r"\sqrt{16}", "16^{1/2}", "sqrt(16)"]),
+    ("What is the square root of 144?", "12", [r"\sqrt{144}", r"\sqrt[2]{144}"]),
+    ("What is the cube root of 27?", "3", [r"\sqrt[3]{27}"]),
+    ("What is the logarithm of 8 to base 2?", "3", [r"\log_2 8"]),
+    ("What is the absolute value of -7?", "7", ["|-7|"]),
+    ("Round 7.5 down.", "7", [r"\lfloor 7.5\rfloor"]),
     (r"Simplify $\sqrt{50}$", r"5\sqrt{2}", [r"\sqrt{50}", r"\sqrt{50}\cdot 1", "50^{1/2}"]),
     (r"Simplify $\sqrt{8}+\sqrt{2}$", r"3\sqrt{2}", [r"\sqrt{8}+\sqrt{2}", r"\sqrt2+\sqrt8"]),
     (r"Find $\log_2 8$.", "3", [r"\log_2 8", r"\log_2(8)"]),
@@ -279,3 +284,10 @@ def test_no_gold_that_cannot_be_read_is_a_reward_of_0(grader: InProcess) -> None
         verdict = grader.equivalent("5", gold)
         assert (verdict.correct, verdict.reason) == (None, "bad_gold"), gold
         assert grader.equivalent(gold, gold).correct is True
+
+
+@pytest.mark.parametrize("answer", [r"\text{}", r"\text{ }", r"\mathrm{}", "{}", r"\left.\right.", r"\,\;"])
+def test_what_holds_nothing_equals_nothing(answer: str) -> None:
+    """Not even the same nothing, which would be the answer to every row whose gold was lost."""
+    for gold in (answer, r"\text{ }", "5"):
+        assert InProcess().equivalent(answer, gold).correct is not True
