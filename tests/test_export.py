@@ -63,7 +63,7 @@ def test_what_lies_in_the_folder(exported: Path, trained_run: Path) -> None:
         {"think-Q4_K_M.gguf"} if HAS_LLAMA_CPP else set()
     )
     assert {path.name for path in (exported / "gguf").iterdir()} == wanted
-    assert {path.name for path in exported.iterdir()} == {"gguf", "final", "summary.json", "config.yaml"}
+    assert {path.name for path in exported.iterdir()} == {"gguf", "final", "summary.json", "config.yaml", ".lock"}
     assert weights_fingerprint(exported / "final") == weights_fingerprint(trained_run / "final")
     lineage = json.loads((exported / "final" / "lineage.json").read_text())
     assert (lineage["stage"], lineage["parent"]) == ("export", str(trained_run / "final"))
@@ -181,7 +181,7 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Refused:
         assert export.main(["--run_dir", str(out), *options]) == 2
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1
-        assert not out.exists() or not list(out.iterdir())
+        assert not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}
         return lines[0]
 
     return run
