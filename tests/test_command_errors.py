@@ -90,10 +90,10 @@ def in_process():
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (None, "data file {path} does not exist"),
-        ([], "data file {path} is empty"),
+        (None, "--data.path {path}: no such file or folder"),
+        ([], "--data.path {path}: it holds no rows"),
         ([TASK, "{"], "{path}:2: not JSON"),
-        ([TASK, TASK, '{"prompt": "x"}'], "{path}:3: `answer` or `tests` is missing"),
+        ([TASK, '{"prompt": "x"}'], "1 `answer` or `tests` is missing"),
     ],
 )
 def test_data_files(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from actors.runtime import env
 from actors.runtime.metrics_reader import MetricsReader
 from actors.runtime.ray_start import start
-from srm_ray.console import output
+from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 from srm_ray.process import scratch
@@ -132,6 +132,9 @@ def disconnect() -> None:
     if _reader:
         _reader.close()
         _reader = None
+    if interrupts.work_goes_on():  # in Ray: the command's last step ends the process and what it has started
+        interrupts.at_the_end(scratch.release)
+        return
     started = psutil.Process().children(recursive=True)
     ray.shutdown()
     _, left = psutil.wait_procs(started, timeout=5)

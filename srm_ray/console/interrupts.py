@@ -47,6 +47,8 @@ class Interrupts:
     raised: bool = False  # KeyboardInterrupt, outside of an event loop
     own: int = 0  # signals to come that we have sent ourselves
     advice: list[Callable[[], str]] = field(default_factory=list)
+    work: threading.Thread | None = None  # the last of `in_thread`
+    last: list[Callable[[], object]] = field(default_factory=list)  # when no process is left but this one
 
     # The thread that counts
 
@@ -119,6 +121,8 @@ def conclude() -> None:
     """The last word of a command that Ctrl-C has ended; nothing that it started is left. Its threads have a while."""
     if _interrupts.installed:
         _interrupts.told.wait(1.0)
+        if work_goes_on():
+            end_at_once(f"{WORD[_interrupts.first]}; {how_to_go_on()}")
         end_children()
         threading.Thread(target=_insist_on_end, name="end", daemon=True).start()
     output.complain(f"{WORD[_interrupts.first]}; {how_to_go_on()}")
@@ -153,6 +157,12 @@ def hold() -> None:
     """SIGTERM is the command's, after a library (Ray) has taken it for itself."""
     if signal.SIGTERM in _interrupts.ours:
         signal.signal(signal.SIGTERM, _interrupts.on_signal)
+
+
+def work_goes_on() -> bool:
+    """Whether a library still works in the thread of an interrupted `in_thread`. What it works with (Ray) cannot be
+    ended in order beneath it without a crash: the process ends at once instead, and its children with it."""
+    return interrupted() and _interrupts.work is not None and _interrupts.work.is_alive()
 
 
 def raise_if_lost() -> None:
@@ -197,7 +207,7 @@ def in_thread(work: Callable[[], T]) -> T:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=call, name="work", daemon=True)
+    thread = _interrupts.work = threading.Thread(target=call, name="work", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(0.2)
@@ -227,9 +237,17 @@ def end_at_once(text: str) -> None:
     """Kill every process that this one has started, and end."""
     try:
         _tell(text)
+        end_children()
+        for leave in _interrupts.last:
+            leave()
     finally:
         end_children()
         os._exit(status())
+
+
+def at_the_end(leave: Callable[[], object]) -> None:
+    """Have `leave` called when a command that a signal ends at once has ended its children."""
+    _interrupts.last.append(leave)
 
 
 def end_children() -> None:

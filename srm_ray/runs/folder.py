@@ -81,7 +81,8 @@ class RunFolder:
         saved = current_options(flatten(yaml_file.read(self.config)))
         saved |= {key: current_name(saved[key]) for key in DTYPES if key in saved}
         # What a run was never told, since there was no such option yet, it did as the default does.
-        saved = flatten(to_plain(type(config)())) | saved
+        # (Not validated: a command may need an option that has no default.)
+        saved = flatten(to_plain(type(config).model_construct())) | saved
         for key, still_open in SETTLED.items():
             config = with_value(config, key.split("."), still_open, saved.get(key, still_open))
         asked = flatten(to_plain(config))

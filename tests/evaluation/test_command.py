@@ -57,8 +57,8 @@ def test_two_engines_say_what_one_says(finished, child, tmp_path: Path, monkeypa
         answered.append(one.worker)
         return of_completion(prompt, one)
 
-    of_completion = scoring.said
-    monkeypatch.setattr(scoring, "said", said)
+    of_completion = scoring.chat_completion
+    monkeypatch.setattr(scoring, "chat_completion", said)
     run, (one_engine, _) = tmp_path / "run", finished
     assert evaluate.main(["--model", str(child), "--run_dir", str(run), *SMALL, "--workers", "2"]) == 0
     assert "starting 2 engine(s)" in capsys.readouterr().out
