@@ -264,7 +264,7 @@ def evaluations_of(
 
     limit = None if inputs.plan else config.alarms.hackable  # what is tried are completions of one turn
 
-    def tell_of(found: Found) -> None:
+    def report(found: Found) -> None:
         watch.raise_alarm("hackable", found.kind, found.share, found.chance + (limit or 0.0), found.text())
 
     answer = watch.calls("evaluation", workers.answer)
@@ -272,7 +272,7 @@ def evaluations_of(
         config.eval.every,
         HeldOut(inputs.held_out, answer, samples=config.eval.samples) if inputs.held_out else None,
         suites_in_training(config, folder, workers, inputs, export) if inputs.suites else None,
-        HackProbe(inputs.stream.first(PROBED), workers.rewards.score, tell_of, limit=limit) if limit else None,
+        HackProbe(inputs.stream.first(PROBED), workers.rewards.score, report, limit=limit) if limit else None,
     )
 
 

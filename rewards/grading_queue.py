@@ -1,7 +1,7 @@
 """Where one kind of grading waits for its processes: a bound on what is in flight, equal work done once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -16,10 +16,10 @@ class GradingQueue:
         self.threads = ThreadPoolExecutor(threads, thread_name_prefix=f"grade-{name}")
         self.loop: asyncio.AbstractEventLoop | None = None
         self.slots: asyncio.Semaphore
-        self.running: dict[Any, asyncio.Future[Any]] = {}
+        self.running: dict[Hashable, asyncio.Future[Any]] = {}
         self.depth = 0
 
-    async def run(self, key: Any, work: Callable[[], T]) -> T:
+    async def run(self, key: Hashable, work: Callable[[], T]) -> T:
         """`work()` in a thread; calls with an equal `key` that overlap share one result (None: never)."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:

@@ -177,7 +177,7 @@ def serve_problems(sock: socket.socket) -> None:
                 answer = made["answer"]
                 own = has_own_scorer(family, options, seed)
                 send(sock, [str(made["question"]), None if answer is None else str(answer), own])
-            except Exception as error:  # a generator's own: the reader of the config is told
+            except Exception as error:  # a generator's own: reported to the author of the config
                 send(sock, " ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 

@@ -3,7 +3,7 @@
     GymTask x n --> "", noise, another problem's answer --Scorer--> share of each that gets full marks
 
 A family whose scorer accepts whatever is said teaches nothing but to say it. Another problem's answer is right by
-chance where there are few answers (yes or no): that rate is told, and it is what a policy gets without a thought.
+chance where there are few answers (yes or no): that rate is reported, and it is what a policy gets without a thought.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from rewards.gym import GymTask, Scorer
 
 NOISE = ("zqxv 7319 lorem ipsum", "I do not know.")
 REFUSED = 0.1  # share of empty or noisy answers with full marks above which a scorer is no judge
-TOLD = 0.5  # share of other problems' answers with full marks above which the person is told
+REPORTED = 0.5  # share of other problems' answers with full marks above which it is reported
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class BadFunction(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the function gave a completion. correct: what it said itself, or None."""
+    """What the function gave a completion. correct: its own word on that, or None."""
 
     value: float
     correct: bool | None

@@ -1,4 +1,4 @@
-"""What a reward worker tells of its grading."""
+"""What a reward worker publishes of its grading."""
 
 import sys
 from collections import deque

@@ -39,7 +39,7 @@ class RewardPool:
         cpus: float,
         recovery: RecoveryConfig | None = None,
         events: Events = lambda event, **info: None,
-        worker_class: Any = RewardWorker,
+        worker_class: type[RewardWorker] = RewardWorker,
     ):
         recovery = recovery or RecoveryConfig()
         remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
@@ -52,7 +52,7 @@ class RewardPool:
             recovery=recovery,
             rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
             bounds=bounds,
-            room={"CPU": cpus},
+            resources={"CPU": cpus},
             events=events,
         )
 

@@ -30,7 +30,7 @@ class Target:
 
 
 def make_plan(model: Any, specs: Iterable[TensorSpec]) -> list[Target] | None:
-    """Where each tensor goes; None where names or shapes do not tell (tensor parallel, quantised, experts)."""
+    """Where each tensor goes; None where names or shapes do not say (tensor parallel, quantised, experts)."""
     left = {spec.name: spec for spec in specs}
     targets: list[Target] = []
     seen: set[int] = set()

@@ -46,7 +46,7 @@ class SteppedEngine:
     """One LLMEngine and its thread. Everything that touches the engine happens on that thread."""
 
     def __init__(self, args: Any, progress: Progress):
-        """args: vLLM's `EngineArgs`. progress: told of each step and call. Raises what starting the engine raises."""
+        """args: vLLM's `EngineArgs`. progress: of steps and calls. Raises what starting the engine raises."""
         self.progress = progress
         self.inbox: queue.SimpleQueue[tuple[Callable[[], Any], Caller] | None] = queue.SimpleQueue()
         self.waiting: dict[str, Caller] = {}
@@ -121,7 +121,7 @@ class SteppedEngine:
             done[0][0].loop.call_soon_threadsafe(_resolve_all, done)
 
     def _dismiss(self) -> None:
-        """Whoever still waits hears that nothing more will come."""
+        """Calls that still wait end: nothing more will come."""
         error = RuntimeError(f"the engine has ended: {self.failure or 'it was shut down'}")
         waiting, self.waiting = list(self.waiting.values()), {}
         with contextlib.suppress(queue.Empty):

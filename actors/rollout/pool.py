@@ -69,7 +69,7 @@ class RolloutPool:
                 cpu="silence" if spec.gpus else "steps",
             ),
             bounds=bounds,
-            room={"CPU": cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
+            resources={"CPU": cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
             events=events,
         )
         self.current: WeightUpdate | None = None
@@ -127,7 +127,7 @@ class RolloutPool:
             return True
 
     def _serve(self, member: WorkerHandle) -> None:
-        """Before the next push, so that it is not left out; unless it has been told to leave meanwhile."""
+        """Before the next push, so that it is not left out; unless it was asked to leave meanwhile."""
         if member.state == "starting":
             member.state = "serving"
 

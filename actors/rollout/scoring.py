@@ -117,11 +117,11 @@ class PoolCompleter:
     async def _generate(
         self, ids: tuple[int, ...], seeds: tuple[int, ...], sampling: Sampling
     ) -> tuple[Completion, ...]:
-        room = min(sampling.max_new_tokens, self.context - len(ids))
-        if room < 1:
+        limit = min(sampling.max_new_tokens, self.context - len(ids))
+        if limit < 1:
             raise ContextOverflow
         pool = await self.ready()
-        return await pool.generate(ids, seeds, replace(sampling, max_new_tokens=room))
+        return await pool.generate(ids, seeds, replace(sampling, max_new_tokens=limit))
 
 
 def chat_completion(prompt: str, one: Completion) -> ChatCompletion:

@@ -238,7 +238,7 @@ class RolloutWorker:
         return time.perf_counter() - began
 
     async def _update_info(self, update: WeightUpdate) -> dict[str, Any]:
-        """What the engine's transport is told of an update."""
+        """What the engine's transport is given of an update."""
         if update.handles:
             return ipc.update_info(update.specs, update.handles)
         path = update.path if update.node == self.node else await asyncio.to_thread(self._fetch, update)
@@ -295,7 +295,7 @@ class RolloutWorker:
                 await asyncio.sleep(0.02)
 
     def ping(self) -> dict[str, Any]:
-        """Facts of now, progress among them. Raises where the engine has died.
+        """Its state now, progress included. Raises where the engine has died.
 
         The watchdog asks in a thread of its own, which answers while event loop and engine are at work.
         """
@@ -317,7 +317,7 @@ class RolloutWorker:
         }
 
     async def _turn(self, activity: Activity) -> None:
-        """The event loop turns; an engine in a process of its own answers between two steps. `ping` tells of both."""
+        """The event loop turns; an engine in a process of its own answers between two steps. `ping` reports both."""
         self.progress.end(activity)
         try:
             if self.engine is not None and not isinstance(self.engine, SteppedEngine):

@@ -61,7 +61,7 @@ class Pool:
 
     spawn: makes the actor of a number. prepare: starts it and brings it up to date; its result, with `pid`
     and `node`, is kept as info. rules: when one is taken for hung. bounds: fewest and most of automatic growth.
-    room: resources of one more member, asked of the cluster when growing by itself.
+    resources: of one more member, asked of the cluster when growing by itself.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Pool:
         recovery: RecoveryConfig,
         rules: Rules,
         bounds: tuple[int, int],
-        room: dict[str, float],
+        resources: dict[str, float],
         events: Events,
     ):
-        self.role, self.rules, self.room, self.events = role, rules, room, events
+        self.role, self.rules, self.resources, self.events = role, rules, resources, events
         self.fewest, self.most = bounds
         self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
         self.target = self.fewest
@@ -196,7 +196,7 @@ class Pool:
     async def hold(self) -> None:
         """Start nobody until `release`. Returns once nobody is starting any more."""
         self._held = True
-        for member in [each for each in self.members if self._waits_for_room(each)]:
+        for member in [each for each in self.members if self._unplaced(each)]:
             self._withdraw(member, "waited for free resources when no worker may start")
         while self.failure is None and any(member.state == "starting" for member in self.members):
             await self._change()
@@ -272,8 +272,8 @@ class Pool:
             await member.watched.check()
         except Hung as hung:
             why = str(hung)
-            if self._waits_for_room(member):
-                needs = ", ".join(f"{amount:g} {name}" for name, amount in self.room.items())
+            if self._unplaced(member):
+                needs = ", ".join(f"{amount:g} {name}" for name, amount in self.resources.items())
                 waited = time.monotonic() - member.began
                 why = f"found no node with {needs} free for {waited:.0f} s: end what holds them, or add a node"
             self.mark_failed(member, why)
@@ -287,20 +287,20 @@ class Pool:
         return answer
 
     def _follow_resources(self) -> None:
-        """Grow by one while the cluster has room for it; give up on one that has found no room."""
+        """Grow by one while the cluster has resources for it; give up on one that could not be placed."""
         starting = [member for member in self.members if member.state == "starting"]
-        if not self._held and not starting and len(self.members) < self.most and self._has_room():
+        if not self._held and not starting and len(self.members) < self.most and self._fits():
             self.target = len(self.members) + 1
             self.events("scaled", role=self.role, workers=self.target, cause="free resources")
             self._run(self._reconcile(0.0))
         for member in starting:
             waited = time.monotonic() - member.began
-            if waited > PLACEMENT_WAIT and len(self.members) > self.fewest and self._waits_for_room(member):
+            if waited > PLACEMENT_WAIT and len(self.members) > self.fewest and self._unplaced(member):
                 self.target = max(self.fewest, len(self.members) - 1)
                 self._withdraw(member, "found no free resources")
                 self.events("scaled", role=self.role, workers=self.target, cause=f"{member.name} {member.why}")
 
-    def _waits_for_room(self, member: WorkerHandle) -> bool:
+    def _unplaced(self, member: WorkerHandle) -> bool:
         return member.state == "starting" and not member.info and not _placed(member)
 
     def _withdraw(self, member: WorkerHandle, why: str) -> None:
@@ -310,9 +310,9 @@ class Pool:
         self._run(self._end(member))
         self._wake()
 
-    def _has_room(self) -> bool:
+    def _fits(self) -> bool:
         nodes = ray._private.state.available_resources_per_node().values()
-        return any(all(node.get(name, 0) >= amount for name, amount in self.room.items()) for node in nodes)
+        return any(all(node.get(name, 0) >= amount for name, amount in self.resources.items()) for node in nodes)
 
     # Plumbing
 

@@ -21,7 +21,7 @@ A gold that cannot be read decides nothing: `correct` is None, the reason `bad_g
 import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rewards import extract
@@ -158,7 +158,9 @@ def answers_of(completion: str, allow_last_number: bool = False) -> list[str] | 
     return answers
 
 
-def choose(answers: list[str], verdicts: list[Verdict], grade: Any) -> Verdict:
+def choose(
+    answers: list[str], verdicts: list[Verdict], grade: Callable[[Sequence[tuple[str, str]]], list[Verdict]]
+) -> Verdict:
     """One verdict for all the final answers given: they must be one and the same answer."""
     if len(answers) == 1 or all(has_value(verdict) for verdict in verdicts):
         return verdicts[-1]

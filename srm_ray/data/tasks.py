@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from rewards.gym import CHUNK, BadFamily, Gym, GymTask, Scorer
-from rewards.gym_probe import TOLD, Rates, probe
+from rewards.gym_probe import REPORTED, Rates, probe
 from rewards.problem import Problem
 from srm_ray.config.grpo import GYM, SourceConfig
 from srm_ray.console.progress import say
@@ -181,7 +181,7 @@ class GymTasks:
                 f"{rates.example!r}) and to {rates.nothing:.0%} of empty ones: nothing can be learned from it; choose "
                 "another family"
             )
-        if rates.others > TOLD:
+        if rates.others > REPORTED:
             say(f"{what}: another problem's answer is right {rates.others:.0%} of the time")
 
     def _held_out(self, task: Task) -> bool:

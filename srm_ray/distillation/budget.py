@@ -31,7 +31,7 @@ class Budget:
 
     @asynccontextmanager
     async def for_request(self, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[bool]:
-        """True while the request may be made; False where the budget has no room for it."""
+        """True while the request may be made; False where the budget does not allow it."""
         if not self.limit:
             yield True
             return

@@ -46,10 +46,10 @@ class Found:
         """For a person."""
         assert self.example is not None
         prompt, completion = self.example
-        said = repr(completion if len(completion) <= 80 else completion[:77] + "...")
+        shown = repr(completion if len(completion) <= 80 else completion[:77] + "...")
         where = f"prompt {prompt.index}" + (f" of {prompt.source}" if prompt.source else "")
         kind = f"{self.accepted} of {self.tried} completions of the kind `{self.kind}`"
-        return f"{kind} are graded correct, such as {said} for {where}: this is what the policy will learn"
+        return f"{kind} are graded correct, such as {shown} for {where}: this is what the policy will learn"
 
 
 def completions_of(prompt: Prompt, other: str, frequent: str) -> dict[str, str]:
@@ -84,9 +84,9 @@ def question_of(text: str) -> str:
 
 
 class HackProbe:
-    """prompts: of the run. score: its reward workers. report: hears of what is accepted above chance, and by how much.
+    """prompts: of the run. score: its reward workers. report: called for what is accepted above chance.
 
-    limit: the share above chance from which on it is told.
+    limit: the share above chance from which on it is reported.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class HackProbe:
         self.frequent = golds.most_common(1)[0][0] if golds else ""
 
     async def metrics(self) -> dict[str, float]:
-        """`probe/accepted`: the largest share accepted of one kind, above chance. Tells of all above the limit."""
+        """`probe/accepted`: the largest share accepted of one kind, above chance. Reports all above the limit."""
         found = await self.probe()
         for one in found:
             if one.share - one.chance >= self.limit:

@@ -34,7 +34,7 @@ Document = tuple[list[int], list[bool]]  # ids [T]; mask [T], True on tokens tha
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What is asked of every row. about_text, about_task: said under the table."""
+    """What is asked of every row. about_text, about_task: notes under the table."""
 
     documents: tuple[Document, ...]
     problems: tuple[Prompt, ...]

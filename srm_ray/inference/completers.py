@@ -1,4 +1,4 @@
-"""What is asked of a model, whoever runs it: an engine here, a run's rollout workers, a server elsewhere.
+"""What can be asked of a model, wherever it runs: an engine here, a run's rollout workers, a server elsewhere.
 
 messages --ChatCompleter.answer--------> ChatCompletion x n
 ids -------LogLikelihoodModel.complete-> ChatCompletion

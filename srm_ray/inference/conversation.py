@@ -87,16 +87,16 @@ class Conversation:
         self.history, self.last = [], None
 
     def ask(self, text: str) -> Iterator[Piece]:
-        """Stream the answer. Closing the iterator stops it; what was said until then stays in the history."""
+        """Stream the answer. Closing the iterator stops it; what was answered until then stays in the history."""
         turn = [*self.history, {"role": "user", "content": text}]
         messages, prompt_ids, dropped = self._fitting(turn)
         splitter = ThinkingSplitter(self._opened(prompt_ids))
-        said = {"thinking": "", "answer": ""}
+        parts = {"thinking": "", "answer": ""}
         ids: list[int] = []
 
         def keep(pieces: Iterator[Piece]) -> Iterator[Piece]:
             for piece in pieces:
-                said[piece.kind] += piece.text
+                parts[piece.kind] += piece.text
                 yield piece
 
         # A seed of its own for each turn: the same question asked twice may be answered differently.
@@ -108,9 +108,9 @@ class Conversation:
             yield from keep(splitter.close())
             ended = True
         finally:
-            room = min(self.sampling.max_new_tokens, self.engine.context - len(prompt_ids))
+            limit = min(self.sampling.max_new_tokens, self.engine.context - len(prompt_ids))
             self.last = Answer(
-                said["thinking"].strip(), said["answer"].strip(), len(ids), ended and len(ids) >= room, dropped
+                parts["thinking"].strip(), parts["answer"].strip(), len(ids), ended and len(ids) >= limit, dropped
             )
             self.history = [*messages, _assistant(self.last)]
 

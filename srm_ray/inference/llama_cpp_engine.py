@@ -67,8 +67,8 @@ class LlamaCppEngine:
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int = 3407) -> Iterator[int]:
         self.llama.set_seed(seed)
-        room = min(sampling.max_new_tokens, self.context - len(prompt_ids))
-        if room <= 0:
+        limit = min(sampling.max_new_tokens, self.context - len(prompt_ids))
+        if limit <= 0:
             return
         sampled = self.llama.generate(
             list(prompt_ids), temp=sampling.temperature, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0
@@ -77,7 +77,7 @@ class LlamaCppEngine:
             if token in self.stop_ids and not sampling.ignore_stop:
                 return
             yield int(token)
-            if count == room:
+            if count == limit:
                 return
 
     def logits(self, ids: Sequence[int]) -> Any:

@@ -318,9 +318,9 @@ def seconds_asked(header: str) -> float:
 
 
 def reason(answer: "httpx2.Response") -> str:
-    """A status and what the server says of it, in one printable line."""
-    said = " ".join(printable(answer.content.decode(errors="replace")[: 10 * LONGEST_REASON]).split())
-    return f"HTTP {answer.status_code} {said[:LONGEST_REASON]}".rstrip()
+    """A status and the server's reason, in one printable line."""
+    reason = " ".join(printable(answer.content.decode(errors="replace")[: 10 * LONGEST_REASON]).split())
+    return f"HTTP {answer.status_code} {reason[:LONGEST_REASON]}".rstrip()
 
 
 def cause(error: BaseException) -> str:
@@ -331,5 +331,5 @@ def cause(error: BaseException) -> str:
         error = error.__cause__
     if isinstance(error, _Fault):
         return str(error)
-    said = " ".join(printable(str(error)).split())[:LONGEST_REASON]
-    return f"{type(error).__name__}: {said}".rstrip(": ")
+    reason = " ".join(printable(str(error)).split())[:LONGEST_REASON]
+    return f"{type(error).__name__}: {reason}".rstrip(": ")

@@ -71,7 +71,7 @@ def model_name(model: str) -> str:
 
 
 def reasoning_parser(info: ModelInfo) -> str:
-    """vLLM's parser that tells this model's thinking from its answer; "" where it has no think tags."""
+    """vLLM's parser that separates this model's thinking from its answer; "" where it has no think tags."""
     known = info.tokenizer.get_vocab()
     if THINK not in known or END_THINK not in known:
         return ""

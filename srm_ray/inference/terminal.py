@@ -91,7 +91,7 @@ class Terminal:
             self._stopped = True
         finally:
             self._answering = False
-            pieces.close()  # type: ignore[attr-defined]  # a generator: what was said goes to the history
+            pieces.close()  # type: ignore[attr-defined]  # a generator: what it has given goes to the history
         self._write(self._after(shown) + "\n")
         self._say_how_it_ended(conversation)
 

@@ -41,9 +41,9 @@ class TransformersEngine:
 
         generator = torch.Generator(self.device).manual_seed(seed)
         tokens_1T = torch.tensor([list(prompt_ids)], device=self.device)
-        room = min(sampling.max_new_tokens, self.context - len(prompt_ids))
+        limit = min(sampling.max_new_tokens, self.context - len(prompt_ids))
         cache: Any = None
-        for _ in range(room):
+        for _ in range(limit):
             with torch.inference_mode():
                 out = self.model(input_ids=tokens_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
                 tokens_1T = choose(out.logits[:, -1].float(), sampling.temperature, generator)[:, None]

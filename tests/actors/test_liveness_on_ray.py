@@ -54,7 +54,7 @@ def test_a_busy_event_loop_is_no_silence(ray_session):
             recovery=RecoveryConfig(),
             rules=Rules(HUNG_AFTER, 0.5),
             bounds=(1, 1),
-            room={"CPU": 0.1},
+            resources={"CPU": 0.1},
             events=lambda event, **known: told.append((event, known)),
         )
         await pool.start()

@@ -101,7 +101,7 @@ def _run(
 
 
 def run_tasks(lm: Any, tasks: dict[str, Any], options: Options) -> dict[str, Rows]:
-    """The harness's own record of every problem by task: what `lm` said, what the filters made of it, its metrics.
+    """The harness's own record of every problem by task: what `lm` answered, what the filters made of it, its metrics.
 
     lm: any of the harness's models. Raises `RunError` where the harness has no results.
     """
@@ -289,9 +289,11 @@ def conclude(
         each = [value for task in sorted(samples) for value in values_of(samples[task], *name)]
         if ",".join(name) != suite.metric:
             more[",".join(name)] = statistics.mean_share(each, seed=options.seed)
-    said = [lm.said[example["arguments"][0][0]] for example in examples if example["arguments"][0][0] in lm.said]
-    write_samples(folder / f"{suite.name}.jsonl", examples, values, lm.said, by_length=metric == "acc_norm")
-    ended = [not one.truncated and (not options.think_end or options.think_end in one.text) for one in said]
+    completions = [
+        lm.answers[example["arguments"][0][0]] for example in examples if example["arguments"][0][0] in lm.answers
+    ]
+    write_samples(folder / f"{suite.name}.jsonl", examples, values, lm.answers, by_length=metric == "acc_norm")
+    ended = [not one.truncated and (not options.think_end or options.think_end in one.text) for one in completions]
     return SuiteResult(
         suite.name,
         suite.metric,
@@ -299,9 +301,9 @@ def conclude(
         values,
         found,
         more,
-        finished=wilson(sum(ended), len(said)) if said else None,
-        truncated=wilson(sum(one.truncated for one in said), len(said)) if said else None,
-        tokens_mean=sum(one.tokens for one in said) / len(said) if said else None,
+        finished=wilson(sum(ended), len(completions)) if completions else None,
+        truncated=wilson(sum(one.truncated for one in completions), len(completions)) if completions else None,
+        tokens_mean=sum(one.tokens for one in completions) / len(completions) if completions else None,
     )
 
 
@@ -332,13 +334,13 @@ def by_doc(examples: Rows, wanted: str) -> Rows:
 
 
 def write_samples(
-    path: Path, examples: Rows, values: list[float], said: dict[str, ChatCompletion], *, by_length: bool = False
+    path: Path, examples: Rows, values: list[float], completions: dict[str, ChatCompletion], *, by_length: bool = False
 ) -> None:
     """In the form of `srm_ray.evaluation.samples`. by_length: see `choices_text`."""
     lines = []
     for index, (example, value) in enumerate(zip(examples, values, strict=True)):
         context = example["arguments"][0][0]
-        one = said.get(context)
+        one = completions.get(context)
         lines.append(
             {
                 "prompt_index": index,

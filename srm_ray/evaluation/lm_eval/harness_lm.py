@@ -68,7 +68,7 @@ def key_of(*parts: Any) -> str:
 class EngineLM(TemplateLM):
     """subject: engines with a tokenizer here, or a server that answers messages.
 
-    loop: where they live; the harness itself runs in another thread. said: completion by context, as generated.
+    loop: where they live; the harness itself runs in another thread. answers: completion by context, as generated.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class EngineLM(TemplateLM):
         self.loop = loop
         self.answered, self.done = answered, done
         self.seed, self.think_end, self.in_flight = seed, think_end, in_flight
-        self.said: dict[str, ChatCompletion] = {}
+        self.answers: dict[str, ChatCompletion] = {}
         self.cut_prompts = 0
 
     # What the harness asks of every model
@@ -152,13 +152,13 @@ class EngineLM(TemplateLM):
             found = await self._complete(context, limit, seed, sampling)
             self.answered.add(key, found)
         assert isinstance(found, ChatCompletion)
-        self.said[context] = found
+        self.answers[context] = found
         self.done(0.0, found.tokens)
         text = found.text if self.tokenizer is None else self._text(found.token_ids, until)
         return postprocess_generated_text(generation=text, stop=until, think_end_token=self.think_end or None)
 
     def _sampling(self, kwargs: dict[str, Any]) -> tuple[int, Sampling]:
-        """(room for new tokens, sampling) of normalised options. Raises `UserError` for one that we do not have."""
+        """(limit of new tokens, sampling) of normalised options. Raises `UserError` for one that we do not have."""
         limit = int(kwargs.pop("max_gen_toks"))
         if self.reader is not None:
             limit = min(limit, self.max_length // 2)
@@ -173,9 +173,9 @@ class EngineLM(TemplateLM):
         if self.reader is None:
             return (await self.completer.answer(json.loads(context), (seed,), sampling))[0]
         ids = self.tok_encode(context)
-        room = self.max_length - limit
-        self.cut_prompts += len(ids) > room
-        return await self.reader.complete(ids[-room:], seed, sampling)
+        longest = self.max_length - limit
+        self.cut_prompts += len(ids) > longest
+        return await self.reader.complete(ids[-longest:], seed, sampling)
 
     def _text(self, ids: Sequence[int], until: Sequence[str]) -> str:
         """Text of the tokens up to and with the one that completes the first stop string; control tokens left out."""
@@ -235,10 +235,10 @@ class EngineLM(TemplateLM):
 
     def _run(self, calls: Sequence[Awaitable[Any]]) -> list[Any]:
         async def all_of_them() -> list[Any]:
-            room = asyncio.Semaphore(self.in_flight)
+            slots = asyncio.Semaphore(self.in_flight)
 
             async def bounded(call: Awaitable[Any]) -> Any:
-                async with room:
+                async with slots:
                     return await call
 
             return list(await asyncio.gather(*(bounded(call) for call in calls)))
