@@ -198,7 +198,7 @@ def test_wrong_options(refused: Refused, trained_model: Path) -> None:
 def test_wrong_files(refused: Refused, trained_model: Path, tmp_path: Path) -> None:
     model = ["--model", str(trained_model)]
     assert "no such file" in refused(*model, "--measure.text", str(tmp_path / "none.txt"))
-    assert "does not exist" in refused(*model, "--measure.path", str(tmp_path / "none.jsonl"))
+    assert "no such file or folder" in refused(*model, "--measure.path", str(tmp_path / "none.jsonl"))
     assert "no results.json" in refused(*model, "--measure.enabled", "false", "--evaluation", str(tmp_path))
     other = Path(shutil.copytree(trained_model, tmp_path / "other"))
     config = json.loads((other / "config.json").read_text())

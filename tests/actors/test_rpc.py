@@ -4,6 +4,8 @@ import pytest
 
 from actors.runtime.rpc import cause
 
+pytestmark = pytest.mark.integration  # imports Ray
+
 PYDANTIC = """ray::Engine.start() (pid=7)
   File "vllm/engine.py", line 3
 pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig

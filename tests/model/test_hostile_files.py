@@ -246,7 +246,8 @@ def test_every_gguf_file_that_is_cut_is_refused(tmp_path) -> None:
 # What runs code, nowhere in the sources
 
 FORBIDDEN = {
-    r"\b(cloud)?pickle\.loads?\(|\bfrom pickle import|\b(dill|joblib|shelve)\b|\bmarshal\.load": "",
+    # Rows that one task of a Ray Data pipeline hands to the next, in memory, as Ray does itself.
+    r"\b(cloud)?pickle\.loads?\(|\bfrom pickle import|\b(dill|joblib|shelve)\b|\bmarshal\.load": "actors/data/",
     r"allow_pickle\s*=\s*True": "",
     r"trust_remote_code\s*=\s*(?!False)": "",
     r"\byaml\.(load|unsafe_load|full_load)\(|yaml\.(Unsafe|Full)?Loader\b": "",

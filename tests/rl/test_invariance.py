@@ -272,13 +272,6 @@ def test_recomputed_logits_equal_kept_ones(monkeypatch):
     assert len(recomputed) > 5
 
 
-def test_model_with_sliding_windows_is_refused():
-    model = tiny_qwen3()
-    model.config.sliding_window, model.config.use_sliding_window = 16, True
-    with pytest.raises(ValueError, match="sliding-window"):
-        PolicyModel(model)
-
-
 # The reference policy
 
 
