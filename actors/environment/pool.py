@@ -93,7 +93,7 @@ class EnvironmentPool:
             recovery=recovery,
             rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
             bounds=(workers, workers),
-            room={"CPU": cpus},
+            resources={"CPU": cpus},
             events=events,
         )
         self.tickets = itertools.count()
