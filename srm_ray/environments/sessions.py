@@ -117,7 +117,8 @@ class Session:
         except TimeoutError:
             raise EpisodeFailed("timeout", f"{what} took more than {limit:g} s") from None
         except (asyncio.IncompleteReadError, OSError):
-            raise EpisodeFailed("worker_died", f"the environment's process died in {what} (environment.memory_gb limits it)") from None
+            died = f"the environment's process died in {what} (environment.memory_gb limits it)"
+            raise EpisodeFailed("worker_died", died) from None
         self.seconds = time.monotonic() - began
         if kind == "bad":
             raise BadEnvironment(answer)
