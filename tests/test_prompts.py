@@ -1,5 +1,6 @@
 """Prompts from the generator, JSONL files and GSM8K's form; what is wrong in a file is named with its line."""
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -163,11 +164,31 @@ def test_prompts_that_leave_no_room_are_left_out_or_refused_with_their_lines(
     stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=100)
     stream.check()
     assert stream.size == 20 and {stream[index].answer for index in range(20)} == {str(n) for n in range(20)}
-    assert "1 prompt of more than 100 tokens: lower rollout.max_new_tokens" in (said := capsys.readouterr().out)
+    assert "1 prompts of more than 100 tokens: lower rollout.max_new_tokens" in (said := capsys.readouterr().out)
     assert "long.jsonl:21" in said
     strict = training_stream(DataConfig(path=str(path), max_dropped=0.01), tokenizer, seed=1, limit=100)
     with pytest.raises(UserError, match=r"4\.8% of 21 rows .*long\.jsonl:21"):
         strict.check()
+
+
+def test_rows_that_the_chat_template_refuses_are_left_out_or_refused_with_its_words(
+    tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% for m in messages %}"
+        "{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    )
+    rows = [{"prompt": f"{n}?", "answer": n} for n in range(20)]
+    path = write(tmp_path / "mixed.jsonl", *rows, {"system": "Be brief.", "prompt": "20?", "answer": 20})
+    stream = training_stream(DataConfig(path=str(path)), strict, seed=1, limit=100)
+    stream.check()
+    assert stream.size == 20
+    assert "1 refused by the chat template (System role not supported)" in (said := capsys.readouterr().out)
+    assert "mixed.jsonl:21" in said
+    with pytest.raises(UserError, match=r"100\.0% of 21 .*21 refused by the chat template"):
+        training_stream(DataConfig(path=str(path), system="Be brief."), strict, seed=1, limit=100).check()
 
 
 def test_a_file_has_held_out_problems_only_where_one_is_given(tokenizer: Any, tmp_path: Path) -> None:

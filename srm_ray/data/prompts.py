@@ -21,6 +21,7 @@ from srm_ray.data.reading import RowSource
 from srm_ray.data.rendering import render_prompt
 from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, share_of
 from srm_ray.errors import UserError
+from srm_ray.model.chat_template import Refused
 from srm_ray.rl.types import Prompt
 
 GENERATED_CHECKED = 32  # problems of a generator that are looked at before a run starts
@@ -120,17 +121,21 @@ class PromptStream:
     def ids(self, task: Task) -> tuple[int, ...]:
         """A task's prompt. Raises UserError, with the row, for what the chat template does not take."""
         try:
-            return tuple(render_prompt(self._tokenizer, with_system(task.messages, self._system)))
+            return self._rendered(task)
         except UserError as error:
             raise UserError(f"{task.where}: {error}" if task.where else str(error)) from None
 
+    def _rendered(self, task: Task) -> tuple[int, ...]:
+        return tuple(render_prompt(self._tokenizer, with_system(task.messages, self._system)))
+
     def fits(self, task: Task) -> str:
-        """Why a task's prompt does not leave room for new tokens; "" where it does."""
-        return (
-            ""
-            if len(self.ids(task)) <= self._limit
-            else f"prompt of more than {self._limit} tokens: {self._limited_by}"
-        )
+        """Why a task's prompt cannot be used: the chat template refuses it, or it leaves no room for new tokens; ""
+        where it can."""
+        try:
+            size = len(self._rendered(task))
+        except Refused as error:
+            return f"refused by the chat template ({error.words})"
+        return "" if size <= self._limit else f"prompts of more than {self._limit} tokens: {self._limited_by}"
 
     def render(self, task: Task, index: int, level: int = 0) -> Prompt:
         ids = self.ids(task)
