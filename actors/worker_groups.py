@@ -13,8 +13,9 @@ from actors.reward.spec import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec
-from actors.runtime import cluster
+from actors.runtime import placement
 from actors.runtime.compute import engine_dtype, learner_precision
+from actors.runtime.placement import Need, resources
 from actors.runtime.pool import Events
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console import hub
@@ -52,13 +53,14 @@ class WorkerGroups:
         self.config = config
         self.asleep = False
         self.sampled = self.sampling_now = 0  # groups: since the last step, and under way
-        cluster.require(bundles(config))
+        self.reservation = placement.reserve(needs(config), strategy=config.placement)
+        places = self.reservation.places
         rollout, learner, recovery = config.rollout, config.learner, config.recovery
         self.events = events
         self.rollouts = RolloutPool(
             bounds(rollout.workers),
             spec or engine_spec(config, model, context, stop_token_ids),
-            cpus=rollout.cpus,
+            places=places["rollout"],
             start_timeout=rollout.start_timeout,
             push_timeout=config.weights.push_timeout,
             recovery=recovery,
@@ -70,7 +72,7 @@ class WorkerGroups:
         self.rewards = RewardPool(
             bounds(config.reward.workers),
             reward_spec(config),
-            cpus=config.reward.cpus,
+            places=places["reward"],
             recovery=recovery,
             events=events,
         )
@@ -81,13 +83,14 @@ class WorkerGroups:
             mismatch_limit=config.weights.mismatch_limit,
             fresh_only=config.max_staleness > 0,
             recovery=recovery,
+            places=places["learner"],
         )
         self.environments: EnvironmentPool | None = None
         self.episodes: Episodes | None = None
         if plan is not None:
             options = config.environment
             self.environments = EnvironmentPool(
-                options.workers, plan.spec, cpus=options.cpus, recovery=recovery, events=events
+                options.workers, plan.spec, places=places["environment"], recovery=recovery, events=events
             )
             self.episodes = Episodes(plan, self.environments)
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
@@ -112,6 +115,7 @@ class WorkerGroups:
 
     async def close(self) -> None:
         await asyncio.gather(*(role.close() for role in self._roles))
+        self.reservation.release()
 
     @property
     def _roles(self) -> list[Any]:
@@ -227,20 +231,17 @@ class WorkerGroups:
         return {"environment/workers": len(pool.serving()), "restarts/environment": pool.budget.total}
 
 
-def bundle(cpus: float, gpus: float = 0.0) -> dict[str, float]:
-    """Resources of one actor."""
-    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-
-
-def bundles(config: GRPOConfig) -> list[dict[str, float]]:
-    """Resources of each actor that a run starts with."""
+def needs(config: GRPOConfig, *, learns: bool = True, graded: bool = True) -> dict[str, Need]:
+    """What a run starts with, by role. All but the learner may share nodes where `placement` is spread."""
     rollout, learner, reward = config.rollout, config.learner, config.reward
-    return (
-        [bundle(rollout.cpus, rollout.gpus)] * bounds(rollout.workers)[0]
-        + [bundle(learner.cpus, learner.gpus)] * learner.workers
-        + [bundle(reward.cpus)] * bounds(reward.workers)[0]
-        + [bundle(config.environment.cpus)] * (config.environment.workers if config.plays_episodes else 0)
-    )
+    found = {"rollout": Need(bounds(rollout.workers)[0], resources(rollout.cpus, rollout.gpus), "sampling")}
+    if graded:
+        found["reward"] = Need(bounds(reward.workers)[0], resources(reward.cpus), "sampling")
+    if learns:
+        found["learner"] = Need(learner.workers, resources(learner.cpus, learner.gpus), "learning")
+    if learns and config.plays_episodes:
+        found["environment"] = Need(config.environment.workers, resources(config.environment.cpus), "sampling")
+    return found
 
 
 def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tuple[int, ...]) -> EngineSpec:

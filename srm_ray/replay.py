@@ -95,19 +95,20 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
 async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     """Print the step's numbers as logged, as recomputed, and their differences."""
     from actors.learner.group import LearnerGroup
-    from actors.runtime import cluster, compute
+    from actors.runtime import compute, placement
     from actors.worker_groups import learner_spec
     from srm_ray.rl.types import TrainBatch
 
     config = compute.settle_learner(plan.config)  # the run's own; what this machine does not have is said
     options = config.learner
-    bundle = {"CPU": options.cpus} | ({"GPU": options.gpus} if options.gpus else {})
-    cluster.require([bundle] * options.workers)
+    need = placement.Need(options.workers, placement.resources(options.cpus, options.gpus))
+    reservation = placement.reserve({"learner": need}, lower="learner.workers, learner.cpus or learner.gpus")
     learner = LearnerGroup(
         options.workers,
         learner_spec(config, plan.model, threads=plan.numerics["threads"]),
         max_new_tokens=plan.config.rollout.max_new_tokens,
         mismatch_limit=float("inf"),  # a difference is what is looked for here, so it must not stop the step
+        places=reservation.places["learner"],
     )
     try:
         await learner.start()
@@ -128,6 +129,7 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
             say(line)
     finally:
         await learner.close()
+        reservation.release()
 
 
 def heading(folder: RunFolder, plan: Plan, step: int, numerics: dict[str, Any]) -> Iterator[str]:

@@ -5,13 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-
-from actors.runtime import cluster
-from srm_ray.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK = json.dumps({"prompt": "1+1?", "answer": "2"})
@@ -153,38 +149,3 @@ def test_a_length_that_does_not_fit_names_all_that_set_it(
 ) -> None:
     error = in_process(capsys, "--model", str(tiny_model), "--run_dir", str(tmp_path / "run"), *options)
     assert message.format(model=tiny_model) in error
-
-
-# Placement
-
-
-@pytest.mark.integration
-def test_a_cluster_that_can_never_hold_the_run_is_said_at_once(ray_session) -> None:
-    began = time.monotonic()
-    with pytest.raises(UserError) as refused:
-        cluster.require([{"CPU": 1.0, "GPU": 1.0}] * 8 + [{"CPU": 0.5}])
-    assert time.monotonic() - began < 30
-    assert "asked for 8.5 CPU, 8 GPU in 9 actors" in str(refused.value)
-    assert "available of 12 CPU, 0 GPU" in str(refused.value)
-
-
-@pytest.mark.integration
-def test_a_cluster_that_is_busy_is_waited_for_and_then_named(ray_session) -> None:
-    class Busy:
-        def ping(self) -> None:
-            """Here."""
-
-    free = ray_session.available_resources()["CPU"]  # less than all where a workers lives as long as the session
-    busy = ray_session.remote(Busy).options(num_cpus=int(free) - 1).remote()
-    ray_session.get(busy.ping.remote())
-    try:
-        with pytest.raises(UserError, match=r"asked for 2 CPU, 0 GPU in 2 actors, .* \(waited 2 s\)"):
-            cluster.require([{"CPU": 1.0}] * 2, wait=2)
-    finally:
-        ray_session.kill(busy)
-
-
-def test_one_actor_is_not_spread_over_nodes() -> None:
-    nodes = [{"CPU": 2.0}, {"CPU": 2.0}]
-    assert cluster._fits([{"CPU": 2.0}, {"CPU": 1.0}, {"CPU": 1.0}], nodes)
-    assert not cluster._fits([{"CPU": 3.0}], nodes)

@@ -16,6 +16,7 @@ from actors.environment.worker import EnvironmentWorker, Failed
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
+from actors.runtime.placement import Places, Scheduling
 from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause
 from srm_ray.config.grpo import RecoveryConfig
@@ -75,25 +76,29 @@ class EnvironmentPool:
         workers: int,
         spec: EnvironmentSpec,
         *,
-        cpus: float,
+        places: Places,
         recovery: RecoveryConfig,
         events: Events = lambda event, **info: None,
-        spawn: Callable[[int, str], Any] | None = None,
+        spawn: Callable[[int, str, Scheduling], Any] | None = None,
     ):
         remote = ray.remote(concurrency_groups={WATCH: 4})(EnvironmentWorker)
         options = {
-            "num_cpus": cpus,
+            "num_cpus": places.each.get("CPU", 0),
             "max_concurrency": 4 * spec.at_once + 64,
             "runtime_env": {"env_vars": env.REWARD_WORKER},
         }
+
+        def actor(number: int, name: str, place: Scheduling) -> Any:
+            return remote.options(**options, **identity(name), **place).remote(number, spec)
+
         self.pool = Pool(
             "environment",
-            spawn=spawn or (lambda number, name: remote.options(**options, **identity(name)).remote(number, spec)),
+            spawn=spawn or actor,
             prepare=self._prepare,
             recovery=recovery,
             rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
             bounds=(workers, workers),
-            resources={"CPU": cpus},
+            places=places,
             events=events,
         )
         self.tickets = itertools.count()

@@ -18,6 +18,7 @@ from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
+from actors.runtime.placement import Places, resources
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.recovery import RecoveryConfig
@@ -37,7 +38,7 @@ class LearnerGroup:
     """K ranks that step together. `max_new_tokens` is Dr. GRPO's constant length.
 
     fresh_only: only tokens of the learner's own version prove the weights (asynchronous rollouts); otherwise
-    every token must.
+    every token must. places: where the ranks run, and run again.
     """
 
     def __init__(
@@ -49,8 +50,11 @@ class LearnerGroup:
         mismatch_limit: float,
         fresh_only: bool = False,
         recovery: RecoveryConfig | None = None,
+        places: Places | None = None,
     ):
         self.count, self.spec = count, spec
+        places = places or Places(resources(spec.learner.cpus, spec.learner.gpus))
+        self.places = [places.take() for _ in range(count)]
         self.max_new_tokens, self.mismatch_limit, self.fresh_only = max_new_tokens, mismatch_limit, fresh_only
         recovery = recovery or RecoveryConfig()
         self.budget, self.recovery = Budget("learner", recovery), recovery
@@ -66,13 +70,13 @@ class LearnerGroup:
         options = self.spec.learner
         # Pings have a thread of their own in each rank, so that one that computes for minutes still answers them.
         remote = ray.remote(concurrency_groups={WATCH: 1})(Learner)
-        resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
+        needs = {"num_cpus": options.cpus, "num_gpus": options.gpus}
         environment = {"env_vars": env.of_learner(options.gpus)}
         self.ranks = [
-            remote.options(**resources, runtime_env=environment, **identity(f"learner-{rank}")).remote(
+            remote.options(**needs, runtime_env=environment, **identity(f"learner-{rank}"), **place.options).remote(
                 rank, self.count, self.spec
             )
-            for rank in range(self.count)
+            for rank, place in enumerate(self.places)
         ]
         step = (options.step_timeout, "learner.step_timeout")
         cpu: Literal["steps", "silence"] = "silence" if options.gpus else "steps"

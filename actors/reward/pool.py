@@ -16,6 +16,7 @@ from actors.reward.worker import RewardWorker
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
+from actors.runtime.placement import Places
 from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, wait
 from rewards.problem import Problem
@@ -36,7 +37,7 @@ class RewardPool:
         bounds: tuple[int, int],
         spec: RewardSpec,
         *,
-        cpus: float,
+        places: Places,
         recovery: RecoveryConfig | None = None,
         events: Events = lambda event, **info: None,
         worker_class: type[RewardWorker] = RewardWorker,
@@ -44,15 +45,15 @@ class RewardPool:
         recovery = recovery or RecoveryConfig()
         remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
         environment = {"env_vars": env.REWARD_WORKER}
-        options = {"num_cpus": cpus, "max_concurrency": 1024, "runtime_env": environment}
+        options = {"num_cpus": places.each.get("CPU", 0), "max_concurrency": 1024, "runtime_env": environment}
         self.pool = Pool(
             "reward",
-            spawn=lambda number, name: remote.options(**options, **identity(name)).remote(spec, number),
+            spawn=lambda number, name, place: remote.options(**options, **identity(name), **place).remote(spec, number),
             prepare=self._prepare,
             recovery=recovery,
             rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
             bounds=bounds,
-            resources={"CPU": cpus},
+            places=places,
             events=events,
         )
 

@@ -15,6 +15,7 @@ import ray
 from actors.rollout.worker import EngineSpec, RolloutWorker, WeightsGoneError
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
+from actors.runtime.placement import Places, Scheduling
 from actors.runtime.pool import Events, Pool, WorkerHandle
 from actors.runtime.rpc import cause, named, wait
 from srm_ray.config.recovery import RecoveryConfig
@@ -39,7 +40,7 @@ class RolloutPool:
         bounds: tuple[int, int],
         spec: EngineSpec,
         *,
-        cpus: float,
+        places: Places,
         start_timeout: float = 600,
         start_option: str = "rollout.start_timeout",
         push_timeout: float = 120,
@@ -48,15 +49,20 @@ class RolloutPool:
         keep_partial: bool = False,
         share: Callable[[WeightUpdate], Awaitable[WeightUpdate | None]] | None = None,
         worker_class: Callable[..., Any] = RolloutWorker,
-        spawn: Callable[[int, str], Any] | None = None,
+        spawn: Callable[[int, str, Scheduling], Any] | None = None,
     ):
         self.spec, self.keep_partial, self.share = spec, keep_partial, share
         recovery = recovery or RecoveryConfig()
         remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
-        options = {"num_cpus": cpus, "num_gpus": spec.gpus, "max_concurrency": 4096}
+        each = places.each
+        options = {"num_cpus": each.get("CPU", 0), "num_gpus": each.get("GPU", 0), "max_concurrency": 4096}
+
+        def actor(number: int, name: str, place: Scheduling) -> Any:
+            return remote.options(**options, **identity(name), **place).remote(number, spec)
+
         self.pool = Pool(
             "rollout",
-            spawn=spawn or (lambda number, name: remote.options(**options, **identity(name)).remote(number, spec)),
+            spawn=spawn or actor,
             prepare=self._prepare,
             recovery=recovery,
             rules=Rules(
@@ -69,7 +75,7 @@ class RolloutPool:
                 cpu="silence" if spec.gpus else "steps",
             ),
             bounds=bounds,
-            resources={"CPU": cpus, **({"GPU": spec.gpus} if spec.gpus else {})},
+            places=places,
             events=events,
         )
         self.current: WeightUpdate | None = None

@@ -9,9 +9,9 @@ from types import TracebackType
 from actors.reward.pool import RewardPool
 from actors.rollout.engine_spec import USUAL_START
 from actors.rollout.pool import RolloutPool
-from actors.runtime import cluster
+from actors.runtime import placement
 from actors.runtime.pool import report_deaths
-from actors.worker_groups import engine_spec, reward_spec
+from actors.worker_groups import engine_spec, needs, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import phase
 from srm_ray.inference.completers import Sampling
@@ -29,19 +29,17 @@ class Sampler:
 
     def __init__(self, config: GRPOConfig, info: ModelInfo, *, context: int, graded: bool = True):
         rollout, reward = config.rollout, config.reward
-        engine = {"CPU": rollout.cpus, **({"GPU": rollout.gpus} if rollout.gpus else {})}
-        cluster.require(
-            [engine] * bounds(rollout.workers)[0]
-            + [{"CPU": reward.cpus}] * (bounds(reward.workers)[0] if graded else 0),
-            lower="rollout.workers, reward.workers or their cpus and gpus",
+        self.reservation = placement.reserve(
+            needs(config, learns=False, graded=graded), lower="rollout.workers, reward.workers or their cpus and gpus"
         )
+        places = self.reservation.places
         self.config, self.model = config, info.path
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
         spec = engine_spec(config, info.path, context, info.stop_token_ids)
         self.rollouts = RolloutPool(
             bounds(rollout.workers),
             spec,
-            cpus=rollout.cpus,
+            places=places["rollout"],
             start_timeout=rollout.start_timeout,
             recovery=config.recovery,
             events=report_deaths,
@@ -50,7 +48,7 @@ class Sampler:
             RewardPool(
                 bounds(reward.workers),
                 reward_spec(config),
-                cpus=reward.cpus,
+                places=places["reward"],
                 recovery=config.recovery,
                 events=report_deaths,
             )
@@ -79,6 +77,7 @@ class Sampler:
 
     async def close(self) -> None:
         await asyncio.gather(self.rollouts.close(), *([self.rewards.close()] if self.rewards else []))
+        self.reservation.release()
 
     async def sample(self, prompt: Prompt, samples: range) -> Group:
         """The completions of these sample numbers, unscored. The seeds are those of training."""

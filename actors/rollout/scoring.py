@@ -20,6 +20,7 @@ from actors.rollout.pool import RolloutPool
 from actors.rollout.requests import scoring_params
 from actors.rollout.worker import EngineSpec, RolloutWorker
 from actors.runtime import cluster
+from actors.runtime.placement import Need, Reservation, reserve, resources
 from actors.runtime.pool import report_deaths
 from srm_ray.config.engine import EngineConfig
 from srm_ray.console.progress import phase
@@ -140,6 +141,7 @@ class Engines:
     ) -> None:
         self.info, self.options, self.workers, self.seed, self.context = info, options, workers, seed, context
         self.pool: RolloutPool | None = None
+        self.reservation: Reservation
         self.starting = asyncio.Lock()
         self.completer = PoolCompleter(self.ready, info.tokenizer, self.context, chat_template)
 
@@ -148,12 +150,12 @@ class Engines:
             if self.pool is None:
                 cluster.connect()
                 options = self.options
-                bundle = {"CPU": options.cpus, **({"GPU": options.gpus} if options.gpus else {})}
-                cluster.require([bundle] * self.workers, lower="workers, engine.cpus or engine.gpus")
+                need = Need(self.workers, resources(options.cpus, options.gpus))
+                self.reservation = reserve({"rollout": need}, lower="workers, engine.cpus or engine.gpus")
                 pool = RolloutPool(
                     (self.workers, self.workers),
                     self.spec(),
-                    cpus=options.cpus,
+                    places=self.reservation.places["rollout"],
                     start_timeout=options.start_timeout,
                     start_option="engine.start_timeout",
                     events=report_deaths,
@@ -165,6 +167,7 @@ class Engines:
                         await pool.start()
                 except BaseException:
                     await pool.close()
+                    self.reservation.release()
                     raise
                 self.pool = pool
         return self.pool
@@ -179,3 +182,4 @@ class Engines:
     async def __aexit__(self, *exception: object) -> None:
         if self.pool is not None:
             await self.pool.close()
+            self.reservation.release()

@@ -360,6 +360,8 @@ def engine_args(spec: EngineSpec) -> Any:
             **shared,
             gpu_memory_utilization=spec.memory_fraction,
             tensor_parallel_size=spec.tensor_parallel,
+            # Said, since in a placement group vLLM would have Ray start these processes, outside the worker's place.
+            distributed_executor_backend="mp" if spec.tensor_parallel > 1 else "uni",
             enforce_eager=spec.eager,
             enable_sleep_mode=spec.sleep,
         )

@@ -1,9 +1,7 @@
-"""Whether the cluster can hold what is asked of it: said within 30 seconds, never a silent wait."""
+"""The Ray cluster that a command works on: joined where one runs, else started here and ended with the command."""
 
 import contextlib
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Iterator
 
 from actors.runtime import env
@@ -14,7 +12,6 @@ from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 from srm_ray.process import scratch
 
-WAIT = 30.0
 GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
 _sessions = 0  # blocks of `session` that are open
 _reader: MetricsReader | None = None  # of the cluster that this process started
@@ -143,59 +140,3 @@ def disconnect() -> None:
             process.kill()
     psutil.wait_procs(left, timeout=5)
     scratch.release()
-
-
-def require(
-    bundles: list[dict[str, float]],
-    *,
-    wait: float = WAIT,
-    lower: str = "rollout.workers, learner.workers or their cpus and gpus",
-) -> None:
-    """Return once `bundles` (resources of each actor) fit; raise UserError after `wait` seconds.
-
-    Each bundle must fit on one node; nodes are filled largest bundle first. lower: the options that ask for less.
-    """
-    import ray
-
-    deadline = time.monotonic() + wait
-    while True:
-        nodes = [dict(node) for node in ray._private.state.available_resources_per_node().values()]
-        if _fits(bundles, nodes):
-            return
-        totals = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-        hopeless = not _fits(bundles, totals)
-        if hopeless or time.monotonic() > deadline:
-            asked: Counter[str] = Counter()
-            for bundle in bundles:
-                asked.update(bundle)
-            raise UserError(
-                f"the cluster cannot hold this run: asked for {_show(asked)} in {len(bundles)} actors, "
-                f"{_show(_sum(nodes))} available of {_show(_sum(totals))}"
-                + ("" if hopeless else f" (waited {wait:.0f} s)")
-                + f"; lower {lower}, or add nodes"
-            )
-        time.sleep(0.5)
-
-
-def _fits(bundles: list[dict[str, float]], nodes: list[dict[str, float]]) -> bool:
-    free = [dict(node) for node in nodes]
-    for bundle in sorted(bundles, key=lambda b: (-b.get("GPU", 0), -b.get("CPU", 0))):
-        for node in free:
-            if all(node.get(name, 0) + 1e-9 >= amount for name, amount in bundle.items()):
-                for name, amount in bundle.items():
-                    node[name] = node.get(name, 0) - amount
-                break
-        else:
-            return False
-    return True
-
-
-def _sum(nodes: list[dict[str, float]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for node in nodes:
-        total.update({name: node.get(name, 0.0) for name in ("CPU", "GPU")})
-    return total
-
-
-def _show(resources: Counter[str]) -> str:
-    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))

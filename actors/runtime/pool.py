@@ -20,6 +20,7 @@ from typing import Any
 import ray
 
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
+from actors.runtime.placement import Place, Places, Scheduling
 from actors.runtime.recovery import Budget
 from actors.runtime.rpc import cause, cpu_seconds, end_process, wait
 from srm_ray.config.recovery import RecoveryConfig
@@ -47,6 +48,7 @@ class WorkerHandle:
     number: int
     name: str
     actor: Any
+    place: Place
     state: str = "starting"
     load: int = 0
     info: dict[str, Any] = field(default_factory=dict)
@@ -59,24 +61,24 @@ class WorkerHandle:
 class Pool:
     """The members of one role.
 
-    spawn: makes the actor of a number. prepare: starts it and brings it up to date; its result, with `pid`
-    and `node`, is kept as info. rules: when one is taken for hung. bounds: fewest and most of automatic growth.
-    resources: of one more member, asked of the cluster when growing by itself.
+    spawn: makes the actor of a number, with the options of its place. prepare: starts it and brings it up to date; its
+    result, with `pid` and `node`, is kept as info. rules: when one is taken for hung. bounds: fewest and most of
+    automatic growth. places: where they run; the resources of one more are asked of the cluster when growing by itself.
     """
 
     def __init__(
         self,
         role: str,
         *,
-        spawn: Callable[[int, str], Any],
+        spawn: Callable[[int, str, Scheduling], Any],
         prepare: Callable[[WorkerHandle], Awaitable[dict[str, Any]]],
         recovery: RecoveryConfig,
         rules: Rules,
         bounds: tuple[int, int],
-        resources: dict[str, float],
+        places: Places,
         events: Events,
     ):
-        self.role, self.rules, self.resources, self.events = role, rules, resources, events
+        self.role, self.rules, self.places, self.events = role, rules, places, events
         self.fewest, self.most = bounds
         self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
         self.target = self.fewest
@@ -119,6 +121,8 @@ class Pool:
         for task in closing:
             task.cancel()
         await asyncio.gather(*(self._end(member) for member in members))
+        for member in members:
+            self.places.give_back(member.place)
 
     # Work
 
@@ -157,7 +161,7 @@ class Pool:
         member.why = member.why or why
         if member not in self.members or self._closed:
             return member.why
-        self.members.remove(member)
+        self._remove(member)
         leaving, member.state = member.state == "leaving", "lost"
         self._run(self._end(member))
         self._wake()
@@ -217,8 +221,8 @@ class Pool:
             self._run(self._retire(member))
 
     def _new(self) -> WorkerHandle:
-        name = f"{self.role}-{self._numbers}"
-        member = WorkerHandle(self._numbers, name, self._spawn(self._numbers, name))
+        name, place = f"{self.role}-{self._numbers}", self.places.take()
+        member = WorkerHandle(self._numbers, name, self._spawn(self._numbers, name, place.options), place)
         member.watched = Watched(lambda: self._ping(member), self.rules, lambda tree: _cpu(member, tree), self.pace)
         self._numbers += 1
         self.members.append(member)
@@ -252,7 +256,7 @@ class Pool:
                     await asyncio.sleep(0.05)
                 await wait(member.actor.close.remote())
         if member in self.members:
-            self.members.remove(member)
+            self._remove(member)
             member.why = member.why or "left"
             await self._end(member)
             self.events("left", role=self.role, worker=member.name)
@@ -273,7 +277,7 @@ class Pool:
         except Hung as hung:
             why = str(hung)
             if self._unplaced(member):
-                needs = ", ".join(f"{amount:g} {name}" for name, amount in self.resources.items())
+                needs = ", ".join(f"{amount:g} {name}" for name, amount in self.places.each.items())
                 waited = time.monotonic() - member.began
                 why = f"found no node with {needs} free for {waited:.0f} s: end what holds them, or add a node"
             self.mark_failed(member, why)
@@ -305,16 +309,21 @@ class Pool:
 
     def _withdraw(self, member: WorkerHandle, why: str) -> None:
         """End one that has not come to work; nobody takes its place."""
-        self.members.remove(member)
+        self._remove(member)
         member.why = why
         self._run(self._end(member))
         self._wake()
 
     def _fits(self) -> bool:
         nodes = ray._private.state.available_resources_per_node().values()
-        return any(all(node.get(name, 0) >= amount for name, amount in self.resources.items()) for node in nodes)
+        return any(all(node.get(name, 0) >= amount for name, amount in self.places.each.items()) for node in nodes)
 
     # Plumbing
+
+    def _remove(self, member: WorkerHandle) -> None:
+        """It is no more, and the next one may wait in its place for it to be gone."""
+        self.members.remove(member)
+        self.places.give_back(member.place)
 
     async def _end(self, member: WorkerHandle) -> None:
         member.watched.close()

@@ -15,6 +15,7 @@ from typing import Any
 from actors.rollout.engine_spec import cores_each
 from actors.runtime import env
 from actors.runtime.compute import trains_on_gpus
+from actors.runtime.placement import Resources, Strategy, resources
 from actors.train.follow import Follow
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
@@ -26,9 +27,23 @@ from srm_ray.training.rank import Rank, barrier
 Progress = Callable[[str], None]
 
 
-def run(jobs: Sequence[TrainSpec], *, workers: int, storage: Path, progress: Progress = print) -> Path:
+def needs_of_each(workers: int) -> Resources:
+    """What Ray Train reserves for each of so many workers, a GPU where all can have one. Ray must be initialised."""
+    return resources(1.0, 1.0 if trains_on_gpus(workers) else 0.0)
+
+
+def run(
+    jobs: Sequence[TrainSpec],
+    *,
+    workers: int,
+    storage: Path,
+    progress: Progress = print,
+    placement: Strategy = "pack",
+) -> Path:
     """Run `jobs` one after the other on `workers` Ray Train workers of an initialised Ray, each from
     what the one before left; returns the last one's destination.
+
+    placement: "pack" them on as few nodes as hold them, or "spread" them over as many as there are.
 
     Ray Train restarts the workers when one dies. Raises `RunError` naming the cause when they die
     again and again.
@@ -39,8 +54,9 @@ def run(jobs: Sequence[TrainSpec], *, workers: int, storage: Path, progress: Pro
     from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    gpus = trains_on_gpus(workers)
-    # One CPU is reserved for a worker, as `placement.require` checked; others may hold the rest of a shared cluster.
+    each = needs_of_each(workers)
+    gpus = "GPU" in each
+    # One CPU is reserved for a worker; others may hold the rest of a shared cluster.
     threads = cores_each(workers)
     os.environ.setdefault(
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600"
@@ -52,7 +68,7 @@ def run(jobs: Sequence[TrainSpec], *, workers: int, storage: Path, progress: Pro
         train_loop_config={"jobs": list(jobs), "log": str(log)},
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": 1, **({"GPU": 1} if gpus else {})}
+            num_workers=workers, use_gpu=gpus, resources_per_worker=each, placement_strategy=placement.upper()
         ),
         run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
             name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",

@@ -140,14 +140,14 @@ def train(
 
     data: fingerprints. measure: accuracy of a model's folder, measured before and after.
     """
-    from actors.runtime import cluster
+    from actors.runtime import cluster, placement
     from actors.train import run
     from srm_ray.model.folder import weights_fingerprint
     from srm_ray.runs import checkpoints, metrics
 
     began = time.time()
     with interrupts.advising(folder.how_to_go_on), cluster.session():
-        cluster.require([{"CPU": 1.0}] * config.workers, lower="workers")
+        placement.require(run.needs_of_each(config.workers), config.workers, lower="workers")
         folder.save_config(config)
         continued = checkpoints.newest(folder.checkpoints)
         if continued:
@@ -161,7 +161,11 @@ def train(
             say(f"held-out greedy accuracy before: {before} of {before.n}")
         lineage = {**job.lineage, "parent_weights": weights_fingerprint(job.model), "data": data}
         final = run.run(
-            [replace(job, lineage=lineage)], workers=config.workers, storage=folder.path / "ray", progress=say
+            [replace(job, lineage=lineage)],
+            workers=config.workers,
+            storage=folder.path / "ray",
+            progress=say,
+            placement=config.placement,
         )
     seconds = time.time() - began
     logged = metrics.read(folder.metrics)

@@ -27,13 +27,16 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
 
     from actors.rollout.pool import RolloutPool
     from actors.rollout.scripted_engine import Script, ScriptedHost, Seat
+    from actors.runtime.placement import Places
     from srm_ray.inference.completers import Sampling
 
     script: Any = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
     hosts = [ray.remote(ScriptedHost).options(num_cpus=0, max_concurrency=100_000).remote(script) for _ in range(HOSTS)]
-    pool = RolloutPool(
-        (workers, workers), script, cpus=0, spawn=lambda number, name: Seat(hosts[number % HOSTS], number)
-    )
+
+    def seat(number: int, name: str, place: Any) -> Seat:
+        return Seat(hosts[number % HOSTS], number)
+
+    pool = RolloutPool((workers, workers), script, places=Places({}), spawn=seat)
     sampling = Sampling(1.0, 96)
 
     async def sample(prompt: Any, draw: int) -> Any:

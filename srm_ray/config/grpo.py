@@ -323,6 +323,11 @@ class GRPOConfig(StageConfig):
         description="weight versions that a completion may lag behind the learner; 0: deterministic, and rollouts wait",
     )
     inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
+    placement: Literal["pack", "spread"] = Field(
+        "pack",
+        description="pack: workers on as few nodes as hold them; spread: the learner's on nodes where nothing is "
+        "sampled or graded",
+    )
     replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
     curriculum: CurriculumConfig = CurriculumConfig()

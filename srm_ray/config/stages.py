@@ -85,6 +85,9 @@ class TrainStage(StageConfig):
     optim: OptimConfig = Field(OptimConfig(), description="optimizer and schedule")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="training state")
     eval: EvalConfig = Field(EvalConfig(), description="held-out loss")
+    placement: Literal["pack", "spread"] = Field(
+        "pack", description="pack: workers on as few nodes as hold them; spread: on as many as there are"
+    )
     dry_run: bool = Field(False, description="print parameters, memory and placement, then stop")
     chat_template: str = Field("", description=CHAT_TEMPLATE)
 

@@ -29,7 +29,7 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 # not what is computed.
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
-    "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
+    "placement", "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
 }  # fmt: skip
 # Options that a run settles once, with the machine and the model before it, and the value that leaves them open: its
 # saved config holds what they became.

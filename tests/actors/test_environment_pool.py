@@ -11,6 +11,7 @@ from actors.environment.check import contract_of, rehearse
 from actors.environment.episodes import EpisodePlan, Episodes
 from actors.environment.pool import EnvironmentPool
 from actors.environment.worker import EnvironmentWorker
+from actors.runtime.placement import Places
 from srm_ray.config.grpo import GRPOConfig, RecoveryConfig
 from srm_ray.environments.episode import Limits
 from srm_ray.environments.rendering import TurnRenderer
@@ -36,14 +37,14 @@ class Played:
         self.events: list[str] = []
         recovery = RecoveryConfig(backoff=0.0)
         self.pool = EnvironmentPool(
-            1, self.spec, cpus=0.1, recovery=recovery, events=lambda event, **_: self.events.append(event),
+            1, self.spec, places=Places({"CPU": 0.1}), recovery=recovery, events=lambda event, **_: self.events.append(event),
             spawn=self.spawn,
         )  # fmt: skip
 
     async def ended(self, pid: int | None, node: str | None) -> None:
         """The process of these workers is the test's own."""
 
-    def spawn(self, number: int, name: str) -> InProcess:
+    def spawn(self, number: int, name: str, place: Any) -> InProcess:
         self.workers.append(EnvironmentWorker(number, self.spec))
         return InProcess(self.workers[-1])
 

@@ -13,6 +13,7 @@ import pytest
 from actors.reward.pool import RewardPool
 from actors.reward.spec import RewardSpec
 from actors.reward.worker import RewardWorker
+from actors.runtime.placement import Places
 from srm_ray.evaluation.grading import Sample, grade
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import ChatCompletion
@@ -33,7 +34,7 @@ def group(index: int, code: str) -> Group:
 
 def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> None:
     async def run() -> list[Group]:
-        pool = RewardPool((1, 1), RewardSpec(code_timeout=3.0), cpus=0.1)
+        pool = RewardPool((1, 1), RewardSpec(code_timeout=3.0), places=Places({"CPU": 0.1}))
         await pool.start()
         codes = ["def f(x): return x * x", "while True: pass", "def f(x): return x"]
         scoring = [asyncio.ensure_future(pool.score(group(index, code))) for index, code in enumerate(codes)]
@@ -92,7 +93,7 @@ class Starting(RewardWorker):
 
 def test_a_pool_that_ends_does_not_wait_for_a_worker_that_starts(ray_session) -> None:
     async def run() -> None:
-        pool = RewardPool((1, 1), RewardSpec(), cpus=0.1, worker_class=Starting)
+        pool = RewardPool((1, 1), RewardSpec(), places=Places({"CPU": 0.1}), worker_class=Starting)
         starting = asyncio.ensure_future(pool.start())
         await asyncio.sleep(5)
         assert not starting.done()

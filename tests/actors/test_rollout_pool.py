@@ -10,6 +10,7 @@ import ray
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec
 from actors.runtime.liveness import LOADING, STARTING, STEP, Progress
+from actors.runtime.placement import Places
 from srm_ray.errors import RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
@@ -85,13 +86,13 @@ class Pool:
         self.pool = RolloutPool(
             (workers, workers),
             SPEC,
-            cpus=1.0,
+            places=Places({"CPU": 1.0}),
             events=lambda event, **known: self.told.append((event, known)),
             spawn=self.spawn,
         )
         self.events = lambda: [event for event, _ in self.told]
 
-    def spawn(self, number, name):
+    def spawn(self, number, name, place):
         worker = Worker(self.scripts[min(number, len(self.scripts) - 1)])
         self.spawned.append(worker)
         return InProcess(worker)

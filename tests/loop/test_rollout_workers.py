@@ -11,6 +11,7 @@ import pytest
 
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import RolloutWorker, engine_args
+from actors.runtime.placement import Places
 from srm_ray.errors import RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import completion_seed
@@ -59,7 +60,7 @@ def pair(loop):
     pool = RolloutPool(
         (2, 2),
         replace(loop.workers.rollouts.spec, threads=1),
-        cpus=0.5,
+        places=Places({"CPU": 0.5}),
         recovery=loop.config.recovery,
         events=lambda event, **known: told.append(event),
         worker_class=EitherWorker,
