@@ -56,6 +56,8 @@ class EngineSpec:
     transport: str = "pull"
 
 
+# vLLM's name of the engine that takes weights in, by transport (actors/rollout/vllm_extension.py registers them).
+BACKENDS = {"pull": "pull", "ipc": "checked_ipc"}
 SLOWEST_LOAD = 20e6  # bytes a second, of weights
 GONE = "weights of version {} are gone with the learner that published them"
 
@@ -240,7 +242,7 @@ class RolloutWorker:
     async def _update_info(self, update: WeightUpdate) -> dict[str, Any]:
         """What the engine's transport is given of an update."""
         if update.handles:
-            return ipc.update_info(update.specs, update.handles)
+            return ipc.update_info(update)
         path = update.path if update.node == self.node else await asyncio.to_thread(self._fetch, update)
         if not os.path.exists(path):
             raise WeightsGoneError(GONE.format(update.version))
@@ -352,7 +354,7 @@ def engine_args(spec: EngineSpec) -> Any:
         "seed": spec.seed,
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
-        "weight_transfer_config": WeightTransferConfig(backend=spec.transport),
+        "weight_transfer_config": WeightTransferConfig(backend=BACKENDS[spec.transport]),
         "worker_extension_cls": "actors.rollout.vllm_extension.WorkerExtension",
     }
     if spec.gpus:

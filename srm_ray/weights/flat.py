@@ -35,7 +35,7 @@ class WeightUpdate:
 
     version: 0, 1, ... path: where processes of `node` open the buffer. digest: xxh3 of the buffer, hex.
     specs: layout. data: reference to the same bytes in the object store, for other nodes; or None.
-    handles: where the tensors lie on a GPU, pickled (see `srm_ray.weights.ipc`); then path and digest are empty.
+    handles: where the tensors lie on a GPU, pickled; then path is empty, and digest `srm_ray.weights.ipc.checksum`'s.
     """
 
     version: int

@@ -2,17 +2,23 @@
 
 The payload is that of vLLM's built-in "ipc" backend (`IPCWeightTransferUpdateInfo`), which opens each handle
 with CUDA IPC and loads from it. Nothing is copied on the learner's side; the optimizer changes parameters in
-place, so that a handle of this version must not be read after the next step.
+place, so that a handle of this version must not be read after the next step. A checksum of all bits, made on the GPU by
+the learner and again by the engine, proves that what is read is what was published.
 """
 
 import base64
 import pickle
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from srm_ray.weights.flat import TensorSpec, WeightUpdate, lay_out
+from srm_ray.weights.flat import WeightUpdate, lay_out
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Handle = dict[str, tuple[Any, ...]]
+PIECE = 1 << 22  # words that are summed at a time: 64 MiB while it lasts
+MIXING = 0x9E3779B97F4A7C15 - 2**64  # odd; 2**64 over the golden ratio, as PyTorch's 64 bits hold it
 
 
 def share(
@@ -24,7 +30,29 @@ def share(
         if not tensor.is_contiguous():
             raise ValueError(f"{name} is not contiguous: CUDA IPC shares memory as it lies")
     handles = [(handle or cuda_handle)(tensor) for _, tensor in parameters]
-    return WeightUpdate(version, "", "", "", specs, handles=pickle.dumps(handles))
+    found = checksum(tensor for _, tensor in parameters)
+    return WeightUpdate(version, "", "", found, specs, handles=pickle.dumps(handles))
+
+
+def checksum(tensors: "Iterable[Tensor]") -> str:
+    """Of the bits of contiguous tensors and of their order, 64 bits in hex; computed where the tensors lie.
+
+    A sum, modulo 2**64, of every word times an odd number that follows from its place: another value of one word always
+    gives another sum, and so do other values of many but for one chance in 2**64 or so.
+    """
+    import torch
+
+    words_of = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    total: Tensor | None = None
+    for tensor in tensors:
+        words = tensor.detach().reshape(-1).view(words_of[tensor.element_size()])
+        summed = torch.zeros((), dtype=torch.int64, device=tensor.device)
+        for first in range(0, len(words), PIECE):
+            piece = words[first : first + PIECE].to(torch.int64)
+            odd = torch.arange(first + 1, first + 1 + len(piece), device=tensor.device) * MIXING
+            summed += (piece * ((odd ^ (odd >> 29)) | 1)).sum()
+        total = summed if total is None else total * MIXING + summed
+    return f"{(0 if total is None else int(total)) % 2**64:016x}"
 
 
 def cuda_handle(tensor: Any) -> Handle:
@@ -37,11 +65,12 @@ def cuda_handle(tensor: Any) -> Handle:
     return {str(torch.cuda.get_device_properties(tensor.device).uuid): arguments}
 
 
-def update_info(specs: tuple[TensorSpec, ...], handles: bytes) -> dict[str, Any]:
-    """vLLM's request for one update."""
+def update_info(update: WeightUpdate) -> dict[str, Any]:
+    """The request to the engine for one update (`actors.rollout.ipc_engine`)."""
     return {
-        "names": [spec.name for spec in specs],
-        "dtype_names": [spec.dtype for spec in specs],
-        "shapes": [list(spec.shape) for spec in specs],
-        "ipc_handles_pickled": base64.b64encode(handles).decode(),
+        "names": [spec.name for spec in update.specs],
+        "dtype_names": [spec.dtype for spec in update.specs],
+        "shapes": [list(spec.shape) for spec in update.specs],
+        "ipc_handles_pickled": base64.b64encode(update.handles).decode(),
+        "digest": update.digest,
     }

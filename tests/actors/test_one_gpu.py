@@ -23,8 +23,10 @@ def recipe():
 def test_engine_sleeps_and_reads_the_learners_memory(recipe, monkeypatch):
     monkeypatch.setattr("vllm.engine.arg_utils.EngineArgs.__post_init__", lambda self: None)  # it looks for the GPU
     args = engine_args(engine_spec(build(GRPOConfig, recipe), "model", 1280, (2,)))
+    from actors.rollout import ipc_engine
+
     assert args.enable_sleep_mode
-    assert args.weight_transfer_config.backend == "ipc"
+    assert args.weight_transfer_config.backend == ipc_engine.NAME
     assert args.gpu_memory_utilization == 0.45
 
 
