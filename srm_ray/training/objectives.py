@@ -2,10 +2,13 @@
 
 import contextlib
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.data.packing import Rows
 from srm_ray.training.job import TrainSpec
+
+if TYPE_CHECKING:
+    import torch
 
 
 def loss_module(model: Any, job: TrainSpec) -> Any:
@@ -21,32 +24,42 @@ def loss_module(model: Any, job: TrainSpec) -> Any:
 
         def forward(
             self,
-            tokens_BT: Any,
-            positions_BT: Any,
-            mask_BT: Any,
-            reference_P2: Any = None,
-            noise_seeds_B: Any = None,
-        ) -> Any:
+            tokens_BT: torch.Tensor,
+            positions_BT: torch.Tensor,
+            mask_BT: torch.Tensor,
+            reference_P2: torch.Tensor | None = None,
+            noise_seeds_B: list[int] | None = None,
+        ) -> torch.Tensor:
             if job.pairs:
+                assert reference_P2 is not None, "pairs have a reference"
                 return self.pair_sums(self.row_logprobs(tokens_BT, positions_BT, mask_BT), reference_P2)
             logprobs_N = self.logprobs(tokens_BT, positions_BT, mask_BT, noise_seeds_B)
             kind = losses.TOKEN_LOSSES[job.loss] if self.training else losses.nll
             loss = kind(logprobs_N)
             return torch.stack([loss, *[loss.new_zeros(())] * 3])
 
-        def logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any, noise_seeds_B: Any = None) -> Any:
+        def logprobs(
+            self,
+            tokens_BT: torch.Tensor,
+            positions_BT: torch.Tensor,
+            mask_BT: torch.Tensor,
+            noise_seeds_B: list[int] | None = None,
+        ) -> torch.Tensor:
+            """Of the masked tokens, [N]."""
             reduced = job.optim.precision == "bf16_autocast"
             kind = tokens_BT.device.type
             noise = (job.neftune, noise_seeds_B) if self.training and noise_seeds_B else None
             with torch.autocast(kind, torch.bfloat16) if reduced else contextlib.nullcontext():
                 return losses.target_logprobs(self.model, tokens_BT, positions_BT, mask_BT, neftune=noise)
 
-        def row_logprobs(self, tokens_BT: Any, positions_BT: Any, mask_BT: Any) -> Any:
+        def row_logprobs(
+            self, tokens_BT: torch.Tensor, positions_BT: torch.Tensor, mask_BT: torch.Tensor
+        ) -> torch.Tensor:
             """Summed log-probability of each row's masked tokens, [B]."""
             logprobs_N = self.logprobs(tokens_BT, positions_BT, mask_BT)
             return losses.sum_by_row(logprobs_N, mask_BT)
 
-        def pair_sums(self, logprobs_B: Any, reference_P2: Any) -> Any:
+        def pair_sums(self, logprobs_B: torch.Tensor, reference_P2: torch.Tensor) -> torch.Tensor:
             delta_P2 = logprobs_B.view(-1, 2) - reference_P2
             chosen_P, rejected_P = delta_P2.unbind(1)
             margin_P = job.beta * (chosen_P - rejected_P)
@@ -57,7 +70,8 @@ def loss_module(model: Any, job: TrainSpec) -> Any:
     return SummedLoss()
 
 
-def to_device(rows: Rows, device: Any) -> tuple[Any, Any, Any]:
+def to_device(rows: Rows, device: "torch.device | str") -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+    """Tokens, positions and loss mask of the rows, [B, T] each."""
     import numpy as np
     import torch
 

@@ -15,7 +15,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.files.atomic import replacing, replacing_file
@@ -25,6 +27,9 @@ from srm_ray.training.engine import Engine
 from srm_ray.training.job import TrainSpec
 from srm_ray.training.log import StepResult, TrainLogger
 from srm_ray.training.objectives import loss_module, noise_seed, to_device
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def policy_of(job: TrainSpec) -> Any:
@@ -96,7 +101,7 @@ class Rank:
 
     # Rows
 
-    def chosen(self, step: int) -> Any:
+    def chosen(self, step: int) -> np.ndarray:
         """Indices of the rows, or pairs, of a step."""
         return batch_rows(self.count(self.rows), step, self.job.optim.batch, self.job.seed, shuffle=self.job.shuffle)
 
@@ -104,13 +109,11 @@ class Rank:
         """Units: rows, or pairs."""
         return len(rows) // (2 if self.job.pairs else 1)
 
-    def units(self, rows: Rows, chosen: Any) -> Rows:
+    def units(self, rows: Rows, chosen: np.ndarray) -> Rows:
         """The rows of the chosen units; a pair is two rows."""
-        import numpy as np
-
         return rows.take(np.stack([2 * chosen, 2 * chosen + 1], 1).ravel() if self.job.pairs else chosen)
 
-    def mine(self, chosen: Any) -> list[Any]:
+    def mine(self, chosen: np.ndarray) -> list[np.ndarray]:
         """This rank's micro-batches of the chosen units: those of a step are dealt in turn."""
         own = chosen[self.rank :: self.world]
         return [
@@ -119,7 +122,7 @@ class Rank:
 
     # One optimizer step
 
-    def step(self, chosen: Any, step: int) -> tuple[float, float, dict[str, float]]:
+    def step(self, chosen: np.ndarray, step: int) -> tuple[float, float, dict[str, float]]:
         """Train on the chosen units. Returns the step's loss (mean over its N), the gradient's norm
         before clipping, and what else the loss tells."""
         import torch
@@ -140,18 +143,19 @@ class Rank:
         extra = {"pairs/accuracy": float(sums[1]), "pairs/margin": float(sums[2])} if job.pairs else {}
         return float(sums[0]), norm, extra
 
-    def forward(self, rows: Rows, part: Any, reference: Any, step: int = 0) -> Any:
+    def forward(self, rows: Rows, part: np.ndarray, reference: np.ndarray | None, step: int = 0) -> "Tensor":
         """Sums over the part: [loss, pairs ranked right, margin, 0]."""
         import torch
 
         device = self.engine.device
         tensors = to_device(self.units(rows, part), device)
-        if self.job.pairs:
+        if reference is not None:
             return self.engine(*tensors, torch.from_numpy(reference[part]).to(device))
         noise = [noise_seed(self.job.seed, step, row) for row in part] if self.job.neftune else None
         return self.engine(*tensors, noise_seeds_B=noise)
 
-    def total(self, value: Any) -> Any:
+    def total(self, value: "Tensor") -> "Tensor":
+        """Summed over ranks."""
         import torch.distributed as dist
 
         if self.world > 1:
@@ -192,9 +196,8 @@ class Rank:
         extra = {"eval/pairs_accuracy": float(sums[1])} if self.job.pairs else {}
         return {"eval/loss": float(sums[0]), **extra}
 
-    def reference_logprobs(self, rows: Rows, folder: Path) -> Any:
+    def reference_logprobs(self, rows: Rows, folder: Path) -> np.ndarray:
         """log pi_ref of every pair's completions, [pairs, 2]: made once by the untrained policy, then cached."""
-        import numpy as np
         import torch
 
         cache = folder / "reference.npy"
@@ -219,11 +222,9 @@ class Rank:
         barrier()
         return np.load(cache)
 
-    def dealt(self, count: int) -> Iterator[tuple[Any, bool]]:
+    def dealt(self, count: int) -> Iterator[tuple[np.ndarray, bool]]:
         """This rank's micro-batches of units 0 to `count`, and whether each counts: every rank gets as
         many as any other, since each takes part in the collectives of sharded weights."""
-        import numpy as np
-
         size = self.job.optim.micro_batch
         parts = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
         for place in range(self.rank, -(-len(parts) // self.world) * self.world, self.world):
