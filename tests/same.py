@@ -1,6 +1,10 @@
-"""Comparisons of runs, bit for bit, that say where two differ: the step and field, the file and line, the tensor."""
+"""Comparisons of runs, bit for bit, that say where two differ: the step and field, the file and line, the tensor.
+
+python -m tests.same RUN EXPECTED compares two run folders.
+"""
 
 import itertools
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,15 @@ from typing import Any
 import numpy as np
 
 SHOWN = 10  # differences in a message
+
+
+def same_runs(found: Path, expected: Path) -> None:
+    """Two run folders' logged steps, times apart, and the weights that they end with."""
+    from srm_ray.runs.metrics import read, without_times
+
+    one, other = ([without_times(line) for line in read(run / "metrics.jsonl")] for run in (found, expected))
+    same_steps(one, other)
+    same_weights(found / "final", expected / "final")
 
 
 def same_steps(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]], names: Iterable[str] = ()) -> None:
@@ -64,3 +77,8 @@ def same_completions(found: Iterable[Any], expected: Iterable[Any], fields: Sequ
 def _listed(told: list[str]) -> str:
     more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
     return "\n".join([f"{len(told)} differences", *told[:SHOWN], *more])
+
+
+if __name__ == "__main__":
+    same_runs(*map(Path, sys.argv[1:]))
+    print("the same bits")
