@@ -7,6 +7,7 @@ outlive who works in them: a replacement takes the place of the one that died, a
 to another. A worker beyond those that a run began with gets a placement group of its own, which ends with it.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -109,14 +110,23 @@ class Reservation:
 
 @dataclass(slots=True)
 class Bundle:
-    """What lies on one node whatever happens. roles: of the actors in it."""
+    """What lies on one node whatever happens. parts: resources of its actors. roles: theirs."""
 
-    holds: Counter[str] = field(default_factory=Counter)
+    parts: list[Resources] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
 
     def add(self, role: str, each: Resources) -> None:
-        self.holds.update(each)
+        self.parts.append(each)
         self.roles.append(role)
+
+    @property
+    def holds(self) -> Resources:
+        """All of them, as Ray counts: to four digits, and in whole GPUs from the first on."""
+        found: Resources = {}
+        for part in self.parts:
+            for name, amount in part.items():
+                found[name] = round(found.get(name, 0.0) + amount, 4)
+        return {name: math.ceil(n) if name == "GPU" and n > 1 else n for name, n in found.items()}
 
 
 def reserve(
@@ -137,7 +147,7 @@ def reserve(
     group = None
     if placed:
         ray_strategy = "STRICT_SPREAD" if strategy == "spread" else "PACK"
-        group = placement_group([dict(bundle.holds) for bundle in placed], strategy=ray_strategy)
+        group = placement_group([bundle.holds for bundle in placed], strategy=ray_strategy)
         if not group.wait(wait):
             remove_placement_group(group)
             raise refusal(needs, lower, strategy=strategy, waited=wait)

@@ -58,6 +58,16 @@ def test_a_card_that_two_share_is_one_card() -> None:
     assert roles(two) == [{"rollout": 1}, {"rollout": 1}, {"learner": 1}]
 
 
+def test_what_many_hold_is_counted_as_ray_counts() -> None:
+    bundle = placement.Bundle()
+    for _ in range(8):
+        bundle.add("reward", GRADER)
+    assert bundle.holds == {"CPU": 0.8}  # the sum of eight floats of 0.1 is less
+    for _ in range(3):
+        bundle.add("rollout", {"CPU": 1.0, "GPU": 0.5})
+    assert bundle.holds == {"CPU": 3.8, "GPU": 2}
+
+
 def test_a_successor_takes_the_place_of_who_died() -> None:
     first, second = Place(object(), 0), Place(object(), 1)  # type: ignore[arg-type]  # stand for Ray's
     places = Places(ENGINE, [first, second])
