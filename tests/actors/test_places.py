@@ -116,25 +116,25 @@ def test_of_two_runs_one_gets_the_places_and_the_other_after_it(ray_session) -> 
 
 @pytest.mark.integration
 def test_workers_beyond_the_first_come_and_go_with_a_place_of_their_own(ray_session) -> None:
-    remote = ray_session.remote(Here).options(num_cpus=1)
+    remote = ray_session.remote(Here)
     reservation = reserve({"reward": Need(1, {"CPU": 1.0})})
     places = reservation.places["reward"]
     try:
         first = places.take()
-        one = remote.options(**first.options).remote()
+        one = remote.options(num_cpus=1, **first.options).remote()
         ray_session.get(one.ping.remote(), timeout=60)
         beyond = places.take()
         assert beyond.own and not first.own
-        two = remote.options(**beyond.options).remote()
+        two = remote.options(num_cpus=1, **beyond.options).remote()
         ray_session.get(two.ping.remote(), timeout=60)
         places.give_back(beyond)
-        with pytest.raises(ray_session.exceptions.RayActorError):
+        with pytest.raises(ray_session.exceptions.RayError):
             ray_session.get(two.ping.remote(), timeout=60)
         places.give_back(first)
         ray_session.kill(one)
         again = places.take()
         assert again == first
-        three = remote.options(**again.options).remote()
+        three = remote.options(num_cpus=1, **again.options).remote()
         ray_session.get(three.ping.remote(), timeout=60)
     finally:
         reservation.release()
