@@ -37,9 +37,13 @@ class Played:
         self.events: list[str] = []
         recovery = RecoveryConfig(backoff=0.0)
         self.pool = EnvironmentPool(
-            1, self.spec, places=Places({"CPU": 0.1}), recovery=recovery, events=lambda event, **_: self.events.append(event),
+            1,
+            self.spec,
+            places=Places({"CPU": 0.1}),
+            recovery=recovery,
+            events=lambda event, **_: self.events.append(event),
             spawn=self.spawn,
-        )  # fmt: skip
+        )
 
     async def ended(self, pid: int | None, node: str | None) -> None:
         """The process of these workers is the test's own."""
