@@ -65,7 +65,7 @@ class One:
 def test_an_evaluation_is_graded_on_the_reward_workers() -> None:
     """By the built-in graders, with the suite's own rules, whatever the run is rewarded for; it shows as progress."""
     worker = RewardWorker(RewardSpec(weights={}, function="tests.actors.own_rewards:moods"))
-    pool = RewardPool((1, 1), worker.spec, cpus=0.1)
+    pool = RewardPool((1, 1), worker.spec, places=Places({"CPU": 0.1}))
     pool.pool = One(InProcess(worker))  # type: ignore[assignment]
     item = Item(0, "What is a half?", answer="1/2")
     texts = ["</think>0.5", r"</think>\boxed{\frac{2}{4}}", r"</think>\boxed{2}"]
