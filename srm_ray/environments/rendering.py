@@ -14,6 +14,7 @@ A control token spelled in what the environment says is encoded as the plain tex
 Where the template knows no tools, `described` puts them into the system message, and results come as the user's.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -121,7 +122,7 @@ class TurnRenderer:
         shown, hidden = hide_controls(self.tokenizer, [*conversation, *said])
         marks = _Marks([*conversation, *said])
         stood = [self._standing(dict(message), marks, n) for n, message in enumerate(shown)]
-        before = self._text(stood[: len(conversation) - 1], generation=False)
+        before = self._stood(stood[: len(conversation) - 1])
         text = self._text(stood, generation=True)
         if not text.startswith(before):
             raise UserError(
@@ -137,6 +138,13 @@ class TurnRenderer:
                 f"the model's chat template ends a turn with none of the model's stop tokens ({', '.join(self.ends)})"
             )
         return encode_hidden(self.tokenizer, tail[ending[0] + len(ending[1]) :], hidden)
+
+    def _stood(self, messages: Sequence[Message]) -> str:
+        """The text of a conversation, less what the template puts behind the last one alone: a generation prompt, or
+        an end of text without it."""
+        closed, going_on = (self._text(messages, generation=generation) for generation in (False, True))
+        pairs = zip(closed, going_on, strict=False)
+        return "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
     def _standing(self, message: Message, marks: "_Marks", n: int) -> Message:
         if message["role"] != "assistant" or "calls" not in message:

@@ -56,6 +56,9 @@ STRICT = """{%- set ns = namespace(n=0) -%}
 # Says how many messages there are at the top: every message changes what stood before.
 COUNTS = "{{ messages | length }}\n" + HERMES
 
+# Ends a text that no turn is to follow.
+CLOSES = HERMES + "{%- if not add_generation_prompt -%}{{ '<eos>' }}{%- endif -%}"
+
 # Shows the last message from the environment alone.
 FORGETS = """{%- for m in messages -%}
 {%- if m.role == 'assistant' or loop.last or loop.first -%}

@@ -42,6 +42,7 @@ def test_a_tool_s_result_as_the_template_writes_it() -> None:
     [
         (None, "<|im_start|>assistant\n<think>\n"),
         (templates.HERMES, "<|im_start|>assistant\n"),
+        (templates.CLOSES, "<|im_start|>assistant\n"),
         (templates.THINKS, "<|im_start|>assistant\n<think>\n"),
     ],
 )
