@@ -258,6 +258,11 @@ def _refuse_variants(config: dict[str, Any], name: str, where: str) -> None:
         f"rotary embedding of type {kind!r}": kind not in ("default", *scaled),
         "a sliding attention window": sliding and name not in ("gemma3", "phi3"),
         "biases in attention": name != "qwen2" and config.get("attention_bias", False),
+        "a head of another width than the model's by its heads": (
+            name in ("phi3", "olmo2")
+            and bool(config.get("head_dim"))
+            and config["head_dim"] * config["num_attention_heads"] != config["hidden_size"]
+        ),
         "biases in the feed-forward": config.get("mlp_bias", False),
         f"the activation {act!r}": act not in (None, "gelu_pytorch_tanh" if name == "gemma3" else "silu"),
         **(_gemma_variants(config, layers) if name == "gemma3" else {}),

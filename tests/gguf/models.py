@@ -102,5 +102,5 @@ MAKERS = {
     "llama3": other("llama3", num_key_value_heads=2),
     "gemma3": other("gemma3", **GEMMA),
     "phi3": other("phi3", num_key_value_heads=2, head_dim=64),
-    "olmo2": other("olmo2"),
+    "olmo2": other("olmo2", head_dim=64),
 }

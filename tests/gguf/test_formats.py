@@ -73,6 +73,7 @@ GEMMA |= {"query_pre_attn_scalar": 128, "rope_parameters": None, "layer_types": 
     ("change", "message"),
     [
         ({"architectures": ["Llama4ForCausalLM"], "model_type": "llama4_text"}, "Llama4ForCausalLM is not exported"),
+        ({"architectures": ["Olmo2ForCausalLM"], "head_dim": 64}, "a head of another width"),
         ({"architectures": ["LlamaForCausalLM"], "mlp_bias": True}, "biases in the feed-forward"),
         ({"architectures": ["MistralForCausalLM"], "model_type": "mistral", "sliding_window": 64}, "sliding"),
         ({**GEMMA, "layer_types": ["sliding_attention", "full_attention"] * 2}, "another pattern of layers"),
