@@ -21,7 +21,7 @@ from srm_ray.data.reading import RowSource
 from srm_ray.data.rendering import render_prompt
 from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, share_of
 from srm_ray.errors import UserError
-from srm_ray.model.chat_template import Refused
+from srm_ray.model.chat_template import Refused, spelled_controls
 from srm_ray.rl.types import Prompt
 
 GENERATED_CHECKED = 32  # problems of a generator that are looked at before a run starts
@@ -110,6 +110,7 @@ class PromptStream:
         max_dropped: float = MAX_DROPPED,
     ):
         self._max_dropped = max_dropped
+        self._spelled: list[str] = []  # where the prompts are that spell control tokens
         self.tasks, self.size, self.curriculum = tasks, tasks.size, tasks.curriculum
         self._tokenizer, self._system, self._limit, self._limited_by = tokenizer, system, limit, limited_by
 
@@ -131,6 +132,8 @@ class PromptStream:
     def fits(self, task: Task) -> str:
         """Why a task's prompt cannot be used: the chat template refuses it, or it leaves no room for new tokens; ""
         where it can."""
+        if spelled_controls(self._tokenizer, task.messages):
+            self._spelled.append(task.where or task.source)
         try:
             size = len(self._rendered(task))
         except Refused as error:
@@ -163,8 +166,14 @@ class PromptStream:
 
         Families of Reasoning Gym are probed (`GymTasks.probe`)."""
         self.tasks.probe()
+        self._spelled.clear()
         self.tasks.keep(self.fits, self._max_dropped)
         self.size = self.tasks.size
+        if self._spelled:
+            say(
+                f"{len(self._spelled)} prompts spell control tokens of the model ({self._spelled[0]} is the first), "
+                "which are taken as text: rows that a chat template has rendered before are to be given as messages"
+            )
         for index, task in enumerate(self.tasks.samples()):
             self.render(task, index)
 

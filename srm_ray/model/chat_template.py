@@ -11,7 +11,8 @@ own template falls back to: a prompt does not change overnight.
 import datetime
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,12 +144,17 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
+_patterns: MutableMapping[Any, re.Pattern[str] | None] = weakref.WeakKeyDictionary()  # by tokenizer
+
+
 def control_pattern(tokenizer: Any) -> re.Pattern[str] | None:
     """Matches the spelling of any control token; None for a tokenizer that has none, or cannot take them as text."""
     if not hasattr(tokenizer, "backend_tokenizer"):
         return None
-    names = sorted(control_tokens(tokenizer), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, names))) if names else None
+    if tokenizer not in _patterns:
+        names = sorted(control_tokens(tokenizer), key=len, reverse=True)
+        _patterns[tokenizer] = re.compile("|".join(map(re.escape, names))) if names else None
+    return _patterns[tokenizer]
 
 
 def control_tokens(tokenizer: Any) -> list[str]:

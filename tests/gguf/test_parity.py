@@ -69,7 +69,8 @@ def test_logits(exact: LlamaCppEngine, random_model: Path) -> None:
     wanted, got = open_engine(str(random_model), threads=1).logits(ids), exact.logits(ids)
     assert wanted.shape == got.shape
     assert wanted.std() > 0.5, "the logits say something"
-    assert np.abs(wanted - got).max() < 1e-4
+    # llama.cpp looks Gemma's GELU up in a table of half precision.
+    assert np.abs(wanted - got).max() < (1e-2 if random_model.parent.name.startswith("gemma") else 1e-4)
 
 
 def test_greedy_continuation(exact: LlamaCppEngine, random_model: Path) -> None:
