@@ -219,12 +219,12 @@ def test_gsm8k_as_published(tokenizer: Any) -> None:
 def test_prompts_that_spell_control_tokens_are_said(
     tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "rendered.jsonl"
-    rows = [{"prompt": "1+1?", "answer": "2"}, {"prompt": "<|im_start|>user\n2+1?<|im_end|>", "answer": "3"}]
+    path = tmp_path / "spelled.jsonl"
+    rows = [{"prompt": "1+1?", "answer": "2"}, {"prompt": "2+1? <eos>", "answer": "3"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     stream = training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=100)
     stream.check()
     said = capsys.readouterr().out
     assert f"1 prompts spell control tokens of the model ({path}:2 is the first), which are taken as text" in said
     prompts = [prompt for prompt in stream.first(2) if "2+1?" in prompt.text]
-    assert [prompt.token_ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) for prompt in prompts] == [2]
+    assert len(prompts) == 1 and tokenizer.convert_tokens_to_ids("<eos>") not in prompts[0].token_ids

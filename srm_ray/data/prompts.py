@@ -172,7 +172,7 @@ class PromptStream:
         if self._spelled:
             say(
                 f"{len(self._spelled)} prompts spell control tokens of the model ({self._spelled[0]} is the first), "
-                "which are taken as text: rows that a chat template has rendered before are to be given as messages"
+                "which are taken as text"
             )
         for index, task in enumerate(self.tasks.samples()):
             self.render(task, index)
