@@ -241,7 +241,7 @@ def remember_seconds(what: str, seconds: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         others = {name: known for name, known in _durations().items() if name != what}
         kept = dict([*others.items(), (what, round(seconds, 1))][-REMEMBERED:])
-        write_atomically(path, json.dumps(kept, indent=1) + "\n")
+        write_atomically(path, json.dumps(kept, indent=1) + "\n", shared=True)
 
 
 def _durations() -> dict[str, float]:

@@ -10,26 +10,34 @@ discard(folder)                            a folder is whole until it is not the
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from srm_ray.files.faults import writing_to
 
+ABANDONED = 600.0  # seconds without a write
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path` and rename, so that a reader sees the old file or the new one. Raises WriteFailed."""
-    with replacing_file(path) as partial:
+
+def write_atomically(path: Path, text: str, *, shared: bool = False) -> None:
+    """Write beside `path` and rename, so that a reader sees the old file or the new one. Raises WriteFailed.
+
+    shared: other processes may write it at the same time; the last one's is what stays.
+    """
+    with replacing_file(path, shared=shared) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """A path to write a file to, which takes the place of `path` once it is whole and on the disk.
 
     Raises WriteFailed where that cannot be; then, and where the block raises, `path` is what it was.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial" if shared else f".{path.name}.partial")
     with writing_to(path):
+        if shared:
+            sweep(path)
         try:
             yield partial
             flush(partial)
@@ -38,6 +46,14 @@ def replacing_file(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
+
+
+def sweep(path: Path) -> None:
+    """Remove what processes that were killed have left of a shared file."""
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from typing import Any
 
 from srm_ray.errors import UserError
 
+OTHER = "another command merges the same adapter; waiting for it"
+
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
@@ -199,6 +201,8 @@ def merge(folder: Path, destination: Path) -> Path:
 def merged_folder(folder: Path) -> Path:
     """`<adapter folder>/merged`: plain weights for whoever takes a model, made once for these adapter weights. Beside
     an adapter that cannot be written to, in the cache."""
+    from srm_ray.console.progress import say
+    from srm_ray.files import lock
     from srm_ray.files.roots import cache_root
     from srm_ray.model.folder import weights_fingerprint
     from srm_ray.model.lineage import read_lineage
@@ -208,5 +212,7 @@ def merged_folder(folder: Path) -> Path:
     destination = folder / "merged" if writable else cache_root() / "merged" / weights
     if read_lineage(destination).get("adapter_weights") == weights:
         return destination
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    return merge(folder, destination)
+    with lock.alone(destination.with_name(f".{destination.name}.lock"), lambda: say(OTHER)):
+        if read_lineage(destination).get("adapter_weights") == weights:  # by another command, meanwhile
+            return destination
+        return merge(folder, destination)

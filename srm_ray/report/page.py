@@ -31,7 +31,7 @@ def write_report(folder: RunFolder, *, embed_bytes: int = EMBED_BYTES) -> Path:
     """
     run = run_data.load(folder)
     blocks = rollout_data.choose(folder, run["steps"], embed_bytes)
-    write_atomically(folder.report, render(run | embedded(run["steps"], blocks), blocks, live=False))
+    write_atomically(folder.report, render(run | embedded(run["steps"], blocks), blocks, live=False), shared=True)
     return folder.report
 
 

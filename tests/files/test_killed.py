@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,16 @@ def test_a_file(tmp_path) -> None:
         assert (folder / "file").read_text() in ("old", "new")
         work(folder)
         assert content(folder) == {"file": b"new"}
+
+
+def test_a_file_that_others_write_too(tmp_path) -> None:
+    left = tmp_path / ".file.4711.partial"
+    left.write_text("half")
+    write_atomically(tmp_path / "file", "new", shared=True)
+    assert content(tmp_path) == {"file": b"new", left.name: b"half"}  # whose writer may be at it
+    os.utime(left, (0, 0))
+    write_atomically(tmp_path / "file", "newer", shared=True)
+    assert content(tmp_path) == {"file": b"newer"}
 
 
 def test_a_folder(tmp_path) -> None:

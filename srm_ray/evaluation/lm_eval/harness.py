@@ -263,9 +263,9 @@ def provide_sentence_splitter() -> str:
         if not trained:
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("collocations.tab", "sent_starters.txt", "ortho_context.tab"):
-                write_atomically(folder / name, "")
-            write_atomically(folder / "abbrev_types.txt", "".join(f"{word}\n" for word in ABBREVIATIONS))
-            write_atomically(folder / "NOTE", "stands in for NLTK's punkt_tab where there is no network\n")
+                write_atomically(folder / name, "", shared=True)
+            write_atomically(folder / "abbrev_types.txt", "".join(f"{word}\n" for word in ABBREVIATIONS), shared=True)
+            write_atomically(folder / "NOTE", "stands in for NLTK's punkt_tab where there is no network\n", shared=True)
             nltk.data.path.append(str(own))
     return "punkt_tab" if trained else "punkt, untrained"
 
