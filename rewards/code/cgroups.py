@@ -18,7 +18,10 @@ LIMITS = {"memory": ("memory.limit_in_bytes", "memory.max"), "pids": ("pids.max"
 _numbers = itertools.count()
 
 # Moves itself and becomes the command that follows. $1: how many groups there are.
-JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; n=$((n-1)); done; exec "$@"'
+JOIN = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; n=$((n-1)); done; '
+    'unset PWD; exec "$@"'
+)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def test_episodes_from_engines_to_weights(tiny_model: Path, tmp_path: Path, caps
         "rollout.max_new_tokens": "120",
         "rollout.max_model_len": "240",
         "steps": "2",
+        "learner.precision": "float32",
+        "rollout.dtype": "float32",
         "weights.mismatch_limit": "0.01",
     }
     command = small_run(tiny_model, tmp_path / "prompts.jsonl", **options)

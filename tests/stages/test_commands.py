@@ -50,7 +50,9 @@ def test_wrong_schema_names_the_line(
 ) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n{"prompt": "a"}\n')
-    refused(capsys, sft.main(["--model", model, "--data.path", str(path)]), "x.jsonl:2", "'prompt'")
+    refused(
+        capsys, sft.main(["--model", model, "--data.path", str(path)]), "x.jsonl:2", "no conversation", "--data.columns"
+    )
 
 
 @pytest.mark.integration
@@ -60,7 +62,7 @@ def test_nothing_left_after_filtering_says_why(
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps({"prompt": "a" * 400, "response": "b"}) + "\n")
     options = ["--model", model, "--data.path", str(path), "--data.row_length", "64", "--run_dir", str(tmp_path / "r")]
-    refused(capsys, sft.main(options), "no examples are left", "1 longer than 64 tokens (data.row_length)")
+    refused(capsys, sft.main(options), "100.0% of 1 rows cannot be used", "1 longer than 64 tokens (data.row_length)")
 
 
 def test_row_longer_than_the_context(capsys: pytest.CaptureFixture[str], model: str, tmp_path: Path) -> None:
