@@ -18,7 +18,8 @@ from tests.watching import scripted
 # What only some runs have. Here every run has it, so that every panel has something to show.
 SOMETIMES = (
     "policy/kl eval/accuracy eval/accuracy_low eval/accuracy_high time/eval time/checkpoint "
-    "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked probe/accepted"
+    "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked probe/accepted "
+    "episode/turns episode/tool_calls episode/tool_errors episode/with_tools episode/failed"
 ).split()
 
 
