@@ -113,7 +113,8 @@ def test_the_node_of_a_rollout_and_a_reward_worker_dies(cluster, tiny_model, tmp
     assert [line["step"] for line in steps_of(folder)] == list(range(1, STEPS + 1))
     kept = [(line["prompt_index"], line["sample"]) for line in completions(folder) if line["kept"]]
     assert len(set(kept)) == len(kept) == STEPS * 4 * 8, "each group is trained on once"
-    assert {line["worker"] for line in completions(folder)} == {"rollout-0", "rollout-1"}
+    workers = {line["worker"] for line in completions(folder)}
+    assert len(workers) == 2 and "rollout-0" in workers, "one that was, one that took its place"
     told = [(event["event"], event["role"]) for event in events(folder) if "role" in event]
     for role in ("rollout", "reward"):
         assert told.count(("restarted", role)) == told.count(("joined", role)) == 1, told
