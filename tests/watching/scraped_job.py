@@ -19,7 +19,8 @@ from tests.watching import scripted
 SOMETIMES = (
     "policy/kl eval/accuracy eval/accuracy_low eval/accuracy_high time/eval time/checkpoint "
     "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked probe/accepted "
-    "episode/turns episode/tool_calls episode/tool_errors episode/with_tools episode/failed time/environment"
+    "episode/turns episode/tool_calls episode/tool_errors episode/with_tools episode/failed time/environment "
+    "environment/workers restarts/environment"
 ).split()
 
 
