@@ -235,14 +235,12 @@ def how_to_go_on() -> str:
 
 def end_at_once(text: str) -> None:
     """Kill every process that this one has started, and end."""
-    try:
-        _tell(text)
-        end_children()
+    with contextlib.ExitStack() as rest:  # each of these whatever becomes of the others; the last entered comes first
+        rest.callback(os._exit, status())
         for leave in _interrupts.last:
-            leave()
-    finally:
-        end_children()
-        os._exit(status())
+            rest.callback(leave)
+        rest.callback(end_children)
+        _tell(text)
 
 
 def at_the_end(leave: Callable[[], object]) -> None:

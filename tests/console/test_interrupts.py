@@ -13,6 +13,13 @@ from tests.console.scripts import finished, start
 
 pytestmark = pytest.mark.integration
 
+SWALLOWED = """
+try:
+    (HERE / "ready").touch()
+    time.sleep(60)
+except BaseException:
+    pass
+"""
 BUSY = {
     "a call": "(HERE / 'ready').touch(); time.sleep(60)",
     "an event loop": """
@@ -39,22 +46,8 @@ BUSY = {
         (HERE / "ready").touch()
         interrupts.in_thread(lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 400_000_000))
         """,
-    "a library that swallows it": """
-        try:
-            (HERE / "ready").touch()
-            time.sleep(60)
-        except BaseException:
-            pass
-        interrupts.in_thread(lambda: time.sleep(60))
-        """,
-    "a library that swallows it, before an event loop": """
-        try:
-            (HERE / "ready").touch()
-            time.sleep(60)
-        except BaseException:
-            pass
-        interrupts.run(asyncio.sleep(60))
-        """,
+    "a library that swallows it": SWALLOWED + "interrupts.in_thread(lambda: time.sleep(60))",
+    "a library that swallows it, before an event loop": SWALLOWED + "interrupts.run(asyncio.sleep(60))",
     "work that fails when it is cut off": """
         try:
             (HERE / "ready").touch()
