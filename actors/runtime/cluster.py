@@ -14,6 +14,7 @@ from srm_ray.process import scratch
 
 GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
 _sessions = 0  # blocks of `session` that are open
+_connected = False  # by `connect`; a connection of the caller's own is not ours to end
 _reader: MetricsReader | None = None  # of the cluster that this process started
 
 
@@ -23,6 +24,7 @@ def connect() -> None:
 
     import ray
 
+    global _connected, _reader
     if ray.is_initialized():
         return
     env.set_for_cluster()
@@ -34,8 +36,8 @@ def connect() -> None:
     options = {"runtime_env": {"env_vars": {output.FOLDER: os.environ[output.FOLDER]}}} if found else {}
     with phase("joining the Ray cluster" if found else "starting Ray", remember=True):
         start(found or "local", **options)
+    _connected = True
     if not found:
-        global _reader
         _reader = MetricsReader()
 
 
@@ -101,31 +103,28 @@ def session() -> Iterator[None]:
 
     A connection that was there before is left as it was.
     """
-    import ray
-
     global _sessions
-    found = ray.is_initialized()
     connect()
     _sessions += 1
     try:
         yield
     finally:
         _sessions -= 1
-        if not found:
-            disconnect()
+        disconnect()
 
 
 def disconnect() -> None:
-    """Leave the cluster; one that this process started ends with all of its processes.
+    """Leave the cluster that `connect` joined; one that it started ends with all of its processes.
 
     Ray's agents notice the end of their cluster a minute late; they are ended by their process ids.
     """
     import psutil
     import ray
 
-    global _reader
-    if _sessions:
+    global _connected, _reader
+    if _sessions or not _connected:
         return
+    _connected = False
     if _reader:
         _reader.close()
         _reader = None

@@ -36,7 +36,7 @@ ADVICE = (  # (what Ray says, what to do), the first that fits
 def start(address: str, **options: Any) -> None:
     """`ray.init` at host:port, or "local" for a cluster of its own. Raises RunError, saying what to do.
 
-    A start that misses Ray's own time limit is tried again: the second finds its files in memory.
+    A start that misses Ray's own time limit is tried again: the second finds its files in memory, a busy head its time.
     """
     import ray
 
@@ -44,7 +44,7 @@ def start(address: str, **options: Any) -> None:
     local = address == "local"
     if local:
         check_descriptors()
-    for last in (*[False] * (TRIES - 1 if local else 0), True):
+    for last in (*[False] * (TRIES - 1), True):
         with contextlib.suppress(Again), clean_when_failed():
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)

@@ -75,7 +75,7 @@ def test_each_cause_has_its_advice(init, error, advice):
     assert len(str(failed.value).splitlines()) == 1
 
 
-def test_a_cluster_elsewhere_is_tried_once(init):
+def test_what_time_cannot_mend_is_tried_once(init):
     calls, errors = init
     errors.append(RuntimeError("Version mismatch: The cluster was started with: Ray: 2.9.0"))
     with pytest.raises(RunError, match=r"cannot be reached at there:6379: .*same versions of Ray and Python"):
@@ -88,3 +88,12 @@ def test_too_few_descriptors_are_said_before_anything_starts(init, monkeypatch):
     with pytest.raises(RunError, match="may open 256 files, it needs 1024; raise the limit"):
         ray_start.start("local")
     assert init[0] == []
+
+
+def test_a_connection_that_was_there_before_outlives_a_command(ray_session):
+    from actors.runtime import cluster
+
+    before = cluster.address()
+    cluster.connect()
+    cluster.disconnect()
+    assert ray_session.is_initialized() and cluster.address() == before

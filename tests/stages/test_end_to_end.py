@@ -105,11 +105,14 @@ def test_a_killed_pretraining_goes_on_to_the_same_curve(
     assert [line["step"] for line in logged(calm)] == list(range(1, 9))
     command = [sys.executable, "-m", "srm_ray.pretrain", *pretrain_options(documents, tiny_model, killed)]
     environment = os.environ | {"RAY_ADDRESS": ray_session.get_runtime_context().gcs_address, "PYTHONPATH": str(ROOT)}
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 300
-    while not (killed / "metrics.jsonl").is_file() or len(read(killed / "metrics.jsonl")) < 5:
-        assert first.poll() is None and time.time() < deadline, "the run ended before it could be killed"
-        time.sleep(0.02)
+    with (tmp_path / "said.txt").open("w+") as said:
+        first = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        deadline = time.time() + 300
+        while not (killed / "metrics.jsonl").is_file() or len(read(killed / "metrics.jsonl")) < 5:
+            if first.poll() is not None or time.time() > deadline:
+                first.kill()
+                pytest.fail(f"it could not be killed in mid-run: status {first.poll()}\n{said.seek(0) or said.read()}")
+            time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (killed / "summary.json").exists()
