@@ -19,18 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from actors.data.datasets import BATCH, FAILED, cached_tokenizer, plain_row, read_files, read_hub, rows_of, where
+from actors.data.datasets import BATCH, cached_tokenizer, read_hub
+from actors.data.row_files import Place, fields_of, place_of, read_rows
 from srm_ray.config.stages import CorpusConfig, FilterConfig, Source
 from srm_ray.console.progress import Phase, phase
-from srm_ray.data import mixture, reading, screening
+from srm_ray.data import formats, mixture, reading, screening
 from srm_ray.data.packing import RowWriter, packed
 from srm_ray.data.spill import Fingerprints, Spill
-from srm_ray.data.texts import document_text, files_of, has_rows
+from srm_ray.data.texts import document_text, files_of
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.faults import writing_to
 
-EVERY = 5.0  # seconds between progress lines
+EMPTY, CONTAMINATED = "empty line", "contaminated"  # reasons that are no filter's
 
 
 @dataclass
@@ -98,12 +99,12 @@ def build_corpus(
 
 
 def read_source(name: str, source: Source) -> Any:
-    """A Ray dataset of a source's rows, in order: {path, offset, content} of text and JSONL files, else its fields."""
+    """A Ray dataset of a source's rows, in order."""
     if source.name:
         dataset = read_hub(source.name, source.subset, source.split, option=f"data.sources.{name}.name")
     else:
-        files = files_of(source.path, f"data.sources.{name}" if name != "data" else "--data.path")
-        dataset = read_files(files, f"source {name!r}")
+        option = f"data.sources.{name}" if name != "data" else "--data.path"
+        dataset = read_rows(files_of(source.path, option), documents=True)
     return dataset.limit(source.limit) if source.limit else dataset
 
 
@@ -113,58 +114,57 @@ def read_source(name: str, source: Source) -> Any:
 def screened(
     dataset: Any, config: CorpusConfig, column: str, guard: screening.Guard, tokenizer: str
 ) -> Iterator[dict[str, Any]]:
-    """Batches of {reason, ids, digest, signature, path, offset, start}, in the order of the documents."""
+    """Batches of `SCREENED`, in the order of the documents."""
     import ray
 
     options = {"filters": config.filters, "guard": ray.put(guard), "tokenizer": tokenizer, "column": column}
     limit = {"concurrency": config.workers} if config.workers else {}
-    return dataset.map_batches(screen, batch_size=BATCH, fn_kwargs=options, **limit).iter_batches(
-        batch_size=BATCH, prefetch_batches=1
-    )
+    return dataset.map_batches(
+        screen, batch_size=BATCH, batch_format="pyarrow", fn_kwargs=options, **limit
+    ).iter_batches(batch_size=BATCH, prefetch_batches=1)
 
 
-def screen(
-    batch: dict[str, Any], *, filters: FilterConfig, guard: Any, tokenizer: str, column: str
-) -> dict[str, list[Any]]:
-    """Screen and tokenise a batch of documents; dropped ones carry the reason and no tokens."""
+SCREENED = ("failed", "reason", "ids", "digest", "signature", "path", "offset", "number", "start")
+
+
+def screen(batch: Any, *, filters: FilterConfig, guard: Any, tokenizer: str, column: str) -> dict[str, list[Any]]:
+    """Screen and tokenise a batch of documents; dropped ones carry the reason and no tokens. failed: the message that
+    ends the build."""
     import ray
 
     from srm_ray.data.rendering import encode_document
 
     known = ray.get(guard) if isinstance(guard, ray.ObjectRef) else guard
     encoder = cached_tokenizer(tokenizer)
-    names = ("reason", "ids", "digest", "signature", "path", "offset", "start")
-    out: dict[str, list[Any]] = {name: [] for name in names}
-    for row in rows_of(batch):
-        text, reason = text_and_reason(row, column, filters)
-        if not reason and known.contaminated(text):
-            reason = "contaminated"
-        kept = not reason
+    out: dict[str, list[Any]] = {name: [] for name in SCREENED}
+    for row in batch.to_pylist():
+        place = place_of(row)
+        text, reason, failed = "", "", ""
+        try:
+            text, reason = text_and_reason(row, place, column, filters)
+        except UserError as error:
+            failed = str(error).removeprefix(": ")
+        if not (reason or failed) and known.contaminated(text):
+            reason = CONTAMINATED
+        kept = not (reason or failed)
+        out["failed"].append(failed)
         out["reason"].append(reason)
         out["ids"].append(np.array(encode_document(encoder, text) if kept else [], np.int32).tobytes())
         out["digest"].append(screening.digest(text))
         out["signature"].append(screening.minhash(text).tobytes() if kept and filters.near else b"")
-        out["path"].append(str(row.get("path", "")))
-        out["offset"].append(int(row.get("offset", -1)))
+        out["path"].append(place.path)
+        out["offset"].append(place.offset)
+        out["number"].append(place.number)
         out["start"].append(text[:60])
     return out
 
 
-def text_and_reason(row: dict[str, Any], column: str, filters: FilterConfig) -> tuple[str, str]:
-    """A document's text, and why it is dropped ("" where it is kept); a reason that begins with `FAILED`
-    ends the build."""
-    try:
-        if "content" in row and "offset" in row:
-            if not has_rows(Path(str(row["path"]))):
-                text = row["content"]
-            elif not row["content"].strip():
-                return "", "empty line"
-            else:
-                text = document_text(reading.parse(row["content"], ""), column, "")
-        else:
-            text = document_text(plain_row(row), column, "")
-    except UserError as error:
-        return "", FAILED + str(error).removeprefix(": ")
+def text_and_reason(row: dict[str, Any], place: Place, column: str, filters: FilterConfig) -> tuple[str, str]:
+    """A document's text, and why it is dropped ("" where it is kept). Raises `UserError` for what cannot be read."""
+    fields = fields_of(row, place)
+    if fields is None:
+        return "", EMPTY
+    text = fields["text"] if row.get("is_text") and place.path else document_text(fields, column, "")
     limits = filters.model_dump(include={"min_characters", "max_characters", "min_words", "max_non_ascii"})
     return text, screening.reason_to_drop(text, **limits)
 
@@ -180,7 +180,7 @@ def spill(
     tokens = 0
     for batch in batches:
         for place, reason in enumerate(batch["reason"]):
-            check(str(reason), name, batch, place, report.read[name] + place + 1)
+            check(batch, place, name, report.read[name] + place + 1)
             if reason:
                 report.dropped[name][reason] += 1
                 continue
@@ -194,20 +194,23 @@ def spill(
     held.close()
     dropped = report.dropped[name]
     # Lines without content are not documents.
-    report.read[name] -= dropped.pop("empty line", 0)
+    report.read[name] -= dropped.pop(EMPTY, 0)
 
 
-def check(reason: str, source: str, batch: dict[str, Any], place: int, number: int) -> None:
-    """Raise `UserError`, naming the document, for one that must not be and one that cannot be read."""
-    if reason != "contaminated" and not reason.startswith(FAILED):
+def check(batch: dict[str, Any], at: int, source: str, number: int) -> None:
+    """Raise `UserError`, naming the document, for one that must not be and one that cannot be read. number: of the
+    document in its source."""
+    failed = str(batch["failed"][at])
+    if not failed and batch["reason"][at] != CONTAMINATED:
         return
-    named = where(str(batch["path"][place]), int(batch["offset"][place]), source, number)
-    if reason == "contaminated":
-        raise UserError(
-            f"{named}: the document {batch['start'][place]!r} of source {source!r} shares a {screening.NGRAM}-gram "
-            "with an evaluation prompt: take it out, or do not evaluate on that set"
-        )
-    raise UserError(f"{named}: {reason.removeprefix(FAILED)}")
+    path, own = str(batch["path"][at]), int(batch["number"][at])
+    place = Place(path, int(batch["offset"][at]), own) if path else f"{source}: row {number}"
+    if failed:
+        raise UserError(failed if own < 0 else f"{place}: {failed}")
+    raise UserError(
+        f"{place}: the document {batch['start'][at]!r} of source {source!r} shares a {screening.NGRAM}-gram "
+        "with an evaluation prompt: take it out, or do not evaluate on that set"
+    )
 
 
 def drop_duplicates(spills: dict[str, Spill], marks: Fingerprints, filters: FilterConfig, report: CorpusReport) -> None:
@@ -299,25 +302,22 @@ def sequences(
 # Evaluation sets
 
 
+PROMPT_FIELDS = ("question", "problem", "prompt", "Body", "Question", "text", "input")
+
+
 def evaluation_prompts(paths: Sequence[str]) -> Iterator[str]:
-    """Prompts of evaluation files (JSONL, or JSON with `examples`), answers left out."""
+    """Prompts of evaluation files and folders of whatever split, answers left out."""
     for path in paths:
         file = Path(path).expanduser()
         if not file.exists():
             raise UserError(f"data.evaluation {path}: no such file")
-        for each in [file] if file.is_file() else sorted(file.rglob("*.json*")):
+        inside = (one for one in sorted(file.rglob("*")) if formats.suffix_of(one) in formats.SUFFIXES)
+        for each in [file] if file.is_file() else inside:
             yield from file_prompts(each)
 
 
-PROMPT_FIELDS = ("question", "problem", "prompt", "Body", "Question", "text", "input")
-
-
 def file_prompts(file: Path) -> Iterator[str]:
-    if file.suffix == ".json":
-        found: Any = json.loads(file.read_text(encoding="utf-8")).get("examples", [])
-    else:
-        found = (row for _, row in reading.rows(file, "data.evaluation"))
-    for row in found:
+    for _, row in reading.rows(file, "data.evaluation"):
         parts = [str(row[name]) for name in PROMPT_FIELDS if isinstance(row.get(name), str)]
         if parts:
             yield " ".join(parts)

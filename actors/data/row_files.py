@@ -2,7 +2,8 @@
 
 plain JSON lines  -> ranges of bytes      -> {file_path, file_offset, content: the line}
 Parquet           -> ranges of row groups -> {file_path, file_number, content: the row, pickled}
-any other         -> the whole file       -> likewise
+any other rows    -> the whole file       -> likewise
+text              -> ranges of bytes, or the whole file where it is compressed -> {.., is_text, content: a document}
 """
 
 import pickle
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.data.datasets import BATCH, ordered
-from srm_ray.data import formats, reading
+from srm_ray.data import formats, reading, texts
 from srm_ray.errors import UserError
 
 GROUP_ROWS = 2000  # of Parquet, read by a task at least, where there are so many
@@ -30,20 +31,24 @@ class Place:
         return f"{self.path}:{reading.line_number(self.path, self.offset) if self.offset >= 0 else self.number}"
 
 
-def read_rows(files: list[Path]) -> Any:
-    """Every row of the files, to be read with `fields_of`."""
+def read_rows(files: list[Path], *, documents: bool = False) -> Any:
+    """Every row of the files, to be read with `fields_of`. documents: a file without rows is
+    text, and its fields are {text}."""
     import ray
 
     ordered()
-    items = [item for file in files for item in parts(file.absolute(), str(file))]
+    items = [item for file in files for item in parts(file.absolute(), str(file), documents=documents)]
     # One block a part, so that as many are read at once as there are workers, and no more are held.
     blocks = ray.data.from_items(items, override_num_blocks=len(items))
     return blocks.map_batches(read_part, batch_size=1)
 
 
-def parts(file: Path, named: str) -> list[dict[str, Any]]:
+def parts(file: Path, named: str, *, documents: bool = False) -> list[dict[str, Any]]:
     """What a task reads of a file: {file, named, form, start, end}. named: what the user calls it."""
-    if formats.is_lines(file):
+    if documents and not texts.has_rows(file):
+        plain = texts.is_plain(file)
+        pieces = [("text", piece.start, piece.end) for piece in reading.pieces([file])] if plain else [("texts", 0, 0)]
+    elif formats.is_lines(file):
         pieces = [("lines", piece.start, piece.end) for piece in reading.pieces([file])]
     elif is_parquet(file):
         pieces = [("parquet", start, end) for start, end in row_groups(file)]
@@ -82,25 +87,32 @@ def read_part(batch: dict[str, Any]) -> Iterator[dict[str, list[Any]]]:
         held: list[tuple[int, int, bytes, str]] = []
         named = str(batch["named"][at])
         try:
-            part = (batch[name][at] for name in ("form", "start", "end"))
-            for offset, number, content in rows_of_part(Path(str(batch["file"][at])), *part):
+            form = str(batch["form"][at])
+            part = (int(batch[name][at]) for name in ("start", "end"))
+            for offset, number, content in rows_of_part(Path(str(batch["file"][at])), form, *part):
                 held.append((offset, number, content, ""))
                 if len(held) == BATCH:
-                    yield as_columns(named, held)
+                    yield as_columns(named, form, held)
                     held = []
         except UserError as error:
             held.append((-1, -1, b"", str(error)))
         if held:
-            yield as_columns(named, held)
+            yield as_columns(named, form, held)
 
 
 def rows_of_part(file: Path, form: str, start: int, end: int) -> Iterator[tuple[int, int, bytes]]:
     """(offset, number, content) of each row."""
     if form == "lines":
-        for offset, line in reading.lines(reading.Piece(str(file), int(start), int(end))):
+        for offset, line in reading.lines(reading.Piece(str(file), start, end)):
             yield offset, 0, line
+    elif form == "text":
+        for offset, text in reading.runs(reading.lines(reading.Piece(str(file), start, end))):
+            yield offset, 0, text
+    elif form == "texts":
+        for number, text in texts.plain_texts(file):
+            yield -1, number, text
     elif form == "parquet":
-        for number, row in parquet_rows(file, int(start), int(end)):
+        for number, row in parquet_rows(file, start, end):
             yield -1, number, pickle.dumps(row)
     else:
         for number, row in formats.rows(file):
@@ -123,12 +135,13 @@ def parquet_rows(file: Path, start: int, end: int) -> Iterator[tuple[int, readin
         raise UserError(f"{file}: a table that cannot be read ({' '.join(str(error).split())})") from None
 
 
-def as_columns(named: str, held: list[tuple[int, int, bytes, str]]) -> dict[str, list[Any]]:
+def as_columns(named: str, form: str, held: list[tuple[int, int, bytes, str]]) -> dict[str, list[Any]]:
     offsets, numbers, contents, failures = zip(*held, strict=True)
     return {
         "file_path": [named] * len(held),
         "file_offset": list(offsets),
         "file_number": list(numbers),
+        "is_text": [form in ("text", "texts")] * len(held),
         "content": list(contents),
         "failed": list(failures),
     }
@@ -146,6 +159,8 @@ def fields_of(row: dict[str, Any], place: Place) -> reading.Row | None:
         return row
     if row["failed"]:
         raise UserError(row["failed"])
+    if row["is_text"]:
+        return {"text": texts.decoded(row["content"], "")}
     if place.offset < 0:
         return pickle.loads(row["content"])
     try:

@@ -269,9 +269,13 @@ def is_part(body: tuple[str, Counter[str]] | None, asked: Asked) -> bool:
 
 
 def is_function_of(leaf: Node, asked: Asked) -> bool:
-    """`\\sqrt{144}` for "the square root of 144": what equals a rational gold, left as the root, logarithm, absolute
-    value or rounding, which the question has in words, of its own numbers."""
+    """`\\sqrt{144}` for "the square root of 144", `5!` for "five factorial": what equals a rational gold, left as the
+    root, logarithm, absolute value, rounding, power or factorial, which the question has in words, of its own numbers."""
     body = leaf.args[0] if leaf.head == "neg" else leaf
+    if body.head in ("pow", "fact"):
+        base, *exponent = (set(numbers(arg)) for arg in body.args)
+        wanted = base.union(*(found - {2, 3} for found in exponent))  # squares and cubes have words of their own
+        return asked.powers and bool(wanted) and wanted <= asked.numbers
     if body.head != "fn" or body.value not in UNDONE:
         return False
     found = set(numbers(body)) - {2, 3, 10}  # bases and indices have words of their own

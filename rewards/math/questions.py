@@ -26,17 +26,20 @@ WORD_NUMBERS = dict(
     )
 )
 PART_NUMBERS = {"half": 2, "twice": 2, "double": 2, "pair": 2, "couple": 2, "third": 3, "triple": 3, "quarter": 4}
-NUMBERS_IN_WORDS = {**WORD_NUMBERS, **PART_NUMBERS, "dozen": 12, "percent": 100, "hundred": 100}
+TENS = dict(zip("thirty forty fifty sixty seventy eighty ninety".split(), range(30, 100, 10), strict=True))
+NUMBERS_IN_WORDS = {**WORD_NUMBERS, **TENS, **PART_NUMBERS, "dozen": 12, "percent": 100, "hundred": 100}
+COMPOUND = re.compile(rf"\b({'|'.join(['twenty', *TENS])})[- ]({'|'.join([*WORD_NUMBERS][1:10])})\b")  # forty-seven
 NUMBER = re.compile(r"(?<![\d.])(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{1,30})?")
 WORD = re.compile(r"[a-z]+")
 PERCENT = re.compile(r"\bper\s?cent(?:ages?|s)?\b|\\?%", re.I)
-ROUND_NUMBERS = (*WORD_NUMBERS, "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "half")
+ROUND_NUMBERS = (*WORD_NUMBERS, *TENS, "hundred", "half")
 SENTENCE = re.compile(r"[.?!]\s|\n")
 COUNTED = re.compile(r"\bhow many\b(?!\s*$)", re.I)  # "how many games for a percentage of 64?"
 PERCENT_ELSEWHERE = re.compile(
     r"pourcent|pour cent|prozent|porcentaje|por ciento|процент|百分|パーセント|percentual|porcentagem", re.I
 )
 OPERATIONS = frozenset(["add", "mul", "div", "pow", "fact", "fn"])
+POWER = re.compile(r"\b(?:powers?|raised|exponent|squared|cubed|factorial)\b|\b(?:square|cube) of\b", re.I)
 RATIO = re.compile(r"\bratios?\b|\bproportion|比", re.I)
 MATH = re.compile(r"\$\$(.{1,2000}?)\$\$|\$(.{1,2000}?)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 # What separates the formulas of running text: words that are no functions, and the signs of sentences.
@@ -49,12 +52,14 @@ BREAK = re.compile(
 @dataclass(frozen=True)
 class Asked:
     """known: there is a question. arithmetic: it has a sum, product or power of numbers. numbers: the values that
-    stand in it. shapes: of its expressions and their parts. chains: its sums and products, as ("+" or "*", members)."""
+    stand in it. powers: it has words that ask for a power or factorial. shapes: of its expressions and their parts.
+    chains: its sums and products, as ("+" or "*", members)."""
 
     known: bool = False
     percent: bool = False
     ratio: bool = False
     arithmetic: bool = False
+    powers: bool = False
     numbers: frozenset[Fraction] = frozenset()
     shapes: frozenset[str] = frozenset()
     chains: tuple[tuple[str, Counter[str]], ...] = ()
@@ -81,6 +86,7 @@ def asked_of(question: str) -> Asked:
         asks_percentage(question),
         RATIO.search(question) is not None,
         arithmetic,
+        POWER.search(question) is not None,
         frozenset(numbers(plain)),
         frozenset(shapes),
         tuple(chains),
@@ -101,7 +107,10 @@ def numbers(text: str) -> Iterator[Fraction]:
     """Every number that is written in digits, or in a word: seven, half, dozen."""
     for match in NUMBER.finditer(text):
         yield Fraction(match.group().replace(",", ""))
-    for match in WORD.finditer(text.lower()):
+    lower = text.lower()
+    for match in COMPOUND.finditer(lower):
+        yield Fraction(NUMBERS_IN_WORDS[match[1]] + NUMBERS_IN_WORDS[match[2]])
+    for match in WORD.finditer(lower):
         word = match.group()
         if word in NUMBERS_IN_WORDS:
             yield Fraction(NUMBERS_IN_WORDS[word])

@@ -115,10 +115,15 @@ class AdapterStage(TrainStage):
         return self
 
 
+DOCUMENTS = (
+    "files, folders or globs, separated by commas: plain text, JSONL, JSON, Parquet, Arrow, CSV, also compressed"
+)
+
+
 class TextData(Section):
     """Text to train a tokenizer on."""
 
-    path: str = Field("", description="text, JSONL or Parquet file, a folder of them, or several separated by commas")
+    path: str = Field("", description=DOCUMENTS)
     name: str = Field("", description="`datasets` name")
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
@@ -149,7 +154,7 @@ class TokenizerConfig(StageConfig):
 class Source(Section):
     """One source of documents."""
 
-    path: str = Field("", description="text, JSONL or Parquet file, or a folder of them")
+    path: str = Field("", description=DOCUMENTS)
     name: str = Field("", description="`datasets` name")
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")

@@ -11,9 +11,10 @@ with file and line.
 import difflib
 import glob
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,28 +104,30 @@ def opened(source: RowSource) -> Iterator[tuple[str, Iterator[tuple[int, Row]]]]
 # Files
 
 
-def files_named(text: str, *, split: str = "train", option: str = "--data.path") -> list[Path]:
+def files_named(
+    text: str, *, split: str = "train", option: str = "--data.path", suffixes: Sequence[str] = formats.SUFFIXES
+) -> list[Path]:
     """The files that paths, folders and globs separated by commas name, each once, in order.
 
     split: of a folder whose files tell their splits apart by name (train-00000-of-00002.parquet, test.jsonl), those
-    of this one. Raises `UserError` where there are none.
+    of this one. suffixes: of the files that are looked for in a folder. Raises `UserError` where there are none.
     """
     parts = [text] if Path(text).expanduser().exists() else names(text)
-    found = [file for part in parts for file in files_of_part(part, split, option)]
+    found = [file for part in parts for file in files_of_part(part, split, option, suffixes)]
     if not found:
         raise UserError(f"{option} {text!r}: names no file")
     return list(dict.fromkeys(found))
 
 
-def files_of_part(part: str, split: str, option: str) -> list[Path]:
+def files_of_part(part: str, split: str, option: str, suffixes: Sequence[str]) -> list[Path]:
     path = Path(part).expanduser()
     if path.is_dir():
-        return files_in(path, split, option)
+        return files_in(path, split, option, suffixes)
     if path.exists():
         return [path]
     matched = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
     if matched:
-        return [file for one in matched for file in (files_in(one, split, option) if one.is_dir() else [one])]
+        return [file for one in matched for file in (files_in(one, split, option, suffixes) if one.is_dir() else [one])]
     if any(sign in part for sign in "*?["):
         raise UserError(f"{option} {part}: no file matches")
     raise UserError(f"{option} {part}: no such file or folder{advice(path, part, option)}")
@@ -143,18 +146,19 @@ def advice(path: Path, part: str, option: str) -> str:
     return ""
 
 
-def files_in(folder: Path, split: str, option: str) -> list[Path]:
-    """The files of a folder that hold rows, in order: where their names tell splits apart, those of `split`."""
+def files_in(folder: Path, split: str, option: str, suffixes: Sequence[str]) -> list[Path]:
+    """The files of a folder that have one of the suffixes, in order: where their names tell splits apart, those of
+    `split`."""
     files = [
         file
         for file in sorted(folder.rglob("*"))
-        if formats.suffix_of(file) in formats.SUFFIXES
+        if formats.suffix_of(file) in suffixes
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.name.split(".")[0] not in NO_ROWS
     ]
     if not files:
-        raise UserError(f"{option} {folder}: no files with rows in it ({', '.join(formats.SUFFIXES)})")
+        raise UserError(f"{option} {folder}: no files that can be read in it ({', '.join(suffixes)})")
     splits = {file: split_of(file, folder) for file in files}
     wanted = next((name for name, spellings in SPLITS.items() if split in spellings), split)
     if not any(splits.values()):
@@ -167,10 +171,16 @@ def files_in(folder: Path, split: str, option: str) -> list[Path]:
         raise UserError(f"{option} {folder}: files of {held} are in it, none of split {split}: name the files to read")
     if len(chosen) < len(files):
         others = ", ".join(str(file.relative_to(folder)) for file in files if file not in chosen)
-        say(
+        say_once(
             f"{folder}: {len(chosen)} of {len(files)} files are read, those of split {wanted}; not read: {others[:200]}"
         )
     return chosen
+
+
+@cache
+def say_once(line: str) -> None:
+    """What is found out each time that the files are looked for."""
+    say(line)
 
 
 def split_of(file: Path, folder: Path) -> str:
@@ -183,16 +193,18 @@ def split_of(file: Path, folder: Path) -> str:
     return ""
 
 
-def check_files(paths: str, option: str = "--data.path") -> None:
-    """Raise `UserError` for a file, of those that `files_named` finds, that cannot be read or holds nothing."""
-    for path in files_named(paths, option=option):
+def check_files(paths: str, option: str = "--data.path", suffixes: Sequence[str] = formats.SUFFIXES) -> list[Path]:
+    """What `files_named` finds. Raises `UserError` for a file that cannot be read or holds nothing."""
+    files = files_named(paths, option=option, suffixes=suffixes)
+    for path in files:
         try:
             with path.open("rb") as file:
                 empty = not file.read(1)
         except OSError as error:
             raise UserError(f"{option} {path}: {error.strerror}") from None
         if empty:
-            raise UserError(f"{option} {path}: the file holds no examples")
+            raise UserError(f"{option} {path}: the file is empty")
+    return files
 
 
 # Columns
@@ -341,21 +353,20 @@ def lines(piece: Piece) -> Iterator[tuple[int, bytes]]:
             yield offset, file.readline()
 
 
-def texts(piece: Piece) -> Iterator[tuple[int, str]]:
-    """(offset, document) of a text file's piece: the piece itself, in runs of whole lines of about a MB
-    where it is longer."""
+def runs(lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """(offset or number of the first line, text) of runs of whole lines of about a MB: a long text as documents."""
     held: list[bytes] = []
     begin = size = 0
-    for offset, line in lines(piece):
+    for place, line in lines:
         if held and size + len(line) > LONGEST_TEXT:
-            yield begin, b"".join(held).decode("utf-8", errors="replace")
+            yield begin, b"".join(held)
             held, size = [], 0
         if not held:
-            begin = offset
+            begin = place
         held.append(line)
         size += len(line)
     if held:
-        yield begin, b"".join(held).decode("utf-8", errors="replace")
+        yield begin, b"".join(held)
 
 
 def line_number(path: str, offset: int) -> int:

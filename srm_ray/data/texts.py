@@ -1,13 +1,16 @@
 """Documents as plain text, from files in order or from a `datasets` name, one at a time."""
 
+import codecs
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from srm_ray.data import reading
+from srm_ray.data import formats, reading
 from srm_ray.errors import UserError
 
-SUFFIXES = (".txt", ".md", ".jsonl", ".parquet", ".py")
+TEXTS = (".txt", ".text", ".md", ".py")  # of plain texts that are looked for in a folder, beside files of rows
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+DAMAGED = 0.01  # share of a text's characters that are no UTF-8, above which it is none
 COLUMNS = ("text", "content", "document", "code")
 COUPLES = (
     ("question", "answer"),
@@ -20,38 +23,62 @@ COUPLES = (
 DIALOGUES = (("messages", "content"), ("conversations", "value"))
 
 
-def files_of(path: str, option: str = "--data.path") -> list[Path]:
-    """The files that a path names, in order. Raises `UserError` when there are none."""
-    root = Path(path).expanduser()
-    if not path or not root.exists():
-        raise UserError(f"{option} {path}: no such file or folder")
-    files = [root] if root.is_file() else sorted(file for file in root.rglob("*") if file.suffix in SUFFIXES)
-    if not files:
-        raise UserError(f"{option} {path}: holds no text, JSONL or Parquet files")
-    return [file.absolute() for file in files]
+def files_of(paths: str, option: str = "--data.path") -> list[Path]:
+    """The files, of rows or of plain text, that paths, folders and globs separated by commas name, in order.
+
+    Raises `UserError` when there are none, or one is empty or cannot be read.
+    """
+    return [file.absolute() for file in reading.check_files(paths, option, (*formats.SUFFIXES, *TEXTS))]
 
 
 def path_texts(paths: str, column: str = "") -> Iterator[str]:
     """Texts of files and folders named by commas."""
-    for path in reading.names(paths):
-        for file in files_of(path):
-            yield from (text for _, text in file_texts(file, column))
+    for file in files_of(paths):
+        yield from (text for _, text in file_texts(file, column))
 
 
 def file_texts(file: Path, column: str) -> Iterator[tuple[str, str]]:
     """(what names it, text) of each document of a file."""
     if has_rows(file):
-        for number, row in reading.rows(file):
+        for number, row in formats.rows(file):
             yield f"{file}:{number}", document_text(row, column, f"{file}:{number}")
     else:
-        for piece in reading.pieces([file]):
-            for offset, text in reading.texts(piece):
-                yield f"{file}:{reading.line_number(str(file), offset)}", text
+        for number, text in plain_texts(file):
+            yield f"{file}:{number}", decoded(text, f"{file}:{number}")
 
 
 def has_rows(file: Path) -> bool:
-    """Whether a file holds rows with fields rather than text."""
-    return file.suffix in (".jsonl", ".json", ".parquet")
+    """Whether a file holds rows with fields rather than text: by its suffix, else its first bytes."""
+    if formats.suffix_of(file) in formats.SUFFIXES:
+        return True
+    return formats.suffix_of(file) not in TEXTS and formats.is_table(file)
+
+
+def is_plain(file: Path) -> bool:
+    """Whether byte ranges of a text file can be read apart: it is neither compressed nor in UTF-16."""
+    with file.open("rb") as opened:
+        return not formats.compression_of(file) and opened.read(2) not in WIDE
+
+
+def plain_texts(file: Path) -> Iterator[tuple[int, bytes]]:
+    """(number of its first line, UTF-8 text) of each document of a text file, which may be compressed or in UTF-16."""
+    try:
+        with formats.opened(file) as opened:
+            wide = opened.peek(2)[:2] in WIDE
+            lines = (line.encode() for line in codecs.getreader("utf-16")(opened)) if wide else opened
+            yield from reading.runs(enumerate(lines, 1))
+    except formats.DAMAGED as error:
+        raise UserError(f"{file}: its compressed content is damaged or cut off ({error})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def decoded(text: bytes, where: str) -> str:
+    """Raises `UserError` for what is no UTF-8 text; single damaged characters become U+FFFD."""
+    found = text.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    if "\0" in found or found.count("\ufffd") > DAMAGED * len(found) + 1:
+        raise UserError(f"{where}: not UTF-8 text: convert it, e.g. iconv -f latin1 -t utf-8")
+    return found
 
 
 def hub_texts(name: str, subset: str, split: str, column: str) -> Iterator[tuple[str, str]]:

@@ -159,6 +159,7 @@ def test_a_long_text_file_is_many_documents_of_whole_lines(tmp_path: Path) -> No
 
     lines = [f"line {number} " + "x" * 90 + "\n" for number in range(40_000)]
     (tmp_path / "a.txt").write_text("".join(lines))
-    found = [text for piece in reading.pieces([tmp_path / "a.txt"], 1_500_000) for _, text in reading.texts(piece)]
+    pieces = reading.pieces([tmp_path / "a.txt"], 1_500_000)
+    found = [text.decode() for piece in pieces for _, text in reading.runs(reading.lines(piece))]
     assert "".join(found) == "".join(lines)
     assert len(found) > 3 and all(len(text) <= 1 << 20 and text.endswith("\n") for text in found)

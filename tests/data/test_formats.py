@@ -203,7 +203,7 @@ def test_a_folder_of_splits_gives_the_one_that_is_asked_for(tmp_path: Path) -> N
         ("missing.jsonl", "no such file or folder"),
         ("a.json", r"did you mean .*a\.jsonl\?"),
         ("*.csv", "no file matches"),
-        ("empty", "no files with rows in it"),
+        ("empty", "no files that can be read in it"),
         ("none.jsonl", "it holds no rows"),
     ],
 )

@@ -150,6 +150,10 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("What is 47*36?", "1692", ["47*36", "36*47", r"47\times 36", "47(36)", "47/(1/36)"]),
     ("Evaluate $2^{10}$.", "1024", ["2^{10}", "2**10", "(2)^{10}", "2^{9+1}"]),
     ("Evaluate sqrt(16)", "4", [r"\sqrt{16}", "16^{1/2}", "sqrt(16)"]),
+    ("What is five factorial?", "120", ["5!"]),
+    ("What is two to the power of ten?", "1024", ["2^{10}"]),
+    ("What is thirty-five squared?", "1225", ["35^2", "(35)^{2}"]),
+    ("Find the cube of negative 7.", "-343", ["(-7)^3", "-7^3"]),
     ("What is the square root of 144?", "12", [r"\sqrt{144}", r"\sqrt[2]{144}"]),
     ("What is the cube root of 27?", "3", [r"\sqrt[3]{27}"]),
     ("What is the logarithm of 8 to base 2?", "3", [r"\log_2 8"]),
@@ -208,6 +212,7 @@ def test_the_question_handed_back_is_wrong(grader: InProcess) -> None:
 def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> None:
     right = [
         ("How many subsets has a ten-element set?", "2^{10}", "1024"),
+        ("What is the largest power of 2 that divides $12!$?", "2^{10}", "1024"),
         ("How many subsets but the empty one has {a,b,c,d,e}?", "2^5-1", "31"),
         ("A bag has 4 balls, 2 of them red. How likely is red?", "2/4", "1/2"),
         ("A bag has 4 balls, 2 of them red. How likely is red?", r"\frac{1}{2}", "0.5"),

@@ -47,6 +47,9 @@ def test_hostile_programs_have_their_verdicts_and_leave_nothing(grader: Grader) 
         list(threads.map(lambda code: grader.grade(code, TESTS), [GOOD] * 8))  # both slots are started
         idle = len(grader.pids()) * inside_one_slot(grader)
         results = list(threads.map(lambda program: grader.grade(program.code, TESTS), HOSTILE))
+    for at, program in enumerate(HOSTILE):  # a busy machine may take its two seconds from a program: again, alone
+        if results[at].reason == "timeout" and "timeout" not in program.reasons:
+            results[at] = grader.grade(program.code, TESTS)
     surprises = [
         (program.name, result)
         for program, result in zip(HOSTILE, results, strict=True)
