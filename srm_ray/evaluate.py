@@ -4,9 +4,11 @@
         -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
 
 Suites: arithmetic, numerals (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through lm-evaluation-harness:
-bbh, ifeval, mmlu_stem, arc_challenge. With no model, tasks or config: the tiny model on arithmetic.
+bbh, ifeval, mmlu_stem, arc_challenge. Or files of your own, in the forms and columns that GRPO reads. With no model,
+tasks or config: the tiny model on arithmetic.
 
     python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,math500 --against parent
+    python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,my_problems.jsonl
     python -m srm_ray.evaluate --endpoint http://localhost:8000/v1 --model NAME --tasks gsm8k
 """
 
@@ -50,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(EvaluateConfig, arguments, stage="evaluate", default="evaluate/tiny", about=__doc__)
     from srm_ray.evaluation import suites
 
-    asked = suites.named(config.tasks)
+    asked = suites.asked(config.tasks, config.data.columns, config.data.grader)
     if any(suite.kind == "harness" for suite in asked):
         from srm_ray.evaluation.lm_eval import harness
 
@@ -234,11 +236,12 @@ class Job:
             for suite in self.suites:
                 if suite.kind != "harness":
                     tax.check_same_settings(suite.name, suite.metric, self.settings(suite), parent.suites[suite.name])
-        if any(suite.kind == "code" for suite in self.suites):
+        with_code = [name for name, items in self.items.items() if any(item.kind == "code" for item in items)]
+        if with_code:
             tier = self.graders.tier()
             if not tier:
                 raise UserError(
-                    "no sandbox works here, so humaneval and mbpp cannot be graded: install bubblewrap, "
+                    f"no sandbox works here, so {' and '.join(with_code)} cannot be graded: install bubblewrap, "
                     "or accept the risk with --grading.allow_unsafe"
                 )
             say(f"code runs in sandbox tier {tier}")

@@ -270,7 +270,7 @@ def is_part(body: tuple[str, Counter[str]] | None, asked: Asked) -> bool:
 
 def is_function_of(leaf: Node, asked: Asked) -> bool:
     """`\\sqrt{144}` for "the square root of 144", `5!` for "five factorial": what equals a rational gold, left as the
-    root, logarithm, absolute value, rounding, power or factorial, which the question has in words, of its own numbers."""
+    root, logarithm, absolute value, rounding, power or factorial that the question has in words, of its own numbers."""
     body = leaf.args[0] if leaf.head == "neg" else leaf
     if body.head in ("pow", "fact"):
         base, *exponent = (set(numbers(arg)) for arg in body.args)

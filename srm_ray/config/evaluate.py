@@ -13,6 +13,12 @@ class EvaluateData(Section):
     """Where the suites' problems come from."""
 
     path: str = Field("", description="folder with one folder a suite (gsm8k/test.jsonl, ...); empty: the hub")
+    columns: dict[str, str] = Field(
+        {}, description="of files of your own: which columns hold what, e.g. {prompt: task, answer: info.final}"
+    )
+    grader: Literal["", "math", "text", "choice", "code"] = Field(
+        "", description="of files of your own: who grades where the rows do not say; empty: by what they hold"
+    )
 
 
 class SamplingConfig(Section):
@@ -77,7 +83,9 @@ class EvaluateConfig(Section):
         "", description="a Hugging Face folder, e.g. runs/x/final, or a hub name; with endpoint: the name it serves"
     )
     chat_template: str = Field("", description=CHAT_TEMPLATE)
-    tasks: list[str] = Field(["arithmetic"], description="suites, e.g. gsm8k,math500 (see below)")
+    tasks: list[str] = Field(
+        ["arithmetic"], description="suites, e.g. gsm8k,math500 (see below), and files or data sets of your own"
+    )
     limit: int = Field(0, ge=0, description="problems of each suite (of each subtask of bbh and mmlu_stem); 0: all")
     against: str = Field(
         "", description="compare with: `parent` (the checkpoint's record names it), a model, or a finished evaluation"

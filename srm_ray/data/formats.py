@@ -87,6 +87,12 @@ def suffix_of(path: Path) -> str:
     return plain.suffix.lower()
 
 
+def stem_of(path: Path) -> str:
+    """The name without the suffixes of form and compression: "a" of "a.jsonl.gz"."""
+    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return plain.stem if plain.suffix.lower() in SUFFIXES else plain.name
+
+
 def compression_of(path: Path) -> str:
     """ "gzip", "zstd", "bz2", "xz", or "" for a file that is not compressed."""
     with path.open("rb") as file:

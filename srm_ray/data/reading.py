@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srm_ray.console import hub
 from srm_ray.console.progress import say
@@ -117,6 +117,17 @@ def files_named(
     if not found:
         raise UserError(f"{option} {text!r}: names no file")
     return list(dict.fromkeys(found))
+
+
+def names_data(text: str) -> Literal["", "path", "name"]:
+    """Whether a word is meant as a path (there, a glob, or with a known suffix) or as a `datasets` name (org/name);
+    "" for neither."""
+    path = Path(text).expanduser()
+    if path.exists() or any(sign in text for sign in "*?[") or formats.suffix_of(path) in formats.SUFFIXES:
+        return "path"
+    if text.startswith((".", "/", "~")):
+        return "path"
+    return "name" if text.count("/") == 1 else ""
 
 
 def files_of_part(part: str, split: str, option: str, suffixes: Sequence[str]) -> list[Path]:

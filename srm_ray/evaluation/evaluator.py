@@ -40,10 +40,11 @@ IN_FLIGHT = 512  # completions under way
 
 
 def messages_of(suite: Suite, item: Item, prompt: PromptConfig) -> Messages:
-    instructed = prompt.instruction and suite.instructed
+    instructed = prompt.instruction and suite.instructed and item.kind == "math"
     text = f"{item.question}\n\n{prompt.instruction}" if instructed else item.question
-    opening = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    return [*opening, {"role": "user", "content": text}]
+    system = prompt.system and not (item.before and item.before[0]["role"] == "system")  # a problem's own comes first
+    opening = [{"role": "system", "content": prompt.system}] if system else []
+    return [*opening, *item.before, {"role": "user", "content": text}]
 
 
 async def each(problems: Sequence[P], one: Callable[[P], Awaitable[None]], in_flight: int = IN_FLIGHT) -> None:

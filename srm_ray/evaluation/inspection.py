@@ -27,5 +27,5 @@ def inspect(config: EvaluateConfig, asked: Sequence[Suite]) -> int:
             if tokenizer is not None:
                 text = tokenizer.decode(render_prompt(tokenizer, messages), skip_special_tokens=False)
             gold = item.answer if item.answer is not None else f"{item.tests} (entry point {item.entry_point})"
-            say(f"--- {suite.name} {item.index + 1}\n{cut(text)}\n\ngold    {cut(gold)}\ngrader  {suite.kind}\n")
+            say(f"--- {suite.name} {item.index + 1}\n{cut(text)}\n\ngold    {cut(gold)}\ngrader  {item.kind}\n")
     return 0

@@ -1,6 +1,7 @@
 r"""The suites by name, and their problems from local files, from the hub, or from the built-in generator.
 
     <data.path>/<suite>/*.jsonl, or the hub --rows--> Item(question, answer or tests)
+    a file or data set of one's own         --read_problems (any schema, any grader)--> Item
 
 Local rows and the hub's may name their fields differently; `_ROW` reads both. MATH-500's gold is what its worked
 solution boxes. MBPP is measured on its test split, tasks 11 to 510; SVAMP on all 1,000 problems.
@@ -9,7 +10,8 @@ solution boxes. MBPP is measured on its test split, tasks 11 to 510; SVAMP on al
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,36 +21,43 @@ from rewards.problem import Problem
 from srm_ray.console import hub
 from srm_ray.data import arithmetic, formats, mbpp, numerals
 from srm_ray.data.drops import Unusable
+from srm_ray.data.problem_files import read_problems
+from srm_ray.data.reading import SPLITS, RowSource, files_named, names_data
 from srm_ray.data.reading import rows as rows_of
-from srm_ray.data.tasks import HELD_OUT_SEED
+from srm_ray.data.tasks import HELD_OUT_SEED, Task
 from srm_ray.errors import UserError
 
 Row = dict[str, Any]
 ARITHMETIC_PROBLEMS = 1000
 DIGESTED = ("index", "question", "answer", "tests", "entry_point", "prelude")  # what is asked, and what is right
+DIGESTED_WHERE_SET = ("before", "grader", "given", "also_right")
 
 
 @dataclass(frozen=True, slots=True)
 class Item(Problem):
     """One problem of a suite. prelude: code that its tests may use beside the candidate's (HumanEval's prompt defines
-    helpers)."""
+    helpers). before: the turns before the question."""
 
     index: int
     question: str
     prelude: str | None = None
+    before: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """kind: whose grader. hub: (name, subset, split). last_number: an answer that is not announced may be the last
-    number. metric: what the headline number is. instructed: prompts get `prompt.instruction`."""
+    """kind: whose grader; "own" for each problem's. hub: (name, subset, split). last_number: an answer that is not
+    announced may be the last number. metric: what the headline number is. instructed: problems of mathematics get
+    `prompt.instruction`. rows: of an own file or data set. grader: of these where they name none."""
 
     name: str
-    kind: Literal["math", "code", "harness"]
+    kind: Literal["math", "code", "harness", "own"]
     hub: tuple[str, str, str] = ("", "", "")
     last_number: bool = False
     metric: str = "pass@1"
     instructed: bool = True
+    rows: RowSource | None = None
+    grader: str = ""
 
 
 SUITES = {
@@ -80,6 +89,37 @@ def named(names: Sequence[str], option: str = "--tasks") -> list[Suite]:
     return [SUITES[name] for name in dict.fromkeys(names)]
 
 
+def asked(tasks: Sequence[str], columns: Mapping[str, str], grader: str) -> list[Suite]:
+    """What `--tasks` names: suites, and files, folders, globs or data sets of one's own. Raises `UserError`."""
+    found = [
+        own(task, columns, grader) if task not in SUITES and names_data(task) else named([task])[0]
+        for task in dict.fromkeys(tasks)
+    ]
+    names = [suite.name for suite in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--tasks: two of them would be called {name}: rename a file, or measure them apart")
+    return found
+
+
+def own(task: str, columns: Mapping[str, str], grader: str) -> Suite:
+    """A suite of one's own rows: `test` of a folder or data set, every row of a file. Raises `UserError`."""
+    if names_data(task) == "path":
+        files_named(task, split="test", option="--tasks")
+        source = RowSource(path=task, columns=columns, split="test", option="tasks")
+        path = Path(task).expanduser().absolute()
+        name = formats.stem_of(path)
+        if name.lower() in SPLIT_NAMES:
+            name = f"{path.parent.name}-{name}"
+    else:
+        source = RowSource(name=task, columns=columns, split="test", option="tasks")
+        name = task.split(":")[0].rpartition("/")[2]
+    name = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return Suite(f"own-{name}" if name in SUITES else name or "own", "own", rows=source, grader=grader)
+
+
+SPLIT_NAMES = {spelling for spellings in SPLITS.values() for spelling in spellings} | {"data"}
+
 BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numeral]]] = {
     "arithmetic": lambda limit: arithmetic.problems(HELD_OUT_SEED, limit or ARITHMETIC_PROBLEMS, "held_out"),
     "numerals": lambda limit: numerals.held_out_problems(limit or numerals.LIMIT),
@@ -90,6 +130,9 @@ def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
     """The suite's first `limit` problems (0: all), from `path` or the hub. Raises `UserError`."""
     if suite.name in BUILT_IN:
         return [Item(index, one.question, answer=one.answer) for index, one in enumerate(BUILT_IN[suite.name](limit))]
+    if suite.rows is not None:
+        tasks = read_problems(suite.rows, suite.name, grader=suite.grader, measuring=True).tasks
+        return [own_item(task, index) for index, task in enumerate(tasks[: limit or None])]
     items: list[Item] = []
     for where, row in _local_rows(suite, path) if path else _hub_rows(suite):
         if suite.name == "mbpp" and not mbpp.in_split(row.get("task_id", 11), "test", where, measuring=True):
@@ -102,11 +145,21 @@ def load(suite: Suite, path: str, limit: int = 0) -> list[Item]:
     return items
 
 
+def own_item(task: Task, index: int) -> Item:
+    *before, last = task.messages
+    return Item(index, last["content"], before=tuple(before), **task.known())
+
+
 def digest(items: Sequence[Any]) -> str:
     """Fingerprint of the problems, so that two evaluations are known to be of the same ones."""
-    plain = [{name: getattr(item, name) for name in DIGESTED} if isinstance(item, Item) else item for item in items]
+    plain = [digested(item) if isinstance(item, Item) else item for item in items]
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digested(item: Item) -> dict[str, Any]:
+    more = {name: value for name in DIGESTED_WHERE_SET if (value := getattr(item, name))}
+    return {name: getattr(item, name) for name in DIGESTED} | more
 
 
 def _item(suite: Suite, row: Row, where: str, index: int) -> Item:
