@@ -9,9 +9,10 @@ from pathlib import Path
 from actors.rollout.sampler import Sampler
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.model.loading import ModelInfo
-from srm_ray.rl.advantages import has_signal, with_advantages
+from srm_ray.rl.advantages import has_signal
 from srm_ray.rl.types import Prompt
 from srm_ray.runs import rollout_log
+from srm_ray.training.algorithm import algorithm_of
 
 
 async def write_graded_rollouts(
@@ -24,7 +25,8 @@ async def write_graded_rollouts(
     """
     async with Sampler(config, info, context=context) as sampler:
         scored = await asyncio.gather(*(sampler.graded(prompt) for prompt in prompts))
-    groups = [with_advantages(group, normalise_std=config.loss.normalise_std) for group in scored]
+    algorithm = algorithm_of(config.algorithm, config.loss)
+    groups = [algorithm.with_advantages(group) for group in scored]
     informative = [group for group in groups if has_signal(group.rewards)]
     rollout_log.write(rollouts, 1, groups, {(group.prompt.index, group.draw) for group in informative})
     return {

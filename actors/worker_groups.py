@@ -266,6 +266,7 @@ def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) 
         model=model,
         learner=options,
         loss=config.loss,
+        algorithm=config.algorithm,
         temperature=config.rollout.temperature,
         seed=config.seed,
         threads=threads or options.threads or cores_each(options.workers),

@@ -25,7 +25,7 @@ from srm_ray.runs.folder import RunFolder
 if TYPE_CHECKING:
     from actors.grpo_run import Run
     from srm_ray.evaluation.accuracy import Evaluation
-    from srm_ray.rl.sources import Collected, Grade, Source
+    from srm_ray.rl.sources import Choice, Collected, Grade, Source
     from srm_ray.rl.state import State
     from srm_ray.rl.types import Group, Learned
 
@@ -36,10 +36,10 @@ async def train(run: "Run", state: "State") -> None:
     Raises `Starved` where nothing is to be learned from the problems, RunError for all that ends a run.
     """
     from srm_ray.rl import endings, step_metrics
-    from srm_ray.rl.advantages import with_advantages
     from srm_ray.rl.types import TrainBatch
     from srm_ray.runs.clock import StepClock
     from srm_ray.runs.step_log import StepLog
+    from srm_ray.training.algorithm import algorithm_of
 
     config, workers, watch = run.config, run.workers, run.watch
     score, learn = watch.calls("reward", workers.score), watch.calls("learner", workers.learn)
@@ -47,13 +47,17 @@ async def train(run: "Run", state: "State") -> None:
     clock = StepClock(state.seconds)
     log = StepLog(run.folder, run.log, watch, clock, config.steps)
 
-    async def grade(group: "Group") -> "Group":
-        return with_advantages(await score(group), normalise_std=config.loss.normalise_std)
+    algorithm = algorithm_of(config.algorithm, config.loss)
 
-    source = source_of(run, state, grade)
+    async def grade(group: "Group") -> "Group":
+        return algorithm.with_advantages(await score(group))
+
+    source = source_of(run, state, grade, algorithm.choice)
     try:
         while not is_over(run, state):
             collected = await workers.learner.unless_lost(source.take())  # samples and grades until there are enough
+            if not config.replay:  # a record has the advantages that were trained on
+                collected = collected.with_groups(algorithm.across_step(collected.groups))
             learned, metrics = None, step_metrics.of_groups(collected, state.version)
             if collected.groups:
                 batch, rate = TrainBatch(collected.groups, state.version), learning_rate(config, state.step)
@@ -142,14 +146,14 @@ def learning_rate(config: GRPOConfig, step: int) -> float:
     return Schedule.of(config.learner, config.steps).at(step)
 
 
-def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
+def source_of(run: "Run", state: "State", grade: "Grade", choice: "Choice") -> "Source":
     """Where the groups come from: sampled step by step, all the time (`max_staleness` above 0), or a record."""
     from srm_ray.rl.sources import AsyncSource, KeepRate, ReplaySource, SyncSource
 
     config = run.config
     if config.replay:
         read = partial(rollout_log.read_all, replayed.record_of(config.replay, config.steps))
-        return ReplaySource(read, step=state.step, keep_rate=KeepRate(state.keep_rate))
+        return ReplaySource(read, step=state.step, keep_rate=KeepRate(state.keep_rate), choice=choice)
     options: dict[str, Any] = {
         "want": config.prompts_per_step,
         "limit": int(config.max_refill * config.prompts_per_step),
@@ -157,6 +161,7 @@ def source_of(run: "Run", state: "State", grade: "Grade") -> "Source":
         "sample": run.watch.calls("rollout", run.workers.sample),
         "grade": grade,
         "keep_rate": KeepRate(state.keep_rate),
+        "choice": choice,
     }
     if not config.max_staleness:
         return SyncSource(state.source, **options)
@@ -199,12 +204,18 @@ async def restore(run: "Run", *, restarted: bool) -> "State":
     """State of the newest checkpoint, loaded into the learner and pushed to the rollout workers; else of the start."""
     from srm_ray.rl.state import State
     from srm_ray.runs.final import discard_product
+    from srm_ray.training.algorithm import changes, described
 
     found: State | None = await run.saver.restore()
     state = found or State()
     if found or restarted:  # else the workers hold the model's own weights already
         await run.workers.push_weights(state.version)
-    run.folder.record_event("started", step=state.step, **run.started, learner=run.workers.learner.numerics)
+    algorithm = described(run.config)
+    made_with = [event["algorithm"] for event in run.folder.read_events() if "algorithm" in event]
+    if made_with and (other := changes(made_with[-1], algorithm)):
+        say(other)
+    numerics = run.workers.learner.numerics
+    run.folder.record_event("started", step=state.step, **run.started, learner=numerics, algorithm=algorithm)
     run.stream.curriculum.restore(state.curriculum)
     if not is_over(run, state) and discard_product(run.folder):
         say("final/ and summary.json of the shorter run are removed: they come anew at the end")
@@ -214,6 +225,7 @@ async def restore(run: "Run", *, restarted: bool) -> "State":
 @command
 def main(argv: list[str] | None = None) -> int:
     from srm_ray.runs import final, saving
+    from srm_ray.training import algorithm
 
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(GRPOConfig, arguments, stage="grpo", default="grpo/tiny", about=__doc__)
@@ -221,6 +233,7 @@ def main(argv: list[str] | None = None) -> int:
         from srm_ray.data.inspection import inspect
 
         return inspect(config, config.inspect)
+    config = algorithm.settled(config)
     folder = RunFolder(config.run_dir, stage="grpo")
     replayed.check(config.replay, folder, config.steps)
     folder.create()

@@ -24,8 +24,8 @@ from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wa
 from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches, spread
-from srm_ray.rl.loss import step_denominator
 from srm_ray.rl.types import Group, Learned, TrainBatch
+from srm_ray.training.algorithm import algorithm_of
 from srm_ray.weights.flat import WeightUpdate
 
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe", "NCCL")
@@ -173,9 +173,7 @@ class LearnerGroup:
         ]
         if not counted:
             raise RunError("every completion of this step is masked out of the loss (undecided or truncated)")
-        return step_denominator(
-            self.spec.loss.name,
-            self.spec.loss.normalisation,
+        return algorithm_of(self.spec.algorithm, self.spec.loss).denominator(
             tokens=sum(completion.sampled_tokens for completion in counted),
             sequences=len(counted),
             constant_length=self.max_new_tokens,

@@ -26,8 +26,10 @@ from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import STARTING as START
 from actors.runtime.liveness import Progress, tracked
 from srm_ray.process import memory
+from srm_ray.rl.algorithms.contract import TokenInputs
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.training import saved_state
+from srm_ray.training.algorithm import algorithm_of
 from srm_ray.training.engine import Engine
 from srm_ray.weights.flat import Publisher, WeightUpdate
 
@@ -49,6 +51,7 @@ class Learner:
         self.publisher: Publisher | None = None
         self.progress = Progress()
         self.node = node_id()
+        self.algorithm = algorithm_of(spec.algorithm, spec.loss)
 
     def __repr__(self) -> str:
         return describe("Learner", self.name, self.version, self.state)
@@ -183,23 +186,12 @@ class Learner:
         mask_C = self._tensor(batch.mask_C).to(logprobs_C.dtype)
         advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
         old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
-        weights_C = losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
+        terms = self.algorithm.loss(TokenInputs(logprobs_C, old_C, advantages_C, mask_C, sequence_C))
+        weights_C = self._mismatch_weights(old_C, rollout_C, mask_C, sequence_C)
         masked = ((weights_C == 0) * mask_C).sum()
-        if options.normalisation == "sequences" and options.name != "gspo":
+        if self.algorithm.options.normalisation == "sequences" and not terms.averaged:
             weights_C = weights_C * losses.sequence_weights(mask_C, sequence_C)
-        terms = losses.policy_loss(
-            options.name,
-            logprobs_C=logprobs_C,
-            old_logprobs_C=old_C,
-            advantages_C=advantages_C,
-            mask_C=mask_C,
-            weights_C=weights_C,
-            sequence_C=sequence_C,
-            denominator=denominator,
-            clip_low=options.clip_low,
-            clip_high=options.clip_high,
-        )
-        loss = terms.loss
+        loss = losses.reduced(terms, weights_C, mask_C, denominator)
         if self.reference is not None:
             with torch.no_grad():
                 reference_C, _ = self._forward(self.reference, batch)
@@ -208,9 +200,29 @@ class Learner:
             sums.add(kl=kl.detach())
         sums.add(loss=loss.detach(), masked=masked)
         sums.add_tokens(
-            batch, options, Tokens(old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C=terms.ratio_C)
+            batch,
+            self.algorithm.options,
+            Tokens(old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C=terms.ratio_C),
         )
         return loss
+
+    def _mismatch_weights(
+        self, old_C: "Tensor", rollout_C: "Tensor", mask_C: "Tensor", sequence_C: "Tensor"
+    ) -> "Tensor":
+        from srm_ray.rl import loss as losses
+
+        options = self.spec.loss
+        if options.importance_level == "token":
+            return losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
+        return losses.sequence_mismatch_weights(
+            old_C,
+            rollout_C,
+            mask_C=mask_C,
+            sequence_C=sequence_C,
+            geometric=options.importance_level == "geometric",
+            cap=options.importance_cap,
+            band=options.importance_band,
+        )
 
     def _forward(self, module: "Engine | PolicyModel", batch: PackedBatch) -> "tuple[Tensor, Tensor]":
         """Log-probabilities and entropies of the completion tokens, both [C]."""

@@ -1,10 +1,10 @@
 """What a learner rank is made from, and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
 
 Numerics = dict[str, str | int]  # what the last bits of a step depend on besides config, weights and batch
 
@@ -24,6 +24,7 @@ class LearnerSpec:
     threads: int
     publish_dtype: str = ""
     transport: str = "pull"
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
 
 
 @dataclass(frozen=True, slots=True)

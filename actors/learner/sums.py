@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actors.learner.spec import StepSums
-from srm_ray.config.grpo import LossConfig
+from srm_ray.rl.algorithms.contract import Options
 from srm_ray.rl.batching import PackedBatch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Sums:
         for name, value in values.items():
             self.values[name] = self.values.get(name, 0.0) + float(value)
 
-    def add_tokens(self, batch: PackedBatch, options: LossConfig, tokens: Tokens) -> None:
+    def add_tokens(self, batch: PackedBatch, options: Options, tokens: Tokens) -> None:
         """Counts of one micro-batch; `by_worker` holds (tokens, sum of |difference|) for each rollout worker."""
         from srm_ray.rl.loss import k3
 

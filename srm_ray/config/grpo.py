@@ -183,36 +183,58 @@ class RewardConfig(Section):
     cpus: float = Field(0.1, ge=0, description="CPUs that Ray reserves for one worker")
 
 
-class LossConfig(Section):
-    """The policy loss (srm_ray.rl.loss)."""
+class AlgorithmConfig(Section):
+    """What is learned from: advantage, loss and choice of groups (srm_ray.rl.algorithms, docs/algorithms.md)."""
 
     shorthand: ClassVar[str | None] = "name"
 
-    name: Literal["dapo", "dr_grpo", "gspo", "cispo"] = Field("dapo", description="loss by name")
+    name: str = Field(
+        "",
+        description="grpo, dapo, dr_grpo, gspo, cispo, rloo, reinforce_plus_plus, maxrl, sapo, or a module of your "
+        "own, package.module; empty: dapo",
+    )
+    advantage: str = Field(
+        "", description="another advantage than the algorithm's: package.module:function, or an algorithm's name"
+    )
+    loss: str = Field("", description="another loss than the algorithm's, in the same way")
+    choice: str = Field("", description="another choice of the groups to train on, in the same way")
+
+
+class LossConfig(Section):
+    """The policy loss: options of the algorithms, and what all of them share (srm_ray.rl.loss)."""
+
+    shorthand: ClassVar[str | None] = "name"
+
+    name: Literal["", "dapo", "dr_grpo", "gspo", "cispo"] = Field(
+        "", description="`algorithm` by its former option, with the token mean unless `normalisation` says otherwise"
+    )
     clip_low: float = Field(0.20, ge=0, lt=1, description="ratio is clipped below 1 - clip_low")
     clip_high: float = Field(0.28, ge=0, description="ratio is clipped above 1 + clip_high")
-    normalisation: Literal["tokens", "sequences", "constant"] = Field(
-        "tokens", description="denominator: tokens of the step, mean of sequence means, or a constant length"
+    normalisation: Literal["tokens", "sequences", "constant"] | None = Field(
+        None,
+        description="denominator: tokens of the step, mean of sequence means, or a constant length; null: the "
+        "algorithm's own, dapo's is tokens",
     )
-    normalise_std: bool = Field(True, description="divide advantages by the group's standard deviation")
+    normalise_std: bool | None = Field(
+        None,
+        description="divide advantages by the group's standard deviation; null: as the algorithm does, dapo does",
+    )
+    tau_positive: float = Field(1.0, gt=0, description="sapo: temperature of the gate where the advantage is positive")
+    tau_negative: float = Field(1.05, gt=0, description="sapo: temperature of the gate where it is not")
     importance_cap: float | None = Field(
         2.0, gt=0, description="truncated importance sampling of rollout against learner; null: off"
     )
     importance_band: tuple[float, float] | None = Field(
         None, description="IcePop: mask tokens whose ratio lies outside [low, high]"
     )
+    importance_level: Literal["token", "sequence", "geometric"] = Field(
+        "token",
+        description="what cap and band hold: each token's ratio, the product of a completion's, or its geometric mean",
+    )
     kl_beta: float = Field(
         0.0, ge=0, description="weight of KL against the starting model; 0: no reference model is loaded"
     )
     filter_overlong: bool = Field(False, description="mask truncated completions out of the loss")
-
-    @model_validator(mode="after")
-    def _paper_choices(self):
-        if self.name == "dr_grpo" and self.normalise_std:
-            raise ValueError("loss.name dr_grpo wants loss.normalise_std false (got true)")
-        if self.name == "gspo" and self.normalisation != "sequences":
-            raise ValueError(f"loss.name gspo wants loss.normalisation sequences (got {self.normalisation})")
-        return self
 
     @field_validator("importance_band")
     @classmethod
@@ -337,6 +359,7 @@ class GRPOConfig(StageConfig):
     )
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
     loss: LossConfig = LossConfig()
     learner: LearnerConfig = LearnerConfig()
     weights: WeightsConfig = WeightsConfig()

@@ -52,9 +52,11 @@ class OptimizerConfig(Section):
 def current_options(saved: dict[str, Any]) -> dict[str, Any]:
     """Options of a saved config, by dotted name, with those that have been renamed under their names of today.
 
-    Before, the stages had `optim.clip`, `optim.beta1` and `optim.beta2`.
+    Before, the stages had `optim.clip`, `optim.beta1` and `optim.beta2`, and GRPO `loss.name` alone for its algorithm.
     """
     found = dict(saved)
+    if isinstance(saved.get("loss.name"), str) and not saved.get("algorithm.name"):
+        found |= {"algorithm.name": saved["loss.name"], "loss.name": ""}
     for key in saved:
         section, _, name = key.rpartition(".")
         if name == "clip" and section.endswith("optim"):

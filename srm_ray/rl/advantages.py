@@ -28,15 +28,25 @@ def group_advantages(
     keep = np.ones(len(values), bool) if decided is None else np.asarray(decided, bool)
     advantages = np.zeros(len(values))
     if keep.any():
-        centred = values[keep] - values[keep].mean()
-        advantages[keep] = centred / (values[keep].std() + EPSILON) if normalise_std else centred
+        advantages[keep] = relative(values[keep], normalise_std=normalise_std)
     return advantages.astype(np.float32)
+
+
+def relative(values: np.ndarray, *, normalise_std: bool) -> np.ndarray:
+    """`values` less their mean, over their population standard deviation + 1e-6 unless `normalise_std` is False."""
+    centred = values - values.mean()
+    return centred / (values.std() + EPSILON) if normalise_std else centred
 
 
 def has_signal(rewards: Sequence[Reward]) -> bool:
     """Dynamic sampling (DAPO, arXiv 2503.14476, eq. 11): some correct and some not, correctness alone."""
     decided = [reward.correct for reward in rewards if reward.correct is not None]
     return 0 < sum(decided) < len(decided)
+
+
+def some_decided(rewards: Sequence[Reward]) -> bool:
+    """Whether there is anything to learn from at all: a completion that the graders could decide."""
+    return any(reward.correct is not None for reward in rewards)
 
 
 def with_advantages(group: Group, *, normalise_std: bool) -> Group:

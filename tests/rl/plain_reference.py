@@ -9,6 +9,22 @@ from collections.abc import Sequence
 from srm_ray.config.grpo import LossConfig
 from srm_ray.rl.types import Group
 
+# What a step's sum is divided by where the options do not say.
+NORMALISED = {
+    "grpo": "sequences", "sapo": "sequences", "gspo": "sequences",
+    "rloo": "constant", "maxrl": "constant", "dr_grpo": "constant",
+}  # fmt: skip
+
+
+class Named(LossConfig):
+    """Options of a loss, and the algorithm that they are for."""
+
+    algorithm: str = ""
+
+
+def name_of(options: LossConfig) -> str:
+    return getattr(options, "algorithm", "") or options.name or "dapo"
+
 
 def plain_logprobs(model, groups: Sequence[Group], *, temperature: float = 1.0) -> list:
     """Log-probabilities of each completion's tokens, from transformers' own forward on padded sequences."""
@@ -52,16 +68,26 @@ def plain_loss(
         before = old[i] if old is not None else logprobs[i].detach()
         sampled, length = completions[i].logprobs, len(completions[i].token_ids)
         mean_log_ratio = (logprobs[i] - before).mean()
+        mismatch = [before[t].item() - float(sampled[t]) for t in range(length)]
         for t in range(length):
-            weight = _weight(math.exp(before[t].item() - float(sampled[t])), options)
-            if options.name == "cispo":
-                capped = min(math.exp(logprobs[i][t].item() - before[t].item()), 1 + options.clip_high)
-                term = -capped * advantages[i] * logprobs[i][t]
-            else:
-                log_ratio = mean_log_ratio if options.name == "gspo" else logprobs[i][t] - before[t]
-                term = _clipped(log_ratio.exp(), advantages[i], options)
+            shared = sum(mismatch) / (length if options.importance_level == "geometric" else 1)
+            weight = _weight(math.exp(mismatch[t] if options.importance_level == "token" else shared), options)
+            log_ratio = mean_log_ratio if name_of(options) == "gspo" else logprobs[i][t] - before[t]
+            term = _term(log_ratio, logprobs[i][t], advantages[i], options)
             total = total + weight * term / _share(options, length, tokens, len(chosen), max_new_tokens)
     return total
+
+
+def _term(log_ratio, logprob, advantage: float, options: LossConfig):
+    name, ratio = name_of(options), log_ratio.exp()
+    if name == "cispo":
+        return -min(ratio.item(), 1 + options.clip_high) * advantage * logprob
+    if name == "rloo":
+        return -ratio * advantage
+    if name == "sapo":
+        tau = options.tau_positive if advantage > 0 else options.tau_negative
+        return -4 / tau / (1 + (-tau * (ratio - 1)).exp()) * advantage
+    return _clipped(ratio, advantage, options)
 
 
 def _clipped(ratio, advantage: float, options: LossConfig):
@@ -78,6 +104,8 @@ def _weight(ratio: float, options: LossConfig) -> float:
 
 def _share(options: LossConfig, length: int, tokens: int, sequences: int, max_new_tokens: int) -> float:
     """What one token's term is divided by."""
-    if options.name == "gspo" or options.normalisation == "sequences":
+    own = NORMALISED.get(name_of(options)) if getattr(options, "algorithm", "") else None
+    normalisation = options.normalisation or own
+    if normalisation == "sequences":
         return sequences * length
-    return sequences * max_new_tokens if options.normalisation == "constant" else tokens
+    return sequences * max_new_tokens if normalisation == "constant" else tokens

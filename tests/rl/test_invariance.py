@@ -15,12 +15,13 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from actors.learner.rank import Learner
 from actors.learner.spec import LearnerSpec
 from actors.learner.sums import Sums
-from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
 from srm_ray.model.policy import PolicyModel
+from srm_ray.rl.algorithms.contract import Algorithm
 from srm_ray.rl.batching import PackedBatch, micro_batches
-from srm_ray.rl.loss import step_denominator
 from srm_ray.rl.types import Group
-from tests.rl.plain_reference import counted, plain_logprobs, plain_loss
+from srm_ray.training.algorithm import algorithm_of
+from tests.rl.plain_reference import Named, counted, plain_logprobs, plain_loss
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
 
 TEMPERATURE = 0.7
@@ -40,6 +41,9 @@ LOSSES = {
     "dr_grpo": LossConfig(name="dr_grpo", normalise_std=False, normalisation="constant"),
     "cispo": LossConfig(name="cispo"),
     "gspo": LossConfig(name="gspo", normalisation="sequences", importance_cap=None),
+    "dapo, truncated completions": LossConfig(importance_level="sequence", importance_cap=3.0),
+    "dapo, completions in a band": LossConfig(importance_level="geometric", importance_band=(0.5, 2.0)),
+    **{name: Named(algorithm=name) for name in ("grpo", "rloo", "reinforce_plus_plus", "maxrl", "sapo")},
 }
 
 
@@ -72,7 +76,8 @@ def policy(chunk: int = 4096, seed: int = 0) -> PolicyModel:
 
 
 def learner(options: LossConfig, module: PolicyModel) -> Any:
-    spec = LearnerSpec("", LearnerConfig(), options, TEMPERATURE, seed=0, threads=1)
+    chosen = AlgorithmConfig(name=getattr(options, "algorithm", ""))
+    spec = LearnerSpec("", LearnerConfig(), options, TEMPERATURE, seed=0, threads=1, algorithm=chosen)
     made: Any = Learner(0, 1, spec)
     module.device = torch.device("cpu")
     made.engine, made.reference = module, None
@@ -88,9 +93,11 @@ def denominator(groups: Sequence[Group], options: LossConfig) -> float:
         )
         if counts
     ]
-    return step_denominator(
-        options.name, options.normalisation, tokens=sum(lengths), sequences=len(lengths), constant_length=MAX_NEW_TOKENS
-    )
+    return algorithm(options).denominator(tokens=sum(lengths), sequences=len(lengths), constant_length=MAX_NEW_TOKENS)
+
+
+def algorithm(options: LossConfig) -> Algorithm:
+    return algorithm_of(AlgorithmConfig(name=getattr(options, "algorithm", "")), options)
 
 
 def packed_result(
@@ -151,7 +158,10 @@ def difference(found: Result, expected: Result) -> float:
 
 
 def groups_for(options: LossConfig) -> tuple[Group, ...]:
-    return uneven_groups(normalise_std=options.normalise_std)
+    if not isinstance(options, Named):
+        return uneven_groups(normalise_std=options.normalise_std is not False)
+    chosen = algorithm(options)
+    return chosen.across_step([chosen.with_advantages(group) for group in uneven_groups()])
 
 
 # Against the reference

@@ -1,11 +1,16 @@
 """Every loss against numbers worked out by hand: its value and its gradient."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from srm_ray.rl.loss import k3, kl_loss, mismatch_weights, policy_loss, sequence_weights, step_denominator
+from srm_ray.config.grpo import AlgorithmConfig, LossConfig
+from srm_ray.errors import UserError
+from srm_ray.rl.algorithms.contract import Algorithm, TokenInputs
+from srm_ray.rl.loss import k3, kl_loss, mismatch_weights, reduced, sequence_mismatch_weights, sequence_weights
+from srm_ray.training.algorithm import algorithm_of
 
 LOW, HIGH = 0.20, 0.28
 
@@ -27,21 +32,16 @@ def loss_and_gradient(
     """The loss at log pi_old = -2 and log pi = -2 + log ratio, and its gradient by each log pi."""
     old = torch.full((len(ratios),), -2.0, dtype=torch.float64)
     logprobs = (old + tensor(*ratios).log()).requires_grad_()
-    terms = policy_loss(
-        name,
-        logprobs_C=logprobs,
-        old_logprobs_C=old,
-        advantages_C=tensor(*advantages),
-        mask_C=tensor(*(mask or [1.0] * len(ratios))),
-        weights_C=tensor(*(weights or [1.0] * len(ratios))),
-        sequence_C=torch.tensor(sequence or [0] * len(ratios)),
-        denominator=denominator,
-        clip_low=LOW,
-        clip_high=HIGH,
-    )
-    terms.loss.backward()
+    mask_C = tensor(*(mask or [1.0] * len(ratios)))
+    tokens = TokenInputs(logprobs, old, tensor(*advantages), mask_C, torch.tensor(sequence or [0] * len(ratios)))
+    loss = reduced(named(name).loss(tokens), tensor(*(weights or [1.0] * len(ratios))), mask_C, denominator)
+    loss.backward()
     assert logprobs.grad is not None
-    return terms.loss.item(), logprobs.grad.tolist()
+    return loss.item(), logprobs.grad.tolist()
+
+
+def named(name: str, **options: Any) -> Algorithm:
+    return algorithm_of(AlgorithmConfig(name=name), LossConfig(**{"clip_low": LOW, "clip_high": HIGH} | options))
 
 
 @pytest.mark.parametrize("name", ["dapo", "dr_grpo"])
@@ -80,18 +80,9 @@ def test_masked_token_with_extreme_log_ratio_leaves_no_nan():
     """A token outside the loss may have any log-probability: exp must not overflow behind its mask."""
     old = tensor(-2.0, -2000.0)
     logprobs = tensor(-2.0, -1.0).requires_grad_()
-    loss = policy_loss(
-        "dapo",
-        logprobs_C=logprobs,
-        old_logprobs_C=old,
-        advantages_C=tensor(1.0, 1.0),
-        mask_C=tensor(1.0, 0.0),
-        weights_C=tensor(1.0, 1.0),
-        sequence_C=torch.tensor([0, 0]),
-        denominator=1.0,
-        clip_low=LOW,
-        clip_high=HIGH,
-    ).loss
+    mask = tensor(1.0, 0.0)
+    tokens = TokenInputs(logprobs, old, tensor(1.0, 1.0), mask, torch.tensor([0, 0]))
+    loss = reduced(named("dapo").loss(tokens), tensor(1.0, 1.0), mask, 1.0)
     loss.backward()
     assert loss.item() == -1.0
     assert logprobs.grad is not None
@@ -138,7 +129,7 @@ def test_gspo_mean_is_over_unmasked_tokens():
 
 
 def test_unknown_loss_names_the_valid_ones():
-    with pytest.raises(ValueError, match="dapo, dr_grpo, gspo, cispo"):
+    with pytest.raises(UserError, match="--algorithm ppo: neither one of grpo, dapo, dr_grpo, gspo, cispo, "):
         loss_and_gradient("ppo", [1.0], [1.0])
 
 
@@ -186,6 +177,63 @@ def test_icepop_masks_tokens_outside_the_band():
 def test_mismatch_weights_carry_no_gradient():
     old = tensor(-1.0).requires_grad_()
     assert not mismatch_weights(old, tensor(-2.0), cap=2.0).requires_grad
+    assert not weights_of([[0.5]], geometric=True, old=old).requires_grad
+
+
+def weights_of(
+    ratios: list[list[float]],
+    *,
+    geometric: bool,
+    cap: float | None = 2.0,
+    band: tuple[float, float] | None = None,
+    mask: list[float] | None = None,
+    old: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """ratios: pi_old / pi_rollout of each token, by completion."""
+    flat = [ratio for completion in ratios for ratio in completion]
+    rollout = torch.full((len(flat),), -3.0, dtype=torch.float64)
+    return sequence_mismatch_weights(
+        rollout + tensor(*flat).log() if old is None else old,
+        rollout,
+        mask_C=tensor(*(mask or [1.0] * len(flat))),
+        sequence_C=torch.tensor([number for number, completion in enumerate(ratios) for _ in completion]),
+        geometric=geometric,
+        cap=cap,
+        band=band,
+    )
+
+
+def test_sequence_weights_are_the_product_of_a_completions_tokens():
+    ratios = [[1.5, 1.2], [0.5, 0.5, 2.0], [4.0]]
+    assert weights_of(ratios, geometric=False).tolist() == pytest.approx([1.8] * 2 + [0.5] * 3 + [2.0])
+    assert weights_of(ratios, geometric=False, cap=None).tolist() == [1.0] * 6
+
+
+def test_geometric_weights_are_a_mean_that_does_not_grow_with_length():
+    ratios = [[2.0, 0.5], [1.44, 1.0], [1.1] * 20, [9.0]]
+    expected = [1.0] * 2 + [1.2] * 2 + [1.1] * 20 + [2.0]
+    assert weights_of(ratios, geometric=True).tolist() == pytest.approx(expected)
+    assert weights_of([[1.1] * 20], geometric=False, cap=None, band=(0.0, 2.0)).tolist() == [0.0] * 20  # 6.7
+
+
+def test_a_band_leaves_whole_completions_out():
+    ratios = [[3.0, 0.5], [0.2, 2.0], [1.0, 1.0]]
+    assert weights_of(ratios, geometric=False, band=(0.5, 1.2)).tolist() == [0.0] * 4 + [1.0] * 2
+    found = weights_of(ratios, geometric=True, cap=None, band=(0.6, 1.25))
+    assert found.tolist() == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]  # sqrt(1.5), sqrt(0.4), 1
+    found = weights_of(ratios, geometric=True, cap=None, band=(0.7, 1.25))
+    assert found.tolist() == [1.0, 1.0, 0.0, 0.0, 1.0, 1.0]
+
+
+def test_tokens_that_do_not_count_are_not_in_a_completions_weight():
+    assert weights_of([[1.5, 1e30]], geometric=False, mask=[1, 0])[0].item() == pytest.approx(1.5)
+    assert weights_of([[1.5, 1e30]], geometric=True, mask=[1, 0])[0].item() == pytest.approx(1.5)
+
+
+def test_a_product_that_overflows_is_held_by_the_cap_and_left_out_by_the_band():
+    huge = [[1e200, 1e200]]
+    assert weights_of(huge, geometric=False).tolist() == [2.0, 2.0]
+    assert weights_of(huge, geometric=False, band=(0.5, 5.0)).tolist() == [0.0, 0.0]
 
 
 # Denominators
@@ -199,17 +247,25 @@ def test_mismatch_weights_carry_no_gradient():
         ("dr_grpo", "constant", 8 * 2048.0),
         ("cispo", "tokens", 120.0),
         ("gspo", "sequences", 8.0),
-        ("gspo", "tokens", 8.0),
+        ("gspo", None, 8.0),
+        ("grpo", None, 8.0),
+        ("dapo", None, 120.0),
+        ("dr_grpo", None, 8 * 2048.0),
+        ("rloo", None, 8 * 2048.0),
+        ("maxrl", None, 8 * 2048.0),
+        ("reinforce_plus_plus", None, 120.0),
+        ("sapo", None, 8.0),
     ],
 )
 def test_step_denominator(name, normalisation, expected):
-    assert step_denominator(name, normalisation, tokens=120, sequences=8, constant_length=2048) == expected
+    algorithm = named(name, normalisation=normalisation)
+    assert algorithm.denominator(tokens=120, sequences=8, constant_length=2048) == expected
 
 
 @pytest.mark.parametrize(("tokens", "sequences"), [(0, 0), (0, 1)])
 def test_nothing_to_divide_by(tokens, sequences):
     with pytest.raises(ValueError, match="at least one unmasked"):
-        step_denominator("dapo", "tokens", tokens=tokens, sequences=sequences, constant_length=1)
+        named("dapo").denominator(tokens=tokens, sequences=sequences, constant_length=1)
 
 
 def test_sequence_mean_weighs_each_completion_by_its_own_length():

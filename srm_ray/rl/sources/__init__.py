@@ -5,7 +5,7 @@ advantages are is the loop's affair: it gives the source `grade`, since what has
 """
 
 from srm_ray.rl.sources.asynchronous import AsyncSource
-from srm_ray.rl.sources.common import Collected, Draw, Grade, KeepRate, Sample, SourceState
+from srm_ray.rl.sources.common import Choice, Collected, Draw, Grade, KeepRate, Sample, SourceState
 from srm_ray.rl.sources.recorded import ReplaySource
 from srm_ray.rl.sources.synchronous import SyncSource
 
@@ -13,6 +13,7 @@ Source = SyncSource | AsyncSource | ReplaySource
 
 __all__ = [
     "AsyncSource",
+    "Choice",
     "Collected",
     "Draw",
     "Grade",

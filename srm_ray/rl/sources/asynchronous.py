@@ -19,8 +19,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from srm_ray.rl.advantages import has_signal
-from srm_ray.rl.sources.common import Collected, Draw, Grade, KeepRate, Sample, SourceState, by_prompt
+from srm_ray.rl.sources.common import (
+    Choice,
+    Collected,
+    Draw,
+    Grade,
+    KeepRate,
+    Sample,
+    SourceState,
+    by_prompt,
+    with_signal,
+)
 from srm_ray.rl.types import Group, Prompt
 
 
@@ -46,7 +55,9 @@ class AsyncSource:
         sample: Sample,
         grade: Grade,
         keep_rate: KeepRate,
-    ):  # by name, all of them: seven as of a source that waits, and four of what is in flight
+        choice: Choice = with_signal,
+    ):  # by name, all of them: eight as of a source that waits, and four of what is in flight
+        self.choice = choice
         self.want, self.limit, self.max_staleness = want, limit, max_staleness
         self.group_size, self.capacity = group_size, capacity
         self.prompt, self.sample, self.grade = prompt, sample, grade
@@ -143,7 +154,7 @@ class AsyncSource:
             self.failure = error
         else:
             group = task.result()
-            (self.ready if has_signal(group.rewards) else self.no_signal).append(group)
+            (self.ready if self.choice(group) else self.no_signal).append(group)
             if not self.waiting:
                 self._launch()
         self.finished.set()

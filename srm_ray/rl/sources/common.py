@@ -2,12 +2,19 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from srm_ray.rl.advantages import has_signal
 from srm_ray.rl.types import Group, Prompt
 
 Sample = Callable[[Prompt, int], Awaitable[Group]]  # a prompt and how often it had been drawn before, to a group
 Grade = Callable[[Group], Awaitable[Group]]  # a sampled group to one with rewards and advantages
+Choice = Callable[[Group], bool]  # whether a graded group is trained on; others are drawn anew
+
+
+def with_signal(group: Group) -> bool:
+    """The usual choice: some completions right and some wrong."""
+    return has_signal(group.rewards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,12 @@ class Collected:
     def kept(self) -> set[tuple[int, int]]:
         """(prompt index, draw) of the groups to train on."""
         return {(group.prompt.index, group.draw) for group in self.groups}
+
+    def with_groups(self, groups: tuple[Group, ...]) -> "Collected":
+        """With other advantages of the groups to train on, in the same order."""
+        new = {(group.prompt.index, group.draw): group for group in groups}
+        judged = tuple(new.get((group.prompt.index, group.draw), group) for group in self.judged)
+        return replace(self, groups=groups, judged=judged)
 
 
 @dataclass(frozen=True, slots=True)

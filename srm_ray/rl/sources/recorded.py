@@ -7,8 +7,7 @@ came, is a matter of timing. Its record can be trained on again, and gives the s
 from collections.abc import Callable
 
 from srm_ray.errors import UserError
-from srm_ray.rl.advantages import has_signal
-from srm_ray.rl.sources.common import Collected, KeepRate, SourceState, by_prompt
+from srm_ray.rl.sources.common import Choice, Collected, KeepRate, SourceState, by_prompt, with_signal
 from srm_ray.rl.types import Group
 
 ReadStep = Callable[[int], tuple[tuple[Group, ...], tuple[Group, ...]]]
@@ -17,7 +16,8 @@ ReadStep = Callable[[int], tuple[tuple[Group, ...], tuple[Group, ...]]]
 class ReplaySource:
     """read: the groups of a step (1, 2, ...) that were trained on, and those that were not."""
 
-    def __init__(self, read: ReadStep, *, step: int, keep_rate: KeepRate):
+    def __init__(self, read: ReadStep, *, step: int, keep_rate: KeepRate, choice: Choice = with_signal):
+        self.choice = choice
         self.read, self.step, self.keep_rate = read, step, keep_rate
 
     async def take(self) -> Collected:
@@ -27,8 +27,8 @@ class ReplaySource:
         except FileNotFoundError as error:
             raise UserError(f"the record ends before step {self.step + 1}: {error.filename} does not exist") from None
         self.step += 1
-        no_signal = tuple(group for group in others if not has_signal(group.rewards))
-        stale = tuple(group for group in others if has_signal(group.rewards))
+        no_signal = tuple(group for group in others if not self.choice(group))
+        stale = tuple(group for group in others if self.choice(group))
         judged = tuple(sorted((*groups, *no_signal), key=by_prompt))
         return Collected(groups, judged, 0.0, 0.0, 0.0, stale)
 

@@ -11,8 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from srm_ray.rl.advantages import has_signal
-from srm_ray.rl.sources.common import Collected, Grade, KeepRate, SourceState
+from srm_ray.rl.sources.common import Choice, Collected, Grade, KeepRate, SourceState, with_signal
 from srm_ray.rl.types import Group, Prompt
 
 
@@ -32,7 +31,9 @@ class SyncSource:
         sample: Callable[[Prompt], Awaitable[Group]],
         grade: Grade,
         keep_rate: KeepRate,
-    ):  # seven that a source cannot do without, all by name
+        choice: Choice = with_signal,
+    ):  # seven that a source cannot do without, all by name, and which groups are trained on
+        self.choice = choice
         self.cursor, self.keep_rate = state.cursor, keep_rate
         self.want, self.limit = want, limit
         self.prompt, self.sample, self.grade = prompt, sample, grade
@@ -58,7 +59,7 @@ class SyncSource:
                     in_flight.append(asyncio.create_task(one(self.cursor + len(judged) + len(in_flight))))
                 group = await in_flight.popleft()
                 judged.append(group)
-                if has_signal(group.rewards):
+                if self.choice(group):
                     kept.append(group)
             done = time.perf_counter()
         finally:
