@@ -25,6 +25,7 @@ from srm_ray.runs.folder import RunFolder
 if TYPE_CHECKING:
     from actors.grpo_run import Run
     from srm_ray.evaluation.accuracy import Evaluation
+    from srm_ray.rl.entropy import Bonus
     from srm_ray.rl.sources import Choice, Collected, Grade, Source
     from srm_ray.rl.state import State
     from srm_ray.rl.types import Group, Learned
@@ -60,9 +61,11 @@ async def train(run: "Run", state: "State") -> None:
                 collected = collected.with_groups(algorithm.across_step(collected.groups))
             learned, metrics = None, step_metrics.of_groups(collected, state.version)
             if collected.groups:
-                batch, rate = TrainBatch(collected.groups, state.version), learning_rate(config, state.step)
+                beta, rate = bonus_of(config, state).weight, learning_rate(config, state.step)
                 with clock.part("learn"):
-                    learned = await run.saver.finished(learn(batch, rate))
+                    learned = await run.saver.finished(learn(TrainBatch(collected.groups, state.version, beta), rate))
+                if config.loss.entropy_bonus:
+                    metrics["policy/entropy_beta"] = beta
             advance(run, state, source, collected, learned)
             log.begin(state.step, collected, learned, metrics | describe(run, state, source))
             if learned:
@@ -125,6 +128,8 @@ def advance(run: "Run", state: "State", source: "Source", collected: "Collected"
     if learned:
         state.version += 1
         run.saver.moved(learned.metrics)
+        bonus = bonus_of(run.config, state).after(learned.metrics["policy/entropy"])
+        state.entropy_coefficient, state.entropy = bonus.coefficient, bonus.entropy
     outcome = outcome_of(collected.judged, len(collected.groups))
     state.recent = [*state.recent, outcome][-max(stop.window, stop.starved or 0) :]
     state.source, state.keep_rate = source.state(), source.keep_rate.value
@@ -144,6 +149,15 @@ def learning_rate(config: GRPOConfig, step: int) -> float:
     from srm_ray.training.schedule import Schedule
 
     return Schedule.of(config.learner, config.steps).at(step)
+
+
+def bonus_of(config: GRPOConfig, state: "State") -> "Bonus":
+    """The entropy bonus of the step after those done."""
+    from srm_ray.rl.entropy import Bonus
+
+    loss, coefficient = config.loss, state.entropy_coefficient
+    coefficient = loss.entropy_beta if coefficient is None else coefficient
+    return Bonus(coefficient, loss.entropy_target, loss.entropy_change, state.entropy)
 
 
 def source_of(run: "Run", state: "State", grade: "Grade", choice: "Choice") -> "Source":

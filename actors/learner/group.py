@@ -14,7 +14,7 @@ import numpy as np
 import ray
 
 from actors.learner.rank import Learner
-from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums
+from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums, Update
 from actors.runtime import env
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
@@ -24,6 +24,7 @@ from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wa
 from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.rl.batching import PackedBatch, counts_in_loss, lay_back, micro_batches, spread
+from srm_ray.rl.entropy import high_entropy
 from srm_ray.rl.types import Group, Learned, TrainBatch
 from srm_ray.training.algorithm import algorithm_of
 from srm_ray.weights.flat import WeightUpdate
@@ -122,15 +123,19 @@ class LearnerGroup:
         """Apply the loss to a batch. Raises RunError, nothing updated, on a mismatch."""
         began = time.perf_counter()
         shares = self._shares(batch)
-        if len(shares) > 1:
+        thresholds: list[float] = []
+        if len(shares) > 1 or self.spec.loss.entropy_top < 1:
             # The later updates use a batch that older weights sampled: pin log pi_old to those weights.
-            shares = [(groups, await self._with_old_logprobs(parts)) for groups, parts in shares]
+            shares = [(groups, await self._scored(parts, thresholds, pin=len(shares) > 1)) for groups, parts in shares]
         results: list[StepSums] = []
         norms: list[float] = []
         for groups, parts in shares:
-            results.append(await self._accumulate(groups, parts))
+            update = Update(self._denominator(groups), batch.entropy_beta)
+            results.append(await self._accumulate(update, parts))
             norms.append((await self._all("apply", lr))[0])
         metrics = _metrics(results, norms, time.perf_counter() - began) | {"policy/lr": lr}
+        if thresholds:
+            metrics["policy/entropy_threshold"] = sum(thresholds) / len(thresholds)
         return Learned(metrics, _of_batch(shares, results))
 
     def _shares(self, batch: TrainBatch) -> list[tuple[tuple[Group, ...], list[list[PackedBatch]]]]:
@@ -148,17 +153,26 @@ class LearnerGroup:
             proof_version=version if self.fresh_only else None,
         )
 
-    async def _with_old_logprobs(self, parts: list[list[PackedBatch]]) -> list[list[PackedBatch]]:
-        calls = [self._call(rank, "logprobs", part) for rank, part in enumerate(parts)]
-        found = await self._gather("logprobs", calls)
-        return [
-            [replace(micro, old_logprobs_C=old) for micro, old in zip(part, olds, strict=True)]
-            for part, olds in zip(parts, found, strict=True)
-        ]
+    async def _scored(
+        self, parts: list[list[PackedBatch]], thresholds: list[float], *, pin: bool
+    ) -> list[list[PackedBatch]]:
+        """With what the weights of before the step make of it: log pi_old where `pin`, the tokens of high entropy where
+        the policy loss is of them alone; their thresholds are added to `thresholds`."""
+        calls = [self._call(rank, "scores", part) for rank, part in enumerate(parts)]
+        found = [score for scores in await self._gather("scores", calls) for score in scores]
+        micros = [micro for part in parts for micro in part]
+        if pin:
+            micros = [replace(micro, old_logprobs_C=old) for micro, (old, _) in zip(micros, found, strict=True)]
+        if self.spec.loss.entropy_top < 1:
+            entropies, masks = [entropy_C for _, entropy_C in found], [micro.mask_C for micro in micros]
+            chosen, threshold = high_entropy(entropies, masks, self.spec.loss.entropy_top)
+            micros = [replace(micro, policy_mask_C=mask) for micro, mask in zip(micros, chosen, strict=True)]
+            thresholds.append(threshold)
+        rest = iter(micros)
+        return [list(itertools.islice(rest, len(part))) for part in parts]
 
-    async def _accumulate(self, groups: tuple[Group, ...], parts: list[list[PackedBatch]]) -> StepSums:
-        denominator = self._denominator(groups)
-        calls = [self._call(rank, "accumulate", part, denominator) for rank, part in enumerate(parts)]
+    async def _accumulate(self, update: Update, parts: list[list[PackedBatch]]) -> StepSums:
+        calls = [self._call(rank, "accumulate", part, update) for rank, part in enumerate(parts)]
         result = _add_ranks(await self._gather("accumulate", calls))
         self._check_mismatch(result.by_worker)
         return result

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums
+from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums, Update
 from actors.learner.sums import Sums, Tokens
 from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
@@ -134,20 +134,22 @@ class Learner:
         if options.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
-        return PolicyModel(model, temperature=self.spec.temperature, autocast=autocast)
+        return PolicyModel(
+            model,
+            temperature=self.spec.temperature,
+            autocast=autocast,
+            entropy_gradient=self.spec.loss.entropy_bonus,
+        )
 
     # The step
 
-    def accumulate(self, batches: list[PackedBatch], denominator: float) -> StepSums:
-        """Forward and backward over this rank's micro-batches. Returns sums over completion tokens.
-
-        denominator: the whole step's, over all ranks (see `srm_ray.rl.loss`).
-        """
+    def accumulate(self, batches: list[PackedBatch], update: Update) -> StepSums:
+        """Forward and backward over this rank's micro-batches. Returns sums over completion tokens."""
         self._set_state("learning")
         self.engine.train()
         sums = Sums()
         for index, batch in enumerate(self._followed("learning from", batches)):
-            loss = self._micro_loss(batch, denominator, sums)
+            loss = self._micro_loss(batch, update, sums)
             self.engine.backward(loss, last=index == len(batches) - 1)
         return sums.result()
 
@@ -162,12 +164,16 @@ class Learner:
 
     def logprobs(self, batches: list[PackedBatch]) -> list[np.ndarray]:
         """Log-probabilities of each micro-batch's completion tokens under the current weights. [C] each."""
+        return [logprobs_C for logprobs_C, _ in self.scores(batches)]
+
+    def scores(self, batches: list[PackedBatch]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Log-probabilities, and entropies where they were drawn, of each micro-batch's completion tokens. [C] each."""
         import torch
 
         self.engine.train(False)
         with torch.no_grad():
-            parts = self._followed("scoring", batches)
-            return [self._forward(self.engine, batch)[0].cpu().numpy() for batch in parts]
+            found = [self._forward(self.engine, batch) for batch in self._followed("scoring", batches)]
+        return [(logprobs_C.cpu().numpy(), entropy_C.cpu().numpy()) for logprobs_C, entropy_C in found]
 
     def _followed(self, kind: str, batches: list[PackedBatch]) -> Iterator[PackedBatch]:
         """The micro-batches, each a step that the watchdog sees."""
@@ -175,7 +181,7 @@ class Learner:
             with self.progress.doing(kind, f"micro-batch {index + 1} of {len(batches)}"):
                 yield batch
 
-    def _micro_loss(self, batch: PackedBatch, denominator: float, sums: Sums) -> "Tensor":
+    def _micro_loss(self, batch: PackedBatch, update: Update, sums: Sums) -> "Tensor":
         import torch
 
         from srm_ray.rl import loss as losses
@@ -185,24 +191,31 @@ class Learner:
         rollout_C = self._tensor(batch.rollout_logprobs_C)
         mask_C = self._tensor(batch.mask_C).to(logprobs_C.dtype)
         advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
-        old_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
+        own_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
+        old_C = rollout_C if options.ratio_against == "rollout" else own_C
         terms = self.algorithm.loss(TokenInputs(logprobs_C, old_C, advantages_C, mask_C, sequence_C))
-        weights_C = self._mismatch_weights(old_C, rollout_C, mask_C, sequence_C)
+        weights_C = self._mismatch_weights(own_C, rollout_C, mask_C, sequence_C)
         masked = ((weights_C == 0) * mask_C).sum()
-        if self.algorithm.options.normalisation == "sequences" and not terms.averaged:
+        by_sequence = self.algorithm.options.normalisation == "sequences"
+        if by_sequence and not terms.averaged:
             weights_C = weights_C * losses.sequence_weights(mask_C, sequence_C)
-        loss = losses.reduced(terms, weights_C, mask_C, denominator)
+        policy_C = mask_C if batch.policy_mask_C is None else mask_C * self._tensor(batch.policy_mask_C)
+        loss = losses.reduced(terms, weights_C, policy_C, update.denominator)
+        if update.entropy_beta:
+            share_C = losses.sequence_weights(mask_C, sequence_C) if by_sequence else torch.ones_like(mask_C)
+            bonus = (entropy_C * share_C * mask_C).sum() / update.denominator
+            loss = loss - update.entropy_beta * bonus
         if self.reference is not None:
             with torch.no_grad():
                 reference_C, _ = self._forward(self.reference, batch)
-            kl = losses.kl_loss(logprobs_C, reference_C, mask_C, denominator=denominator)
+            kl = losses.kl_loss(logprobs_C, reference_C, mask_C, denominator=update.denominator)
             loss = loss + options.kl_beta * kl
             sums.add(kl=kl.detach())
         sums.add(loss=loss.detach(), masked=masked)
         sums.add_tokens(
             batch,
             self.algorithm.options,
-            Tokens(old_C, rollout_C, mask_C, advantages_C, entropy_C, ratio_C=terms.ratio_C),
+            Tokens(own_C, rollout_C, mask_C, advantages_C, entropy_C.detach(), ratio_C=terms.ratio_C),
         )
         return loss
 
@@ -212,15 +225,16 @@ class Learner:
         from srm_ray.rl import loss as losses
 
         options = self.spec.loss
+        cap = None if options.ratio_against == "rollout" else options.importance_cap  # its ratio corrects already
         if options.importance_level == "token":
-            return losses.mismatch_weights(old_C, rollout_C, cap=options.importance_cap, band=options.importance_band)
+            return losses.mismatch_weights(old_C, rollout_C, cap=cap, band=options.importance_band)
         return losses.sequence_mismatch_weights(
             old_C,
             rollout_C,
             mask_C=mask_C,
             sequence_C=sequence_C,
             geometric=options.importance_level == "geometric",
-            cap=options.importance_cap,
+            cap=cap,
             band=options.importance_band,
         )
 

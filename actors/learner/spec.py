@@ -28,6 +28,17 @@ class LearnerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """What the micro-batches of an optimizer update share. denominator: of the whole update (see `srm_ray.rl.loss`).
+
+    entropy_beta: weight of the entropy bonus.
+    """
+
+    denominator: float
+    entropy_beta: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """A rank that is ready. pid, node: where it is, node as Ray's id of it."""
 

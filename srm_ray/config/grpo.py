@@ -231,10 +231,35 @@ class LossConfig(Section):
         "token",
         description="what cap and band hold: each token's ratio, the product of a completion's, or its geometric mean",
     )
+    ratio_against: Literal["learner", "rollout"] = Field(
+        "learner",
+        description="whose log-probabilities the ratio is against: the learner's own before the step, so that it is 1 "
+        "in a step's first update and importance_cap holds the sampler's mismatch; or the sampler's, so that stale "
+        "tokens are clipped, and importance_cap does nothing",
+    )
+    entropy_beta: float = Field(
+        0.0, ge=0, description="weight of the entropy bonus, nats a token; with a target the weight to begin with"
+    )
+    entropy_target: float | None = Field(
+        None,
+        ge=0,
+        description="nats a token: the bonus acts at or below it, and its weight follows; null: always the same weight",
+    )
+    entropy_change: float = Field(
+        0.005, ge=0, description="what the weight grows by in a step below the target, and falls by above it"
+    )
+    entropy_top: float = Field(
+        1.0, gt=0, le=1, description="share of the tokens, those of the highest entropy, that the policy loss is of"
+    )
     kl_beta: float = Field(
         0.0, ge=0, description="weight of KL against the starting model; 0: no reference model is loaded"
     )
     filter_overlong: bool = Field(False, description="mask truncated completions out of the loss")
+
+    @property
+    def entropy_bonus(self) -> bool:
+        """Whether there may be one."""
+        return bool(self.entropy_beta or self.entropy_target is not None)
 
     @field_validator("importance_band")
     @classmethod

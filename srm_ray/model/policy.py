@@ -29,12 +29,21 @@ def rounded(values_N: torch.Tensor) -> torch.Tensor:
 class PolicyModel(nn.Module):
     """A transformers causal LM that returns (log-probabilities, entropies), both [C] float32.
 
-    temperature: logits are divided by it, as the sampler did. chunk: completion tokens whose logits
-    exist at a time. autocast: dtype of the matrix products, or None for the weights' own.
+    temperature: logits are divided by it, as the sampler did. chunk: completion tokens whose logits exist at a time.
+    autocast: dtype of the matrix products, or None for the weights' own. entropy_gradient: whether entropies have one.
     """
 
-    def __init__(self, model, *, temperature: float = 1.0, chunk: int = 4096, autocast: torch.dtype | None = None):
+    def __init__(
+        self,
+        model,
+        *,
+        temperature: float = 1.0,
+        chunk: int = 4096,
+        autocast: torch.dtype | None = None,
+        entropy_gradient: bool = False,
+    ):
         super().__init__()
+        self.entropy_gradient = entropy_gradient
         use_packed_attention(model)
         self.model = model
         self.temperature = temperature
@@ -75,6 +84,6 @@ class PolicyModel(nn.Module):
         logits_CV = logits_CV.to(torch.promote_types(logits_CV.dtype, torch.float32)) / self.temperature
         logprobs_CV = logits_CV.log_softmax(-1)
         chosen_C = logprobs_CV.gather(1, targets_C[:, None])[:, 0]
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.entropy_gradient and torch.is_grad_enabled()):
             entropy_C = -(logprobs_CV.exp() * logprobs_CV).sum(-1)
         return chosen_C, entropy_C

@@ -37,6 +37,7 @@ class PackedBatch:
     predicts completion token c. targets_C: the token. sequence_C: 0..S-1. advantages_C,
     rollout_logprobs_C: float32. mask_C: float32, 0 for tokens of undecided or filtered completions.
     proof_C: float32, 1 for tokens whose log-probabilities must be the learner's own (see `micro_batches`).
+    policy_mask_C: float32, 1 for tokens that the policy loss is of (`srm_ray.rl.entropy.high_entropy`); None: all.
     order_S: index of each completion in the step's batch, to lay results back. workers_S: worker names.
     """
 
@@ -54,6 +55,7 @@ class PackedBatch:
     order_S: np.ndarray
     workers_S: tuple[str, ...]
     old_logprobs_C: np.ndarray | None = None
+    policy_mask_C: np.ndarray | None = None
     reference_logprobs_C: np.ndarray | None = None
 
 

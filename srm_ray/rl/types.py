@@ -179,10 +179,12 @@ class TrainBatch:
 
     groups: every group scored and with advantages.
     version: the weight version that the learner holds before this step. Example: 41.
+    entropy_beta: weight of the entropy bonus. Example: 0.005.
     """
 
     groups: tuple[Group, ...]
     version: int
+    entropy_beta: float = 0.0
 
     @property
     def completions(self) -> list[Completion]:

@@ -31,6 +31,8 @@ NAMES = {
     "episode/failed": "share of episodes whose environment failed (undecided, masked out of the loss)",
     "policy/loss": "policy loss of the step",
     "policy/entropy": "nats a token",
+    "policy/entropy_beta": "weight of the entropy bonus, where loss.entropy_beta or loss.entropy_target asks for one",
+    "policy/entropy_threshold": "entropy from which on tokens have a policy loss, where loss.entropy_top is below 1",
     "policy/grad_norm": "gradient norm before clipping",
     "policy/lr": "learning rate",
     "policy/kl": "KL against the starting model, nats a token (k3), where loss.kl_beta is above 0",

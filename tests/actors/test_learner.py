@@ -17,11 +17,13 @@ import torch
 
 from actors.learner.group import LearnerGroup
 from actors.learner.spec import LearnerSpec
-from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
 from srm_ray.errors import RunError
+from srm_ray.rl.algorithms.loading import NAMES
 from srm_ray.rl.types import Group, Learned, TrainBatch
+from srm_ray.training.algorithm import algorithm_of
 from srm_ray.weights.flat import WeightUpdate, digest, views
-from tests.rl.plain_reference import plain_logprobs, plain_loss
+from tests.rl.plain_reference import Named, plain_logprobs, plain_loss
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
 
 LR = 3e-3
@@ -190,6 +192,41 @@ def test_one_rank_equals_a_plain_loop(one_rank: LearnerGroup) -> None:
 def test_two_ranks_equal_a_plain_loop(two_ranks: LearnerGroup, stage: int) -> None:
     begin_again(two_ranks, zero_stage=stage)
     check_run(two_ranks)
+
+
+def test_every_algorithm_on_two_ranks_equals_a_plain_loop(two_ranks: LearnerGroup) -> None:
+    """One update each, one after the other, under ZeRO-2."""
+    begin_again(two_ranks, zero_stage=2)
+    loop = PlainLoop()
+    for place, name in enumerate(NAMES):
+        options = Named(algorithm=name, importance_cap=1.5)
+        chosen = algorithm_of(AlgorithmConfig(name=name), options)
+        groups = chosen.across_step([chosen.with_advantages(group) for group in STEPS[place % len(STEPS)]])
+        two_ranks.spec = replace(two_ranks.spec, algorithm=AlgorithmConfig(name=name), loss=options)
+        asyncio.run(two_ranks._all("__ray_call__", _set_algorithm, two_ranks.spec))
+        loop.options = options
+        loss, norm = loop.step(groups)
+        metrics = step(two_ranks, groups)
+        assert metrics["policy/loss"] == pytest.approx(loss, abs=1e-5), name
+        assert metrics["policy/grad_norm"] == pytest.approx(norm, rel=1e-4), name
+    assert_same_weights(weights(two_ranks), {name: p.detach() for name, p in loop.model.named_parameters()}, 2e-2 * LR)
+
+
+def _set_algorithm(learner: Any, spec: LearnerSpec) -> None:
+    learner.spec, learner.algorithm = spec, algorithm_of(spec.algorithm, spec.loss)
+
+
+def test_entropy_options_are_of_the_whole_update(two_ranks: LearnerGroup, one_rank: LearnerGroup) -> None:
+    """Tokens of high entropy are chosen over all ranks; the bonus is part of the same loss."""
+    found = []
+    for group, tokens in ((one_rank, 10_000), (two_ranks, 70)):
+        loss = LOSS.model_copy(update={"entropy_top": 0.2, "entropy_beta": 0.01})
+        begin_again(group, updates_per_step=2, loss=loss, micro_batch_tokens=tokens)
+        found.append(asyncio.run(group.step(TrainBatch(STEPS[0], 0, entropy_beta=0.01), LR)).metrics)
+    for name in ("policy/loss", "policy/grad_norm", "policy/entropy", "policy/entropy_threshold"):
+        assert found[0][name] == pytest.approx(found[1][name], rel=1e-4), name
+    assert found[0]["policy/entropy_threshold"] > found[0]["policy/entropy"]
+    assert_same_weights(weights(two_ranks), {name: w.double() for name, w in weights(one_rank).items()})
 
 
 def test_two_ranks_agree_on_what_is_exported(two_ranks: LearnerGroup, tmp_path: Path) -> None:

@@ -47,6 +47,19 @@ def test_a_killed_run_goes_on_bit_for_bit(at: int, tmp_path: Path, monkeypatch: 
     assert np.array_equal(broken.final, whole.final)
 
 
+def test_the_entropy_bonus_goes_on_with_the_weight_that_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy's entropy is 0.5 in all steps: from the second on, the weight grows."""
+    options = SHORT | {"loss": {"entropy_target": 0.6, "entropy_change": 0.25}}
+    whole = Toy(tmp_path / "whole", first=RARELY, **options)
+    assert whole.main(monkeypatch) == 0
+    found = [line["policy/entropy_beta"] for line in whole.lines if line["groups/kept"]]
+    assert found == [0.25 * place for place in range(len(found))]
+    killed(Toy(tmp_path / "broken", first=RARELY, **options), monkeypatch, 7)
+    broken = Toy(tmp_path / "broken", first=RARELY, timing=9, **options)
+    assert broken.main(monkeypatch) == 0
+    assert broken.lines == whole.lines
+
+
 def test_steps_in_two_runs_are_steps_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Toy(tmp_path / "whole", first=RARELY, **SHORT)
     assert whole.main(monkeypatch) == 0

@@ -44,6 +44,26 @@ def test_advantages_are_relative_to_the_group_and_recorded(tmp_path: Path, monke
         assert line["groups/kept"] + line["groups/dropped_uniform"] == len(indices)
 
 
+def test_an_algorithm_chooses_its_groups_and_normalises_across_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """REINFORCE++ trains on every group that it draws; what it trained on is what is recorded, and replayed."""
+    first = np.array([0.0, 50.0, 0.0])  # the second problem is always solved
+    options = {"algorithm": {"name": "reinforce_plus_plus"}, "steps": 3, "checkpoint": {"every": 9}}
+    toy = Toy(tmp_path / "run", first=first, **options)
+    assert toy.main(monkeypatch) == 0
+    assert [line["groups/dropped_uniform"] for line in toy.lines] == [0, 0, 0]
+    for step in (1, 2, 3):
+        kept, others = rollout_log.read_all(toy.folder.rollouts, step)
+        assert not others and [group.prompt.index for group in kept] == list(range(3 * step - 3, 3 * step))
+        found = np.concatenate([group.advantages for group in kept if group.advantages is not None])
+        assert (found.mean(), found.std()) == pytest.approx((0, 1), abs=1e-4)
+    again = Toy(tmp_path / "again", first=first, replay=str(toy.folder.path), **options)
+    assert again.main(monkeypatch) == 0
+    assert again.recorded == toy.recorded
+    assert np.array_equal(again.final, toy.final)
+
+
 def test_timing_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [Toy(tmp_path / str(seed), first=SOMETIMES, timing=seed) for seed in range(4)]
     for toy in runs:

@@ -55,9 +55,18 @@ def counted(groups: Sequence[Group], *, filter_overlong: bool = False) -> list[b
 
 
 def plain_loss(
-    logprobs: list, groups: Sequence[Group], options: LossConfig, *, old: list | None = None, max_new_tokens: int = 1
+    logprobs: list,
+    groups: Sequence[Group],
+    options: LossConfig,
+    *,
+    old: list | None = None,
+    max_new_tokens: int = 1,
+    only: list | None = None,
 ):
-    """The step's loss from `plain_logprobs`, with gradient. old: log pi_old, or None for the current values."""
+    """The step's loss from `plain_logprobs`, with gradient. old: log pi_old, or None for the current values.
+
+    only: 1 for tokens that have a policy loss, [T] of each completion; None: all.
+    """
     completions = [completion for group in groups for completion in group.completions]
     advantages = [float(advantage) for group in groups for advantage in group.advantages]  # type: ignore[union-attr]
     counts = counted(groups, filter_overlong=options.filter_overlong)
@@ -65,15 +74,17 @@ def plain_loss(
     tokens = sum(len(completions[i].token_ids) for i in chosen)
     total = 0.0
     for i in chosen:
-        before = old[i] if old is not None else logprobs[i].detach()
+        own = old[i] if old is not None else logprobs[i].detach()
         sampled, length = completions[i].logprobs, len(completions[i].token_ids)
+        before = own.new_tensor(sampled.tolist()) if options.ratio_against == "rollout" else own
         mean_log_ratio = (logprobs[i] - before).mean()
-        mismatch = [before[t].item() - float(sampled[t]) for t in range(length)]
+        mismatch = [own[t].item() - float(sampled[t]) for t in range(length)]
         for t in range(length):
             shared = sum(mismatch) / (length if options.importance_level == "geometric" else 1)
             weight = _weight(math.exp(mismatch[t] if options.importance_level == "token" else shared), options)
             log_ratio = mean_log_ratio if name_of(options) == "gspo" else logprobs[i][t] - before[t]
             term = _term(log_ratio, logprobs[i][t], advantages[i], options)
+            weight *= 1.0 if only is None else only[i][t].item()
             total = total + weight * term / _share(options, length, tokens, len(chosen), max_new_tokens)
     return total
 
@@ -99,7 +110,11 @@ def _clipped(ratio, advantage: float, options: LossConfig):
 def _weight(ratio: float, options: LossConfig) -> float:
     if options.importance_band is not None and not options.importance_band[0] <= ratio <= options.importance_band[1]:
         return 0.0
-    return 1.0 if options.importance_cap is None else min(ratio, options.importance_cap)
+    return (
+        1.0
+        if options.importance_cap is None or options.ratio_against == "rollout"
+        else min(ratio, options.importance_cap)
+    )
 
 
 def _share(options: LossConfig, length: int, tokens: int, sequences: int, max_new_tokens: int) -> float:

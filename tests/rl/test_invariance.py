@@ -13,12 +13,13 @@ import torch
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from actors.learner.rank import Learner
-from actors.learner.spec import LearnerSpec
+from actors.learner.spec import LearnerSpec, Update
 from actors.learner.sums import Sums
 from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
 from srm_ray.model.policy import PolicyModel
 from srm_ray.rl.algorithms.contract import Algorithm
-from srm_ray.rl.batching import PackedBatch, micro_batches
+from srm_ray.rl.batching import PackedBatch, lay_back, micro_batches
+from srm_ray.rl.entropy import high_entropy
 from srm_ray.rl.types import Group
 from srm_ray.training.algorithm import algorithm_of
 from tests.rl.plain_reference import Named, counted, plain_logprobs, plain_loss
@@ -42,6 +43,10 @@ LOSSES = {
     "cispo": LossConfig(name="cispo"),
     "gspo": LossConfig(name="gspo", normalisation="sequences", importance_cap=None),
     "dapo, truncated completions": LossConfig(importance_level="sequence", importance_cap=3.0),
+    "dapo, against the sampler": LossConfig(ratio_against="rollout"),
+    "gspo, against the sampler": LossConfig(
+        name="gspo", normalisation="sequences", ratio_against="rollout", importance_band=(0.3, 3.0)
+    ),
     "dapo, completions in a band": LossConfig(importance_level="geometric", importance_band=(0.5, 2.0)),
     **{name: Named(algorithm=name) for name in ("grpo", "rloo", "reinforce_plus_plus", "maxrl", "sapo")},
 }
@@ -109,6 +114,8 @@ def packed_result(
     old: list[torch.Tensor] | None = None,
     module: PolicyModel | None = None,
     divide_by: Callable[[PackedBatch], float] | None = None,
+    only: list[torch.Tensor] | None = None,
+    beta: float = 0.0,
 ) -> Result:
     """Loss and gradients as the learner gets them: summed over micro-batches (and over what ranks would run)."""
     module = module or policy()
@@ -117,9 +124,11 @@ def packed_result(
     total = 0.0
     for part in micro_batches(groups, budget=budget, ranks=ranks, filter_overlong=options.filter_overlong):
         for batch in part:
+            if only is not None:
+                batch = replace(batch, policy_mask_C=torch.cat([only[i] for i in batch.order_S]).numpy())
             if old is not None:
                 batch = replace(batch, old_logprobs_C=torch.cat([old[i] for i in batch.order_S]).numpy())
-            loss = rank._micro_loss(batch, divide_by(batch) if divide_by else whole, Sums())
+            loss = rank._micro_loss(batch, Update(divide_by(batch) if divide_by else whole, beta), Sums())
             loss.backward()
             total += loss.item()
     return total, {name.removeprefix("model."): g for name, g in gradients(module.model).items()}
@@ -238,6 +247,67 @@ def test_a_mean_taken_per_micro_batch_would_depend_on_the_cut():
     assert difference(packed_result(groups, options, budget=40), expected) < EXACT
 
 
+# Entropy
+
+
+def plain_entropies(groups: Sequence[Group], model: Any) -> list[torch.Tensor]:
+    """Of every completion, where its tokens were drawn: [T] each, with gradient."""
+    found = []
+    for group in groups:
+        for completion in group.completions:
+            prompt, own = group.prompt.token_ids, completion.token_ids.tolist()
+            logits = model(input_ids=torch.tensor([[*prompt, *own]])).logits[0, len(prompt) - 1 : -1] / TEMPERATURE
+            found.append(torch.distributions.Categorical(logits=logits).entropy())
+    return found
+
+
+@pytest.mark.parametrize("options", [LossConfig(), Named(algorithm="grpo")], ids=["tokens", "sequences"])
+def test_entropy_bonus(options):
+    """beta times the mean entropy is taken off, with its whole gradient, however the step is cut."""
+    groups, beta = groups_for(options), 0.03
+    model = tiny_qwen3().double()
+    counts, length = counted(groups), [len(c.token_ids) for group in groups for c in group.completions]
+    entropies = plain_entropies(groups, model)
+    tokens = sum(n for n, here in zip(length, counts, strict=True) if here)
+    shares = [1 / tokens if not isinstance(options, Named) else 1 / n / sum(counts) for n in length]
+    terms = [h.sum() * share for h, share, here in zip(entropies, shares, counts, strict=True) if here]
+    loss = plain_loss(plain_logprobs(model, groups, temperature=TEMPERATURE), groups, options)
+    loss = loss - beta * torch.stack(terms).sum()
+    loss.backward()
+    expected = loss.item(), {name.removeprefix("model."): g for name, g in gradients(model).items()}
+    for budget, ranks in [(ONE_BATCH, 1), (70, 2)]:
+        module = PolicyModel(tiny_qwen3().double(), temperature=TEMPERATURE, entropy_gradient=True)
+        assert_equal(packed_result(groups, options, budget=budget, ranks=ranks, module=module, beta=beta), expected)
+
+
+@pytest.mark.parametrize("options", [LossConfig(), LOSSES["gspo"]], ids=["dapo", "gspo"])
+def test_the_policy_loss_of_high_entropy_tokens_alone(options):
+    """A fifth of the step's counted tokens; the denominator stays the whole step's."""
+    groups = groups_for(options)
+    with torch.no_grad():
+        entropies = plain_entropies(groups, tiny_qwen3().double())
+    counts = counted(groups)
+    pool = sorted(h for one, here in zip(entropies, counts, strict=True) if here for h in one.tolist())
+    number = -(-len(pool) // 5)
+    threshold = pool[-number]
+    only = [(one >= threshold - 1e-9).double() for one in entropies]
+    model = tiny_qwen3().double()
+    loss = plain_loss(plain_logprobs(model, groups, temperature=TEMPERATURE), groups, options, only=only)
+    loss.backward()
+    expected = loss.item(), {name.removeprefix("model."): g for name, g in gradients(model).items()}
+    for budget, ranks in [(ONE_BATCH, 1), (40, 1), (70, 2)]:
+        micros = [m for part in micro_batches(groups, budget=budget, ranks=ranks) for m in part]
+        scores = learner(options, policy()).scores(micros)
+        masks, found = high_entropy([h for _, h in scores], [micro.mask_C for micro in micros], 0.2)
+        assert found == pytest.approx(threshold, abs=EXACT)
+        laid = lay_back(micros, masks)
+        chosen = [torch.from_numpy(laid[place]).double() for place in range(len(only))]
+        assert [one.tolist() for one, here in zip(chosen, counts, strict=True) if here] == [
+            one.tolist() for one, here in zip(only, counts, strict=True) if here
+        ]
+        assert_equal(packed_result(groups, options, budget=budget, ranks=ranks, only=chosen), expected)
+
+
 # The model behind it
 
 
@@ -291,9 +361,10 @@ def test_kl_against_the_starting_model():
     module, whole = policy(), denominator(uneven_groups(), options)
     rank = learner(options, module)
     rank.reference = policy(seed=5).requires_grad_(False)
+    update = Update(whole)
     ((batch,),) = micro_batches(groups, budget=ONE_BATCH, ranks=1)
-    with_kl = rank._micro_loss(batch, whole, Sums())
-    without = learner(LossConfig(), module)._micro_loss(batch, whole, Sums())
+    with_kl = rank._micro_loss(batch, update, Sums())
+    without = learner(LossConfig(), module)._micro_loss(batch, update, Sums())
     counts = counted(groups)
     with torch.no_grad():
         now = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
@@ -301,4 +372,4 @@ def test_kl_against_the_starting_model():
     terms = [((r - n).exp() - (r - n) - 1).sum() for n, r, here in zip(now, reference, counts, strict=True) if here]
     assert (with_kl - without).item() == pytest.approx(0.1 * float(sum(terms)) / whole, rel=1e-9)
     rank.reference = policy().requires_grad_(False)
-    assert (rank._micro_loss(batch, whole, Sums()) - without).item() == pytest.approx(0.0, abs=EXACT)
+    assert (rank._micro_loss(batch, update, Sums()) - without).item() == pytest.approx(0.0, abs=EXACT)
