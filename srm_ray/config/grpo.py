@@ -275,9 +275,9 @@ class LearnerConfig(OptimizerConfig):
     workers: int = Field(1, ge=1, description="learner ranks (actors)")
     lr: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
     schedule: Literal["cosine", "linear", "constant"] = Field(
-        "constant", description="shape after warm-up; only constant does not change with the number of steps"
+        "constant", description="shape after warm-up; constant is the same however many steps a run is given"
     )
-    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps that warm up linearly")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the schedule's steps that warm up linearly")
     warmup_steps: int = Field(0, ge=0, description="optimizer steps that warm up; 0: as `warmup` says")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, on matrices only")
     zero_stage: int = Field(1, ge=0, le=3, description="DeepSpeed ZeRO stage")

@@ -17,7 +17,13 @@ class OptimizerConfig(Section):
     lr: float = Field(3e-4, gt=0, description="peak learning rate of AdamW")
     floor: float = Field(0.1, ge=0, le=1, description="learning rate at the end, as a share of the peak")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="shape after warm-up")
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the steps that warm up linearly")
+    schedule_steps: int = Field(
+        0,
+        ge=0,
+        description="steps that the schedule is made for, past which the rate stays at `floor`: a run done in parts is "
+        "then one run; 0: those of the run, and one that is given more goes on at the rates of one planned that long",
+    )
+    warmup: float = Field(0.02, ge=0, lt=1, description="share of the schedule's steps that warm up linearly")
     warmup_steps: int = Field(0, ge=0, description="steps that warm up; 0: as `warmup` says")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's betas")
     eps: float = Field(1e-8, gt=0, description="AdamW's epsilon")

@@ -18,6 +18,7 @@ from srm_ray.config.base import flatten, to_plain
 from srm_ray.config.optim import current_options
 from srm_ray.config.precision import AUTO, current_name
 from srm_ray.console import interrupts
+from srm_ray.console.progress import say
 from srm_ray.errors import UserError
 from srm_ray.files import lock, yaml_file
 from srm_ray.files.atomic import append, discard, write_atomically
@@ -92,6 +93,8 @@ class RunFolder:
                     f"{self.path} was run with {key} {saved.get(key)!r}, this command has {asked.get(key)!r}: "
                     "give another --run_dir, or --resume never to start it over"
                 )
+        if note := schedule_note(saved, asked):
+            say(note)
         return config
 
     def save_config(self, config: BaseModel) -> None:
@@ -135,6 +138,19 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         write_atomically(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def schedule_note(saved: dict[str, Any], asked: dict[str, Any]) -> str:
+    """What is said where a run is given more steps and its learning rate is made anew for them; "" elsewhere."""
+    before, now = saved.get("steps") or 0, asked.get("steps") or 0
+    for section in ("learner", "optim"):
+        shape, length = asked.get(f"{section}.schedule", "constant"), asked.get(f"{section}.schedule_steps")
+        if 0 < before < now and shape != "constant" and not length:
+            return (
+                f"steps were {before} and are {now}: the {shape} learning rate goes on as in a run planned for {now} "
+                f"({section}.schedule_steps plans ahead)"
+            )
+    return ""
 
 
 def find_run(name: str, option: str = "--run") -> RunFolder:

@@ -17,6 +17,11 @@ class Schedule:
     peak, floor: learning rates. Example: 3e-4, 3e-5.
     steps: optimizer steps of the whole run. warmup: of these, the first that warm up.
     shape: "cosine", "linear" or "constant".
+    length: steps at which it reaches `floor`, and past which it stays there; 0: `steps`.
+
+    A rate depends on the step, and on how long the schedule is, alone. So a run that is given more steps goes on at the
+    rates of a run planned that long from its start: with "constant" the same run, with the others a rate that is
+    higher, where the shorter run ended, than its last. With `length` set, the parts of a run are one run, bit for bit.
     """
 
     peak: float
@@ -24,18 +29,20 @@ class Schedule:
     steps: int
     warmup: int
     shape: str = "cosine"
+    length: int = 0
 
     @classmethod
     def of(cls, options: OptimizerConfig, steps: int) -> "Schedule":
         """As the options say, for a run of so many steps."""
-        warmup = options.warmup_steps or math.ceil(options.warmup * steps)
-        return cls(options.lr, options.floor * options.lr, steps, warmup, options.schedule)
+        length = options.schedule_steps or steps
+        warmup = options.warmup_steps or math.ceil(options.warmup * length)
+        return cls(options.lr, options.floor * options.lr, steps, warmup, options.schedule, length)
 
     def at(self, step: int) -> float:
         """Rate of step `step`, counted from 0; the first step already moves."""
         if step < self.warmup:
             return self.peak * (step + 1) / self.warmup
-        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        done = min(1.0, (step - self.warmup) / max(1, (self.length or self.steps) - self.warmup))
         if self.shape == "constant":
             return self.peak
         left = 0.5 * (1 + math.cos(math.pi * done)) if self.shape == "cosine" else 1 - done

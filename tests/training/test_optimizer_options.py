@@ -1,6 +1,7 @@
 """One optimizer section: the same names in every config, old run folders read, its schedule the loop's."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -78,6 +79,48 @@ def test_a_learner_warms_up_and_then_keeps_its_rate_however_long_it_runs() -> No
         config = GRPOConfig(steps=steps, learner=LearnerConfig(lr=1e-3, warmup_steps=4))
         rates.append([learning_rate(config, step) for step in range(6)])
     assert rates[0] == rates[1] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3])
+
+
+@pytest.mark.parametrize("shape", ["constant", "linear", "cosine"])
+def test_a_schedule_that_is_planned_ahead_does_not_change_when_the_run_is_extended(shape: str) -> None:
+    """Its parts are the run of 100 steps; past its end it stays at the floor."""
+    options = {"lr": 1e-3, "schedule": shape, "warmup": 0.1, "floor": 0.1}
+    whole = Schedule.of(LearnerConfig(**options), 100)
+    for steps in (40, 100, 120):
+        part = Schedule.of(LearnerConfig(**options, schedule_steps=100), steps)
+        assert [part.at(step) for step in range(100)] == [whole.at(step) for step in range(100)]
+        assert part.at(119) == pytest.approx(1e-3 if shape == "constant" else 1e-4)
+        assert part.steps == steps  # of the run
+
+
+def test_an_extended_run_goes_on_at_the_rates_of_one_planned_so_long() -> None:
+    """By hand, linear from 1 to 0 after 2 steps of warm-up: step 6 is half of the way in 10 steps, 4/18 in 20."""
+    options = LearnerConfig(lr=1.0, schedule="linear", warmup_steps=2, floor=0.0)
+    assert [Schedule.of(options, 10).at(step) for step in (0, 1, 2, 6, 10)] == [0.5, 1.0, 1.0, 0.5, 0.0]
+    assert Schedule.of(options, 20).at(6) == pytest.approx(14 / 18)
+    assert Schedule.of(options, 20).at(10) == pytest.approx(10 / 18)
+
+
+@pytest.mark.parametrize(
+    ("learner", "now", "said"),
+    [
+        (
+            {"schedule": "cosine"},
+            20,
+            "steps were 10 and are 20: the cosine learning rate goes on as in a run planned",
+        ),
+        ({"schedule": "cosine"}, 10, ""),
+        ({"schedule": "cosine", "schedule_steps": 20}, 20, ""),
+        ({"schedule": "constant"}, 20, ""),
+    ],
+)
+def test_a_rate_that_is_made_anew_is_told(
+    learner: dict[str, Any], now: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path, stage="grpo")
+    folder.save_config(GRPOConfig(steps=10, learner=learner))
+    folder.check_config(GRPOConfig(steps=now, learner=learner))
+    assert (said in capsys.readouterr().out) if said else not capsys.readouterr().out
 
 
 def test_a_learner_may_end_with_a_low_rate_as_the_stages_do() -> None:
