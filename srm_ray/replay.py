@@ -120,8 +120,8 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
             groups = rollout_log.read(folder.rollouts, number)
             if not groups:
                 continue  # skipped: its weights are those of the step before
-            line = plan.logged[number]
-            batch = TrainBatch(groups, int(line["weights/version"]) - 1, line.get("policy/entropy_beta", 0.0))
+            log = plan.logged[number]
+            batch = TrainBatch(groups, int(log["weights/version"]) - 1, log.get("policy/entropy_beta", 0.0))
             found = (await learner.step(batch, plan.logged[number]["policy/lr"])).metrics
             apart = [name for name in COMPARED if found[name] != plan.logged[number][name]]
             if number < step and apart:
