@@ -57,6 +57,25 @@ class Tensor:
             count *= size
         return count
 
+    def stored(self, values: Any) -> Any:
+        """What a GGUF file holds of transformers' values; numpy float32, of `shape`."""
+        import numpy as np
+
+        if self.heads:
+            halves = values.reshape(self.heads, 2, -1, *values.shape[1:])
+            values = halves.swapaxes(1, 2).reshape(values.shape)
+        return np.ascontiguousarray(values + np.float32(self.shift) if self.shift else values)
+
+    def restored(self, values: Any) -> Any:
+        """transformers' values of what a GGUF file holds: the inverse of `stored`. A shift leaves as many bits as
+        single precision has beside 1."""
+        import numpy as np
+
+        if self.heads:
+            neighbours = values.reshape(self.heads, -1, 2, *values.shape[1:])
+            values = neighbours.swapaxes(1, 2).reshape(values.shape)
+        return np.ascontiguousarray(values - np.float32(self.shift) if self.shift else values)
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -192,7 +211,7 @@ def architecture_of(config: dict[str, Any], *, where: str = "the model") -> Arch
         # llama.cpp runs Phi-3 without its window: up to there both are the same.
         context=min(context, window) if name == "phi3" and window else context,
         rope_base=float(rope.get("rope_theta") or DEFAULT_BASES.get(name, 10_000.0)),
-        norm_eps=config.get("rms_norm_eps", 1e-5 if name in ("phi3", "olmo2") else 1e-6),
+        norm_eps=float(config.get("rms_norm_eps", 1e-5 if name in ("phi3", "olmo2") else 1e-6)),
         tied=bool(config.get("tie_word_embeddings", name == "gemma3")),
         rotary=int(head_dim * share) // 2 * 2,
         window=0 if name == "phi3" else window,

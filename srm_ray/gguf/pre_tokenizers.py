@@ -23,6 +23,19 @@ O200K_REGEX = (
 EXPRESSIONS = {QWEN2: QWEN2_REGEX, "llama-bpe": CL100K_REGEX, "dbrx": CL100K_REGEX, "gpt-4o": O200K_REGEX}
 WHOLE_WORDS = ("llama-bpe",)  # a word that is a token is taken whole, whatever its merges
 KNOWN = (*EXPRESSIONS, GPT2, SMOLLM)
+# Names that files have for the same cuts (llama.cpp's llama-vocab.cpp).
+SAME = {
+    "llama-bpe": ("llama3", "llama-v3", "falcon3", "pixtral"),
+    "dbrx": ("smaug-bpe",),
+    QWEN2: ("deepseek-r1-qwen", "kormo", "stablelm2", "megrez", "hunyuan"),
+    GPT2: ("phi-2", "olmo", "mpt", "jais", "trillion", "mellum"),
+    SMOLLM: ("starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"),
+}
+
+
+def canonical(name: Any) -> Any:
+    """The one of `KNOWN` that a file's name is another word for; a name that is unknown, as it is."""
+    return next((known for known, others in SAME.items() if name in others), name)
 
 
 def name_of(core: dict[str, Any]) -> str:

@@ -12,8 +12,10 @@ from typing import Any
 from srm_ray.config.formats import FORMATS, Format
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import replacing_file
+from srm_ray.gguf import sentencepiece
 from srm_ray.gguf.architecture import Architecture, Tensor, read_architecture
 from srm_ray.gguf.formats import tensor_type
+from srm_ray.gguf.metadata import keys_of
 from srm_ray.gguf.vocabulary import MODEL, Vocabulary, vocabulary_of
 
 
@@ -78,49 +80,32 @@ def is_packed(kind: Any) -> bool:
 
 
 def add_model(writer: Any, model: Architecture, form: Format, name: str) -> None:
-    import gguf
-
     writer.add_name(name or "model")
     writer.add_file_type(form.file_type)
     writer.add_quantization_version(2)
-    writer.add_block_count(model.layers)
-    writer.add_context_length(model.context)
-    writer.add_embedding_length(model.d_model)
-    writer.add_feed_forward_length(model.ffn)
-    writer.add_head_count(model.q_heads)
-    writer.add_head_count_kv(model.kv_heads)
-    writer.add_key_length(model.head_dim)
-    writer.add_value_length(model.head_dim)
-    writer.add_rope_freq_base(model.rope_base)
-    writer.add_layer_norm_rms_eps(model.norm_eps)
-    writer.add_vocab_size(model.vocabulary)
-    if model.name == "llama" or model.rotary != model.head_dim:
-        writer.add_rope_dimension_count(model.rotary)
-    if model.rope_scale != 1:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(model.rope_scale)
-    if model.window or model.name == "phi3":
-        writer.add_sliding_window(model.window)
-    if model.name == "phi3":
-        writer.add_rope_scaling_orig_ctx_len(model.original_context or model.context)
-    if model.long_factors:
-        writer.add_rope_scaling_attn_factors(model.attention_factor)
-    if model.final_cap:
-        writer.add_final_logit_softcapping(model.final_cap)
+    add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+    for key, value in keys_of(model).items():
+        add[type(value)](f"{model.name}.{key}", value)
 
 
 def add_vocabulary(writer: Any, vocabulary: Vocabulary) -> None:
-    writer.add_tokenizer_model(MODEL)
+    pieces = bool(vocabulary.scores)
+    writer.add_tokenizer_model(sentencepiece.MODEL if pieces else MODEL)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(list(vocabulary.tokens))
     writer.add_token_types(list(vocabulary.types))
-    writer.add_token_merges(list(vocabulary.merges))
+    if pieces:
+        writer.add_token_scores(list(vocabulary.scores))
+        writer.add_add_space_prefix(vocabulary.space_prefix)
+    else:
+        writer.add_token_merges(list(vocabulary.merges))
     for index, add in (
         (vocabulary.eos, writer.add_eos_token_id),
         (vocabulary.bos, writer.add_bos_token_id),
         (vocabulary.pad, writer.add_pad_token_id),
         (vocabulary.unk, writer.add_unk_token_id),
         (vocabulary.turn_end, writer.add_eot_token_id),
+        (vocabulary.message_end, writer.add_eom_token_id),
     ):
         if index is not None:
             add(index)
@@ -166,8 +151,4 @@ class Weights:
 
         if not tensor.source:
             return np.array(tensor.values, np.float32)
-        found = self._holder[tensor.source].get_tensor(tensor.source).float().numpy()
-        if tensor.heads:
-            halves = found.reshape(tensor.heads, 2, -1, *found.shape[1:])
-            found = halves.swapaxes(1, 2).reshape(found.shape)
-        return np.ascontiguousarray(found + np.float32(tensor.shift) if tensor.shift else found)
+        return tensor.stored(self._holder[tensor.source].get_tensor(tensor.source).float().numpy())

@@ -4,6 +4,7 @@ config.yaml  metrics.jsonl  events.jsonl  rollouts/  checkpoints/step_<n>/  tens
 summary.json  report.html  logs/ (what libraries and workers print)
 """
 
+import contextlib
 import difflib
 import json
 import time
@@ -63,6 +64,14 @@ class RunFolder:
             lock.hold(self.path, "--run_dir")
         except OSError as error:
             raise UserError(f"--run_dir {self.path}: {error.strerror}") from None
+
+    def remove_empty(self) -> None:
+        """Take the folder away again where nothing but its lock is in it."""
+        with contextlib.suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [lock.NAME]:
+                lock.release(self.path / lock.NAME)
+                (self.path / lock.NAME).unlink()
+                self.path.rmdir()
 
     def clear(self) -> None:
         """Remove what an earlier run left here (`--resume never`)."""

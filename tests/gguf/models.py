@@ -13,6 +13,17 @@ from srm_ray.model.shapes import build, initialise, shape
 from tests import families
 
 VOCABULARY = 640
+# In several scripts, with control tokens, digits and white space of all kinds.
+TEXTS = (
+    "142 0.5 1,234,567 007 ½ ² Ⅷ ① ١٢٣ १२३ ๑๒๓ １２３",
+    "中文數字 一二三 日本語のテキスト 한국어 العربية ไทย हिन्दी",
+    "👩🏽‍🔬👨‍👩‍👧‍👦 🇩🇪 emoji🙂text \U0001f469\u200d\U0001f680",
+    "<think>\n1+1=2\n</think>\n\\boxed{2}<|im_end|>\n<|im_start|>user\n<pad><bos><eos><unk>",
+    "don't DON'T we'll  two  spaces\t\ttabs \n\n\n lines \r\n trailing   ",
+    "def f(x):\n    return {'a': [1, 22], \"b\": x ** 2}  # 3.14159e-10",
+    "naïve café — “quotes” … e\u0301 \ufb01 \u200b \ufeff \u0000 x",
+    " leading", "\n", " ", "",
+)  # fmt: skip
 
 
 def texts() -> list[str]:
