@@ -34,6 +34,7 @@ class Rendering:
     style: str = "boxed"
     columns: dict[str, str] = field(default_factory=dict)
     chat_template: str = ""
+    describe_tools: bool = False
 
     def __call__(self, row: dict[str, Any]) -> Rendered:
         """Raises `UserError` where the row is neither, without its file and line, which the driver knows."""
@@ -52,7 +53,9 @@ class Rendering:
             else:
                 example = conversations.to_example(fields, self.style, tuple(self.columns))
                 schema, unread, notes = example.schema, example.unread, example.notes
-                made = supervised.encode_example(tokenizer, example, longest=self.longest)
+                made = supervised.encode_example(
+                    tokenizer, example, longest=self.longest, describe_tools=self.describe_tools
+                )
         except Unusable as error:
             return Rendered("", reason=str(error), asked=error.asked, schema=schema, unread=unread)
         return Rendered("", sequences=made.sequences, schema=schema, unread=unread, notes=notes + made.notes)
@@ -63,7 +66,13 @@ def examples(
 ) -> Iterator[Rendered]:
     """Every row of every source in turn. Ray must be initialised."""
     rendering = Rendering(
-        tokenizer, False, longest, style=data.answer_style, columns=data.columns, chat_template=chat_template
+        tokenizer,
+        False,
+        longest,
+        style=data.answer_style,
+        columns=data.columns,
+        chat_template=chat_template,
+        describe_tools=data.describe_tools,
     )
     yield from of_files(data.path, data.split, rendering)
     yield from of_hub(data.name, data.subset, data.split, rendering)

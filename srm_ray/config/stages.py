@@ -246,6 +246,9 @@ class ConversationData(Section):
     )
     pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
+    describe_tools: bool = Field(
+        False, description="say tools, calls and results in words, as environment.describe_tools, whatever the template"
+    )
     columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: problem, response: solution}"))
     max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)
     drop_duplicates: bool = Field(False, description="drop rows that give the same tokens as an earlier one")

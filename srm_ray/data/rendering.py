@@ -12,12 +12,16 @@ the prompt already holds, belongs to both.
 
 Tokenizers of other models keep their own template; the mask then comes from rendering the
 conversation turn by turn (`turn_masks`).
+
+This project's template knows no tools: they, their calls and results are said in words (`tool_text`), as episodes have
+them; so they are for another template, where that is asked for.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srm_ray.data.drops import Unusable
+from srm_ray.data.tool_text import in_words
 from srm_ray.data.turn_masks import SPELLED, Masked, mask_turns, prompt_messages
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
@@ -38,14 +42,14 @@ def render_prompt(
     r"""Ids of `messages` and the generation prompt (`<|im_start|>assistant\n<think>\n`).
 
     thinking: False ends the thinking before it begins. A template of another model is asked not to
-    think (`enable_thinking`, which Qwen3's knows). tools: JSON schemas, for a template that knows tools.
+    think (`enable_thinking`, which Qwen3's knows). tools: JSON schemas.
     """
     check_messages(messages)
     if not has_own_template(tokenizer):
         given = {"tools": list(tools)} if tools else {}
         said = prompt_messages(tokenizer, messages)
         return render_ids(tokenizer, said, add_generation_prompt=True, enable_thinking=thinking, **given)
-    ids, _ = _render_own(tokenizer, messages)
+    ids, _ = _render_own(tokenizer, *in_words(messages, tools or (), [False] * len(messages)))
     opening = ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
     return opening if thinking else [*opening, *_no_thinking(tokenizer)]
 
@@ -69,24 +73,26 @@ def training_sequences(
     *,
     trained: Sequence[bool] | None = None,
     tools: Sequence[Mapping[str, Any]] = (),
+    describe_tools: bool = False,
 ) -> Masked:
     """What is learned of a conversation: the tokens of every assistant's turn, each behind the tokens that a rollout
-    of it would be given, in one sequence wherever the template allows it.
+    of it would be given, in one sequence wherever the template allows it. Results of tools are never learned.
 
-    trained: whether each message is to be learned; None: all of the assistant's. tools: schemas of functions, for
-    templates that show them. Raises `Unusable` with the reason where none of it can be learned.
+    trained: whether each message is to be learned; None: all of the assistant's. tools: schemas of functions.
+    describe_tools: say them in words, whatever the template knows. Raises `Unusable` with the reason where none of it
+    can be learned.
     """
     check_messages(messages)
-    wanted = [True] * len(messages) if trained is None else trained
-    if not has_own_template(tokenizer):
-        return mask_turns(tokenizer, messages, wanted, tools)
-    if any(message.get("tool_calls") for message in messages):
-        raise Unusable("the chat template leaves tool calls out")
+    wanted = [True] * len(messages) if trained is None else list(trained)
+    own = has_own_template(tokenizer)
+    if own or describe_tools:
+        messages, wanted = in_words(messages, tools, wanted)
+    if not own:
+        return mask_turns(tokenizer, messages, wanted, () if describe_tools else tools)
     ids, mask = _render_own(tokenizer, messages, wanted)
     if not any(mask):
         raise Unusable("no assistant's turn to learn")
-    notes = [SPELLED] if spelled_controls(tokenizer, messages) else []
-    return Masked(((ids, mask),), (*notes, *(["the chat template does not show the tools"] if tools else [])))
+    return Masked(((ids, mask),), (SPELLED,) if spelled_controls(tokenizer, messages) else ())
 
 
 def render_completion(tokenizer: Any, content: str) -> list[int]:

@@ -22,12 +22,18 @@ TOO_LONG = "some turns are longer than data.row_length and are left out"
 OVER_CAP = "over their source's cap"
 
 
-def encode_example(tokenizer: Any, example: Example, *, longest: int) -> Masked:
-    """The example's sequences. Raises `Unusable` where there is nothing to learn, or all is longer than `longest`."""
+def encode_example(tokenizer: Any, example: Example, *, longest: int, describe_tools: bool = False) -> Masked:
+    """The example's sequences. describe_tools: see `training_sequences`. Raises `Unusable` where there is nothing to learn, or all is longer than `longest`."""
     if example.text:
         made = render_document(tokenizer, example.text)
     else:
-        made = training_sequences(tokenizer, example.messages, trained=example.trained, tools=example.tools)
+        made = training_sequences(
+            tokenizer,
+            example.messages,
+            trained=example.trained,
+            tools=example.tools,
+            describe_tools=describe_tools,
+        )
     fit = tuple(sequence for sequence in made.sequences if len(sequence[0]) <= longest)
     if not fit:
         raise Unusable(f"longer than {longest} tokens (data.row_length)")

@@ -11,15 +11,16 @@ far must begin its rendering of the longer one.
 A control token spelled in what the environment says is encoded as the plain text it is, as in
 `srm_ray.data.rendering`: neither a document nor a program's output forges a turn.
 
-Where the template knows no tools, `described` puts them into the system message, and results come as the user's.
+Where the template knows no tools, they are described in the system message, and results come as the user's
+(`srm_ray.data.tool_text`).
 """
 
 import itertools
-import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from srm_ray.data.rendering import has_own_template, render_prompt
+from srm_ray.data.tool_text import results_text, with_tools
 from srm_ray.environments.calls import FAMILIES, Family, family_of
 from srm_ray.errors import UserError
 from srm_ray.model.chat_template import encode_hidden, hide_controls, render_text
@@ -27,15 +28,6 @@ from srm_ray.rl.types import ToolCall
 
 Message = dict[str, Any]
 Kind = Literal["tools", "turns"]
-TOOLS = """You can call these functions, one JSON schema a line:
-<tools>
-{}
-</tools>
-To call one, write its name and arguments as JSON between tags:
-<tool_call>
-{{"name": ..., "arguments": {{...}}}}
-</tool_call>
-The result comes back between <tool_response> tags."""
 CALL_ID = "call{:05d}"  # nine letters and digits, as some templates demand
 
 
@@ -82,13 +74,7 @@ class TurnRenderer:
                 begun[-1]["content"] += said
             else:
                 begun.append({"role": "user", "content": said})
-        if self.described:
-            text = TOOLS.format("\n".join(json.dumps(tool) for tool in self.tools))
-            if begun and begun[0]["role"] == "system":
-                begun[0]["content"] += "\n\n" + text
-            else:
-                begun.insert(0, {"role": "system", "content": text})
-        return begun
+        return with_tools(begun, self.tools) if self.described else begun
 
     def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Ids of the conversation that an episode begins with, ending with the generation prompt."""
@@ -99,8 +85,7 @@ class TurnRenderer:
     def results(self, calls: Sequence[ToolCall]) -> list[Message]:
         """The messages that tell the model what its calls gave."""
         if self.described:
-            parts = [f"<tool_response>\n{call.result}\n</tool_response>" for call in calls]
-            return [{"role": "user", "content": "\n".join(parts)}]
+            return [{"role": "user", "content": results_text([call.result for call in calls])}]
         return [
             {"role": "tool", "name": call.name or "unknown", "content": call.result, "tool_call_id": CALL_ID.format(n)}
             for n, call in enumerate(calls)

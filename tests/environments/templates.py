@@ -14,7 +14,13 @@ Tools: {% for tool in tools %}{{ tool | tojson }}{% endfor %} Answer in <tool_ca
 {{ '\n<tool_response>\n' + m.content + '\n</tool_response>' }}
 {%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}{{ '<|im_end|>\n' }}{%- endif -%}
 {%- else -%}
-{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}
+{{ '<|im_start|>' + m.role + '\n' + m.content }}
+{%- for c in m.tool_calls or [] -%}
+{{ '\n' if m.content or not loop.first }}
+{{- '<tool_call>\n{"name": "' + c.function.name + '", "arguments": ' + (c.function.arguments | tojson) }}
+{{- '}\n</tool_call>' }}
+{%- endfor -%}
+{{ '<|im_end|>\n' }}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\n' }}{%- endif -%}"""

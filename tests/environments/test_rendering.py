@@ -2,6 +2,7 @@
 
 import pytest
 
+from srm_ray.data.rendering import training_sequences
 from srm_ray.environments.contract import load
 from srm_ray.environments.rendering import TurnRenderer
 from srm_ray.errors import UserError
@@ -132,3 +133,37 @@ def test_families_by_option() -> None:
     assert renderer(templates.HERMES, tools=True, calls="llama").family == "llama"
     with pytest.raises(UserError, match=r"environment\.calls must be one of hermes, llama, mistral, pythonic"):
         renderer(templates.HERMES, tools=True, calls="qwen")
+
+
+CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": 2}}}
+CALLED = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("template", "describe"), [(None, False), (templates.HERMES, False), (templates.HERMES, True)]
+)
+def test_what_is_learned_of_a_conversation_with_calls_is_what_an_episode_has(
+    template: str | None, describe: bool
+) -> None:
+    """Token by token: SFT's sequence is the prompt, the turns and the results of an episode, its loss on the turns."""
+    one = renderer(template, tools=True, describe=describe)
+    asked = [*USER, {"role": "assistant", "content": "", "tool_calls": [CALL, CALL]}]
+    asked += [{"role": "tool", "content": "3"}, {"role": "tool", "content": "4"}]
+    asked.append({"role": "assistant", "content": "It is 3."})
+    made = training_sequences(one.tokenizer, asked, tools=ADD, describe_tools=describe)
+    [(ids, mask)] = made.sequences
+
+    def sampled(text: str) -> list[int]:
+        closing = "" if template else "\n</think>\n"  # the opening of the thinking is in the prompt
+        return list(one.tokenizer(f"{closing}{text}<|im_end|>", add_special_tokens=False)["input_ids"])
+
+    conversation, calls = one.messages(USER, None), [ToolCall("add", {}, "3"), ToolCall("add", {}, "4")]
+    episode = list(one.prompt(conversation))
+    turns = [range(len(episode), len(episode := episode + sampled(f"{CALLED}\n{CALLED}")))]
+    conversation.append(one.turn(calls))
+    episode += one.after(conversation, one.results(calls))
+    turns.append(range(len(episode), len(episode := episode + sampled("It is 3."))))
+    assert made.notes == () and ids[: len(episode)] == episode
+    opening = len(one.tokenizer("<think>\n", add_special_tokens=False)["input_ids"]) if template is None else 0
+    learned = {place for place, on in enumerate(mask) if on}
+    assert learned == {place for turn in turns for place in range(turn.start - opening, turn.stop)}
