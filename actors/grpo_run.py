@@ -84,7 +84,13 @@ def open_model(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> "t
 
     config = compute.settle_learner(config)
     info = open_base(
-        config.model, config.data, config.seed, say, config.learner.precision, chat_template=config.chat_template
+        config.model,
+        config.data,
+        config.seed,
+        say,
+        config.learner.precision,
+        chat_template=config.chat_template,
+        played=(config.environment.name, *config.tools),
     )
     config, lengths = settle_lengths(settle(config, info.path), info)
     return config, info, lengths

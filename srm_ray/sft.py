@@ -78,9 +78,7 @@ def inspect(config: SftConfig, info: "ModelInfo") -> int:
 
     def render(record: reading.Record) -> token_view.Shown:
         example = conversations.to_example(record.fields, data.answer_style, tuple(data.columns))
-        made = supervised.encode_example(
-            info.tokenizer, example, longest=longest, describe_tools=data.describe_tools
-        )
+        made = supervised.encode_example(info.tokenizer, example, longest=longest, describe_tools=data.describe_tools)
         return token_view.Shown(made.sequences, example.schema, example.unread, example.notes + made.notes)
 
     return token_view.show(

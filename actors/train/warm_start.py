@@ -3,14 +3,15 @@
     tokenizer -> pretraining on worked sums -> SFT, 40 % with reasoning and 60 % bare answers -> final/
 
 What comes out has partial skill: worked reasoning is mostly right, a blurted answer mostly wrong,
-and it samples both. Reinforcement learning then has something to find out.
+and it samples both. Reinforcement learning then has something to find out. For two of the environments that come with
+the project there is such a base too, made of `srm_ray.environments.demonstrations`.
 """
 
 import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from srm_ray.config.precision import AUTO
 from srm_ray.config.stages import OptimConfig
 from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
+from srm_ray.environments import demonstrations
 from srm_ray.files import lock
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.faults import writing_to
@@ -40,7 +42,10 @@ OTHER = "another command makes the same base model; waiting for it"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The warm start's numbers. Steps and rows were chosen so that two CPU cores need about three minutes."""
+    """The warm start's numbers. Steps and rows were chosen so that two CPU cores need about three minutes.
+
+    pretrain_steps: 0 for no pretraining. sft_row_length: tokens of SFT's rows; 0: row_length.
+    """
 
     vocab_size: int = 384
     context: int = 512
@@ -53,6 +58,7 @@ class Recipe:
     thinking_share: float = arithmetic.THINKING_SHARE
     version: int = 2
     families: tuple[str, ...] = ("arithmetic",)
+    sft_row_length: int = 0
 
 
 RECIPE = Recipe()
@@ -60,8 +66,28 @@ RECIPE = Recipe()
 TWO_FAMILIES = Recipe(pretrain_steps=1600, sft_steps=1200, families=("arithmetic", chain_sums.NAME))
 
 
-def recipe_for(data: DataConfig) -> Recipe:
-    """What a base model must have seen some of, so that GRPO on `data` finds it with partial skill."""
+# Prompts with a tool's description are long: what is to be copied is learned without them first.
+OF_ENVIRONMENTS = {
+    demonstrations.CALCULATOR: Recipe(
+        vocab_size=512,
+        pretrain_steps=1200,
+        sft_steps=300,
+        sft_row_length=512,
+        families=(demonstrations.CALCULATOR,),
+    ),
+    demonstrations.GUESS: Recipe(
+        pretrain_steps=800, sft_steps=200, sft_row_length=640, families=(demonstrations.GUESS,)
+    ),
+}
+
+
+def recipe_for(data: DataConfig, played: Sequence[str] = ()) -> Recipe:
+    """What a base model must have seen some of, so that GRPO on `data` finds it with partial skill.
+
+    played: environment and tools of the run.
+    """
+    if made := next((OF_ENVIRONMENTS[name] for name in played if name in OF_ENVIRONMENTS), None):
+        return made
     named = {source.name for source in data.mixture.values()} | {data.name}
     return TWO_FAMILIES if chain_sums.NAME in named else RECIPE
 
@@ -92,10 +118,11 @@ def make_base_model(
             return final
         shutil.rmtree(folder, ignore_errors=True)
         work = folder / "work"
-        progress(f"warm start: tokenizer, generated arithmetic and a fresh model of the tiny shape, in {chosen}")
+        progress(f"warm start: tokenizer, {made_of(recipe)} and a fresh model of the tiny shape, in {chosen}")
         with writing_to(folder):
             start = fresh_model(work / "start", recipe, seed)
-            jobs = [pretrain_job(work, start, recipe, seed), sft_job(work, start, final, recipe, seed)]
+            jobs = [pretrain_job(work, start, recipe, seed)] if recipe.pretrain_steps else []
+            jobs.append(sft_job(work, start, final, recipe, seed))
             jobs = [replace(job, optim=job.optim.model_copy(update={"precision": chosen})) for job in jobs]
             run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
         shutil.rmtree(work)
@@ -103,18 +130,31 @@ def make_base_model(
     return final
 
 
+def made_of(recipe: Recipe) -> str:
+    played = [family for family in recipe.families if family in demonstrations.MADE]
+    return f"demonstrations of {', '.join(played)}" if played else "generated arithmetic"
+
+
 def open_base(
-    model: str, data: DataConfig, seed: int, progress: Progress, precision: str, *, chat_template: str = ""
+    model: str,
+    data: DataConfig,
+    seed: int,
+    progress: Progress,
+    precision: str,
+    *,
+    chat_template: str = "",
+    played: Sequence[str] = (),
 ) -> ModelInfo:
     """The model to start from, one whose batches can be packed; with none named, the tiny base model that has seen some
-    of `data`, made in `precision`."""
+    of `data`, or of what is `played`, made in `precision`."""
     if model:
         info = open_model(model, chat_template)
         require_packing(info, "GRPO packs its batches")
         return info
     cluster.connect()
     cache = cache_root() / "tiny-base"
-    made = make_base_model(cache, seed=seed, progress=progress, recipe=recipe_for(data), precision=precision)
+    recipe = recipe_for(data, played)
+    made = make_base_model(cache, seed=seed, progress=progress, recipe=recipe, precision=precision)
     return open_model(str(made))
 
 
@@ -128,8 +168,9 @@ def compute_of(precision: str, workers: int) -> str:
 
 def fingerprint(recipe: Recipe, seed: int, precision: str) -> str:
     named = asdict(recipe)
-    if recipe.families == RECIPE.families:
-        del named["families"]  # models made before there were any stay what they are
+    for later in ("families", "sft_row_length"):  # models made before there were any stay what they are
+        if named[later] == getattr(RECIPE, later):
+            del named[later]
     made = {} if precision == "bf16_autocast" else {"precision": precision}  # as all were once
     plain = json.dumps({"recipe": named, "seed": seed, **made}, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
@@ -153,7 +194,7 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> TrainSpe
     tokenizer = tokenization.load(model)
     wanted = recipe.pretrain_steps * recipe.batch_rows
     documents = (encode_continuation(tokenizer, *document) for document in documents_of(recipe, seed))
-    rows = rows_of(documents, recipe, wanted)
+    rows = rows_of(documents, recipe.row_length, wanted)
     save_rows(rows, work / "pretrain-rows")
     optim = optim_of(recipe, recipe.pretrain_lr, recipe.pretrain_steps, floor=0.3)
     return TrainSpec(
@@ -170,15 +211,12 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> TrainSpe
 
 
 def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> TrainSpec:
-    from srm_ray.data.rendering import render_conversation
-
     tokenizer = tokenization.load(start)
     wanted = recipe.sft_steps * recipe.batch_rows
-    conversations = (render_conversation(tokenizer, messages) for messages in conversations_of(recipe, seed))
-    rows = rows_of(conversations, recipe, wanted)
+    rows = rows_of(sequences_of(recipe, seed, tokenizer), recipe.sft_row_length or recipe.row_length, wanted)
     save_rows(rows, work / "sft-rows")
     optim = optim_of(recipe, recipe.sft_lr, recipe.sft_steps, floor=0.1)
-    parent = str(work / "pretrained")
+    parent = str(work / "pretrained" if recipe.pretrain_steps else start)
     return TrainSpec(
         name="warm start: sft",
         model=parent,
@@ -193,6 +231,8 @@ def sft_job(work: Path, start: Path, final: Path, recipe: Recipe, seed: int) -> 
 
 
 def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
+    for played in played_of(recipe, seed):
+        yield from demonstrations.tokenizer_texts(played)
     yield from arithmetic.tokenizer_texts(seed)
     for chains in chains_of(recipe, seed):
         yield from chains.tokenizer_texts()
@@ -200,6 +240,8 @@ def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
 
 def documents_of(recipe: Recipe, seed: int) -> Iterator[tuple[str, str]]:
     """Pretraining documents of the families in turn."""
+    if made := played_of(recipe, seed):
+        return in_turn(*(played.documents() for played in made))
     return in_turn(arithmetic.documents(seed), *(chains.documents() for chains in chains_of(recipe, seed)))
 
 
@@ -211,6 +253,20 @@ def conversations_of(recipe: Recipe, seed: int) -> Iterator[arithmetic.Messages]
     )
 
 
+def sequences_of(recipe: Recipe, seed: int, tokenizer: Any) -> Iterator[Any]:
+    """Supervised examples as token ids and masks."""
+    from srm_ray.data.rendering import render_conversation, training_sequences
+
+    if made := played_of(recipe, seed):
+        examples = in_turn(*(played.examples() for played in made))
+        return (training_sequences(tokenizer, one.messages, tools=one.tools).sequences[0] for one in examples)
+    return (render_conversation(tokenizer, messages) for messages in conversations_of(recipe, seed))
+
+
+def played_of(recipe: Recipe, seed: int) -> list[demonstrations.Demonstrations]:
+    return [demonstrations.MADE[family](seed) for family in recipe.families if family in demonstrations.MADE]
+
+
 def chains_of(recipe: Recipe, seed: int) -> list[chain_sums.ChainSums]:
     return [chain_sums.ChainSums(seed)] if chain_sums.NAME in recipe.families else []
 
@@ -220,11 +276,11 @@ def in_turn(*streams: Iterator[T]) -> Iterator[T]:
     return itertools.chain.from_iterable(zip(*streams, strict=True))
 
 
-def rows_of(sequences: Any, recipe: Recipe, wanted: int) -> Rows:
-    """Exactly `wanted` rows from an endless stream of sequences, made in pieces."""
+def rows_of(sequences: Any, length: int, wanted: int) -> Rows:
+    """Exactly `wanted` rows of `length` tokens from an endless stream of sequences, made in pieces."""
     pieces: list[Rows] = []
     while sum(map(len, pieces)) < wanted:
-        pieces.append(pack(itertools.islice(sequences, 4096), recipe.row_length))
+        pieces.append(pack(itertools.islice(sequences, 4096), length))
     return concatenate(pieces).take(slice(0, wanted))
 
 

@@ -1,8 +1,8 @@
 r"""Tools in words, for chat templates that know none: one form in which models are trained and in which they are played.
 
-    tools            schemas in the system message
-    a turn's calls   <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call> behind its words
-    results          <tool_response>\n...\n</tool_response>, those of one turn together in a message of the user's
+tools            schemas in the system message
+a turn's calls   <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call> behind its words
+results          <tool_response>\n...\n</tool_response>, those of one turn together in a message of the user's
 """
 
 import json

@@ -139,9 +139,7 @@ CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b
 CALLED = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
 
 
-@pytest.mark.parametrize(
-    ("template", "describe"), [(None, False), (templates.HERMES, False), (templates.HERMES, True)]
-)
+@pytest.mark.parametrize(("template", "describe"), [(None, False), (templates.HERMES, False), (templates.HERMES, True)])
 def test_what_is_learned_of_a_conversation_with_calls_is_what_an_episode_has(
     template: str | None, describe: bool
 ) -> None:
