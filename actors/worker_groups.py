@@ -27,6 +27,7 @@ from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import completion_seed, environment_seed
 from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
 
+EPISODE_BLOCK = 32  # tokens; on a CPU vLLM's blocks have 128, more than most turns, and only whole ones are found again
 HELD_OUT = -1  # in place of the run's seed: held-out episodes are the same in every run
 
 
@@ -255,6 +256,7 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         recompute_cache=config.rollout.cache_on_update == "recompute",
         sleep=config.rollout.sleep,
         transport=config.weights.transport,
+        block_size=EPISODE_BLOCK if config.plays_episodes and not config.rollout.gpus else 0,
     )
 
 

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """How to start an engine. model: Hugging Face folder or hub name. Lengths in tokens."""
+    """How to start an engine. model: Hugging Face folder or hub name. Lengths in tokens.
+
+    block_size: tokens of a block of the KV cache, of which whole ones alone are found again; 0: vLLM's own.
+    """
 
     model: str
     stop_token_ids: tuple[int, ...]
@@ -54,6 +57,7 @@ class EngineSpec:
     recompute_cache: bool = False
     sleep: bool = False
     transport: str = "pull"
+    block_size: int = 0
 
 
 # vLLM's name of the engine that takes weights in, by transport (actors/rollout/vllm_extension.py registers them).
@@ -174,7 +178,7 @@ class RolloutWorker:
         # The salt keeps prefixes that older weights computed out of this request's reach.
         prompt = {"prompt_token_ids": list(prompt_ids), "cache_salt": str(self.version)}
         final = await self._request(prompt, sampling_params(sampling, self.spec.stop_token_ids, seed))
-        return self._completion(final.outputs[0], seed)
+        return self._completion(final.outputs[0], seed, final.num_cached_tokens)
 
     async def _request(self, prompt: dict[str, Any], params: "SamplingParams") -> "RequestOutput":
         """The engine's whole answer to one request; while it is at work, the request is in `active`."""
@@ -190,7 +194,7 @@ class RolloutWorker:
             raise RuntimeError(f"{self.name}: the engine returned nothing for request {request_id}")
         return final
 
-    def _completion(self, output: Any, seed: int) -> Completion:
+    def _completion(self, output: Any, seed: int, cached: int | None) -> Completion:
         ids = np.asarray(output.token_ids, np.int32)
         ended = output.finish_reason == "stop"
         shown = ids[:-1] if ended and len(ids) and int(ids[-1]) in self.spec.stop_token_ids else ids
@@ -203,6 +207,7 @@ class RolloutWorker:
             seed=seed,
             text=self.tokenizer.decode(shown.tolist(), skip_special_tokens=False),
             worker=self.name,
+            cached=cached,
         )
 
     async def load_weights(self, update: WeightUpdate) -> float:
@@ -356,6 +361,7 @@ def engine_args(spec: EngineSpec) -> Any:
         "disable_log_stats": True,
         "weight_transfer_config": WeightTransferConfig(backend=BACKENDS[spec.transport]),
         "worker_extension_cls": "actors.rollout.vllm_extension.WorkerExtension",
+        **({"block_size": spec.block_size} if spec.block_size else {}),
     }
     if spec.gpus:
         return AsyncEngineArgs(

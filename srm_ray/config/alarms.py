@@ -15,6 +15,8 @@ AlarmName = Literal[
     "undecided",
     "undecided_prompt",
     "hackable",
+    "environment_failed",
+    "environment_slow",
     "mismatch",
     "stale",
     "slow",
@@ -40,6 +42,12 @@ class AlarmsConfig(Section):
         gt=0,
         le=1,
         description="share of worthless completions of one kind that are graded correct, above chance; null: no probe",
+    )
+    environment_failed: float | None = Field(
+        0.05, gt=0, le=1, description="share of episodes whose environment failed: an exception, a death, a timeout"
+    )
+    environment_slow: float | None = Field(
+        0.5, gt=0, le=1, description="share of the sampling's time that an episode waits for its environment, mean"
     )
     mismatch: float | None = Field(
         0.03, gt=0, description="mean absolute log-probability difference of rollout and learner, nats"

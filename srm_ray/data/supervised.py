@@ -23,7 +23,9 @@ OVER_CAP = "over their source's cap"
 
 
 def encode_example(tokenizer: Any, example: Example, *, longest: int, describe_tools: bool = False) -> Masked:
-    """The example's sequences. describe_tools: see `training_sequences`. Raises `Unusable` where there is nothing to learn, or all is longer than `longest`."""
+    """The example's sequences. describe_tools: see `training_sequences`.
+
+    Raises `Unusable` where there is nothing to learn, or all is longer than `longest`."""
     if example.text:
         made = render_document(tokenizer, example.text)
     else:

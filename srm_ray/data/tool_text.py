@@ -1,4 +1,4 @@
-r"""Tools in words, for chat templates that know none: one form in which models are trained and in which they are played.
+r"""Tools in words, for chat templates that know none: the form in which models are trained and in which they play.
 
 tools            schemas in the system message
 a turn's calls   <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call> behind its words

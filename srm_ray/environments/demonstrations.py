@@ -22,7 +22,7 @@ from srm_ray.environments.guess import Guess
 
 CALCULATOR = "srm_ray.environments.calculator:calculate"
 GUESS = "srm_ray.environments.guess:Guess"
-SUMS = {"terms": 5, "digits": 4}  # as configs/grpo/calculator.yaml asks them
+TERMS, DIGITS = 5, 4  # of a sum, as configs/grpo/calculator.yaml asks them
 CALLING_SHARE = 0.2
 HEEDING_SHARE = 0.5
 Message = dict[str, Any]
@@ -55,13 +55,13 @@ class SumsWithCalculator:
     def documents(self) -> Iterator[tuple[str, str]]:
         """What is copied: the sum into the call, and the result into the answer."""
         for index in itertools.count():
-            sum_ = problem(self.seed, index, **SUMS)
+            sum_ = problem(self.seed, index, terms=TERMS, digits=DIGITS)
             yield sum_.question, "\n" + call_text(self._call(sum_))
             yield results_text([sum_.answer]), "\n" + answer_text(sum_.answer)
 
     def examples(self) -> Iterator[Demonstration]:
         for index in itertools.count(SUPERVISED_FROM):
-            sum_ = problem(self.seed, index, **SUMS)
+            sum_ = problem(self.seed, index, terms=TERMS, digits=DIGITS)
             calls = random.Random(f"calls/{self.seed}/{index}").random() < CALLING_SHARE
             messages: list[Message] = [{"role": "user", "content": sum_.question}]
             if calls:

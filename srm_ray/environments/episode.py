@@ -127,7 +127,7 @@ async def _turns(
         worker = track.turns[-1].worker if track.turns else ""
         sampled = await generate((*start.token_ids, *track.ids, *tail), own, most, worker)
         first = track.sampled(tail, sampled)
-        turn = Turn(first, len(track.ids), own, sampled.text, sampled.worker)
+        turn = Turn(first, len(track.ids), own, sampled.text, sampled.worker, cached=sampled.cached)
         track.turns.append(turn)
         if sampled.truncated:
             track.truncated = "tokens"

@@ -33,6 +33,7 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
         "time/reward": collected.seconds_reward,
         "throughput/rollout_tokens_per_s": tokens / max(1e-9, collected.seconds_sampling),
         **staleness(collected.groups, version),
+        **prefix_cached(collected.judged),
         **of_episodes(completions),
         **by_source(collected.judged),
     }
@@ -50,6 +51,19 @@ def staleness(groups: Sequence[Group], version: int) -> dict[str, float]:
         "staleness/mean": float(sum(int(versions.sum()) for versions in of_tokens) / count),
         "staleness/max": max(int(versions.max()) for versions in of_tokens if len(versions)),
     }
+
+
+def prefix_cached(groups: Sequence[Group]) -> dict[str, float]:
+    """Share of the prompts' tokens, each turn having a prompt of its own, that engines had; nothing where unknown."""
+    asked = had = 0
+    for group in groups:
+        length = len(group.prompt.token_ids)
+        for one in group.completions:
+            prompts = [(turn.start, turn.cached) for turn in one.episode.turns] if one.episode else [(0, one.cached)]
+            for start, cached in prompts:
+                if cached is not None:
+                    asked, had = asked + length + start, had + cached
+    return {"throughput/prefix_cached": had / asked} if asked else {}
 
 
 def of_episodes(completions: Sequence[Completion]) -> dict[str, float]:

@@ -54,7 +54,7 @@ class Turn:
         turn's start is the environment's.
     seed: the turn's own. text: decoded, without the stop token. worker: who sampled it.
     calls: of tools, in order. observation: what the environment's `step` said; "" where tools are called instead.
-    reward: of this step, or None. seconds: that the environment took.
+    reward: of this step, or None. seconds: that the environment took. cached: see `Completion`, of this turn's prompt.
     """
 
     start: int
@@ -66,6 +66,7 @@ class Turn:
     observation: str = ""
     reward: float | None = None
     seconds: float = 0.0
+    cached: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,10 @@ class Episode:
     truncated: str = ""
 
     def record(self) -> dict[str, Any]:
-        """As JSON for a run's record, which is the same whenever the run is: without seconds."""
+        """As JSON for a run's record, which is the same whenever the run is: without seconds and cached tokens."""
         plain = asdict(self)
         for turn in plain["turns"]:
+            del turn["cached"]
             for timed in (turn, *turn["calls"]):
                 del timed["seconds"]
         return plain
@@ -114,6 +116,7 @@ class Completion:
     worker: name of the rollout worker. Example: "rollout-0".
     episode: its turns, where an environment took part; None: all tokens were sampled in one go. The environment's
         tokens have the log-probability 0 and the version of the token before them.
+    cached: tokens of the prompt that the engine had in its prefix cache; None of an episode, and where not known.
     """
 
     token_ids: np.ndarray
@@ -124,6 +127,7 @@ class Completion:
     text: str
     worker: str
     episode: Episode | None = None
+    cached: int | None = None
 
     @property
     def truncated(self) -> bool:

@@ -118,6 +118,11 @@ def _stale(lines: Lines, before: Lines, group_size: int) -> float | None:
     return _sum(lines, "groups/dropped_stale") / seen if seen else None
 
 
+def _environment_slow(lines: Lines, before: Lines, group_size: int) -> float | None:
+    sampling = _sum(lines, "time/rollout")
+    return _sum(lines, "time/environment") / sampling if sampling and "time/environment" in lines[-1] else None
+
+
 def _not_finite(lines: Lines, before: Lines, group_size: int) -> float:
     return sum(isinstance(value, float) and not math.isfinite(value) for value in lines[-1].values())
 
@@ -172,6 +177,18 @@ RULES = (
         _mean_of("reward/undecided_prompt"),
         "{value:.0%} of one prompt's completions could not be graded (limit {limit:.0%}): its tests or its answer may "
         "be bad, or the policy has found what the grader cannot decide; the rollouts have the reasons",
+    ),
+    Rule(
+        "environment_failed",
+        _mean_of("episode/failed"),
+        "the environments of {value:.0%} of the episodes failed and these were masked out (limit {limit:.0%}): the "
+        "rollouts have the reasons, the logs of the environment workers what was raised",
+    ),
+    Rule(
+        "environment_slow",
+        _environment_slow,
+        "episodes wait for their environment for {value:.0%} of the time that sampling takes (limit {limit:.0%}): make "
+        "it faster, raise environment.workers, or have more episodes under way (prompts_per_step, max_staleness)",
     ),
     Rule(
         "mismatch",

@@ -66,6 +66,7 @@ NAMES = {
     "time/log": "seconds of writing this step's completions and the line before",
     "time/checkpoint": "seconds of the checkpoint written since the line before",
     "throughput/rollout_tokens_per_s": "completion tokens sampled, over the seconds in which they were",
+    "throughput/prefix_cached": "share of prompt tokens, earlier turns' among them, in the engines' prefix cache",
     "throughput/learner_tokens_per_s": "completion tokens trained on, over the learner's seconds",
     "eval/accuracy": "greedy accuracy on held-out problems",
     "eval/accuracy_low": "lower end of its 95 % interval",

@@ -162,12 +162,27 @@ def test_stale_groups_are_heard(tmp_path: Path) -> None:
     assert sum(line["groups/dropped_stale"] for line in lines(tmp_path)) > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "trouble"),
+    [("environment_failed", {"episode/failed": 0.2}), ("environment_slow", {"time/environment": 1.2})],
+)
+def test_environments_that_fail_or_hold_up_sampling_are_heard(name: str, trouble: dict[str, float]) -> None:
+    alarms = Alarms(AlarmsConfig(window=3), group_size=8)
+    well = {"time/rollout": 2.0, "time/environment": 0.1, "episode/failed": 0.0}
+    heard = {step: alarms.check({"step": step, **well, **(trouble if step > 5 else {})})[0] for step in range(1, 10)}
+    [(step, [alarm])] = [(step, found) for step, found in heard.items() if found]
+    assert alarm.name == name and step in (6, 8)
+    without = Alarms(AlarmsConfig(window=1), group_size=8)
+    assert without.check({"step": 1, "time/rollout": 2.0}) == ([], []), "a run without environments"
+
+
 def test_names_agree() -> None:
     names = set(get_args(AlarmName))
     assert {rule.name for rule in RULES} | {"stalled", "hackable"} == names
     assert set(AlarmsConfig.model_fields) == names | {"window", "stop"}
     # Those that a test of their own provokes; hackable: tests/evaluation/test_hacks.py.
-    assert set(TROUBLES) | {"stale", "stalled", "hackable"} == names
+    own = {"stale", "stalled", "hackable", "environment_failed", "environment_slow"}
+    assert set(TROUBLES) | own == names
 
 
 def test_an_unknown_alarm_is_refused() -> None:
