@@ -24,11 +24,10 @@ from srm_ray.environments.episode import Generate
 from srm_ray.environments.grading import for_graders, own_rewards, with_grades
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.inference.completers import Sampling
-from srm_ray.rl.seeds import completion_seed, environment_seed
+from srm_ray.rl.seeds import HELD_OUT, completion_seed, environment_seed
 from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
 
 EPISODE_BLOCK = 32  # tokens; on a CPU vLLM's blocks have 128, more than most turns, and only whole ones are found again
-HELD_OUT = -1  # in place of the run's seed: held-out episodes are the same in every run
 
 
 class WorkerGroups:

@@ -3,6 +3,7 @@
     problems -> teacher (an OpenAI-compatible server, or a local model's rollout workers)
              -> answers.jsonl (paid for once) -> graders -> right ones -> final/sft.jsonl (`messages`)
 
+With an environment or tools what is collected are whole episodes: the endpoint's turns, its calls and what they gave.
 A killed run, or one whose requests failed, asks only for what is missing when it is given again. `final/` appears
 when every answer is there and graded (or the budget is spent).
 """
@@ -11,14 +12,15 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.distill import DistillConfig
-from srm_ray.config.grpo import bounds
+from srm_ray.config.grpo import CurriculumConfig, bounds
 from srm_ray.config.lengths import COMPLETION, Lengths
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     from actors.rollout.sampler import Sampler
     from srm_ray.data.prompts import PromptStream, TaskStream
     from srm_ray.data.tasks import Task
+    from srm_ray.distillation.budget import Budget
     from srm_ray.distillation.endpoint import Endpoint
     from srm_ray.distillation.ledger import Answer, Ledger, Place
+    from srm_ray.environments.contract import Contract
+    from srm_ray.environments.sessions import Sessions
     from srm_ray.model.loading import ModelInfo
 
 PRODUCT = "sft.jsonl"
@@ -49,13 +54,14 @@ GIVE_UP = 10  # requests that fail one after the other, each after all of its at
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked, and what has been. count: prompts."""
+    """What is asked, and what has been. count: prompts. contract: of the environment, where one is played with."""
 
     config: DistillConfig
     tasks: "TaskStream"
     count: int
     ledger: "Ledger"
     grader: "RewardWorker"
+    contract: "Contract | None" = None
 
 
 class Teacher(Protocol):
@@ -101,6 +107,10 @@ class Model:
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(DistillConfig, arguments, stage="distill", about=__doc__)
+    if config.inspect and config.plays_episodes:
+        from actors.environment.inspection import inspect_run
+
+        return interrupts.run(inspect_run(config.sampling()))
     if config.inspect:
         from srm_ray.data.inspection import inspect
 
@@ -129,7 +139,11 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
     config, local = settled(config)
     spec = reward_spec(config.sampling())
     check(spec)
-    tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
+    contract = None
+    if config.plays_episodes:
+        contract, tasks = await episodes_of(config)
+    else:
+        tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
     if local:
         info, lengths = local
         prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why).check()
@@ -140,16 +154,31 @@ async def run(config: DistillConfig, folder: RunFolder) -> int:
         return 0
     ledger = Ledger(folder.path, (config.endpoint.price_in, config.endpoint.price_out))
     grader = RewardWorker(spec)
-    job = Job(config, tasks, count, ledger, grader)
+    job = Job(config, tasks, count, ledger, grader, contract)
     try:
         if local:
             teacher, failures = await ask_model(job, folder, *local)
         else:
-            teacher, failures = await ask_endpoint(job, folder)
+            async with sessions_of(job) as sessions:
+                teacher, failures = await ask_endpoint(job, folder, sessions)
     finally:
         ledger.close()
         grader.close()
     return finish(job, folder, teacher, failures, time.time() - began)
+
+
+async def episodes_of(config: DistillConfig) -> "tuple[Contract, TaskStream]":
+    """The environment's contract and the rows. Raises `UserError` for an environment that is none, or other rows."""
+    from actors.environment.check import contract_of
+    from srm_ray.environments.prompts import check_columns, training_tasks
+
+    contract = await contract_of(config.sampling())
+    assert contract is not None, "the config names an environment or tools"
+    graded = not (contract.rewards or config.reward.function)
+    tasks = training_tasks(config.data, config.environment.name, graded, config.seed, CurriculumConfig())
+    for index in range(min(tasks.size or 1, config.limit or sys.maxsize)):
+        check_columns(contract, tasks.task(index)[0])
+    return contract, tasks
 
 
 def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelInfo, Lengths] | None]":
@@ -184,7 +213,24 @@ def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
 # Teachers
 
 
-async def ask_endpoint(job: Job, folder: RunFolder) -> tuple[str, list[str]]:
+@asynccontextmanager
+async def sessions_of(job: Job) -> AsyncIterator["Sessions | None"]:
+    """The environment's processes, where there is one."""
+    from actors.environment.check import spec_of
+    from srm_ray.environments.sessions import Sessions
+
+    if job.contract is None:
+        yield None
+        return
+    sessions = Sessions(spec_of(job.config.sampling()))
+    try:
+        await sessions.start()
+        yield sessions
+    finally:
+        sessions.close()
+
+
+async def ask_endpoint(job: Job, folder: RunFolder, sessions: "Sessions | None") -> tuple[str, list[str]]:
     """The teacher's name, and why requests failed."""
     from srm_ray.distillation.endpoint import Endpoint
 
@@ -194,11 +240,21 @@ async def ask_endpoint(job: Job, folder: RunFolder) -> tuple[str, list[str]]:
     ) as server:
         say(f"asking {server.model} at {server.url}; run folder {folder.path}")
         folder.save_config(config)
-        teacher = Server(config, server)
+        teacher: Teacher = Server(config, server)
+        if job.contract is not None and sessions is not None:
+            teacher = player_of(job, server, sessions, job.contract)
         failures = await ask(job, teacher, config.endpoint.concurrency)
         if server.refusals:
             say(f"{len(server.refusals)} requests were refused, the last one with: {server.refusals[-1]}")
         return f"{server.model} at {server.url}", failures
+
+
+def player_of(job: Job, server: "Endpoint", sessions: "Sessions", contract: "Contract") -> Teacher:
+    from actors.environment.measuring import limits_of
+    from srm_ray.distillation.episodes import Player
+
+    config = job.config
+    return Player(server, sessions, contract, limits_of(config.sampling()), config.data.system, config.seed)
 
 
 async def ask_model(job: Job, folder: RunFolder, info: "ModelInfo", lengths: "Lengths") -> tuple[str, list[str]]:
@@ -226,15 +282,14 @@ async def ask_model(job: Job, folder: RunFolder, info: "ModelInfo", lengths: "Le
 async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
     """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
     from srm_ray.data.prompts import with_system
-    from srm_ray.distillation.budget import Budget
     from srm_ray.inference.openai_client import Failed
 
     config, tasks, ledger = job.config, job.tasks, job.ledger
-    budget = Budget(config.budget, ledger, longest_answer(config))
+    budget = budget_of(job)
     places = [(index, sample) for index in range(job.count) for sample in range(config.samples)]
     for index in ledger.digests:
         if index < job.count:
-            ledger.same_prompt(index, digest_of(tasks.task(index)[0]))
+            ledger.same_prompt(index, digest_of(tasks.task(index)[0], job.contract))
     waiting = iter([place for place in places if place not in ledger.answers or place not in ledger.grades])
     had = sum(place in ledger.answers for place in places)
     if had:
@@ -259,9 +314,9 @@ async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
                         in_a_row += 1
                         continue
                     in_a_row = 0
-                    ledger.add(place, digest_of(task), answer)
+                    ledger.add(place, digest_of(task, job.contract), answer)
                 counted.advance()
-            await grade(task, place, ledger, job.grader)
+            await grade(job, task, place)
 
     try:
         with phase("completions", total=len(places), done=had, status=partial(so_far, ledger)) as counted:
@@ -273,17 +328,36 @@ async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
     return failures
 
 
-async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardWorker") -> None:
+def budget_of(job: Job) -> "Budget":
+    from srm_ray.distillation.budget import Budget
+
+    config, options = job.config, job.config.environment
+    longest = longest_answer(config)
+    if job.contract is None:
+        return Budget(config.budget, job.ledger, longest)
+    offered = len(json.dumps(job.contract.tools))
+    turns, told = options.max_turns, 4 * options.max_characters  # bytes of a character, at most
+    return Budget(config.budget, job.ledger, longest, turns=turns, told=told, offered=offered)
+
+
+async def grade(job: Job, task: "Task", place: "Place") -> None:
     import numpy as np
 
     from rewards.verdict import Reward
+    from srm_ray.distillation.episodes import reward_of
     from srm_ray.distillation.ledger import REFUSED
     from srm_ray.rl.types import Completion, Group, Prompt
 
+    ledger = job.ledger
     answer = ledger.answers[place]
     if answer.finish == REFUSED:
         ledger.grade(place, Reward(0.0, False, REFUSED))
         return
+    if job.contract is not None:
+        own = reward_of(answer, job.contract, job.config.reward.threshold)
+        if own is not None:
+            ledger.grade(place, own)
+            return
     prompt = Prompt(
         place[0],
         (),
@@ -292,15 +366,16 @@ async def grade(task: "Task", place: "Place", ledger: "Ledger", grader: "RewardW
     )
     none = np.zeros(0, np.int32)
     made = Completion(none, none.astype(np.float32), none, answer.finish, 0, answer.text, "teacher")
-    [reward] = await grader.score(Group(prompt, (made,)))
+    [reward] = await job.grader.score(Group(prompt, (made,)))
     ledger.grade(place, reward)
 
 
-def digest_of(task: "Task") -> int:
-    """Of what is asked and what is right: an answer on record belongs to both."""
+def digest_of(task: "Task", contract: "Contract | None") -> int:
+    """Of what is asked and what is right, of an episode its row and tools too: an answer on record belongs to them."""
     from srm_ray.data.splits import digest
 
-    return digest(json.dumps([task.messages, task.answer, task.tests, *task.also_right], default=str))
+    played = [task.row, contract.plain()] if contract is not None else []
+    return digest(json.dumps([task.messages, task.answer, task.tests, *task.also_right, *played], default=str))
 
 
 def so_far(ledger: "Ledger") -> str:
@@ -323,7 +398,7 @@ def finish(job: Job, folder: RunFolder, teacher: str, failures: Sequence[str], s
             f"one with: {failures[-1]}; {len(ledger.answers)} are saved: the same command asks for the others"
         )
     accepted = ledger.accepted(count, config.samples, config.per_prompt)
-    rows = [row_of(config, tasks.task(place[0])[0], answer) for place, answer in accepted]
+    rows = [row_of(job, tasks.task(place[0])[0], answer) for place, answer in accepted]
     folder.final.mkdir(exist_ok=True)
     write_lineage(folder.final, stage="distill", parent=teacher, config=config, steps=0)
     write_atomically(folder.final / PRODUCT, "".join(map(encoded, rows)))
@@ -354,9 +429,14 @@ def say_summary(summary: dict[str, Any], kept: dict[str, Any]) -> None:
         say(f"not asked     {kept['missing']}: the budget is spent")
 
 
-def row_of(config: DistillConfig, task: "Task", answer: "Answer") -> dict[str, Any]:
+def row_of(job: Job, task: "Task", answer: "Answer") -> dict[str, Any]:
     from srm_ray.data.prompts import with_system
+    from srm_ray.distillation.episodes import row_of_answer
 
+    config = job.config
+    if job.contract is not None:
+        system, keep = config.data.system, config.keep_system
+        return row_of_answer(answer, job.contract, task.source, keep_system=keep, system=system)
     messages = with_system(task.messages, config.data.system if config.keep_system else "")
     return {"messages": [*messages, {"role": "assistant", "content": answer.text}], "source": task.source}
 

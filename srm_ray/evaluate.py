@@ -4,8 +4,8 @@
         -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
 
 Suites: arithmetic, numerals (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through lm-evaluation-harness:
-bbh, ifeval, mmlu_stem, arc_challenge. Or files of your own, in the forms and columns that GRPO reads. With no model,
-tasks or config: the tiny model on arithmetic.
+bbh, ifeval, mmlu_stem, arc_challenge. Or files of your own, in the forms and columns that GRPO reads; or an
+environment: environment:package.module:Class, or --tools. With no model, tasks or config: the tiny model on arithmetic.
 
     python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,math500 --against parent
     python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,my_problems.jsonl
@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from srm_ray.runs.folder import RunFolder
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from actors.environment.measuring import Problems
     from rewards.dispatch import Graders
     from srm_ray.evaluation.lm_eval.harness import Options
     from srm_ray.evaluation.results import Results, SuiteResult
@@ -50,9 +51,7 @@ MAY_CHANGE = {"tasks", "limit", "against", "run_dir", "resume", "workers", "show
 def main(argv: list[str] | None = None) -> int:
     arguments = bare_against(sys.argv[1:] if argv is None else argv)
     config = parse(EvaluateConfig, arguments, stage="evaluate", default="evaluate/tiny", about=__doc__)
-    from srm_ray.evaluation import suites
-
-    asked = suites.asked(config.tasks, config.data.columns, config.data.grader)
+    asked = suites_of(config)
     if any(suite.kind == "harness" for suite in asked):
         from srm_ray.evaluation.lm_eval import harness
 
@@ -61,10 +60,26 @@ def main(argv: list[str] | None = None) -> int:
     if config.inspect:
         from srm_ray.evaluation.inspection import inspect
 
-        return inspect(config, asked)
+        inspect(config, [suite for suite in asked if suite.kind != "environment"])
+        if any(suite.kind == "environment" for suite in asked):
+            interrupts.run(inspect_environment(config))
+        return 0
     kept = "what was answered is kept: the same command asks for the rest"
     with interrupts.advising(lambda: kept):
         return interrupts.run(run(config, asked))
+
+
+def suites_of(config: EvaluateConfig) -> "list[Suite]":
+    """The suites of `tasks`, an environment as one of them."""
+    from srm_ray.evaluation import episodes, suites
+
+    tasks = [name for name in config.tasks if name != episodes.TASK]
+    asked = suites.asked(tasks, config.data.columns, config.data.grader) if tasks else []
+    if episodes.TASK in config.tasks:
+        played = episodes.suite_of(config.environment.name, config.tools)
+        taken = {*suites.SUITES, *(suite.name for suite in asked)}
+        asked.append(replace(played, name=f"environment-{played.name}") if played.name in taken else played)
+    return asked
 
 
 def bare_against(arguments: list[str]) -> list[str]:
@@ -85,7 +100,9 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     began, joined = time.time(), cluster_joined()
     model = config.model or tiny_model(config)
     parent = find_parent(config, model)
-    items = {one.name: suites.load(one, config.data.path, config.limit) for one in asked if one.kind != "harness"}
+    own = ("harness", "environment")
+    items = {one.name: suites.load(one, config.data.path, config.limit) for one in asked if one.kind not in own}
+    played = await problems_of(config) if any(one.kind == "environment" for one in asked) else None
     folder = RunFolder(config.run_dir or runs_root() / f"evaluate-{slug(model)}", stage="evaluate")
     grading = config.grading
     graders = Graders(
@@ -94,7 +111,7 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
         code_timeout=grading.timeout,
         allow_unsafe=grading.allow_unsafe,
     )
-    job = Job(config, asked, items, graders)
+    job = Job(config, asked, items, graders, played)
     tax: Tax | None = None
     try:
         job.check(parent)
@@ -121,6 +138,23 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     return 0
 
 
+async def inspect_environment(config: EvaluateConfig) -> int:
+    from actors.environment.inspection import inspect_evaluation
+
+    if not config.model or config.endpoint:
+        return await inspect_evaluation(config, None, 0)
+    from srm_ray.model.loading import open_model
+
+    info = open_model(config.model, config.chat_template)
+    return await inspect_evaluation(config, info, engine_context(config, info))
+
+
+async def problems_of(config: EvaluateConfig) -> "Problems":
+    from actors.environment import measuring
+
+    return await measuring.problems_of(config)
+
+
 def cluster_joined() -> bool:
     """Whether this process is in a Ray cluster."""
     ray = sys.modules.get("ray")
@@ -130,10 +164,12 @@ def cluster_joined() -> bool:
 def tiny_model(config: EvaluateConfig) -> str:
     """The tiny base model, made once and kept."""
     from actors.runtime import cluster
-    from actors.train.warm_start import make_base_model
+    from actors.train.warm_start import make_base_model, recipe_for
+    from srm_ray.config.grpo import DataConfig
 
     cluster.connect()
-    return str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say))
+    recipe = recipe_for(DataConfig(), (config.environment.name, *config.tools))
+    return str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say, recipe=recipe))
 
 
 def find_parent(config: EvaluateConfig, model: str) -> "str | Results | None":
@@ -170,12 +206,13 @@ def slug(model: str) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured, of any model."""
+    """What is measured, of any model. played: of the environment, where there is one."""
 
     config: EvaluateConfig
     suites: "list[Suite]"
     items: "dict[str, list[Item]]"
     graders: "Graders"
+    played: "Problems | None" = None
 
     @property
     def sampling(self) -> "Sampling":
@@ -209,6 +246,8 @@ class Job:
         from srm_ray.evaluation.evaluator import settings_of
 
         config = self.config
+        if suite.kind == "environment":
+            return self.settings_of_episodes()
         return settings_of(
             suite,
             self.items[suite.name],
@@ -217,6 +256,22 @@ class Job:
             sampling=config.sampling.model_dump(),
             prompt=config.prompt.model_dump(),
         )
+
+    def settings_of_episodes(self) -> dict[str, Any]:
+        from srm_ray.evaluation import episodes
+
+        config, played = self.config, self.played
+        assert played is not None, "an environment is measured"
+        return {
+            "problems": len(played.tasks),
+            "problems_digest": episodes.digest(played.tasks),
+            "seed": config.seed,
+            "sampling": config.sampling.model_dump(),
+            "system": config.prompt.system,
+            "threshold": config.grading.threshold,
+            "environment": config.environment.model_dump(include={"name", "max_turns", "max_turn_tokens"}),
+            "tools": list(config.tools),
+        }
 
     def check(self, parent: "str | Results | None") -> None:
         """Fail before the long work: problems that are not there, a parent that cannot be compared with, code without
@@ -272,7 +327,11 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}
         for number, suite in enumerate(job.suites, 1):
-            found[suite.name] = await measure_suite(job, suite, subject, folder, f"{number}/{len(job.suites)}")
+            position = f"{number}/{len(job.suites)}"
+            if suite.kind == "environment":
+                found[suite.name] = await measure_episodes(job, suite, subject, info, folder, position)
+            else:
+                found[suite.name] = await measure_suite(job, suite, subject, folder, position)
             say(f"  {suite.name}: {found[suite.name].score}")
     results = Results(model, fingerprint, found)
     results.save(folder.path)
@@ -369,6 +428,39 @@ async def measure_suite(
         extract=config.grading.extract,
     )
     return await evaluator.run(suite, job.items[suite.name], subject.completer, samples, position, job.settings(suite))
+
+
+async def measure_episodes(
+    job: Job, suite: "Suite", subject: "Subject", info: "ModelInfo | None", folder: RunFolder, position: str
+) -> "SuiteResult":
+    """The environment, played by the model's engines or, without `info`, by the endpoint."""
+    from actors.environment import measuring
+    from srm_ray.evaluation import episodes
+    from srm_ray.evaluation.samples import SampleFile
+
+    config, played = job.config, job.played
+    assert played is not None, "an environment is measured"
+    sessions = await measuring.opened_sessions(played.config)
+    try:
+        model: episodes.EpisodeModel
+        if info is None:
+            model, prompts = measuring.server_player(played, sessions, subject, job.sampling)
+        else:
+            context = engine_context(config, info)
+            model, prompts = measuring.engine_player(played, sessions, subject, info, job.sampling, context)
+        return await episodes.run(
+            suite,
+            prompts,
+            model,
+            episodes.Judge(job.graders, played.contract.rewards, config.grading.threshold),
+            file=SampleFile(folder.path / "samples" / f"{suite.name}.jsonl", config.sampling.samples),
+            settings=job.settings(suite),
+            seed=config.seed,
+            position=position,
+            in_flight=min(job.in_flight, config.environment.at_once),
+        )
+    finally:
+        sessions.close()
 
 
 if __name__ == "__main__":

@@ -243,6 +243,10 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(GRPOConfig, arguments, stage="grpo", default="grpo/tiny", about=__doc__)
+    if config.inspect and config.plays_episodes:
+        from actors.environment.inspection import inspect_run
+
+        return interrupts.run(inspect_run(config))
     if config.inspect:
         from srm_ray.data.inspection import inspect
 

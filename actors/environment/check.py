@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from actors.environment.episodes import EpisodePlan, Episodes, row_of, unlike
+from actors.environment.episodes import EpisodePlan, Episodes, unlike
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.environments.contract import BadEnvironment, Contract
 from srm_ray.environments.episode import Limits
+from srm_ray.environments.prompts import row_of
 from srm_ray.environments.rendering import TurnRenderer
 from srm_ray.environments.sessions import EnvironmentSpec, EpisodeFailed, Sessions
 from srm_ray.errors import UserError

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from srm_ray.console.progress import say
 from srm_ray.environments.contract import Contract
 from srm_ray.environments.episode import Generate, Limits, Player, Start, Track, completion_of, play
+from srm_ray.environments.prompts import row_of
 from srm_ray.environments.rendering import TurnRenderer
 from srm_ray.environments.sessions import EnvironmentSpec, EpisodeFailed, Outcome
 from srm_ray.errors import RunError
@@ -128,13 +129,6 @@ class Episodes:
         if failed.detail not in self.told and len(self.told) < TOLD:
             self.told.add(failed.detail)
             say(f"  an episode's environment failed ({failed.reason}): {failed.detail}")
-
-
-def row_of(prompt: Prompt) -> dict[str, Any]:
-    """The columns that `reset` may take; of generated problems their prompt and answer."""
-    if prompt.row is not None:
-        return prompt.row
-    return {"prompt": prompt.messages[-1]["content"] if prompt.messages else "", "answer": prompt.answer}
 
 
 def unlike(name: str) -> str:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig
+from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
 from srm_ray.config.endpoints import Address, KeyVariable
+from srm_ray.config.environment import EnvironmentConfig
 from srm_ray.config.grpo import DataConfig, GRPOConfig, RewardConfig, RolloutConfig
 
 
@@ -36,10 +37,21 @@ class DistillConfig(StageConfig):
     budget: float = Field(0.0, ge=0, description="dollars after which nothing more is asked; 0: no limit")
     inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
     keep_system: bool = Field(False, description="keep data.system, which the teacher is told, in the SFT data too")
+    environment: EnvironmentConfig = Field(EnvironmentConfig(), description="what an endpoint plays with, as grpo's")
+    tools: list[str] = Field([], description="functions that it may call, package.module:function,...")
     endpoint: EndpointConfig = EndpointConfig()
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _tools_comma_separated(cls, value: object) -> object:
+        return comma_separated(value)
+
+    @property
+    def plays_episodes(self) -> bool:
+        return bool(self.environment.name or self.tools)
 
     @model_validator(mode="after")
     def _one_teacher(self):
@@ -48,8 +60,22 @@ class DistillConfig(StageConfig):
             raise ValueError(f"one teacher is needed: --model (a local one) or --endpoint.url ({given})")
         if self.budget and not (self.endpoint.price_in or self.endpoint.price_out):
             raise ValueError(f"budget needs endpoint.price_in or endpoint.price_out (got budget {self.budget:g})")
+        if self.plays_episodes and self.model:
+            raise ValueError(
+                "environment and tools want an endpoint that calls tools, endpoint.url: serve the model "
+                f"(python -m srm_ray.chat --model {self.model} --serve_command true)"
+            )
         return self
 
     def sampling(self) -> GRPOConfig:
         """The parts that the rollout and reward workers read."""
-        return GRPOConfig(model=self.model, seed=self.seed, data=self.data, rollout=self.rollout, reward=self.reward)
+        return GRPOConfig(
+            model=self.model,
+            seed=self.seed,
+            inspect=self.inspect,
+            data=self.data,
+            environment=self.environment,
+            tools=self.tools,
+            rollout=self.rollout,
+            reward=self.reward,
+        )

@@ -7,6 +7,10 @@ from pydantic import Field, field_validator, model_validator
 from srm_ray.config.base import CHAT_TEMPLATE, Section, comma_separated
 from srm_ray.config.endpoints import Address, KeyVariable
 from srm_ray.config.engine import EngineConfig
+from srm_ray.config.environment import EnvironmentConfig
+from srm_ray.config.grpo import DataConfig, GRPOConfig, RewardConfig, RolloutConfig, SourceConfig
+
+ENVIRONMENT = "environment"
 
 
 class EvaluateData(Section):
@@ -64,6 +68,7 @@ class GradingConfig(Section):
         description="answers of gsm8k: final: what is boxed or announced after the thinking, else the last number; "
         "flexible: the last number of the whole completion, as the harness's flexible-extract",
     )
+    threshold: float = Field(0.0, description="above it an environment's reward is right, unless it says so itself")
     allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
 
 
@@ -77,14 +82,21 @@ class ReferenceConfig(Section):
 class EvaluateConfig(Section):
     """Everything that `python -m srm_ray.evaluate` can be told."""
 
-    subject: ClassVar[tuple[str, ...]] = ("model", "tasks", "data.path", "endpoint")
+    subject: ClassVar[tuple[str, ...]] = ("model", "tasks", "data.path", "endpoint", "environment", "tools")
 
     model: str = Field(
         "", description="a Hugging Face folder, e.g. runs/x/final, or a hub name; with endpoint: the name it serves"
     )
     chat_template: str = Field("", description=CHAT_TEMPLATE)
     tasks: list[str] = Field(
-        ["arithmetic"], description="suites, e.g. gsm8k,math500 (see below), and files or data sets of your own"
+        ["arithmetic"],
+        description="suites, e.g. gsm8k,math500 (see below), files or data sets of your own, "
+        "environment:package.module:Class",
+    )
+    environment: EnvironmentConfig = EnvironmentConfig()
+    tools: list[str] = Field([], description="functions that the model may call, package.module:function,...")
+    rows: SourceConfig = Field(
+        SourceConfig(), description="what episodes begin from, as grpo's data; nothing: seeds alone, or generated sums"
     )
     limit: int = Field(0, ge=0, description="problems of each suite (of each subtask of bbh and mmlu_stem); 0: all")
     against: str = Field(
@@ -110,7 +122,7 @@ class EvaluateConfig(Section):
     grading: GradingConfig = GradingConfig()
     reference: ReferenceConfig = ReferenceConfig()
 
-    @field_validator("tasks", mode="before")
+    @field_validator("tasks", "tools", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         return comma_separated(value)
@@ -120,6 +132,7 @@ class EvaluateConfig(Section):
         sampling = self.sampling
         if not self.tasks:
             raise ValueError("tasks names no suite")
+        self._settle_environment()
         if sampling.samples > 1 and sampling.temperature == 0:
             raise ValueError(
                 "greedy samples are all the same: sampling.samples above 1 needs sampling.temperature above 0 "
@@ -130,3 +143,37 @@ class EvaluateConfig(Section):
         if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
             raise ValueError(f"endpoint must be a URL like http://localhost:8000/v1 (got {self.endpoint!r})")
         return self
+
+    def _settle_environment(self) -> None:
+        """`environment:package.module:Class` among the tasks is that environment, and the suite `environment`."""
+        given = list(dict.fromkeys(task for task in self.tasks if task.partition(":")[0] == ENVIRONMENT))
+        named = [task.partition(":")[2] for task in given if ":" in task]
+        if self.environment.name:
+            named.append(self.environment.name)
+        if len(set(named)) > 1:
+            raise ValueError(f"one environment can be measured at a time (got {' and '.join(dict.fromkeys(named))})")
+        if given and not (named or self.tools):
+            raise ValueError("tasks names an environment: which? environment:package.module:Class, or give tools")
+        if not (given or named or self.tools):
+            return
+        tasks = [task for task in self.tasks if task not in given]
+        if not given and "tasks" not in self.model_fields_set:
+            tasks = []
+        options = self.environment.model_copy(update={"name": named[0]}) if named else self.environment
+        self.settle(tasks=[*tasks, ENVIRONMENT], environment=options)
+
+    def playing(self) -> GRPOConfig:
+        """What plays episodes reads, as a training run has it. Rows of a file are all held out."""
+        rows = self.rows.model_dump()
+        if rows["path"] and not rows["eval_path"]:
+            rows |= {"eval_path": rows["path"]}
+        return GRPOConfig(
+            model=self.model,
+            seed=self.seed,
+            chat_template=self.chat_template,
+            environment=self.environment,
+            tools=self.tools,
+            data=DataConfig(**rows, system=self.prompt.system),
+            rollout=RolloutConfig(max_new_tokens=self.sampling.max_new_tokens),
+            reward=RewardConfig(threshold=self.grading.threshold),
+        )

@@ -42,9 +42,13 @@ class Endpoint(OpenAIClient):
         try:
             reply = await self.complete(messages, seed, **self.decoding)
         except Refused as refused:
-            self.refusals.append(str(refused))
-            if not self.answered and len(self.refusals) >= REFUSED_AT_FIRST:
-                raise UserError(f"--endpoint.url {self.url} refuses every request: {refused}") from None
-            return Answer("", REFUSED, 0, 0)
+            return self.refused(refused)
         self.answered = True
         return Answer(whole(reply.content, reply.reasoning), reply.finish, reply.tokens_in, reply.tokens_out)
+
+    def refused(self, why: Refused) -> Answer:
+        """A refusal on record. Raises `UserError` where nothing else has come so far."""
+        self.refusals.append(str(why))
+        if not self.answered and len(self.refusals) >= REFUSED_AT_FIRST:
+            raise UserError(f"--endpoint.url {self.url} refuses every request: {why}") from None
+        return Answer("", REFUSED, 0, 0)

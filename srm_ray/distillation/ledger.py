@@ -3,6 +3,7 @@
 Answer --answers.jsonl--> grade --grades.jsonl--> counts, cost, rows for SFT
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,13 +24,20 @@ REFUSED = "refused"
 class Answer:
     """One completion. text: thinking in think tags, then the answer; "" where the server refused the request.
 
-    finish: "stop", "length" or "refused". tokens_in, tokens_out: of prompt and completion, as billed.
+    finish: "stop", "length" or "refused". tokens_in, tokens_out: of prompt and completion, as billed. episode: where
+    one was played its messages and its record (`srm_ray.distillation.episodes`); text is then its last turn.
     """
 
     text: str
     finish: str
     tokens_in: int
     tokens_out: int
+    episode: dict[str, Any] | None = None
+
+    @property
+    def said(self) -> str:
+        """All that was said, by which answers are told apart."""
+        return json.dumps(self.episode["messages"]) if self.episode else self.text
 
 
 def whole(content: str, reasoning: str) -> str:
@@ -40,6 +48,10 @@ def whole(content: str, reasoning: str) -> str:
     if CLOSE in content and OPEN not in content.partition(CLOSE)[0]:
         return f"{OPEN}\n{content.strip()}"
     return content.strip()
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    return {name: value for name, value in asdict(answer).items() if name != "episode" or value is not None}
 
 
 class Ledger:
@@ -54,7 +66,7 @@ class Ledger:
         self.digests: dict[int, int] = {}
         self.grades: dict[Place, tuple[bool | None, str]] = {}
         for line in self._answers.lines():
-            answer = Answer(line["text"], line["finish"], line["tokens_in"], line["tokens_out"])
+            answer = Answer(line["text"], line["finish"], line["tokens_in"], line["tokens_out"], line.get("episode"))
             self._keep((line["index"], line["sample"]), answer)
             self.digests[line["index"]] = line["prompt"]
         for line in self._grades.lines():
@@ -70,7 +82,7 @@ class Ledger:
 
     def add(self, place: Place, digest: int, answer: Answer) -> None:
         index, sample = place
-        self._answers.add({"index": index, "sample": sample, "prompt": digest, **asdict(answer)})
+        self._answers.add({"index": index, "sample": sample, "prompt": digest, **plain(answer)})
         self._keep(place, answer)
 
     def _keep(self, place: Place, answer: Answer) -> None:
@@ -97,11 +109,11 @@ class Ledger:
         kept: dict[int, set[str]] = {}
         for place in sorted(place for place in self.answers if place[0] < prompts and place[1] < samples):
             answer, texts = self.answers[place], kept.setdefault(place[0], set())
-            if self.grades.get(place, (None, ""))[0] is not True or answer.text in texts:
+            if self.grades.get(place, (None, ""))[0] is not True or answer.said in texts:
                 continue
             if per_prompt and len(texts) >= per_prompt:
                 continue
-            texts.add(answer.text)
+            texts.add(answer.said)
             yield place, answer
 
     def summary(self) -> dict[str, Any]:

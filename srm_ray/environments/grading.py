@@ -9,10 +9,11 @@ from srm_ray.rl.types import Completion, Episode, Group
 
 def own_rewards(group: Group, threshold: float) -> Group:
     """Paid by the environment. threshold: above it an episode is right, unless the environment says so itself."""
-    return replace(group, rewards=tuple(_own(completion.episode, threshold) for completion in group.completions))
+    return replace(group, rewards=tuple(own_reward(one.episode, threshold) for one in group.completions))
 
 
-def _own(episode: Episode | None, threshold: float) -> Reward:
+def own_reward(episode: Episode | None, threshold: float) -> Reward:
+    """What the environment pays; undecided where it failed, or says nothing. threshold: see `own_rewards`."""
     if episode is None or episode.failure or episode.reward is None:
         return Reward(0.0, None, (episode and episode.failure) or "environment_error")
     parts = {"environment": episode.reward}

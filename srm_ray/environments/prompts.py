@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from srm_ray.config.grpo import CurriculumConfig, DataConfig, SourceConfig
 from srm_ray.console.progress import say
@@ -89,11 +90,7 @@ class EpisodeStream:
         """Every row of a pass (of a generator: some) is rendered, and has the columns that `reset` takes."""
         self.tasks.probe()
         for index, task in enumerate(self._pass()):
-            columns = set(task.row) if task.row is not None else {"prompt", "answer"}
-            try:
-                self.asked.contract.check_columns(columns)
-            except BadEnvironment as error:
-                raise UserError(f"{task.where or task.source}: {error}") from None
+            check_columns(self.asked.contract, task)
             self.render(task, index)
 
     def _pass(self) -> Iterator[Task]:
@@ -103,32 +100,60 @@ class EpisodeStream:
                 yield from (tasks.task(position, level) for position in positions)
 
 
+def check_columns(contract: Contract, task: Task) -> None:
+    """Raises `UserError` where `reset` does not take what the task's row has."""
+    columns = set(task.row) if task.row is not None else {"prompt", "answer"}
+    try:
+        contract.check_columns(columns)
+    except BadEnvironment as error:
+        raise UserError(f"{task.where or task.source}: {error}") from None
+
+
 def training_episodes(config: DataConfig, asked: Asked, seed: int, curriculum: CurriculumConfig) -> EpisodeStream:
     """What a run trains on. Raises `UserError` for rows that cannot be used."""
-    if seeds_alone(config, asked.environment):
-        tasks = TaskStream({asked.environment: SeedTasks(asked.environment)}, {asked.environment: 1.0}, curriculum)
-        return EpisodeStream(tasks, asked, config.system)
+    return EpisodeStream(
+        training_tasks(config, asked.environment, asked.graded, seed, curriculum), asked, config.system
+    )
+
+
+def training_tasks(
+    config: DataConfig, environment: str, graded: bool, seed: int, curriculum: CurriculumConfig
+) -> TaskStream:
+    """As `training_episodes`, before they are rendered."""
+    if seeds_alone(config, environment):
+        return TaskStream({environment: SeedTasks(environment)}, {environment: 1.0}, curriculum)
     parts = sources_of(config)
     sources: dict[str, Tasks] = {}
     for name, part in parts.items():
         generated = open_generator(part, seed, name)
         rows = RowSource(part.path, part.name, part.subset, part.split)
-        sources[name] = generated or FileTasks(_tasks(part, rows, name, asked.graded), [], seed)
+        sources[name] = generated or FileTasks(_tasks(part, rows, name, graded), [], seed)
     weights = {name: getattr(part, "weight", 1.0) for name, part in parts.items()}
-    return EpisodeStream(TaskStream(sources, weights, curriculum), asked, config.system)
+    return TaskStream(sources, weights, curriculum)
 
 
 def held_out_episodes(config: DataConfig, asked: Asked, count: int) -> list[Prompt]:
     """Up to `count` prompts that training never sees; of a file without eval_path none."""
+    return rendered(held_out_tasks(config, asked.environment, asked.graded, count), asked, config.system)
+
+
+def held_out_tasks(config: DataConfig, environment: str, graded: bool, count: int) -> list[Task]:
+    """As `held_out_episodes`, before they are rendered."""
+    if seeds_alone(config, environment):
+        return SeedTasks(environment).held_out(count)
     found: list[Task] = []
-    if seeds_alone(config, asked.environment):
-        found = SeedTasks(asked.environment).held_out(count)
-    else:
-        parts = sources_of(config)
-        for place, (name, part) in enumerate(parts.items()):
-            found += _held_out(part, name, asked.graded, share_of(count, len(parts), place))
+    parts = sources_of(config)
+    for place, (name, part) in enumerate(parts.items()):
+        found += _held_out(part, name, graded, share_of(count, len(parts), place))
+    return found
+
+
+def rendered(found: list[Task], asked: Asked, system: str) -> list[Prompt]:
+    """The tasks as prompts, numbered from 0. Raises `UserError` where one does not fit, or lacks a column."""
     tasks = TaskStream({"": FileTasks(found, [], 0)}, {}, CurriculumConfig())
-    stream = EpisodeStream(tasks, asked, config.system)
+    stream = EpisodeStream(tasks, asked, system)
+    for task in found:
+        check_columns(asked.contract, task)
     return [stream.render(task, index) for index, task in enumerate(found)]
 
 
@@ -175,3 +200,10 @@ def _tasks(config: SourceConfig, rows: RowSource, source: str, graded: bool) -> 
     if drops.counts:
         say(f"{rows.path or rows.name}: {len(tasks):,} of {drops.read:,} rows; dropped: {drops}")
     return tasks
+
+
+def row_of(problem: Task | Prompt) -> dict[str, Any]:
+    """The columns that `reset` may take; of generated problems their prompt and answer."""
+    if problem.row is not None:
+        return problem.row
+    return {"prompt": problem.messages[-1]["content"] if problem.messages else "", "answer": problem.answer}

@@ -68,12 +68,7 @@ class TurnRenderer:
     def messages(self, messages: Sequence[Message], said: str | None) -> list[Message]:
         """The conversation that an episode begins with: the row's, with what `reset` said (tools: added to the last
         message; turns: a message of its own), and the tools where they are described."""
-        begun = [dict(message) for message in messages]
-        if said is not None:
-            if self.kind == "tools" and begun and begun[-1]["role"] == "user":
-                begun[-1]["content"] += said
-            else:
-                begun.append({"role": "user", "content": said})
+        begun = opening(messages, said, self.kind)
         return with_tools(begun, self.tools) if self.described else begun
 
     def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -184,6 +179,18 @@ class TurnRenderer:
             if "told" not in self.tokenizer.decode(ids):
                 raise UserError("the model's chat template does not render what an environment says")
             conversation += answers
+
+
+def opening(messages: Sequence[Message], said: str | None, kind: Kind) -> list[Message]:
+    """The row's messages with what `reset` said: of tools added to the last one, of turns one of its own."""
+    begun = [dict(message) for message in messages]
+    if said is None:
+        return begun
+    if kind == "tools" and begun and begun[-1]["role"] == "user":
+        begun[-1]["content"] += said
+    else:
+        begun.append({"role": "user", "content": said})
+    return begun
 
 
 class _Marks:

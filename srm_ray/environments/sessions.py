@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,6 +133,32 @@ class Session:
         await asyncio.to_thread(self.worker.forkserver.kill, self.worker.pid)
 
 
+class LocalPlayer:
+    """An episode on `Sessions` of this process; its own process starts with `reset`."""
+
+    def __init__(self, sessions: "Sessions"):
+        self.sessions = sessions
+        self.session: Session | None = None
+
+    async def reset(self, row: dict[str, Any], seed: int) -> str | None:
+        self.session = await self.sessions.open()
+        return await self.session.reset(row, seed)
+
+    async def call(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+        return await self._begun.call(calls)
+
+    async def step(self, text: str) -> Step:
+        return await self._begun.step(text)
+
+    async def reward(self) -> Outcome:
+        return await self._begun.reward()
+
+    @property
+    def _begun(self) -> Session:
+        assert self.session is not None, "reset comes first"
+        return self.session
+
+
 class Sessions:
     """Opens episodes. `start` before anything else; `close` ends all."""
 
@@ -177,6 +203,16 @@ class Sessions:
             await self.end_of(session)
             raise
         return session
+
+    @contextlib.asynccontextmanager
+    async def player(self) -> AsyncIterator[LocalPlayer]:
+        """For one episode, whose process ends with the context."""
+        player = LocalPlayer(self)
+        try:
+            yield player
+        finally:
+            if player.session is not None:
+                await self.end_of(player.session)
 
     async def end_of(self, session: Session) -> None:
         """The episode is over: its object may close what it has open, then its process is killed."""

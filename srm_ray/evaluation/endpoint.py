@@ -6,8 +6,10 @@ and the rates see the completion as a whole.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from rewards.extract import CLOSE, OPEN
+from srm_ray.environments.dialogue import Ask, Said, asking
 from srm_ray.errors import RunError, UserError
 from srm_ray.inference.completers import ChatCompletion, Messages, Sampling
 from srm_ray.inference.openai_client import Failed, OpenAIClient, Refused, Reply, Server
@@ -24,6 +26,18 @@ class Endpoint(OpenAIClient):
 
     async def answer(self, messages: Messages, seeds: Sequence[int], sampling: Sampling) -> list[ChatCompletion]:
         return list(await asyncio.gather(*(self._one(messages, seed, sampling) for seed in seeds)))
+
+    def asking(self, sampling: Sampling) -> Ask:
+        """For episodes, turn by turn; tools are offered as OpenAI's."""
+        ask = asking(self, temperature=sampling.temperature, top_p=sampling.top_p)
+
+        async def asked(messages: Any, tools: Any, seed: int, most: int) -> Said:
+            try:
+                return await ask(messages, tools, seed, most)
+            except (Failed, Refused, UserError) as error:
+                raise RunError(f"endpoint {self.url}: {error}") from None
+
+        return asked
 
     async def _one(self, messages: Messages, seed: int, sampling: Sampling) -> ChatCompletion:
         """Raises `RunError` where the server does not answer."""

@@ -102,12 +102,15 @@ class Evaluator:
         with suite_progress(suite.name, position, len(items), len(items) - len(todo)) as progress:
 
             async def one(item: Item) -> None:
-                lines = file.add(item, await self.answer(suite, item, completer))
+                lines = lines_of(item, await self.answer(suite, item, completer))
+                file.add(item.index, lines)
                 right = sum(line["correct"] is True for line in lines) / len(lines)
                 progress.add(right, sum(line["tokens"] for line in lines))
 
             await self._each(suite, todo, one)
-        return summarise(suite.name, suite.metric, file.finish(items), settings, seed=self.seed)
+        return summarise(
+            suite.name, suite.metric, file.finish([item.index for item in items]), settings, seed=self.seed
+        )
 
     async def score(
         self, suite: Suite, items: Sequence[Item], completer: ChatCompleter, done: Callable[[], object] = lambda: None

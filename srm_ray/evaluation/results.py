@@ -7,7 +7,7 @@ Settings are what must be equal for two results to be compared: problems, prompt
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class SuiteResult:
     chance that a sample is right), in order; score is their mean. more: other metrics by name, as shares.
     finished, boxed, truncated: share of the completions; None where the suite does not generate.
     undecided: completions that no grader could decide (counted as wrong). settings: see the module.
+    means: numbers of episodes by name, where an environment took part; Share's fields, though no shares.
     """
 
     suite: str
@@ -41,6 +42,7 @@ class SuiteResult:
     truncated: Share | None = None
     tokens_mean: float | None = None
     undecided: int = 0
+    means: dict[str, Share] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -51,8 +53,10 @@ class SuiteResult:
             return Share(**value) if value else None
 
         shares = {name: share(plain[name]) for name in ("finished", "boxed", "truncated")}
-        more = {name: Share(**value) for name, value in plain["more"].items()}
-        return SuiteResult(**{**plain, **shares, "score": Share(**plain["score"]), "more": more})
+        more, means = (
+            {name: Share(**value) for name, value in plain.get(part, {}).items()} for part in ("more", "means")
+        )
+        return SuiteResult(**{**plain, **shares, "score": Share(**plain["score"]), "more": more, "means": means})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +123,29 @@ def summarise(
         truncated=wilson(sum(line["finish_reason"] == "length" for line in lines), len(lines)),
         tokens_mean=sum(line["tokens"] for line in lines) / len(lines),
         undecided=sum(line["correct"] is None for line in lines),
+        means=means_of(problems, seed=seed),
     )
+
+
+def means_of(problems: Sequence[Sequence[dict[str, Any]]], *, seed: int) -> dict[str, Share]:
+    """Means of an episode, with the intervals that problems give; nothing where there are no episodes."""
+    if not any("episode" in line for lines in problems for line in lines):
+        return {}
+    measures: dict[str, Callable[[dict[str, Any]], float]] = {
+        "turns": lambda line: len(line["episode"]["turns"]),
+        "tool calls": lambda line: len(calls_of(line)),
+        "tool errors": lambda line: sum(call["error"] for call in calls_of(line)),
+        "episodes with tools": lambda line: bool(calls_of(line)),
+        "environments failed": lambda line: bool(line["episode"]["failure"]),
+        "reward": lambda line: line["reward"],
+    }
+    found = {}
+    for name, measure in measures.items():
+        values = [sum(map(measure, lines)) / len(lines) for lines in problems]
+        found[name] = statistics.mean_of(values, seed=seed)
+    return found
+
+
+def calls_of(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tool calls of a sample's episode."""
+    return [call for turn in line["episode"]["turns"] for call in turn["calls"]]

@@ -58,17 +58,15 @@ class SampleFile:
         if path.is_file():
             self._write(self.done)  # without the half line or half problem that a kill may have left
 
-    def add(self, item: Item, samples: Sequence[Sample]) -> list[Line]:
+    def add(self, index: int, lines: list[Line]) -> None:
         """Append a problem's samples, in one write."""
-        lines = lines_of(item, samples)
         append(self.path, "".join(json.dumps(line) + "\n" for line in lines))
-        self.done[item.index] = lines
-        return lines
+        self.done[index] = lines
 
-    def finish(self, items: Sequence[Item]) -> list[list[Line]]:
-        """The samples of `items`, in their order, and the file in that order too."""
+    def finish(self, indices: Sequence[int]) -> list[list[Line]]:
+        """The samples of these problems, in their order, and the file in that order too."""
         self._write(self.done)
-        return [self.done[item.index] for item in items]
+        return [self.done[index] for index in indices]
 
     def _write(self, problems: dict[int, list[Line]]) -> None:
         write_atomically(

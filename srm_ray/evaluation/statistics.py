@@ -76,6 +76,11 @@ def mean_share(values: Sequence[float], *, seed: int) -> Share:
     """Mean of one value a problem, with its 95 % interval: Wilson's where all are 0 or 1, else bootstrap."""
     if all(value in (0, 1) for value in values):
         return wilson(int(sum(values)), len(values))
+    return mean_of(values, seed=seed)
+
+
+def mean_of(values: Sequence[float], *, seed: int) -> Share:
+    """Mean of one value a problem, of any size, with its 95 % bootstrap interval."""
     low, high = bootstrap(values, seed=seed)
     return Share(float(np.mean(values)), low, high, len(values))
 

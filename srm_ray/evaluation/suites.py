@@ -51,7 +51,7 @@ class Suite:
     `prompt.instruction`. rows: of an own file or data set. grader: of these where they name none."""
 
     name: str
-    kind: Literal["math", "code", "harness", "own"]
+    kind: Literal["math", "code", "harness", "own", "environment"]
     hub: tuple[str, str, str] = ("", "", "")
     last_number: bool = False
     metric: str = "pass@1"

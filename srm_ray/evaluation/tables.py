@@ -21,6 +21,9 @@ def results_table(results: Results, reference: Mapping[str, float], reference_na
         for metric, share in one.more.items():
             extra = ["", metric.removesuffix(",none"), percent(share.value), interval(share), str(share.n)]
             rows.append([*extra, *[""] * (len(rows[0]) - len(extra))])
+        for measure, mean in one.means.items():
+            extra = ["", measure, f"{mean.value:.2f}", f"[{mean.low:.2f}, {mean.high:.2f}]", str(mean.n)]
+            rows.append([*extra, *[""] * (len(rows[0]) - len(extra))])
     return aligned(rows)
 
 

@@ -1,6 +1,6 @@
 """The one client of OpenAI-compatible servers: POST <url>/chat/completions, one request a completion.
 
-    messages, seed -> OpenAIClient.complete -> Reply (content, reasoning, finish, tokens)
+    messages, seed -> OpenAIClient.complete -> Reply (content, reasoning, calls of tools, finish, tokens)
 
 The `openai` package speaks the protocol. What is ours is what it leaves open:
 
@@ -76,7 +76,8 @@ class Server:
 class Reply:
     """A chat completion. content, reasoning: as the server keeps them apart. finish: "stop" or "length".
 
-    tokens_in, tokens_out: as billed; 0 where the server does not say.
+    tokens_in, tokens_out: as billed; 0 where the server does not say. calls: of tools, `{"id", "type", "function":
+    {"name", "arguments": JSON as text}}` each; what the model wrote in them is not looked at.
     """
 
     content: str
@@ -84,6 +85,7 @@ class Reply:
     finish: str
     tokens_in: int
     tokens_out: int
+    calls: tuple[dict[str, Any], ...] = ()
 
 
 class OpenAIClient:
@@ -130,7 +132,7 @@ class OpenAIClient:
     async def __aexit__(self, *exception: object) -> None:
         await self._client.close()
 
-    async def complete(self, messages: Sequence[Mapping[str, str]], seed: int, **body: Any) -> Reply:
+    async def complete(self, messages: Sequence[Mapping[str, Any]], seed: int, **body: Any) -> Reply:
         """One completion. body: further fields of the request. Raises `Failed` after the last attempt, `Refused`."""
         request = {
             "model": self.model,
@@ -294,10 +296,20 @@ def read_reply(answer: Any) -> Reply:
         if not isinstance(content, str) or not isinstance(reasoning, str):
             raise TypeError
         finish = "length" if choice.get("finish_reason") == "length" else "stop"
+        calls = tuple(call_of(call) for call in message.get("tool_calls") or ())
         counts = [token_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
     except (KeyError, IndexError, TypeError, AttributeError):
         raise _Fault(f"not a chat completion: {printable(str(answer))[:LONGEST_REASON]}") from None
-    return Reply(content, reasoning, finish, *counts)
+    return Reply(content, reasoning, finish, counts[0], counts[1], calls)
+
+
+def call_of(call: Any) -> dict[str, Any]:
+    """A tool call in a chat completion, as it is sent back. Raises what anything else gives."""
+    function = call["function"]
+    name, arguments, given = function["name"], function.get("arguments") or "{}", call.get("id") or "call"
+    if not (isinstance(name, str) and isinstance(arguments, str) and isinstance(given, str)):
+        raise TypeError
+    return {"id": given, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def token_count(value: Any) -> int:

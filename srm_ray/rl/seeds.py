@@ -2,6 +2,8 @@
 
 import hashlib
 
+HELD_OUT = -1  # in place of the run's seed: held-out episodes are the same in every run
+
 
 def completion_seed(run_seed: int, prompt_index: int, draw: int, sample: int) -> int:
     """A seed in 0 .. 2^63 - 1 from (run seed, prompt index, draw, sample index) alone."""

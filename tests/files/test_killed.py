@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from srm_ray import export
-from srm_ray.evaluation import samples
 from srm_ray.evaluation.samples import SampleFile
 from srm_ray.files.atomic import append, discard, replacing, write_atomically
 from srm_ray.files.journal import Journal
@@ -129,12 +128,10 @@ def lines_of(index: int, text: str) -> list[dict[str, object]]:
     return [{"prompt_index": index, "sample": number, "completion": text} for number in range(2)]
 
 
-def test_samples_of_an_evaluation(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(samples, "lines_of", lambda item, made: lines_of(item.index, made[0]))
-
+def test_samples_of_an_evaluation(tmp_path) -> None:
     def before(folder: Path) -> None:
         one = SampleFile(folder / "samples" / "suite.jsonl", 2)
-        one.add(item(1), said("one"))
+        one.add(1, lines_of(1, "one"))
         with one.path.open("a") as file:
             file.write(json.dumps(lines_of(0, "nought")[0]) + '\n{"prompt_')
 
@@ -142,8 +139,8 @@ def test_samples_of_an_evaluation(tmp_path, monkeypatch) -> None:
         one = SampleFile(folder / "samples" / "suite.jsonl", 2)
         for index, text in ((0, "nought"), (1, "one")):
             if index not in one.done:
-                one.add(item(index), said(text))
-        one.finish([item(0), item(1)])
+                one.add(index, lines_of(index, text))
+        one.finish([0, 1])
 
     whole = [lines_of(0, "nought"), lines_of(1, "one")]
     for folder in kill_everywhere(tmp_path, before, work):

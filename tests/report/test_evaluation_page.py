@@ -33,9 +33,8 @@ def make(path: Path) -> RunFolder:
             said = ChatCompletion(
                 f"{name} question {index}\n<think>\n", f"so</think>{example_run.HOSTILE}", 9, False, 1
             )
-            file.add(
-                Item(index, "q", answer="7"), [Sample(said, Verdict(value == 1, "correct", answer="7"), 0, True, False)]
-            )
+            sample = Sample(said, Verdict(value == 1, "correct", answer="7"), 0, True, False)
+            file.add(index, samples.lines_of(Item(index, "q", answer="7"), [sample]))
         suites[name] = SuiteResult(name, "pass@1", statistics.mean_share(values, seed=0), values, {"problems": 4})
     results = Results("runs/x/final", "", suites)
     results.save(folder.path)

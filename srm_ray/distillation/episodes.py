@@ -1,0 +1,82 @@
+"""A served model that plays: an answer of the ledger is a whole episode, its conversation as SFT data has it.
+
+task --reset--> messages --converse (srm_ray.environments.dialogue)--> Answer --reward, or graders--> grade
+                                                                        --> row (messages, tools)
+"""
+
+from typing import Any
+
+from rewards.verdict import Reward
+from srm_ray.data.prompts import with_system
+from srm_ray.data.tasks import Task
+from srm_ray.distillation.endpoint import Endpoint
+from srm_ray.distillation.ledger import Answer, Place, whole
+from srm_ray.environments.contract import Contract
+from srm_ray.environments.dialogue import Dialogue, asking, converse, plain_tool
+from srm_ray.environments.episode import Limits
+from srm_ray.environments.grading import own_reward
+from srm_ray.environments.prompts import row_of
+from srm_ray.environments.rendering import opening
+from srm_ray.environments.sessions import EpisodeFailed, Sessions
+from srm_ray.inference.openai_client import Refused
+from srm_ray.rl.seeds import completion_seed, environment_seed
+from srm_ray.rl.types import Episode
+
+
+class Player:
+    """A server in the teacher's place. system: what it is told first; seed: the run's own."""
+
+    def __init__(
+        self, endpoint: Endpoint, sessions: Sessions, contract: Contract, limits: Limits, system: str, seed: int
+    ):
+        self.endpoint, self.sessions, self.contract = endpoint, sessions, contract
+        self.limits, self.system, self.seed = limits, system, seed
+
+    async def answer(self, task: Task, place: Place) -> Answer:
+        """An environment that fails is an answer too, with `failure`. Raises what `Endpoint.answer` does."""
+        index, sample = place
+        decoding = {name: value for name, value in self.endpoint.decoding.items() if name != "max_tokens"}
+        ask = asking(self.endpoint, **decoding | self.endpoint.config.body)
+        async with self.sessions.player() as player:
+            try:
+                said = await player.reset(row_of(task), environment_seed(self.seed, index))
+            except EpisodeFailed as failed:
+                return answer_of(Dialogue((), Episode((), failure=failed.reason), 0, 0))
+            begun = opening(with_system(task.messages, self.system) if task.messages else [], said, self.contract.kind)
+            seed = completion_seed(self.seed, index, 0, sample)
+            try:
+                made = await converse(player, ask, self.contract, begun, self.limits, seed)
+            except Refused as refused:
+                return self.endpoint.refused(refused)
+        self.endpoint.answered = True
+        return answer_of(made)
+
+
+def answer_of(made: Dialogue) -> Answer:
+    last = next((one for one in reversed(made.messages) if one["role"] == "assistant"), {"content": ""})
+    text = whole(last["content"], last.get("reasoning_content", ""))
+    finish = "length" if made.episode.truncated else "stop"
+    record = {"messages": list(made.messages), "played": made.episode.record()}
+    return Answer(text, finish, made.tokens_in, made.tokens_out, record)
+
+
+def reward_of(answer: Answer, contract: Contract, threshold: float) -> Reward | None:
+    """What the environment pays for a played answer; None where graders decide."""
+    assert answer.episode is not None, "the answer is an episode"
+    episode = Episode.of(answer.episode["played"])
+    assert episode is not None, "a record holds its episode"
+    if any(call.error and not call.name for turn in episode.turns for call in turn.calls):
+        return Reward(0.0, False, "rejected_syntax")  # not to be learned, whatever came of it
+    if contract.rewards or episode.failure:
+        return own_reward(episode, threshold)
+    return None
+
+
+def row_of_answer(answer: Answer, contract: Contract, source: str, *, keep_system: bool, system: str) -> dict[str, Any]:
+    """The conversation as SFT reads it, less the system message that the teacher alone was told."""
+    assert answer.episode is not None, "the answer is an episode"
+    messages = answer.episode["messages"]
+    if not keep_system and system and messages and messages[0] == {"role": "system", "content": system}:
+        messages = messages[1:]
+    tools = {"tools": [plain_tool(tool) for tool in contract.tools]} if contract.tools else {}
+    return {"messages": messages, **tools, "source": source}
