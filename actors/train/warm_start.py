@@ -70,13 +70,20 @@ TWO_FAMILIES = Recipe(pretrain_steps=1600, sft_steps=1200, families=("arithmetic
 OF_ENVIRONMENTS = {
     demonstrations.CALCULATOR: Recipe(
         vocab_size=512,
-        pretrain_steps=200,
-        sft_steps=200,
+        pretrain_steps=300,
+        pretrain_lr=1e-3,
+        sft_steps=80,
+        sft_lr=1e-3,
         sft_row_length=512,
         families=(demonstrations.CALCULATOR,),
     ),
     demonstrations.GUESS: Recipe(
-        pretrain_steps=400, sft_steps=150, sft_row_length=640, families=(demonstrations.GUESS,)
+        pretrain_steps=400,
+        pretrain_lr=1e-3,
+        sft_steps=50,
+        sft_lr=1e-3,
+        sft_row_length=640,
+        families=(demonstrations.GUESS,),
     ),
 }
 
