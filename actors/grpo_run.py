@@ -96,11 +96,15 @@ def open_model(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> "t
     return config, info, lengths
 
 
-def open_problems(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) -> Opened[ConfigT]:
+def open_problems(
+    config: ConfigT, settle: Callable[[ConfigT, str], ConfigT], *, follow: bool = False
+) -> Opened[ConfigT]:
     """The model (the tiny base where none is named), and the training problems, each of which has been rendered once.
 
-    settle: the dtypes of what will run, `settle_run` or `settle_rollout` of `actors.runtime.compute`.
+    settle: the dtypes of what will run, `settle_run` or `settle_rollout` of `actors.runtime.compute`. follow: whether
+    problems are drawn by how often they are solved.
     """
+    from srm_ray.data.difficulty import Difficulty
     from srm_ray.data.prompts import training_stream
 
     config, info, lengths = open_model(config, settle)
@@ -112,6 +116,9 @@ def open_problems(config: ConfigT, settle: Callable[[ConfigT, str], ConfigT]) ->
         limited_by=lengths.why,
         graded=not config.reward.function,
         curriculum=config.curriculum,
+        difficulty=Difficulty(config.difficulty, seed=config.seed, group_size=config.rollout.group_size)
+        if follow
+        else None,
     )
     stream.check()
     return Opened(config, info, lengths, stream)
@@ -123,7 +130,7 @@ def open_inputs(config: GRPOConfig) -> Inputs:
     from srm_ray.data.prompts import held_out_prompts
     from srm_ray.evaluation import in_training
 
-    opened = open_problems(config, settle_run)
+    opened = open_problems(config, settle_run, follow=config.difficulty.follow)
     config, info, lengths = opened.config, opened.info, opened.lengths
     held_out = []
     if config.eval.problems:

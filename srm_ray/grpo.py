@@ -81,7 +81,7 @@ async def train(run: "Run", state: "State") -> None:
             log.add(describe(run, state, source))
             await log.write(endings.shortage(state.recent[-1], config.prompts_per_step))
             if state.step % config.checkpoint.every == 0 or is_over(run, state):
-                state.source, state.seconds = source.state(), clock.total
+                state.source, state.seconds, state.difficulty = source.state(), clock.total, rates_of(run)
                 with clock.part("checkpoint"):
                     await save(state)
             if why := is_starved(run, state):
@@ -136,11 +136,21 @@ def advance(run: "Run", state: "State", source: "Source", collected: "Collected"
     for name, level in curriculum.observe(collected.judged, state.source.cursor).items():
         say(f"  {name} goes up to level {level}")
     state.curriculum = curriculum.to_plain()
+    if run.stream.difficulty is not None:
+        run.stream.difficulty.observe(collected.judged, state.source.cursor)
+    state.difficulty = rates_of(run)
+
+
+def rates_of(run: "Run") -> dict[str, Any]:
+    """Success rates of the problems, and which are under way; {} where problems come in the usual order."""
+    return {} if run.stream.difficulty is None else run.stream.difficulty.to_plain()
 
 
 def describe(run: "Run", state: "State", source: "Source") -> dict[str, float]:
     """Metrics of what stands between two steps."""
     of_parts = source.describe() | run.workers.describe() | run.stream.curriculum.describe()
+    if run.stream.difficulty is not None:
+        of_parts |= run.stream.difficulty.describe()
     return of_parts | {"weights/version": state.version}
 
 
@@ -231,6 +241,8 @@ async def restore(run: "Run", *, restarted: bool) -> "State":
     numerics = run.workers.learner.numerics
     run.folder.record_event("started", step=state.step, **run.started, learner=numerics, algorithm=algorithm)
     run.stream.curriculum.restore(state.curriculum)
+    if run.stream.difficulty is not None:
+        run.stream.difficulty.restore(state.difficulty)
     if not is_over(run, state) and discard_product(run.folder):
         say("final/ and summary.json of the shorter run are removed: they come anew at the end")
     return state

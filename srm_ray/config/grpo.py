@@ -109,6 +109,19 @@ class CurriculumConfig(Section):
     window: int = Field(256, ge=1, description="completions of a level, at least, over which accuracy is taken")
 
 
+class DifficultyConfig(Section):
+    """Problems drawn by how often the policy solves them (srm_ray.data.difficulty); rates are kept in checkpoints."""
+
+    follow: bool = Field(False, description="draw by success rates: what is solved seldom, what failed now and then")
+    everything: float = Field(
+        0.1, ge=0, le=1, description="share of the draws in the usual order, whatever is known of the problems"
+    )
+    forget: float = Field(0.2, ge=0, lt=1, description="share of a problem's earlier grades that a new visit forgets")
+    pool: int = Field(
+        0, ge=0, description="problems of a generator that are drawn from, since without an end none comes again"
+    )
+
+
 class WorkerRange(Section):
     """A number of workers that follows the cluster's free resources."""
 
@@ -378,6 +391,7 @@ class GRPOConfig(StageConfig):
     replay: str = Field("", description="run folder whose recorded groups are trained on, instead of sampling")
     data: DataConfig = DataConfig()
     curriculum: CurriculumConfig = CurriculumConfig()
+    difficulty: DifficultyConfig = DifficultyConfig()
     environment: EnvironmentConfig = EnvironmentConfig()
     tools: list[str] = Field(
         [], description="functions that the policy may call, package.module:function,... (docs/environments.md)"
@@ -404,6 +418,21 @@ class GRPOConfig(StageConfig):
     def plays_episodes(self) -> bool:
         """Whether the policy talks to an environment, or calls tools."""
         return bool(self.environment.name or self.tools)
+
+    @model_validator(mode="after")
+    def _follows_something(self):
+        if not self.difficulty.follow:
+            return self
+        for source in self.data.mixture.values() or [self.data]:
+            if source.levels:
+                raise ValueError("difficulty.follow and levels exclude each other: both choose what is drawn")
+            if source.generated and not self.difficulty.pool:
+                raise ValueError(
+                    "difficulty.follow wants difficulty.pool above 0 for problems that are generated (got 0)"
+                )
+        if self.plays_episodes:
+            raise ValueError("difficulty.follow does not hold for environments and tools yet")
+        return self
 
     @model_validator(mode="after")
     def _fits(self):

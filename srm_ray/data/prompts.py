@@ -15,6 +15,7 @@ from typing import Any
 from srm_ray.config.grpo import CurriculumConfig, DataConfig, SourceConfig
 from srm_ray.console.progress import say
 from srm_ray.data.curriculum import Curriculum
+from srm_ray.data.difficulty import Difficulty
 from srm_ray.data.drops import Drops
 from srm_ray.data.problem_files import MAX_DROPPED, read_problems
 from srm_ray.data.reading import RowSource
@@ -30,10 +31,19 @@ LIMITED_BY = "lower rollout.max_new_tokens"
 
 
 class TaskStream:
-    """`stream.task(index)` is the task of that index. size: tasks in one pass; None: endless, or a mixture."""
+    """`stream.task(index)` is the task of that index. size: tasks in one pass; None: endless, or a mixture.
 
-    def __init__(self, sources: dict[str, Tasks], weights: dict[str, float], curriculum: CurriculumConfig):
-        self.sources, self.weights = sources, weights
+    difficulty: chooses among the problems of each source; None: they come in the usual order.
+    """
+
+    def __init__(
+        self,
+        sources: dict[str, Tasks],
+        weights: dict[str, float],
+        curriculum: CurriculumConfig,
+        difficulty: Difficulty | None = None,
+    ):
+        self.sources, self.weights, self.difficulty = sources, weights, difficulty
         self.size = next(iter(sources.values())).size if len(sources) == 1 else None
         self.curriculum = Curriculum(
             {name: tasks.levels for name, tasks in sources.items()},
@@ -44,10 +54,19 @@ class TaskStream:
         self._counts = dict.fromkeys(sources, 0)
 
     def task(self, index: int) -> tuple[Task, int]:
-        """The task and the level it is drawn at. Depends on the seed, the index and the curriculum's schedule."""
+        """The task and the level it is drawn at. Depends on the seed, the index and the curriculum's schedule, or on
+        what `difficulty` knows."""
         source, position = self._place(index)
+        if self.difficulty is not None:
+            return self._followed(self.difficulty, index, source, position), 0
         level = self.curriculum.level(source, index)
         return self.sources[source].task(position, level), level
+
+    def _followed(self, difficulty: Difficulty, index: int, source: str, position: int) -> Task:
+        tasks, pool = self.sources[source], difficulty.options.pool
+        if isinstance(tasks, FileTasks):
+            return tasks.tasks[difficulty.row(index, source, len(tasks.tasks), lambda: tasks.row(position))]
+        return tasks.task(difficulty.row(index, source, pool, lambda: position % pool))
 
     def _place(self, index: int) -> tuple[str, int]:
         if len(self.sources) == 1:
@@ -112,6 +131,7 @@ class PromptStream:
         self._max_dropped = max_dropped
         self._spelled: list[str] = []  # where the prompts are that spell control tokens
         self.tasks, self.size, self.curriculum = tasks, tasks.size, tasks.curriculum
+        self.difficulty = tasks.difficulty
         self._tokenizer, self._system, self._limit, self._limited_by = tokenizer, system, limit, limited_by
 
     def __getitem__(self, index: int) -> Prompt:
@@ -190,6 +210,7 @@ def training_tasks(
     seed: int,
     graded: bool = True,
     curriculum: CurriculumConfig | None = None,
+    difficulty: Difficulty | None = None,
     limit: int = 0,
 ) -> TaskStream:
     """The tasks that a run trains on. graded: rows must have an answer or tests; False where a reward function of
@@ -197,7 +218,7 @@ def training_tasks(
     parts = sources_of(config)
     sources = {name: open_tasks(part, seed, name, graded=graded, limit=limit) for name, part in parts.items()}
     weights = {name: getattr(part, "weight", 1.0) for name, part in parts.items()}
-    return TaskStream(sources, weights, curriculum or CurriculumConfig())
+    return TaskStream(sources, weights, curriculum or CurriculumConfig(), difficulty)
 
 
 def training_stream(
@@ -209,9 +230,10 @@ def training_stream(
     limited_by: str = LIMITED_BY,
     graded: bool = True,
     curriculum: CurriculumConfig | None = None,
+    difficulty: Difficulty | None = None,
 ) -> PromptStream:
     """`training_tasks`, rendered. limit, limited_by: as of `PromptStream`."""
-    tasks = training_tasks(config, seed=seed, graded=graded, curriculum=curriculum)
+    tasks = training_tasks(config, seed=seed, graded=graded, curriculum=curriculum, difficulty=difficulty)
     return prompts_of(tasks, config, tokenizer, limit=limit, limited_by=limited_by)
 
 

@@ -66,12 +66,15 @@ class FileTasks:
         self.orders: dict[int, list[int]] = {}
 
     def task(self, position: int, level: int = 0) -> Task:
+        return self.tasks[self.row(position)]
+
+    def row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.tasks))
         if epoch not in self.orders:
             self.orders.clear()
             order = random.Random(f"order/{self.seed}/{epoch}").sample(range(len(self.tasks)), len(self.tasks))
             self.orders[epoch] = order
-        return self.tasks[self.orders[epoch][place]]
+        return self.orders[epoch][place]
 
     def held_out(self, count: int) -> list[Task]:
         return self._held_out[:count]

@@ -61,7 +61,7 @@ class EpisodeStream:
 
     def __init__(self, tasks: TaskStream, asked: Asked, system: str):
         self.tasks, self.asked, self.system = tasks, asked, system
-        self.size, self.curriculum = tasks.size, tasks.curriculum
+        self.size, self.curriculum, self.difficulty = tasks.size, tasks.curriculum, tasks.difficulty
 
     def __getitem__(self, index: int) -> Prompt:
         task, level = self.tasks.task(index)

@@ -25,8 +25,9 @@ class State:
     """step: steps done, skipped ones among them. version: of the weights, the optimizer steps done.
 
     recent: outcomes of the newest steps, oldest first, for the rules that end a run. before: held-out accuracy
-    before the run. entropy_coefficient, entropy: of the bonus and of the step before, see `srm_ray.rl.entropy`; None
-    before the first step. suites: see srm_ray.evaluation.in_training. seconds: spent in the loop so far.
+    before the run. suites: see srm_ray.evaluation.in_training. seconds: spent in the loop so far. curriculum,
+    difficulty: see `srm_ray.data`. entropy_coefficient, entropy: of the bonus and of the step before, see
+    `srm_ray.rl.entropy`; None before the first step.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class State:
     before: dict[str, Any] | None = None
     suites: dict[str, Any] = field(default_factory=dict)
     curriculum: dict[str, Any] = field(default_factory=dict)
+    difficulty: dict[str, Any] = field(default_factory=dict)
     entropy_coefficient: float | None = None
     entropy: float | None = None
     recent: list[Outcome] = field(default_factory=list)

@@ -47,6 +47,19 @@ def test_a_killed_run_goes_on_bit_for_bit(at: int, tmp_path: Path, monkeypatch: 
     assert np.array_equal(broken.final, whole.final)
 
 
+@pytest.mark.parametrize("at", [5, 8])
+def test_success_rates_go_on(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which problems come next follows from rates that the checkpoint holds."""
+    options = SHORT | {"difficulty": {"follow": True, "pool": 7, "everything": 0.3}}
+    whole = Toy(tmp_path / "whole", first=RARELY, **options)
+    assert whole.main(monkeypatch) == 0
+    killed(Toy(tmp_path / "broken", first=RARELY, **options), monkeypatch, at)
+    broken = Toy(tmp_path / "broken", first=RARELY, timing=9, **options)
+    assert broken.main(monkeypatch) == 0
+    assert broken.lines == whole.lines
+    assert broken.recorded == whole.recorded
+
+
 def test_the_entropy_bonus_goes_on_with_the_weight_that_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy's entropy is 0.5 in all steps: from the second on, the weight grows."""
     options = SHORT | {"loss": {"entropy_target": 0.6, "entropy_change": 0.25}}

@@ -1,6 +1,7 @@
 """Sampling, grading, advantages, dynamic sampling, staleness, and what the log says of a step."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,32 @@ def test_an_algorithm_chooses_its_groups_and_normalises_across_the_step(
     assert again.main(monkeypatch) == 0
     assert again.recorded == toy.recorded
     assert np.array_equal(again.final, toy.final)
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+def test_fewer_groups_are_thrown_away_where_success_rates_are_followed(
+    staleness: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 150 problems 50 are always solved, 50 never, 50 sometimes; the learner hardly moves."""
+    first = np.repeat([50.0, -50.0, 0.0], 50)
+    common: dict[str, Any] = {
+        "steps": 90,
+        "prompts_per_step": 6,
+        "rollout": {"group_size": 8},
+        "max_staleness": staleness,
+    }
+    common |= {"learner": {"lr": 1e-3}, "checkpoint": {"every": 99}}
+    dropped = []
+    for follow in (False, True):
+        options = common | {"difficulty": {"follow": follow, "pool": 150}}
+        toy = Toy(tmp_path / str(follow), first=first, **options)
+        assert toy.main(monkeypatch) == 0
+        last = toy.lines[60:]
+        lost, kept = (sum(line[name] for line in last) for name in ("groups/dropped_uniform", "groups/kept"))
+        dropped.append(lost / (lost + kept))
+    assert dropped[1] < dropped[0] / 2
+    assert toy.lines[-1]["difficulty/tried"] > 0.8
+    assert 0 < toy.lines[-1]["difficulty/solved"] <= 1 / 3 and 0 < toy.lines[-1]["difficulty/failed"] <= 1 / 3
 
 
 def test_timing_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

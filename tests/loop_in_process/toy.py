@@ -24,6 +24,7 @@ from rewards.verdict import Reward
 from srm_ray import grpo
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.curriculum import Curriculum
+from srm_ray.data.difficulty import Difficulty
 from srm_ray.errors import LearnerLost
 from srm_ray.evaluation.in_training import Evaluations, HeldOut
 from srm_ray.rl.seeds import completion_seed
@@ -52,7 +53,7 @@ class Learner:
         for group in batch.groups:
             assert group.advantages is not None
             for completion, advantage in zip(group.completions, group.advantages, strict=True):
-                problem = group.prompt.index % len(gradient)
+                problem = int(group.prompt.answer or 0)
                 gradient[problem] += advantage * (
                     float(completion.text == "right") - self.toy.chance(self.weights, problem)
                 )
@@ -99,6 +100,9 @@ class Toy:
         self.pushed, self.version = first.copy(), 0
         self.reason: Callable[[Completion], str | None] = lambda completion: None
         self.curriculum = Curriculum({}, raise_at=1.0, window=1)
+        options = self.config.difficulty
+        group_size = self.config.rollout.group_size
+        self.difficulty = Difficulty(options, seed=self.config.seed, group_size=group_size) if options.follow else None
 
     # Workers
 
@@ -122,7 +126,7 @@ class Toy:
         for number in range(self.config.rollout.group_size):
             seed = completion_seed(self.config.seed, prompt.index, draw, number)
             await self.takes_a_while()
-            right = random.Random(seed).random() < self.chance(self.pushed, prompt.index % len(self.pushed))
+            right = random.Random(seed).random() < self.chance(self.pushed, int(prompt.answer or 0))
             completions.append(completion_of("right" if right else "wrong", seed, (began, self.version)))
         return Group(prompt, tuple(completions), draw)
 
@@ -139,7 +143,7 @@ class Toy:
 
     async def answer(self, prompt: Prompt) -> Group:
         self.blow("answer")
-        text = "right" if self.chance(self.pushed, prompt.index % len(self.pushed)) > 0.5 else "wrong"
+        text = "right" if self.chance(self.pushed, int(prompt.answer or 0)) > 0.5 else "wrong"
         return await self.score(Group(prompt, (completion_of(text, 0, (self.version,)),)))
 
     async def learn(self, batch: TrainBatch, lr: float) -> Learned:
@@ -166,7 +170,12 @@ class Toy:
     # Problems
 
     def __getitem__(self, index: int) -> Prompt:
-        return Prompt(index, (1, 2), f"problem {index}", answer=str(index), source="toy")
+        """Its answer is the number of its problem."""
+        problem, count = index % len(self.first), len(self.first)
+        if self.difficulty is not None and index >= 0:  # below 0: held out
+            usual = problem
+            problem = self.difficulty.row(index, "toy", count, lambda: usual)
+        return Prompt(index, (1, 2), f"problem {index}", answer=str(problem), source="toy")
 
     # The run
 

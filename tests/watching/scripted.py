@@ -112,6 +112,7 @@ class WorkerGroups:
 class Prompts:
     def __init__(self) -> None:
         self.curriculum = Curriculum({"made_up": 1}, raise_at=1.0, window=1)
+        self.difficulty = None
 
     def __getitem__(self, index: int) -> Prompt:
         return Prompt(index, (1, 2), f"What is {index}?", answer=str(index))
