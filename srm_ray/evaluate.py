@@ -3,9 +3,10 @@
     suites (local files, hub, generator) -> engines (vLLM on Ray), or an endpoint -> graders, or lm-evaluation-harness
         -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
 
-Suites: arithmetic, numerals (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through lm-evaluation-harness:
-bbh, ifeval, mmlu_stem, arc_challenge. Or files of your own, in the forms and columns that GRPO reads; or an
-environment: environment:package.module:Class, or --tools. With no model, tasks or config: the tiny model on arithmetic.
+Suites: arithmetic, numerals, word_problems (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through
+lm-evaluation-harness: bbh, ifeval, mmlu_stem, arc_challenge. Or files of your own, in the forms and columns that GRPO
+reads; or an environment: environment:package.module:Class, or --tools. With no model, tasks or config: the tiny model
+on arithmetic.
 
     python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,math500 --against parent
     python -m srm_ray.evaluate --model runs/grpo/final --tasks gsm8k,my_problems.jsonl

@@ -47,10 +47,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def check_data(config: SftConfig) -> None:
     from srm_ray.data import conversations, reading
+    from srm_ray.data.generators import CONVERSATIONS
 
     data = config.data
-    if data.generator not in ("", "arithmetic"):
-        raise UserError(f"--data.generator {data.generator!r}: the generators are: arithmetic")
+    if data.generator and data.generator not in CONVERSATIONS:
+        raise UserError(f"--data.generator {data.generator!r}: the generators are: {', '.join(CONVERSATIONS)}")
     if not (data.path or data.name or data.generator):
         raise UserError("no data: give --data.path, --data.name or --data.generator")
     reading.check_mapping(data.columns, conversations.MAPPED)
@@ -60,7 +61,8 @@ def check_data(config: SftConfig) -> None:
 
 def inspect(config: SftConfig, info: "ModelInfo") -> int:
     """Show examples as the model sees them, and what becomes of the rows looked at."""
-    from srm_ray.data import arithmetic, conversations, reading, supervised, token_view
+    from srm_ray.data import conversations, reading, supervised, token_view
+    from srm_ray.data.generators import CONVERSATIONS
     from srm_ray.data.reading import RowSource
     from srm_ray.data.reports import Report
     from srm_ray.model.loading import row_length
@@ -72,7 +74,8 @@ def inspect(config: SftConfig, info: "ModelInfo") -> int:
         sources.append(RowSource(name=data.name, subset=data.subset, split=data.split, columns=data.columns))
     records = itertools.chain.from_iterable(reading.records(source) for source in sources)
     if data.generator:
-        made = ({"messages": arithmetic.conversation(config.seed, n)} for n in range(data.limit or 10_000))
+        make = CONVERSATIONS[data.generator]
+        made = ({"messages": make(config.seed, n)} for n in range(data.limit or 10_000))
         sums = (reading.Record(row, data.generator, n) for n, row in enumerate(made, 1))
         records = itertools.chain(records, sums)
 

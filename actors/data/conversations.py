@@ -14,8 +14,9 @@ from typing import Any
 from actors.data.datasets import BATCH, cached_tokenizer, ordered, read_hub
 from actors.data.row_files import Place, fields_of, place_of, read_rows
 from srm_ray.config.stages import ConversationData, PairData
-from srm_ray.data import arithmetic, conversations, pairs, reading, supervised
+from srm_ray.data import conversations, pairs, reading, supervised
 from srm_ray.data.drops import Unusable
+from srm_ray.data.generators import CONVERSATIONS
 from srm_ray.data.reports import Rendered
 from srm_ray.errors import UserError
 
@@ -80,7 +81,9 @@ def examples(
         import ray
 
         ordered()
-        made = ray.data.range(data.limit or GENERATED).map_batches(sums, batch_size=BATCH, fn_kwargs={"seed": seed})
+        made = ray.data.range(data.limit or GENERATED).map_batches(
+            generated, batch_size=BATCH, fn_kwargs={"generator": data.generator, "seed": seed}
+        )
         for row in rendered(made, rendering, data.generator):
             yield Rendered(row.source, sequences=row.sequences, reason=row.reason)
 
@@ -105,9 +108,9 @@ def of_hub(names: str, subset: str, split: str, rendering: Rendering) -> Iterato
         yield from rendered(read_hub(name, own_subset, own_split, option="--data.name"), rendering, name, "--data.name")
 
 
-def sums(batch: dict[str, Any], *, seed: int) -> dict[str, list[Any]]:
+def generated(batch: dict[str, Any], *, generator: str, seed: int) -> dict[str, list[Any]]:
     """Generated conversations as rows of messages."""
-    return {"messages": [arithmetic.conversation(seed, int(index)) for index in batch["id"]]}
+    return {"messages": [CONVERSATIONS[generator](seed, int(index)) for index in batch["id"]]}
 
 
 def rendered(dataset: Any, rendering: Rendering, source: str, option: str = "") -> Iterator[Rendered]:

@@ -48,7 +48,9 @@ class SourceConfig(Section):
     drop_duplicates: bool = Field(True, description="drop problems that were there before, with the same answer")
     eval_path: str = Field("", description="files of held-out problems, as path; empty: the generator's held-out split")
     eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")
-    generator: str = Field("arithmetic", description="built-in generator, used when neither path nor name is given")
+    generator: str = Field(
+        "arithmetic", description="built-in, arithmetic or word_problems, used when neither path nor name is given"
+    )
     options: dict[str, Any] = Field(
         {},
         description="settings of a generator or a Reasoning Gym family, e.g. {min_terms: 2}; arithmetic: terms, digits",

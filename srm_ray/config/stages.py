@@ -234,7 +234,7 @@ class ConversationData(Section):
     name: str = Field("", description="`datasets` names, separated by commas; name:subset:split where one differs")
     subset: str = Field("", description="configuration of the `datasets` name")
     split: str = Field("train", description="split of the `datasets` name")
-    generator: str = Field("", description="arithmetic: generated sums, 40 % of them with reasoning")
+    generator: str = Field("", description="generated: arithmetic (sums, 40 % of them with reasoning), word_problems")
     limit: int = Field(0, ge=0, description="examples used, drawn by the seed; 0: all")
     answer_style: Literal["boxed", "final_answer"] = Field(
         "boxed", description="how question/answer data states its answer: \\boxed{n} or **Final Answer:** n"

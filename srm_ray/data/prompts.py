@@ -20,7 +20,7 @@ from srm_ray.data.drops import Drops
 from srm_ray.data.problem_files import MAX_DROPPED, read_problems
 from srm_ray.data.reading import RowSource
 from srm_ray.data.rendering import render_prompt
-from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, share_of
+from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, WordTasks, share_of
 from srm_ray.errors import UserError
 from srm_ray.model.chat_template import Refused, spelled_controls
 from srm_ray.rl.types import Prompt
@@ -321,9 +321,11 @@ def open_generator(config: SourceConfig, seed: int, source: str) -> Tasks | None
         return None
     if config.name:
         return GymTasks(config, seed, source)
-    if config.generator != "arithmetic":
-        raise UserError(f"data.generator {config.generator!r} does not exist; the built-in one is arithmetic")
-    return SumTasks(config, seed, source)
+    built_in: dict[str, type[SumTasks] | type[WordTasks]] = {"arithmetic": SumTasks, "word_problems": WordTasks}
+    if config.generator not in built_in:
+        known = ", ".join(built_in)
+        raise UserError(f"data.generator {config.generator!r} does not exist; the built-in ones are {known}")
+    return built_in[config.generator](config, seed, source)
 
 
 def _held_out(rows: RowSource, config: SourceConfig, source: str, graded: bool) -> list[Task]:

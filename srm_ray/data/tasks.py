@@ -2,6 +2,7 @@
 
     file, dataset     -> FileTasks    shuffled anew in each pass by (seed, pass)
     arithmetic        -> SumTasks     endless
+    word_problems     -> WordTasks    endless
     reasoning_gym/... -> GymTasks     endless, made and where needed scored by Reasoning Gym
 
 `tasks.task(position, level)` is the same whoever asks and whenever. One problem in a few is held out by the hash
@@ -21,7 +22,7 @@ from rewards.gym_probe import REPORTED, Rates, probe
 from rewards.problem import Problem
 from srm_ray.config.grpo import GYM, SourceConfig
 from srm_ray.console.progress import say
-from srm_ray.data import arithmetic
+from srm_ray.data import arithmetic, word_problems
 from srm_ray.data.splits import digest, held_out
 from srm_ray.errors import UserError
 
@@ -100,6 +101,27 @@ class SumTasks:
         return [self._task(problem) for problem in found]
 
     def _task(self, problem: arithmetic.Problem) -> Task:
+        return Task(({"role": "user", "content": problem.question},), answer=problem.answer, source=self.source)
+
+
+class WordTasks:
+    """The built-in word problems; those held out are of other situations."""
+
+    size = None
+    levels = 0
+
+    def __init__(self, config: SourceConfig, seed: int, source: str):
+        if config.options or config.levels:
+            raise UserError(f"word_problems has no options and no levels, got {config.options or config.levels}")
+        self.seed, self.source = seed, source
+
+    def task(self, position: int, level: int = 0) -> Task:
+        return self._task(word_problems.problem(self.seed, position))
+
+    def held_out(self, count: int) -> list[Task]:
+        return [self._task(problem) for problem in word_problems.problems(HELD_OUT_SEED, count, "held_out")]
+
+    def _task(self, problem: word_problems.WordProblem) -> Task:
         return Task(({"role": "user", "content": problem.question},), answer=problem.answer, source=self.source)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from rewards.golds import BadGold, text_of
 from rewards.problem import Problem
 from srm_ray.console import hub
-from srm_ray.data import arithmetic, formats, mbpp, numerals
+from srm_ray.data import arithmetic, formats, mbpp, numerals, word_problems
 from srm_ray.data.drops import Unusable
 from srm_ray.data.problem_files import read_problems
 from srm_ray.data.reading import SPLITS, RowSource, files_named, names_data
@@ -28,7 +28,7 @@ from srm_ray.data.tasks import HELD_OUT_SEED, Task
 from srm_ray.errors import UserError
 
 Row = dict[str, Any]
-ARITHMETIC_PROBLEMS = 1000
+ARITHMETIC_PROBLEMS = WORD_PROBLEMS = 1000
 DIGESTED = ("index", "question", "answer", "tests", "entry_point", "prelude")  # what is asked, and what is right
 DIGESTED_WHERE_SET = ("before", "grader", "given", "also_right")
 
@@ -65,6 +65,7 @@ SUITES = {
     for suite in (
         Suite("arithmetic", "math", instructed=False),
         Suite("numerals", "math", instructed=False),
+        Suite("word_problems", "math", instructed=False, last_number=True),
         Suite("gsm8k", "math", ("openai/gsm8k", "main", "test"), last_number=True),
         Suite("math500", "math", ("HuggingFaceH4/MATH-500", "", "test")),
         Suite("aime24", "math", ("HuggingFaceH4/aime_2024", "", "train")),
@@ -120,9 +121,10 @@ def own(task: str, columns: Mapping[str, str], grader: str) -> Suite:
 
 SPLIT_NAMES = {spelling for spellings in SPLITS.values() for spelling in spellings} | {"data"}
 
-BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numeral]]] = {
+BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numeral | word_problems.WordProblem]]] = {
     "arithmetic": lambda limit: arithmetic.problems(HELD_OUT_SEED, limit or ARITHMETIC_PROBLEMS, "held_out"),
     "numerals": lambda limit: numerals.held_out_problems(limit or numerals.LIMIT),
+    "word_problems": lambda limit: word_problems.problems(HELD_OUT_SEED, limit or WORD_PROBLEMS, "held_out"),
 }
 
 

@@ -28,6 +28,7 @@ KEEP_RATE = 0.7  # groups with signal, of those drawn: the loop's own first gues
 PROBLEMS = {  # of the suites, where evaluate.limit does not say
     "arithmetic": 1000,
     "numerals": 650,
+    "word_problems": 1000,
     "gsm8k": 1319,
     "math500": 500,
     "aime24": 30,
