@@ -11,12 +11,12 @@ from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.spec import RewardSpec
 from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
-from actors.rollout.pool import RolloutPool
+from actors.rollout.pool import RolloutPool, TimeLimits
 from actors.rollout.worker import EngineSpec
 from actors.runtime import placement
 from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.placement import Need, resources
-from actors.runtime.pool import Events
+from actors.runtime.pool import Events, PoolOptions
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console import hub
 from srm_ray.console.progress import phase
@@ -58,23 +58,15 @@ class WorkerGroups:
         rollout, learner, recovery = config.rollout, config.learner, config.recovery
         self.events = events
         self.rollouts = RolloutPool(
-            bounds(rollout.workers),
+            PoolOptions(places["rollout"], bounds(rollout.workers), recovery, events),
             spec or engine_spec(config, model, context, stop_token_ids),
-            places=places["rollout"],
-            start_timeout=rollout.start_timeout,
-            push_timeout=config.weights.push_timeout,
-            recovery=recovery,
-            events=events,
+            limits=TimeLimits(rollout.start_timeout, config.weights.push_timeout),
             keep_partial=config.max_staleness > 0,
             share=lambda update: self.learner.share(update),
             **classes,
         )
         self.rewards = RewardPool(
-            bounds(config.reward.workers),
-            reward_spec(config),
-            places=places["reward"],
-            recovery=recovery,
-            events=events,
+            PoolOptions(places["reward"], bounds(config.reward.workers), recovery, events), reward_spec(config)
         )
         self.learner = LearnerGroup(
             learner.workers,
@@ -88,9 +80,9 @@ class WorkerGroups:
         self.environments: EnvironmentPool | None = None
         self.episodes: Episodes | None = None
         if plan is not None:
-            options = config.environment
+            count = config.environment.workers
             self.environments = EnvironmentPool(
-                options.workers, plan.spec, places=places["environment"], recovery=recovery, events=events
+                PoolOptions(places["environment"], (count, count), recovery, events), plan.spec
             )
             self.episodes = Episodes(plan, self.environments)
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
     terminal = Terminal(sys.stdin, sys.stdout)
     terminal.notice(f"loading {config.model} ...")
-    with output.routed(), phase("loading", told=True):
+    with output.routed(), phase("loading", kind="talking"):
         engine = open_engine(
             config.model, threads=config.threads, dtype=config.dtype, chat_template=config.chat_template
         )

@@ -187,7 +187,7 @@ def write_files(config: ExportConfig, info: "ModelInfo", name: str, work: Path) 
     for form in (FORMATS[chosen] for chosen in config.format):
         began = time.time()
         target = work / "gguf" / f"{name}-{form.label}.gguf"
-        with phase(f"writing {target.name}", told=True):
+        with phase(f"writing {target.name}", kind="talking"):
             path = interrupts.in_thread(partial(write_gguf, final, target, form, name=name))
         rows.append(Row(form.label, f"gguf/{path.name}", path.stat().st_size, parameters))
         say(f"{path.name}: {path.stat().st_size / 1e6:,.1f} MB in {duration(time.time() - began)}")

@@ -214,7 +214,7 @@ async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
             await run.workers.learner.unless_lost(run.evaluations.before(state))
             before = state.before
             steps, done = run.config.steps, partial(getattr, state, "step")
-            with phase("training", total=steps, done=done(), count=done, status=run.workers.doing, told=True):
+            with phase("training", total=steps, done=done(), count=done, status=run.workers.doing, kind="talking"):
                 await train(run, state)
             after = await run.workers.learner.unless_lost(run.evaluations.after(state))
             await write_final(run.folder, run.export, state.step, state.suites.get("best"))

@@ -16,10 +16,9 @@ from actors.environment.worker import EnvironmentWorker, Failed
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
-from actors.runtime.placement import Places, Scheduling
-from actors.runtime.pool import Events, Pool, WorkerHandle
+from actors.runtime.placement import Scheduling
+from actors.runtime.pool import Pool, PoolOptions, WorkerHandle
 from actors.runtime.rpc import cause
-from srm_ray.config.grpo import RecoveryConfig
 from srm_ray.environments.sessions import EnvironmentSpec, EpisodeFailed, Outcome, Step
 from srm_ray.errors import RunError
 from srm_ray.rl.types import ToolCall
@@ -73,33 +72,29 @@ class EnvironmentPool:
 
     def __init__(
         self,
-        workers: int,
+        options: PoolOptions,
         spec: EnvironmentSpec,
         *,
-        places: Places,
-        recovery: RecoveryConfig,
-        events: Events = lambda event, **info: None,
         spawn: Callable[[int, str, Scheduling], Any] | None = None,
     ):
         remote = ray.remote(concurrency_groups={WATCH: 4})(EnvironmentWorker)
-        options = {
-            "num_cpus": places.each.get("CPU", 0),
+        actors = {
+            "num_cpus": options.places.each.get("CPU", 0),
             "max_concurrency": 4 * spec.at_once + 64,
             "runtime_env": {"env_vars": env.REWARD_WORKER},
         }
 
         def actor(number: int, name: str, place: Scheduling) -> Any:
-            return remote.options(**options, **identity(name), **place).remote(number, spec)
+            return remote.options(**actors, **identity(name), **place).remote(number, spec)
 
         self.pool = Pool(
             "environment",
+            options,
             spawn=spawn or actor,
             prepare=self._prepare,
-            recovery=recovery,
-            rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
-            bounds=(workers, workers),
-            places=places,
-            events=events,
+            rules=Rules(
+                options.recovery.hung_after, options.recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}
+            ),
         )
         self.tickets = itertools.count()
 

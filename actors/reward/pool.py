@@ -16,12 +16,10 @@ from actors.reward.worker import RewardWorker
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
-from actors.runtime.placement import Places
-from actors.runtime.pool import Events, Pool, WorkerHandle
+from actors.runtime.pool import Pool, PoolOptions, WorkerHandle
 from actors.runtime.rpc import cause, wait
 from rewards.problem import Problem
 from rewards.verdict import Verdict
-from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
 
@@ -34,27 +32,21 @@ class RewardPool:
 
     def __init__(
         self,
-        bounds: tuple[int, int],
+        options: PoolOptions,
         spec: RewardSpec,
         *,
-        places: Places,
-        recovery: RecoveryConfig | None = None,
-        events: Events = lambda event, **info: None,
         worker_class: type[RewardWorker] = RewardWorker,
     ):
-        recovery = recovery or RecoveryConfig()
+        recovery = options.recovery
         remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
         environment = {"env_vars": env.REWARD_WORKER}
-        options = {"num_cpus": places.each.get("CPU", 0), "max_concurrency": 1024, "runtime_env": environment}
+        actors = {"num_cpus": options.places.each.get("CPU", 0), "max_concurrency": 1024, "runtime_env": environment}
         self.pool = Pool(
             "reward",
-            spawn=lambda number, name, place: remote.options(**options, **identity(name), **place).remote(spec, number),
+            options,
+            spawn=lambda number, name, place: remote.options(**actors, **identity(name), **place).remote(spec, number),
             prepare=self._prepare,
-            recovery=recovery,
             rules=Rules(recovery.hung_after, recovery.ping_every, floors={STARTING: (START_TIMEOUT, "")}),
-            bounds=bounds,
-            places=places,
-            events=events,
         )
 
     @property

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -15,16 +16,24 @@ import ray
 from actors.rollout.worker import EngineSpec, RolloutWorker, WeightsGoneError
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
-from actors.runtime.placement import Places, Scheduling
-from actors.runtime.pool import Events, Pool, WorkerHandle
+from actors.runtime.placement import Scheduling
+from actors.runtime.pool import Pool, PoolOptions, WorkerHandle
 from actors.runtime.rpc import cause, named, wait
-from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
 
 ATTEMPTS = 4  # workers that may die over one group before it is taken for the cause
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds that a worker has at least: to start, which `start_option` sets, and to load weights."""
+
+    start: float = 600
+    push: float = 120
+    start_option: str = "rollout.start_timeout"
 
 
 class RolloutPool:
@@ -37,46 +46,37 @@ class RolloutPool:
 
     def __init__(
         self,
-        bounds: tuple[int, int],
+        options: PoolOptions,
         spec: EngineSpec,
         *,
-        places: Places,
-        start_timeout: float = 600,
-        start_option: str = "rollout.start_timeout",
-        push_timeout: float = 120,
-        recovery: RecoveryConfig | None = None,
-        events: Events = lambda event, **info: None,
+        limits: TimeLimits = TimeLimits(),
         keep_partial: bool = False,
         share: Callable[[WeightUpdate], Awaitable[WeightUpdate | None]] | None = None,
         worker_class: Callable[..., Any] = RolloutWorker,
         spawn: Callable[[int, str, Scheduling], Any] | None = None,
     ):
         self.spec, self.keep_partial, self.share = spec, keep_partial, share
-        recovery = recovery or RecoveryConfig()
         remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
-        each = places.each
-        options = {"num_cpus": each.get("CPU", 0), "num_gpus": each.get("GPU", 0), "max_concurrency": 4096}
+        each, recovery = options.places.each, options.recovery
+        actors = {"num_cpus": each.get("CPU", 0), "num_gpus": each.get("GPU", 0), "max_concurrency": 4096}
 
         def actor(number: int, name: str, place: Scheduling) -> Any:
-            return remote.options(**options, **identity(name), **place).remote(number, spec)
+            return remote.options(**actors, **identity(name), **place).remote(number, spec)
 
         self.pool = Pool(
             "rollout",
+            options,
             spawn=spawn or actor,
             prepare=self._prepare,
-            recovery=recovery,
             rules=Rules(
                 usual=recovery.hung_after,
                 every=recovery.ping_every,
                 floors={
-                    STARTING: (start_timeout, start_option),
-                    LOADING: (push_timeout, "weights.push_timeout"),
+                    STARTING: (limits.start, limits.start_option),
+                    LOADING: (limits.push, "weights.push_timeout"),
                 },
                 cpu="silence" if spec.gpus else "steps",
             ),
-            bounds=bounds,
-            places=places,
-            events=events,
         )
         self.current: WeightUpdate | None = None
         self.mean_length = spec.max_model_len / 2

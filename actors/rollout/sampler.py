@@ -8,9 +8,9 @@ from types import TracebackType
 
 from actors.reward.pool import RewardPool
 from actors.rollout.engine_spec import USUAL_START
-from actors.rollout.pool import RolloutPool
+from actors.rollout.pool import RolloutPool, TimeLimits
 from actors.runtime import placement
-from actors.runtime.pool import report_deaths
+from actors.runtime.pool import PoolOptions, report_deaths
 from actors.worker_groups import engine_spec, needs, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import phase
@@ -37,20 +37,14 @@ class Sampler:
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
         spec = engine_spec(config, info.path, context, info.stop_token_ids)
         self.rollouts = RolloutPool(
-            bounds(rollout.workers),
+            PoolOptions(places["rollout"], bounds(rollout.workers), config.recovery, report_deaths),
             spec,
-            places=places["rollout"],
-            start_timeout=rollout.start_timeout,
-            recovery=config.recovery,
-            events=report_deaths,
+            limits=TimeLimits(rollout.start_timeout),
         )
         self.rewards = (
             RewardPool(
-                bounds(reward.workers),
+                PoolOptions(places["reward"], bounds(reward.workers), config.recovery, report_deaths),
                 reward_spec(config),
-                places=places["reward"],
-                recovery=config.recovery,
-                events=report_deaths,
             )
             if graded
             else None

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from actors.rollout.engine_spec import USUAL_START, spec_of
-from actors.rollout.pool import RolloutPool
+from actors.rollout.pool import RolloutPool, TimeLimits
 from actors.rollout.requests import scoring_params
 from actors.rollout.worker import EngineSpec, RolloutWorker
 from actors.runtime import cluster
 from actors.runtime.placement import Need, Reservation, reserve, resources
-from actors.runtime.pool import report_deaths
+from actors.runtime.pool import PoolOptions, report_deaths
 from srm_ray.config.engine import EngineConfig
 from srm_ray.console.progress import phase
 from srm_ray.data.rendering import check_messages, render_prompt
@@ -153,12 +153,9 @@ class Engines:
                 need = Need(self.workers, resources(options.cpus, options.gpus))
                 self.reservation = reserve({"rollout": need}, lower="workers, engine.cpus or engine.gpus")
                 pool = RolloutPool(
-                    (self.workers, self.workers),
+                    PoolOptions(self.reservation.places["rollout"], (self.workers, self.workers), events=report_deaths),
                     self.spec(),
-                    places=self.reservation.places["rollout"],
-                    start_timeout=options.start_timeout,
-                    start_option="engine.start_timeout",
-                    events=report_deaths,
+                    limits=TimeLimits(options.start_timeout, start_option="engine.start_timeout"),
                     worker_class=EvaluationWorker,
                 )
                 try:

@@ -37,6 +37,22 @@ def report_deaths(event: str, **info: Any) -> None:
         say(f"  {info['worker']} {info['cause']}; another one takes its place")
 
 
+def unheard(event: str, **info: Any) -> None:
+    """Events of a pool that nobody listens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """Of a pool of any role. places: where its members run; the resources of one more are asked of the cluster when it
+    grows by itself. bounds: fewest and most of automatic growth. recovery: how many may die, and when one is taken for
+    hung. events: hears who died, joined or left."""
+
+    places: Places
+    bounds: tuple[int, int] = (1, 1)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    events: Events = unheard
+
+
 @dataclass(eq=False)
 class WorkerHandle:
     """One actor. load: what it has been given and not returned, in whatever unit the caller counts.
@@ -62,28 +78,24 @@ class Pool:
     """The members of one role.
 
     spawn: makes the actor of a number, with the options of its place. prepare: starts it and brings it up to date; its
-    result, with `pid` and `node`, is kept as info. rules: when one is taken for hung. bounds: fewest and most of
-    automatic growth. places: where they run; the resources of one more are asked of the cluster when growing by itself.
+    result, with `pid` and `node`, is kept as info. rules: when one is taken for hung.
     """
 
     def __init__(
         self,
         role: str,
+        options: PoolOptions,
         *,
         spawn: Callable[[int, str, Scheduling], Any],
         prepare: Callable[[WorkerHandle], Awaitable[dict[str, Any]]],
-        recovery: RecoveryConfig,
         rules: Rules,
-        bounds: tuple[int, int],
-        places: Places,
-        events: Events,
     ):
-        self.role, self.rules, self.places, self.events = role, rules, places, events
-        self.fewest, self.most = bounds
+        self.role, self.rules, self.places, self.events = role, rules, options.places, options.events
+        self.fewest, self.most = options.bounds
         self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
         self.target = self.fewest
         self.members: list[WorkerHandle] = []
-        self.budget = Budget(role, recovery)
+        self.budget = Budget(role, options.recovery)
         self.failure: RunError | None = None
         self._spawn, self._prepare = spawn, prepare
         self._numbers = 0

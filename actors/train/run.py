@@ -78,7 +78,10 @@ def run(
             worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
         ),
     )
-    with phase(f"{jobs[0].name}: starting {workers} Ray Train worker(s)", told=True) as bar, Follow(log, bar, progress):
+    with (
+        phase(f"{jobs[0].name}: starting {workers} Ray Train worker(s)", kind="talking") as bar,
+        Follow(log, bar, progress),
+    ):
         try:
             # In the main thread Ray would take Ctrl-C over, and end with status 0.
             interrupts.in_thread(trainer.fit)

@@ -28,6 +28,7 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
     from actors.rollout.pool import RolloutPool
     from actors.rollout.scripted_engine import Script, ScriptedHost, Seat
     from actors.runtime.placement import Places
+    from actors.runtime.pool import PoolOptions
     from srm_ray.inference.completers import Sampling
 
     script: Any = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
@@ -36,7 +37,7 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
     def seat(number: int, name: str, place: Any) -> Seat:
         return Seat(hosts[number % HOSTS], number)
 
-    pool = RolloutPool((workers, workers), script, places=Places({}), spawn=seat)
+    pool = RolloutPool(PoolOptions(Places({}), (workers, workers)), script, spawn=seat)
     sampling = Sampling(1.0, 96)
 
     async def sample(prompt: Any, draw: int) -> Any:

@@ -29,7 +29,7 @@ def command(main: Main) -> Callable[..., int]:
         with output.routed():
             interrupts.install()
             try:
-                with phase(name_of(main), background=True):
+                with phase(name_of(main), kind="background"):
                     return ended(main, *args, **kwargs)
             except KeyboardInterrupt:
                 interrupts.conclude()

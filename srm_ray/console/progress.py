@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from srm_ray.console import output
 from srm_ray.errors import printable
@@ -43,13 +43,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
+Kind = Literal["alone", "talking", "background"]
+
+
 class Phase:
     """Something under way. total: items of it (0: not counted); done: those that were there before.
 
     usual: seconds that it takes, as far as is known. count, status: items done, and what to tell besides, asked for
     when it is told.
-    told: what is done within says its own lines, so that this one speaks only into a silence. background: so does
-    this one, and it is shown only while nothing else is under way.
+    kind: "talking" where what is done within says its own lines, so that this one speaks only into a silence;
+    "background" for what does so too, and is shown only while nothing else is under way.
     """
 
     def __init__(
@@ -61,12 +64,10 @@ class Phase:
         usual: float = 0.0,
         count: Callable[[], int] | None = None,
         status: Callable[[], str] | None = None,
-        told: bool = False,
-        background: bool = False,
+        kind: Kind = "alone",
     ) -> None:
         self.what, self.total, self.done, self.usual, self.status = what, total, done, usual, status
-        self.count, self.speaks = count, not (told or background)
-        self.background = background
+        self.count, self.kind = count, kind
         self.before, self.note = done, ""
         self.began = time.monotonic()
         self.told = False  # that it is under way
@@ -148,7 +149,7 @@ class Console:
                 self.ended.clear()
                 self.thread = threading.Thread(target=self._watch, name="progress", daemon=True)
                 self.thread.start()
-        if phase.speaks and phase.usual > SHORT and not output.on_terminal():
+        if phase.kind == "alone" and phase.usual > SHORT and not output.on_terminal():
             phase.told = True
             self.say(f"{phase.what}: takes about {duration(phase.usual)}")
 
@@ -161,7 +162,7 @@ class Console:
                 self.ended.set()
         if thread is not None:
             thread.join()
-        if whole and phase.speaks and (phase.told or phase.took > SHORT):
+        if whole and phase.kind == "alone" and (phase.told or phase.took > SHORT):
             self.say(f"{phase.what}: took {duration(phase.took)}")
 
     def _watch(self) -> None:
@@ -186,12 +187,12 @@ class Console:
     def break_silence(self, phase: Phase) -> None:
         """One line, where it is due."""
         silent = time.monotonic() - self.said
-        if silent > SILENCE or (phase.speaks and not phase.told and phase.took > SHORT - 1):
+        if silent > SILENCE or (phase.kind == "alone" and not phase.told and phase.took > SHORT - 1):
             phase.told = True
             self.say(f"{phase.what}: {phase.state()}")
 
     def _show(self, phases: list[Phase]) -> None:
-        due = [phase for phase in phases if phase.took > 1.0 and not phase.background]
+        due = [phase for phase in phases if phase.took > 1.0 and phase.kind != "background"]
         due = due or [phase for phase in phases if phase.took > 2.0]
         if self.bars is None and due:
             from srm_ray.console.bars import Bars

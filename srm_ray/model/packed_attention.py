@@ -33,7 +33,8 @@ def packed_attention(
 ):
     """query [1, H, T, D], key and value [1, K, T, D]; returns ([1, T, H, D], None), as transformers expects.
 
-    sliding_window: keys that a query sees, itself among them; None: all before it.
+    sliding_window: keys that a query sees, itself among them; None: all before it. The parameters are those of
+    transformers' attention interface.
     """
     heads, _, size = query.shape[1:]
     query_T, key_T, value_T = (x[0].transpose(0, 1).flatten(1) for x in (query, key, value))

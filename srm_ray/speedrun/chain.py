@@ -81,7 +81,7 @@ def run_stage(name: str, folder: Path, inputs: dict[str, str], work: Callable[[]
     began = time.time()
     record = Record(inputs, began, spent(folder, before), (before.tries if before else 0) + 1)
     write(folder, record)
-    with phase(f"stage {name}", background=True):
+    with phase(f"stage {name}", kind="background"):
         status = work()
     took = record.seconds + time.time() - began
     if status:

@@ -7,7 +7,7 @@
 bound. The machine's rates are what its config says: nothing is measured here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.train.memory import GIB, count, memory, size_of, training_memory
@@ -83,7 +83,8 @@ class Budget:
         tokens = tokens or self.config.text.documents * DOCUMENT_TOKENS
         generated = not (config.data.path or config.data.sources or self.config.text.path)
         reading = tokens * (1.2 if generated else CHARACTERS_A_TOKEN) / 1e6 / self.machine.text_mb_per_s
-        return self.training("pretrain", config, tokens, row, LoraConfig(), more=reading)
+        trained = self.training("pretrain", config, tokens, row, LoraConfig())
+        return replace(trained, seconds=trained.seconds + reading)
 
     def sft(self) -> Estimate:
         config = self.config.sft
@@ -137,11 +138,10 @@ class Budget:
         *,
         rows_per_unit: int = 1,
         passes: float = 1.0,
-        more: float = 0.0,
     ) -> Estimate:
-        """Training on `tokens`; passes: of a step's FLOPs; more: seconds of other work."""
+        """Training on `tokens`; passes: of a step's FLOPs."""
         _, need = training_memory(config, self.model_config, row, lora, rows_per_unit)
-        seconds = passes * self.flops(tokens, config.optim.activation_checkpointing) + more
+        seconds = passes * self.flops(tokens, config.optim.activation_checkpointing)
         return Estimate(stage, tokens, 0, seconds + self.machine.start_seconds, need.total / GIB)
 
     def flops(self, tokens: float, checkpointed: bool) -> float:

@@ -12,6 +12,7 @@ from actors.environment.episodes import EpisodePlan, Episodes
 from actors.environment.pool import EnvironmentPool
 from actors.environment.worker import EnvironmentWorker
 from actors.runtime.placement import Places
+from actors.runtime.pool import PoolOptions
 from srm_ray.config.grpo import GRPOConfig, RecoveryConfig
 from srm_ray.environments.episode import Limits
 from srm_ray.environments.rendering import TurnRenderer
@@ -37,11 +38,8 @@ class Played:
         self.events: list[str] = []
         recovery = RecoveryConfig(backoff=0.0)
         self.pool = EnvironmentPool(
-            1,
+            PoolOptions(Places({"CPU": 0.1}), recovery=recovery, events=lambda event, **_: self.events.append(event)),
             self.spec,
-            places=Places({"CPU": 0.1}),
-            recovery=recovery,
-            events=lambda event, **_: self.events.append(event),
             spawn=self.spawn,
         )
 

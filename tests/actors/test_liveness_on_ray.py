@@ -10,8 +10,7 @@ import ray
 from actors.runtime.labels import identity
 from actors.runtime.liveness import WATCH, Progress, Rules
 from actors.runtime.placement import Places
-from actors.runtime.pool import Pool
-from srm_ray.config.recovery import RecoveryConfig
+from actors.runtime.pool import Pool, PoolOptions
 from srm_ray.errors import RunError
 
 pytestmark = pytest.mark.integration
@@ -50,13 +49,10 @@ def test_a_busy_event_loop_is_no_silence(ray_session):
 
         pool = Pool(
             "blocking",
+            PoolOptions(Places({"CPU": 0.1}), events=lambda event, **known: told.append((event, known))),
             spawn=lambda number, name, place: remote.options(num_cpus=0.1, **identity(name)).remote(),
             prepare=prepare,
-            recovery=RecoveryConfig(),
             rules=Rules(HUNG_AFTER, 0.5),
-            bounds=(1, 1),
-            places=Places({"CPU": 0.1}),
-            events=lambda event, **known: told.append((event, known)),
         )
         await pool.start()
         try:

@@ -14,6 +14,7 @@ from actors.reward.pool import RewardPool
 from actors.reward.spec import RewardSpec
 from actors.reward.worker import RewardWorker
 from actors.runtime.placement import Places
+from actors.runtime.pool import PoolOptions
 from srm_ray.evaluation.grading import Sample, grade
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import ChatCompletion
@@ -34,7 +35,7 @@ def group(index: int, code: str) -> Group:
 
 def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> None:
     async def run() -> list[Group]:
-        pool = RewardPool((1, 1), RewardSpec(code_timeout=3.0), places=Places({"CPU": 0.1}))
+        pool = RewardPool(PoolOptions(Places({"CPU": 0.1})), RewardSpec(code_timeout=3.0))
         await pool.start()
         codes = ["def f(x): return x * x", "while True: pass", "def f(x): return x"]
         scoring = [asyncio.ensure_future(pool.score(group(index, code))) for index, code in enumerate(codes)]
@@ -65,7 +66,7 @@ class One:
 def test_an_evaluation_is_graded_on_the_reward_workers() -> None:
     """By the built-in graders, with the suite's own rules, whatever the run is rewarded for; it shows as progress."""
     worker = RewardWorker(RewardSpec(weights={}, function="tests.actors.own_rewards:moods"))
-    pool = RewardPool((1, 1), worker.spec, places=Places({"CPU": 0.1}))
+    pool = RewardPool(PoolOptions(Places({"CPU": 0.1})), worker.spec)
     pool.pool = One(InProcess(worker))  # type: ignore[assignment]
     item = Item(0, "What is a half?", answer="1/2")
     texts = ["</think>0.5", r"</think>\boxed{\frac{2}{4}}", r"</think>\boxed{2}"]
@@ -93,7 +94,7 @@ class Starting(RewardWorker):
 
 def test_a_pool_that_ends_does_not_wait_for_a_worker_that_starts(ray_session) -> None:
     async def run() -> None:
-        pool = RewardPool((1, 1), RewardSpec(), places=Places({"CPU": 0.1}), worker_class=Starting)
+        pool = RewardPool(PoolOptions(Places({"CPU": 0.1})), RewardSpec(), worker_class=Starting)
         starting = asyncio.ensure_future(pool.start())
         await asyncio.sleep(5)
         assert not starting.done()

@@ -11,6 +11,7 @@ from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import EngineSpec
 from actors.runtime.liveness import LOADING, STARTING, STEP, Progress
 from actors.runtime.placement import Places
+from actors.runtime.pool import PoolOptions
 from srm_ray.errors import RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
@@ -84,10 +85,12 @@ class Pool:
         monkeypatch.setattr(ray, "kill", lambda actor: actor.end())
         monkeypatch.setattr("actors.runtime.pool._placed", lambda member: self.placed)
         self.pool = RolloutPool(
-            (workers, workers),
+            PoolOptions(
+                Places({"CPU": 1.0}),
+                (workers, workers),
+                events=lambda event, **known: self.told.append((event, known)),
+            ),
             SPEC,
-            places=Places({"CPU": 1.0}),
-            events=lambda event, **known: self.told.append((event, known)),
             spawn=self.spawn,
         )
         self.events = lambda: [event for event, _ in self.told]

@@ -60,7 +60,7 @@ def test_a_line_soon_and_then_whenever_it_was_silent(clock, capsys) -> None:
 
 
 def test_work_that_says_its_own_lines_is_told_in_silence_only(clock, capsys) -> None:
-    assert lines_of(clock, Phase("training", told=True), 60, capsys) == [21, 42]
+    assert lines_of(clock, Phase("training", kind="talking"), 60, capsys) == [21, 42]
 
 
 def test_what_took_long_is_remembered(monkeypatch, tmp_path, clock, capsys) -> None:
