@@ -28,6 +28,9 @@ from srm_ray.console.progress import say
 from srm_ray.errors import RunError
 
 Events = Callable[..., None]  # (event, **info)
+NEVER_RAN = "cancelled before it started running"  # Ray of an actor that it sent to a node that is gone
+NOTICE = 2.0  # seconds until it is asked for again; Ray needs a few to notice
+ASKED_AGAIN = 10  # times, before it counts as a death
 PLACEMENT_WAIT = 30.0  # seconds a worker beyond the fewest may wait for free resources
 
 
@@ -98,7 +101,7 @@ class Pool:
         self.budget = Budget(role, options.recovery)
         self.failure: RunError | None = None
         self._spawn, self._prepare = spawn, prepare
-        self._numbers = 0
+        self._numbers = self._never_ran = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiters: list[asyncio.Future[None]] = []
         self.pace = Pace()
@@ -244,6 +247,11 @@ class Pool:
         try:
             self._serve(member, await self._prepare(member))
         except (RunError, ray.exceptions.RayError) as error:
+            if NEVER_RAN in str(error) and self._never_ran < ASKED_AGAIN and member in self.members:
+                self._never_ran += 1
+                self._withdraw(member, "was sent to a node that is gone")
+                self._run(self._reconcile(NOTICE))
+                return
             self.mark_failed(
                 member, f"could not start: {cause(error).removeprefix(f'{member.name} could not start: ')}"
             )
@@ -256,6 +264,7 @@ class Pool:
         member.watched.started()
         if member.state == "starting":
             member.state = "serving"
+        self._never_ran = 0
         self._wake()
 
     async def _retire(self, member: WorkerHandle) -> None:

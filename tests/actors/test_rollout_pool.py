@@ -26,7 +26,8 @@ FOREVER = 1e9
 
 @dataclass
 class Script:
-    """Seconds that each thing takes. steps: of the engine, for one answer. dies: the method that it dies of."""
+    """Seconds that each thing takes. steps: of the engine, for one answer. dies: the method that it dies of; "placed":
+    it is sent to a node that is gone."""
 
     start: float = 10.0
     steps: tuple[float, ...] = (1.0,)
@@ -48,6 +49,10 @@ class Worker:
         self.done.append(kind)
 
     async def start(self):
+        if self.script.dies == "placed":
+            raise ray.exceptions.RayActorError(
+                error_msg="The actor died.\nThe actor never ran - it was cancelled before it started running."
+            )
         await self._do(STARTING, self.script.start)
         return {"started": True}
 
@@ -211,6 +216,19 @@ def test_who_dies_over_going_to_sleep_is_replaced_when_the_others_wake(monkeypat
     assert asleep == (2, ["rollout-0"]), "nobody starts on a card that the learner has"
     assert awake == ["rollout-0", "rollout-2"]
     assert pool.events() == ["restarted", "joined"]
+
+
+@pytest.mark.parametrize(("nowhere", "deaths"), [(3, 1), (11, 2)])
+def test_who_was_sent_to_a_node_that_is_gone_is_no_death(monkeypatch, nowhere, deaths):
+    """But one that never finds a place is."""
+    pool = Pool(monkeypatch, Script(dies=STEP), *[Script(dies="placed")] * nowhere, Script())
+
+    async def work():
+        return await pool.sample(), pool.names()
+
+    _, names = play(pool, work)
+    assert names == [f"rollout-{nowhere + 1}"]
+    assert pool.events() == ["restarted"] * deaths + ["joined"]
 
 
 def test_the_pool_sleeps_when_nobody_is_starting_any_more(monkeypatch):

@@ -116,9 +116,9 @@ def test_the_node_of_a_rollout_and_a_reward_worker_dies(cluster, tiny_model, tmp
     workers = {line["worker"] for line in completions(folder)}
     assert len(workers) == 2 and "rollout-0" in workers, "one that was, one that took its place"
     told = [(event["event"], event["role"]) for event in events(folder) if "role" in event]
-    # One asked for before Ray has noticed the loss of the node is cancelled with its place, and asked for again.
+    # One asked for before Ray has noticed the loss of the node is cancelled and asked for again, which is no death.
     restarts = {role: told.count(("restarted", role)) for role in ("rollout", "reward", "learner")}
-    assert restarts["rollout"] in (1, 2) and restarts["reward"] in (1, 2) and restarts["learner"] == 0, told
+    assert restarts == {"rollout": 1, "reward": 1, "learner": 0}, told
     assert told.count(("joined", "rollout")) == told.count(("joined", "reward")) == 1, told
     last = steps_of(folder)[-1]
     assert {role: last[f"restarts/{role}"] for role in restarts} == restarts
