@@ -18,6 +18,7 @@ from rewards.math.reals import inequality, is_conjunction, is_real_set, same_rea
 from rewards.math.relations import (
     is_equation,
     is_relation,
+    same_as_quotient,
     same_equation,
     same_ratio,
     same_relation,
@@ -58,7 +59,10 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
             try:
                 first = families.with_parameter(latex.parse(left), one, other)
                 second = families.with_parameter(latex.parse(right), other, one)
-                if same_family(first, second, one, other) or (asked.percent and same(without_percent(first), second)):
+                as_asked = (asked.percent and same(without_percent(first), second)) or (
+                    asked.ratio and same_as_quotient(first, second)
+                )
+                if as_asked or same_family(first, second, one, other):
                     if not forms.is_unevaluated(first, second, asked):
                         return CORRECT
                     unevaluated = True

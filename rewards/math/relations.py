@@ -7,6 +7,7 @@ from rewards.math import algebra
 from rewards.math.algebra import same_scalar
 from rewards.math.names import named_functions
 from rewards.math.reals import FLIPPED, SETS, same_reals, variable_of
+from rewards.math.shapes import rational_literal
 from rewards.math.tree import Node, Undefined, symbols
 
 GEOMETRIC = frozenset(["parallel", "perpendicular"])
@@ -57,6 +58,24 @@ def same_ratio(left: Node, right: Node) -> bool:
         return False
     first, second = terms[0]
     return all(same_scalar(Node("mul", (a, second)), Node("mul", (b, first))) for a, b in terms)
+
+
+def same_as_quotient(answer: Node, gold: Node) -> bool:
+    """A ratio against the number that it is, as a question that asks for a ratio may be answered: 7:32 and 7/32."""
+    ratio, number = (answer, gold) if value_of(answer).head == "ratio" else (gold, answer)
+    ratio, number = value_of(ratio), value_of(number)
+    value = rational_literal(number)
+    if ratio.head != "ratio" or len(ratio.args) != 2 or value is None:
+        return False
+    if number is value_of(answer) and number.head == "div" and number.args[1].value != value.denominator:
+        return False  # 6/8 is the ratio that was to be simplified
+    whole = (Node("num", (), Fraction(part)) for part in (value.numerator, value.denominator))
+    return same_ratio(Node("ratio", tuple(whole)), ratio)
+
+
+def value_of(node: Node) -> Node:
+    """What a single equation says that its left side is, e.g. 7:32 of `a:b = 7:32`."""
+    return node.args[1] if node.head == "rel" and set(node.value) == {"="} and len(node.args) == 2 else node
 
 
 def is_solved(node: Node) -> bool:

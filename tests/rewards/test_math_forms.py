@@ -172,7 +172,7 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("Solve 2x+3=7", "x=2", ["2x+3=7", "2x=4", "x+0=2", "x=7-5"]),
     ("Solve 2x+3>7", "x>2", ["2x+3>7", "2x>4", "x>4-2"]),
     ("Solve 2x+3>7", r"(2,\infty)", ["2x+3>7", "2x>4", r"(4-2,\infty)"]),
-    ("Simplify the ratio 6:8", "3:4", ["6:8"]),
+    ("Simplify the ratio 6:8", "3:4", ["6:8", "6/8", r"\frac{6}{8}"]),
     ("Twenty sweets are shared between 2 children.", "10", ["20/2", r"\frac{20}{2}"]),
     ("What is 1/2+1/3?", r"\frac{5}{6}", ["1/2+1/3", "3/6+2/6", r"\frac{3+2}{6}"]),
     ("What is 4-7?", "-3", ["4-7", "-(7-4)", "--3"]),
@@ -212,6 +212,10 @@ def test_the_question_handed_back_is_wrong(grader: InProcess) -> None:
 def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> None:
     right = [
         ("How many subsets has a ten-element set?", "2^{10}", "1024"),
+        ("What is the ratio of their areas?", r"\frac{7}{32}", "7:32"),
+        ("What is the ratio of their areas?", "7/32", "S_{1}:S_{2}=7:32"),
+        ("What is the ratio of a to b?", "3:2", "1.5"),
+        ("What is the ratio of a to b?", "1.5", "3:2"),
         ("What is the largest power of 2 that divides $12!$?", "2^{10}", "1024"),
         ("How many subsets but the empty one has {a,b,c,d,e}?", "2^5-1", "31"),
         ("A bag has 4 balls, 2 of them red. How likely is red?", "2/4", "1/2"),
