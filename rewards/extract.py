@@ -1,13 +1,23 @@
 """The final answer of a completion, found in one linear pass.
 
-What follows the last `</think>` counts (an answer inside the thinking alone is none): the boxed
-answer; else what stands in `<answer>` tags; else what follows "final answer", "answer is" (in English
-or one of nine other languages) or GSM8K's "####"; else, only where the task allows it, the last number.
+What follows the last closing tag of thinking counts, `</think>` or another family's (an answer inside the thinking
+alone is none): the boxed answer; else what stands in `<answer>` tags; else what follows "final answer", "answer is" (in
+English or one of nine other languages) or GSM8K's "####"; else, only where the task allows it, the last number.
 """
 
 import re
 
 OPEN, CLOSE = "<think>", "</think>"
+THINKING = (  # opening and closing tags of many models
+    (OPEN, CLOSE),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
 BOX = re.compile(r"\\{1,4}(?:boxed|fbox)\s*(?:(\{)|([0-9A-Za-z])(?![0-9A-Za-z])|(\d+))|\\.|[{}]", re.DOTALL)
 TAG = re.compile(r"</?answer>", re.I)
 ANNOUNCEMENTS = (
@@ -30,16 +40,21 @@ NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.
 
 
 def after_thinking(completion: str) -> str | None:
-    """What follows the last `</think>`; None while the thinking has not ended."""
-    last_open, last_close = completion.rfind(OPEN), completion.rfind(CLOSE)
-    if last_open > last_close:
-        return None
-    return completion if last_close < 0 else completion[last_close + len(CLOSE) :]
+    """What follows the last closing tag of thinking; None while the thinking has not ended."""
+    end = 0
+    for begin, close in THINKING:
+        last_close = completion.rfind(close)
+        if completion.rfind(begin) > last_close:
+            return None
+        if last_close >= 0:
+            end = max(end, last_close + len(close))
+    return completion[end:]
 
 
 def opened_thinking(prompt: str) -> str:
-    """`<think>` if the prompt ends with it, as some chat templates do; else "". A tag that a message spells is none."""
-    return OPEN if prompt.rstrip().endswith(OPEN) else ""
+    """The opening tag that the prompt ends with, as in some chat templates; else "". One in a message is none."""
+    end = prompt.rstrip()
+    return next((begin for begin, _ in THINKING if end.endswith(begin)), "")
 
 
 def boxed(text: str) -> list[str]:

@@ -11,17 +11,8 @@ marks turns is read off the prompt, whatever its template: `<|im_start|>`, `<|st
 
 import re
 
-OPEN, CLOSE = "<think>", "</think>"
-TAGS = (
-    (OPEN, CLOSE),
-    ("<thinking>", "</thinking>"),
-    ("<thought>", "</thought>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<seed:think>", "</seed:think>"),
-    ("[THINK]", "[/THINK]"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
-)
+from rewards.extract import CLOSE, OPEN, THINKING
+
 # How an assistant's turn begins, in the templates of many models.
 ASSISTANT = re.compile(
     r"<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|<start_of_turn>model|<\|assistant\|>"
@@ -30,16 +21,16 @@ ASSISTANT = re.compile(
 # What looks like a control token that marks turns.
 MARK = re.compile(r"<[|｜][^<>\s]{1,40}[|｜]>|<(?:start|end)_of_turn>|\[/?INST\]|<<SYS>>")
 CHATML = "<|im_start|>"
-THINKING_MARKS = {tag for pair in TAGS for tag in pair}
+THINKING_MARKS = {tag for pair in THINKING for tag in pair}
 
 
 def tags_of(prompt: str) -> tuple[str, str]:
     """Opening and closing tag of thinking, as this prompt has them."""
     end = prompt.rstrip()
-    for pair in TAGS:
+    for pair in THINKING:
         if end.endswith(pair):
             return pair
-    for pair in TAGS:
+    for pair in THINKING:
         if pair[0] in prompt and pair[1] in prompt:
             return pair
     return OPEN, CLOSE

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewards.extract import THINKING
 from srm_ray.data.drops import Unusable
 from srm_ray.model.chat_template import (
     Hidden,
@@ -32,8 +33,6 @@ Message = Mapping[str, Any]
 Encoded = tuple[list[int], list[bool]]
 PROBE, THOUGHT = "seventeen sheep", "one by one"
 THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-# What opens and closes thinking, in the templates that put it into the generation prompt.
-THINKING_TAGS = ((THINK, END_THINK), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"))
 
 OWN_SEQUENCES = (
     "the chat template changes earlier turns (drops thinking, mostly): a sequence for each turn that differs"
@@ -190,7 +189,7 @@ def turn(
             return start, said
     if message.get("tool_calls"):
         raise Unusable("the chat template shows a turn with tool calls without its thinking")
-    opening, closing = next((pair for pair in THINKING_TAGS if start.rstrip().endswith(pair)), ("", ""))
+    opening, closing = next((pair for pair in THINKING if start.rstrip().endswith(pair)), ("", ""))
     if not through.startswith(start) and start.rstrip().endswith(closing or "\0"):
         raise Unusable("the chat template does not continue its own generation prompt")
     if not through.startswith(start) and not opening:
@@ -208,7 +207,7 @@ def parts_of(message: Message, habits: Habits) -> tuple[str, str]:
     content = message["content"].strip()
     if habits.thinking and message.get(habits.thinking):
         return message[habits.thinking].strip(), content
-    for opening, closing in THINKING_TAGS:
+    for opening, closing in THINKING:
         if content.startswith(opening) and closing in content:
             before, _, after = content.partition(closing)
             return before.removeprefix(opening).strip(), after.strip()
@@ -218,13 +217,13 @@ def parts_of(message: Message, habits: Habits) -> tuple[str, str]:
 def behind(start: str, opening: str, message: Message, thought: str, answer: str) -> str:
     """The assistant's words behind a generation prompt that may have opened the thinking."""
     content = message["content"].strip()
-    tags = next((pair for pair in THINKING_TAGS if content.startswith(pair[0]) and pair[1] in content), None)
+    tags = next((pair for pair in THINKING if content.startswith(pair[0]) and pair[1] in content), None)
     if tags:
         rest = content.removeprefix(tags[0])
         if not opening:
             return content
         return rest.lstrip() if start[-1].isspace() else rest
-    closing = dict(THINKING_TAGS).get(opening, END_THINK)
+    closing = dict(THINKING).get(opening, END_THINK)
     begin = "" if opening and start[-1].isspace() else "\n"
     if not opening:
         begin = f"{THINK}\n"

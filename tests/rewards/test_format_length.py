@@ -64,7 +64,19 @@ def test_format_with_the_templates_of_other_models(template: str, question: str)
     assert mark and format.score_completion(prompt, f"{good}{mark[0]}x") == 0.0, "a turn of its own"
 
 
-@pytest.mark.parametrize("tags", format.TAGS)
+@pytest.mark.parametrize("tags", extract.THINKING)
+def test_an_answer_stands_after_the_thinking_of_any_family(tags: tuple[str, str]) -> None:
+    begin, close = tags
+    thought = "is it \\boxed{41}?"
+    assert extract.opened_thinking(f"Think.\n{begin}\n") == begin
+    for text in (f"{begin}{thought}{close}\\boxed{{42}}", f"{thought}{close} The answer is 42."):
+        assert extract.final_answers(text) == ["42"]
+    assert extract.final_answers(f"{begin}{thought}") == []
+    assert extract.final_answers(f"{begin}a{close} so \\boxed{{42}}, or {begin}{thought}") == []
+    assert extract.final_answers(f"<think>{thought} {close if close != '</think>' else ''} \\boxed{{42}}") == []
+
+
+@pytest.mark.parametrize("tags", extract.THINKING)
 def test_format_with_other_tags_that_the_prompt_asks_for(tags: tuple[str, str]) -> None:
     begin, close = tags
     prompt = f"<|im_start|>system\nThink between {begin} and {close}.<|im_end|>\n<|im_start|>assistant\n"
