@@ -30,7 +30,8 @@ COLUMNS: tuple[str, ...] = (
     "verification_info",
     "test_cases",
 )
-COLUMNS += ("public_test_cases", "unit_tests", "ground_truth", "public_tests")
+COLUMNS += ("public_test_cases", "unit_tests", "ground_truth", "testcase", "public_tests")
+CONTEST = ("public_tests", "private_tests", "generated_tests")  # CodeContests' columns, all of them tests
 PRELUDE = "\n".join(
     f"from {module} import *" for module in "typing collections itertools functools heapq bisect math operator".split()
 )
@@ -233,9 +234,18 @@ def named(value: Any) -> str:
 # Whole rows
 
 
+def contest_tests(row: dict[str, Any]) -> dict[str, list[Any]] | None:
+    """The programs' inputs and outputs of a row of CodeContests, of all its columns; None for another row."""
+    found = [unpacked(row.get(name)) for name in CONTEST]
+    held = [one for one in found if isinstance(one, dict) and {"input", "output"} <= one.keys()]
+    if len(held) < 2 or not all(isinstance(one[name], list) for one in held for name in ("input", "output")):
+        return None
+    return {f"{name}s": [value for one in held for value in one[name]] for name in ("input", "output")}
+
+
 def of_row(row: dict[str, Any]) -> tuple[Any, str | None, str | None]:
     """(tests, entry point, prompt) of a row as data sets have it; tests is None where there are none."""
-    tests = with_setup(row) if "test_list" in row and "tests" not in row else None
+    tests = with_setup(row) if "test_list" in row and "tests" not in row else contest_tests(row)
     if tests is None:
         tests = next((row[name] for name in COLUMNS if row.get(name) is not None), None)
     entry = row.get("entry_point") or next((row[name] for name in NAMES if row.get(name)), None)

@@ -23,6 +23,7 @@ ROWS = (
     *(tuple(pattern.format(letter) for letter in "abcde") for pattern in ("{}", "option_{}", "choice_{}", "op{}")),
     *(tuple(pattern.format(number) for number in range(1, 6)) for pattern in ("option{}", "choice{}", "sol{}")),
     tuple(f"ending{number}" for number in range(5)),
+    tuple(f"answer{letter}" for letter in "abcde"),
 )
 # The right answer, and the wrong ones: their places are drawn by the question's text.
 APART = (
@@ -74,7 +75,11 @@ def choices_of(columns: Columns, question: str) -> Choices | None:
         there = [name for name in names if columns.first([name])]
         if len(there) >= 2 and there == list(names[: len(there)]):
             texts = tuple(text_of(columns.value(name)) for name in there)
-            labels = tuple(name[-1] for name in there) if there[0][-1].isdigit() else tuple(LETTERS[: len(texts)])
+            labels = tuple(name[-1] for name in there)
+            if there[0] == "answera":  # Social IQa's, whose label counts from 1
+                labels = tuple(str(place) for place in range(1, len(there) + 1))
+            elif not there[0][-1].isdigit():
+                labels = tuple(LETTERS[: len(texts)])
             return checked(Choices(labels, texts))
     for right, wrong in APART:
         if columns.first([right]) and all(columns.first([name]) for name in wrong):

@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.code.forms import COLUMNS, NAMES, of_row
+from rewards.code.forms import COLUMNS, CONTEST, NAMES, of_row
 from srm_ray.data.columns import Columns
 from srm_ray.data.messages import from_json
 from srm_ray.data.row_golds import at
 
-CODE_COLUMNS = frozenset({*COLUMNS, *NAMES, "test_imports", "test_setup_code", "challenge_test_list", "metadata"})
+CODE_COLUMNS = frozenset(
+    {*COLUMNS, *NAMES, "test_imports", "test_setup_code", "challenge_test_list", "metadata", *CONTEST}
+)
 HOLDERS = frozenset({*COLUMNS, "reward_model"})  # columns in which tests may be
 
 

@@ -15,7 +15,7 @@ ANSWERS = (
     "answer", "final_answer", "expected_answer", "ground_truth", "gt_answer", "gt", "gold", "gold_answer",
     "correct_answer", "reference_answer", "answers", "target", "targets", "label", "reward_model.ground_truth",
     "verification_info.ground_truth", "extra_info.answer", "metadata.answer", "solution", "completion", "response",
-    "output", "generated_solution", "generation",
+    "final_ans", "output", "generated_solution", "generation",
 )  # fmt: skip
 
 
@@ -65,8 +65,10 @@ class Schema:
 SCHEMAS = (
     Schema("srm_ray.filter", ("messages", "pass_rate"), ("messages",), ("answer",), system=(), before=(), after=()),
     Schema("verl", ("prompt", "reward_model"), ("prompt",), ("reward_model.ground_truth", *ANSWERS), after=()),
+    Schema("LeetCodeDataset", ("query", "test", "entry_point"), ("query",), ("answer",), after=()),
     Schema("HumanEval", ("prompt", "test", "entry_point"), ("prompt",), ("answer",), after=()),
     Schema("MBPP", ("test_list", "text|prompt"), ("text", "prompt"), ("answer",), after=()),
+    Schema("CodeContests", ("description", "public_tests"), ("description",), ("answer",), after=()),
     Schema("LiveCodeBench", ("question_content",), ("question_content",), ("answer",)),
     Schema("APPS, TACO", ("question", "input_output"), ("question",), ("answer",), after=("starter_code",)),
     Schema("SVAMP", ("body", "question"), ("question",), before=("body",)),

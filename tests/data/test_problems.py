@@ -109,6 +109,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "RACE": {"article": "A", "question": "Q", "options": list(ABCD), "answer": "C"},
     "HellaSwag": {"ctx": "Q", "endings": list(ABCD), "label": "2", "activity_label": "a"},
     "WinoGrande": {"sentence": "Q", "option1": "x", "option2": "z", "answer": "2"},
+    "Social IQa": {"context": "C", "question": "Q", "answerA": "x", "answerB": "y", "answerC": "z", "label": "3"},
     "PIQA": {"goal": "Q", "sol1": "x", "sol2": "z", "label": 1},
     "AQuA": {"question": "Q", "options": ["A)x", "B)y", "C)z"], "rationale": "r", "correct": "C"},
     "MathQA": {"Problem": "Q", "options": "a ) x , b ) y , c ) z , d ) w", "correct": "c"},
@@ -193,6 +194,20 @@ CODE: dict[str, dict[str, Any]] = {
         "input_output": json.dumps({"inputs": ["1"], "outputs": ["2"]}),
         "starter_code": "def f(x):",
     },
+    "CodeContests": {
+        "description": "Q",
+        "public_tests": {"input": ["1\n"], "output": ["2\n"]},
+        "private_tests": {"input": [], "output": []},
+        "generated_tests": {"input": ["3\n"], "output": ["4\n"]},
+    },
+    "LeetCodeDataset": {
+        "prompt": "import math",
+        "query": "Q",
+        "test": "def check(candidate):\n    assert candidate(1) == 1",
+        "entry_point": "Solution().f",
+        "completion": "c",
+    },
+    "OpenCoder": {"instruction": "Q", "output": "c", "entry_point": "f", "testcase": ["assert f() == 1"]},
     "LiveCodeBench": {
         "question_content": "Q",
         "public_test_cases": json.dumps(CASES),
@@ -212,6 +227,10 @@ CODE: dict[str, dict[str, Any]] = {
 def test_tests_are_found_whatever_the_columns_are_called(name: str) -> None:
     task, _ = task_of(CODE[name])
     assert task.tests and task.answer is None
+    if name in ("CodeContests", "LeetCodeDataset"):
+        assert task.messages[-1]["content"] == "Q"
+    if name == "CodeContests":
+        assert task.tests == {"inputs": ["1\n", "3\n"], "outputs": ["2\n", "4\n"]}
     if name == "MBPP+":
         assert task.tests[-1].startswith("for x in")
     if name == "APPS":
