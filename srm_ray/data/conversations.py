@@ -26,7 +26,7 @@ from srm_ray.data.columns import (
     Columns,
 )
 from srm_ray.data.drops import Unusable
-from srm_ray.data.messages import Message, Turns, drawn_dialogue, from_json, to_turns, tools_of
+from srm_ray.data.messages import Message, Turns, drawn_dialogue, from_json, is_switch, to_turns, tools_of
 from srm_ray.errors import UserError
 
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
@@ -125,7 +125,7 @@ def asked_and_answered(columns: Columns, names: tuple[str, ...], style: str) -> 
     if columns.holds_turns(answering):
         said = columns.turns(answering)
         return Turns(asked.messages + said.messages, asked.trained + said.trained, asked.unread + said.unread)
-    thought = columns.text_or_none(THOUGHTS)
+    thought = next((text for name in THOUGHTS if (text := columns.text_or_none((name,))) and not is_switch(text)), "")
     answer = columns.text(answering)
     if answering == "answer" and asking in ("question", "problem") and not thought:
         answer = question_answer(answer, style)

@@ -26,6 +26,9 @@ ROLE_OF = {name: role for role, names in ROLES.items() for name in names}
 ROLE_KEYS = ("role", "from", "speaker")
 CONTENT_KEYS = ("content", "value", "text", "message")
 THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
+# What a column or field of these names may hold in place of thinking: whether, or how hard, to think.
+SWITCHES = ("on", "off", "true", "false", "yes", "no", "enabled", "disabled", "low", "medium", "high", "none")
+EXCHANGES = (("human", "assistant"), ("user", "assistant"), ("input", "output"), ("question", "answer"))
 TRAIN_KEYS = ("weight", "train", "trainable", "loss")
 CALL_KEYS = ("tool_calls", "function_call")
 PASSED_ON = ("name", "tool_call_id")
@@ -55,6 +58,7 @@ def to_turns(value: Any, name: str = "messages") -> Turns:
         raise Unusable(f"{name} is empty")
     if len(value) > 1 and all(isinstance(item, str) for item in value):  # what is said in turn, as LIMA has it
         value = [{"role": ("user", "assistant")[at % 2], "content": said} for at, said in enumerate(value)]
+    value = [turn for item in value for turn in exchange(item)]
     messages: list[Message] = []
     trained: list[bool] = []
     unread: dict[str, None] = {}
@@ -66,6 +70,21 @@ def to_turns(value: Any, name: str = "messages") -> Turns:
         trained.append(train_flag(item, f"{name}[{place}]", message["role"]))
         unread |= {f"{name}.{key}": None for key in item if key not in keys and item[key] not in (None, "", [], {})}
     return Turns(tuple(messages), tuple(trained), tuple(unread))
+
+
+def exchange(item: Any) -> list[Any]:
+    """What is asked and answered in one item ({"human": ..., "assistant": ...}) as two messages; another as it is."""
+    if isinstance(item, Mapping) and not first_of(item, ROLE_KEYS):
+        for asked, said in EXCHANGES:
+            if isinstance(item.get(asked), str) and isinstance(item.get(said), str):
+                more = {key: one for key, one in item.items() if key not in (asked, said)}
+                turns = [{"role": "user", "content": item[asked]}, {"role": "assistant", "content": item[said], **more}]
+                return turns if item[asked] else turns[1:]
+    return [item]
+
+
+def is_switch(text: str) -> bool:
+    return text.strip().lower() in SWITCHES
 
 
 def to_message(item: Mapping[str, Any], where: str, name: str) -> tuple[dict[str, Any], set[str]]:
@@ -86,6 +105,7 @@ def to_message(item: Mapping[str, Any], where: str, name: str) -> tuple[dict[str
     if role == "assistant":
         read |= {*THINKING_KEYS, *CALL_KEYS}
         found = (item.get(key) for key in THINKING_KEYS)
+        found = (one for one in found if not (isinstance(one, str) and is_switch(one)))
         thinking = next((one for one in found if one and isinstance(one, str | list)), None)
         if thinking is not None:
             message["reasoning_content"] = content_text(thinking, where)
