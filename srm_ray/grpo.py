@@ -11,7 +11,7 @@ could not decide are masked out; a step draws `max_refill` times its groups at m
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
@@ -19,16 +19,14 @@ from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
 from srm_ray.console.progress import phase, say
 from srm_ray.errors import LearnerLost
-from srm_ray.runs import replayed, rollout_log
+from srm_ray.runs import replayed
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from actors.grpo_run import Run
     from srm_ray.evaluation.accuracy import Evaluation
-    from srm_ray.rl.entropy import Bonus
-    from srm_ray.rl.sources import Choice, Collected, Grade, Source
     from srm_ray.rl.state import State
-    from srm_ray.rl.types import Group, Learned
+    from srm_ray.rl.types import Group
 
 
 async def train(run: "Run", state: "State") -> None:
@@ -36,6 +34,7 @@ async def train(run: "Run", state: "State") -> None:
 
     Raises `Starved` where nothing is to be learned from the problems, RunError for all that ends a run.
     """
+    from actors.grpo_steps import advance, bonus_of, describe, is_over, is_starved, learning_rate, rates_of, source_of
     from srm_ray.rl import endings, step_metrics
     from srm_ray.rl.types import TrainBatch
     from srm_ray.runs.clock import StepClock
@@ -97,108 +96,6 @@ async def train(run: "Run", state: "State") -> None:
         await source.close()
 
 
-def is_over(run: "Run", state: "State") -> bool:
-    return state.step >= run.config.steps or is_solved(run, state)
-
-
-def is_solved(run: "Run", state: "State") -> bool:
-    from srm_ray.rl import endings
-
-    stop = run.config.stop
-    return run.stream.curriculum.at_top and endings.solved(state.recent, stop.solved, stop.window)
-
-
-def is_starved(run: "Run", state: "State") -> str:
-    """Why the run ends with nothing to learn from; "" where it goes on, or has learned something and is over."""
-    from srm_ray.rl import endings
-
-    stop, over = run.config.stop, is_over(run, state)
-    if over and state.version:
-        return ""
-    steps = len(state.recent) if over and stop.starved else stop.starved
-    return endings.starved(state.recent, steps, stop.solved)
-
-
-def advance(run: "Run", state: "State", source: "Source", collected: "Collected", learned: "Learned | None") -> None:
-    """A step is done: all that a checkpoint must know of it. Awaits nothing, so that an end comes before or after."""
-    from srm_ray.rl.endings import outcome_of
-
-    stop, curriculum = run.config.stop, run.stream.curriculum
-    state.step += 1
-    if learned:
-        state.version += 1
-        run.saver.moved(learned.metrics)
-        bonus = bonus_of(run.config, state).after(learned.metrics["policy/entropy"])
-        state.entropy_coefficient, state.entropy = bonus.coefficient, bonus.entropy
-    outcome = outcome_of(collected.judged, len(collected.groups))
-    state.recent = [*state.recent, outcome][-max(stop.window, stop.starved or 0) :]
-    state.source, state.keep_rate = source.state(), source.keep_rate.value
-    for name, level in curriculum.observe(collected.judged, state.source.cursor).items():
-        say(f"  {name} goes up to level {level}")
-    state.curriculum = curriculum.to_plain()
-    if run.stream.difficulty is not None:
-        run.stream.difficulty.observe(collected.judged, state.source.cursor)
-    state.difficulty = rates_of(run)
-
-
-def rates_of(run: "Run") -> dict[str, Any]:
-    """Success rates of the problems, and which are under way; {} where problems come in the usual order."""
-    return {} if run.stream.difficulty is None else run.stream.difficulty.to_plain()
-
-
-def describe(run: "Run", state: "State", source: "Source") -> dict[str, float]:
-    """Metrics of what stands between two steps."""
-    of_parts = source.describe() | run.workers.describe() | run.stream.curriculum.describe()
-    if run.stream.difficulty is not None:
-        of_parts |= run.stream.difficulty.describe()
-    return of_parts | {"weights/version": state.version}
-
-
-def learning_rate(config: GRPOConfig, step: int) -> float:
-    """Of the step after `step` steps. By default constant after the warm-up: whatever number is still to come."""
-    from srm_ray.training.schedule import Schedule
-
-    return Schedule.of(config.learner, config.steps).at(step)
-
-
-def bonus_of(config: GRPOConfig, state: "State") -> "Bonus":
-    """The entropy bonus of the step after those done."""
-    from srm_ray.rl.entropy import Bonus
-
-    loss, coefficient = config.loss, state.entropy_coefficient
-    coefficient = loss.entropy_beta if coefficient is None else coefficient
-    return Bonus(coefficient, loss.entropy_target, loss.entropy_change, state.entropy)
-
-
-def source_of(run: "Run", state: "State", grade: "Grade", choice: "Choice") -> "Source":
-    """Where the groups come from: sampled step by step, all the time (`max_staleness` above 0), or a record."""
-    from srm_ray.rl.sources import AsyncSource, KeepRate, ReplaySource, SyncSource
-
-    config = run.config
-    if config.replay:
-        read = partial(rollout_log.read_all, replayed.record_of(config.replay, config.steps))
-        return ReplaySource(read, step=state.step, keep_rate=KeepRate(state.keep_rate), choice=choice)
-    options: dict[str, Any] = {
-        "want": config.prompts_per_step,
-        "limit": int(config.max_refill * config.prompts_per_step),
-        "prompt": run.stream.__getitem__,
-        "sample": run.watch.calls("rollout", run.workers.sample),
-        "grade": grade,
-        "keep_rate": KeepRate(state.keep_rate),
-        "choice": choice,
-    }
-    if not config.max_staleness:
-        return SyncSource(state.source, **options)
-    return AsyncSource(
-        state.source,
-        version=state.version,
-        max_staleness=config.max_staleness,
-        group_size=config.rollout.group_size,
-        capacity=lambda: run.workers.rollouts.capacity,
-        **options,
-    )
-
-
 # Around the loop
 
 
@@ -226,6 +123,7 @@ async def to_the_end(run: "Run") -> "tuple[State, Evaluation | None]":
 
 async def restore(run: "Run", *, restarted: bool) -> "State":
     """State of the newest checkpoint, loaded into the learner and pushed to the rollout workers; else of the start."""
+    from actors.grpo_steps import is_over
     from srm_ray.rl.state import State
     from srm_ray.runs.final import discard_product
     from srm_ray.training.algorithm import changes, described
@@ -282,6 +180,7 @@ def main(argv: list[str] | None = None) -> int:
 async def run(config: GRPOConfig, folder: RunFolder) -> int:
     """Start the workers, train, and sum up."""
     from actors.grpo_run import opened
+    from actors.grpo_steps import is_solved
     from srm_ray.report import grpo_summary
     from srm_ray.rl.endings import Starved
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from srm_ray.bench.overlap import grade, prompt
-from srm_ray.rl.sources import AsyncSource, KeepRate, SourceState
+from srm_ray.rl.sources import AsyncSource, Calls, Flight, KeepRate, SourceState
 
 WORKERS, IN_FLIGHT, GROUP_SIZE, HOSTS = 256, 64, 8, 4
 BATCH = 2  # groups of a step for each worker
@@ -49,10 +49,14 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
 
     await pool.start()
     stream = AsyncSource(
-        SourceState(), version=0, want=BATCH * workers, limit=100 * BATCH * workers, max_staleness=8,
-        group_size=GROUP_SIZE, capacity=lambda: pool.capacity,
-        prompt=prompt, sample=sample, grade=grade, keep_rate=KeepRate(1.0),
-    )  # fmt: skip
+        SourceState(),
+        Calls(prompt, sample, grade),
+        Flight(8, GROUP_SIZE, lambda: pool.capacity),
+        version=0,
+        want=BATCH * workers,
+        limit=100 * BATCH * workers,
+        keep_rate=KeepRate(1.0),
+    )
     try:
         found = await steps(stream, pool)
     finally:

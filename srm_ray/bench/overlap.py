@@ -12,7 +12,7 @@ from rewards.verdict import Reward
 from srm_ray.bench.loop import median, prompt_ids
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.rl.advantages import with_advantages
-from srm_ray.rl.sources import AsyncSource, KeepRate, SourceState, SyncSource
+from srm_ray.rl.sources import AsyncSource, Calls, Flight, KeepRate, SourceState, SyncSource
 from srm_ray.rl.types import Group, Prompt, TrainBatch
 
 STEPS, WARM_UP, LONGEST, WANT = 10, 3, 96, 40
@@ -64,18 +64,15 @@ async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> 
     async with WorkerGroups(
         config, model, context=160, stop_token_ids=(2,), spec=script, worker_class=ScriptedWorker
     ) as workers:
-        options: dict[str, Any] = {
-            "want": WANT,
-            "limit": 8 * WANT,
-            "prompt": prompt,
-            "sample": workers.sample,
-            "grade": grade,
-            "keep_rate": KeepRate(1.0),
-        }
-        source: SyncSource | AsyncSource = SyncSource(SourceState(), **options)
+        calls, keep_rate = Calls(prompt, workers.sample, grade), KeepRate(1.0)
+        source: SyncSource | AsyncSource
         if bound:
-            capacity: dict[str, Any] = {"group_size": 8, "capacity": lambda: 4096}
-            source = AsyncSource(SourceState(), version=0, max_staleness=bound, **capacity, **options)
+            flight = Flight(bound, group_size=8, capacity=lambda: 4096)
+            source = AsyncSource(
+                SourceState(), calls, flight, version=0, want=WANT, limit=8 * WANT, keep_rate=keep_rate
+            )
+        else:
+            source = SyncSource(SourceState(), calls, want=WANT, limit=8 * WANT, keep_rate=keep_rate)
         steps, waits, learns = [], [], []
         for step in range(STEPS):
             began = time.perf_counter()

@@ -10,7 +10,7 @@ import pytest
 from rewards.verdict import Reward
 from srm_ray.errors import RunError
 from srm_ray.rl.advantages import with_advantages
-from srm_ray.rl.sources import AsyncSource, Collected, KeepRate, SourceState
+from srm_ray.rl.sources import AsyncSource, Calls, Collected, Flight, KeepRate, SourceState
 from srm_ray.rl.types import Completion, Group, Prompt
 
 
@@ -56,15 +56,11 @@ class Workers:
         self.version = version
         return AsyncSource(
             state,
+            Calls(lambda index: Prompt(index, (1, 2), ""), self.sample, self.grade),
+            Flight(max_staleness, 2, lambda: capacity),
             version=version,
             want=want,
             limit=200,
-            max_staleness=max_staleness,
-            group_size=2,
-            capacity=lambda: capacity,
-            prompt=lambda index: Prompt(index, (1, 2), ""),
-            sample=self.sample,
-            grade=self.grade,
             keep_rate=KeepRate(),
         )
 

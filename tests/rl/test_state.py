@@ -72,7 +72,16 @@ def same(one: Group, other: Group) -> bool:
 def test_all_of_it_reads_back(tmp_path: Path) -> None:
     source = SourceState(41, [(3, 0), (7, 2)], [group(1), group(2)], [group(3)], [group(4)])
     recent = [Outcome(drawn=4, kept=0, right=1, decided=3, reasons={"wrong": 2})]
-    state = State(7, 5, 0.1 + 0.2, 12.5, {"accuracy": {"value": 1 / 3}}, {"best": None}, {"sums": [1]}, recent, source)
+    state = State(
+        7,
+        5,
+        0.1 + 0.2,
+        12.5,
+        before={"accuracy": {"value": 1 / 3}},
+        suites={"best": None},
+        recent=recent,
+        source=source,
+    )
     driver.write(tmp_path, state)
     found = driver.read(tmp_path)
     for each in fields(State):

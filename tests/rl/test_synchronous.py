@@ -9,7 +9,7 @@ import pytest
 from rewards.verdict import Reward
 from srm_ray.errors import RunError
 from srm_ray.rl.advantages import with_advantages
-from srm_ray.rl.sources import Collected, KeepRate, SourceState, SyncSource
+from srm_ray.rl.sources import Calls, Collected, KeepRate, SourceState, SyncSource
 from srm_ray.rl.types import Completion, Group, Prompt
 
 SIGNAL = frozenset({5, 6, 9, 12, 13, 14, 20, 21})  # prompts whose two completions differ in correctness
@@ -52,11 +52,9 @@ class Workers:
     def collect(self, cursor: int, want: int, *, limit: int = 100, keep_rate: KeepRate | None = None) -> Collected:
         source = SyncSource(
             SourceState(cursor),
+            Calls(lambda index: Prompt(index, (1, 2), ""), self.sample, self.grade),
             want=want,
             limit=limit,
-            prompt=lambda index: Prompt(index, (1, 2), ""),
-            sample=self.sample,
-            grade=self.grade,
             keep_rate=keep_rate or KeepRate(),
         )
         collected = asyncio.run(source.take())

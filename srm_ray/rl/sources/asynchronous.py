@@ -17,51 +17,42 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from srm_ray.rl.sources.common import (
-    Choice,
-    Collected,
-    Draw,
-    Grade,
-    KeepRate,
-    Sample,
-    SourceState,
-    by_prompt,
-    with_signal,
-)
+from srm_ray.rl.sources.common import Calls, Collected, Draw, KeepRate, SourceState, by_prompt
 from srm_ray.rl.types import Group, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What may be in flight. capacity: completions that the engines decode at once (asked anew each time: workers come
+    and go). group_size: completions of a group."""
+
+    max_staleness: int
+    group_size: int
+    capacity: Callable[[], int]
 
 
 class AsyncSource:
     """The groups of an asynchronous run. `take` once a step, `advance` after each push, `close` at the end.
 
-    want: groups of a step. limit: groups without signal after which a step takes what is ready. capacity:
-    completions that the engines decode at once (asked anew each time: workers come and go). group_size:
-    completions of a group.
+    want: groups of a step. limit: groups without signal after which a step takes what is ready.
     """
 
     def __init__(
         self,
         state: SourceState,
+        calls: Calls,
+        flight: Flight,
         *,
         version: int,
         want: int,
         limit: int,
-        max_staleness: int,
-        group_size: int,
-        capacity: Callable[[], int],
-        prompt: Callable[[int], Prompt],
-        sample: Sample,
-        grade: Grade,
         keep_rate: KeepRate,
-        choice: Choice = with_signal,
-    ):  # by name, all of them: eight as of a source that waits, and four of what is in flight
-        self.choice = choice
-        self.want, self.limit, self.max_staleness = want, limit, max_staleness
-        self.group_size, self.capacity = group_size, capacity
-        self.prompt, self.sample, self.grade = prompt, sample, grade
-        self.keep_rate = keep_rate
+    ):
+        self.want, self.limit = want, limit
+        self.calls, self.flight, self.keep_rate = calls, flight, keep_rate
         self.version = version
         self.cursor = state.cursor
         self.pending = deque(Draw(index, draw) for index, draw in state.pending)
@@ -98,7 +89,7 @@ class AsyncSource:
         """The workers have loaded `version`. Groups that would be too old when they finish are begun anew."""
         self.version = version
         for task, draw in list(self.in_flight.items()):
-            if version - draw.version > self.max_staleness:
+            if version - draw.version > self.flight.max_staleness:
                 task.cancel()
                 del self.in_flight[task]
                 self.pending.append(Draw(draw.index, draw.draw + 1))
@@ -123,11 +114,11 @@ class AsyncSource:
         """Groups that may be launched now: the batches in which they would still be fresh, less what is ahead."""
         if len(self.no_signal) >= self.limit:
             return 0  # the next step has drawn what it may
-        batches = self.max_staleness + self.waiting
+        batches = self.flight.max_staleness + self.waiting
         ahead = self.keep_rate.value * len(self.in_flight)
         missing = self.want * batches - len(self.ready) - ahead
         fresh = math.ceil(missing / self.keep_rate.value)
-        full = max(self.want, math.ceil(1.25 * self.capacity() / self.group_size))
+        full = max(self.want, math.ceil(1.25 * self.flight.capacity() / self.flight.group_size))
         return min(fresh, full - len(self.in_flight))
 
     def _launch(self) -> None:
@@ -140,12 +131,12 @@ class AsyncSource:
             else:
                 index, number = self.cursor, 0
                 self.cursor += 1
-            task = asyncio.ensure_future(self._one(self.prompt(index), number))
+            task = asyncio.ensure_future(self._one(self.calls.prompt(index), number))
             self.in_flight[task] = Draw(index, number, self.version)
             task.add_done_callback(self._landed)
 
     async def _one(self, prompt: Prompt, draw: int) -> Group:
-        return await self.grade(await self.sample(prompt, draw))
+        return await self.calls.grade(await self.calls.sample(prompt, draw))
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
         if self.in_flight.pop(task, None) is None or task.cancelled():
@@ -154,7 +145,7 @@ class AsyncSource:
             self.failure = error
         else:
             group = task.result()
-            (self.ready if self.choice(group) else self.no_signal).append(group)
+            (self.ready if self.calls.choice(group) else self.no_signal).append(group)
             if not self.waiting:
                 self._launch()
         self.finished.set()
@@ -162,7 +153,7 @@ class AsyncSource:
     def _drop_stale(self) -> None:
         fresh = []
         for group in self.ready:
-            if self.version - group.oldest_version > self.max_staleness:
+            if self.version - group.oldest_version > self.flight.max_staleness:
                 self.stale.append(group)
                 self.pending.append(Draw(group.prompt.index, group.draw + 1))
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from srm_ray.rl.advantages import has_signal
 from srm_ray.rl.types import Group, Prompt
 
-Sample = Callable[[Prompt, int], Awaitable[Group]]  # a prompt and how often it had been drawn before, to a group
+Sample = Callable[..., Awaitable[Group]]  # a prompt, and how often it had been drawn before (0 where left out)
 Grade = Callable[[Group], Awaitable[Group]]  # a sampled group to one with rewards and advantages
 Choice = Callable[[Group], bool]  # whether a graded group is trained on; others are drawn anew
 
@@ -15,6 +15,17 @@ Choice = Callable[[Group], bool]  # whether a graded group is trained on; others
 def with_signal(group: Group) -> bool:
     """The usual choice: some completions right and some wrong."""
     return has_signal(group.rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What a source does with a prompt. prompt: the one of an index. sample: it, to a group. grade: the group, with
+    rewards and advantages. choice: whether it is trained on."""
+
+    prompt: Callable[[int], Prompt]
+    sample: Sample
+    grade: Grade
+    choice: Choice = with_signal
 
 
 @dataclass(frozen=True, slots=True)

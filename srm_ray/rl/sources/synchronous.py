@@ -9,10 +9,9 @@ the weights alone, not on timing, nor on how many prompts were in flight.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 
-from srm_ray.rl.sources.common import Choice, Collected, Grade, KeepRate, SourceState, with_signal
-from srm_ray.rl.types import Group, Prompt
+from srm_ray.rl.sources.common import Calls, Collected, KeepRate, SourceState
+from srm_ray.rl.types import Group
 
 
 class SyncSource:
@@ -24,19 +23,14 @@ class SyncSource:
     def __init__(
         self,
         state: SourceState,
+        calls: Calls,
         *,
         want: int,
         limit: int,
-        prompt: Callable[[int], Prompt],
-        sample: Callable[[Prompt], Awaitable[Group]],
-        grade: Grade,
         keep_rate: KeepRate,
-        choice: Choice = with_signal,
-    ):  # seven that a source cannot do without, all by name, and which groups are trained on
-        self.choice = choice
-        self.cursor, self.keep_rate = state.cursor, keep_rate
+    ):
+        self.cursor, self.calls, self.keep_rate = state.cursor, calls, keep_rate
         self.want, self.limit = want, limit
-        self.prompt, self.sample, self.grade = prompt, sample, grade
 
     async def take(self) -> Collected:
         """The next step's groups."""
@@ -45,9 +39,9 @@ class SyncSource:
 
         async def one(index: int) -> Group:
             nonlocal sampled_at
-            group = await self.sample(self.prompt(index))
+            group = await self.calls.sample(self.calls.prompt(index))
             sampled_at = time.perf_counter()
-            return await self.grade(group)
+            return await self.calls.grade(group)
 
         in_flight: deque[asyncio.Task[Group]] = deque()
         judged: list[Group] = []
@@ -59,7 +53,7 @@ class SyncSource:
                     in_flight.append(asyncio.create_task(one(self.cursor + len(judged) + len(in_flight))))
                 group = await in_flight.popleft()
                 judged.append(group)
-                if self.choice(group):
+                if self.calls.choice(group):
                     kept.append(group)
             done = time.perf_counter()
         finally:
