@@ -44,7 +44,7 @@ class Bonus:
 def high_entropy(
     entropies: Sequence[np.ndarray], masks: Sequence[np.ndarray], share: float
 ) -> tuple[list[np.ndarray], float]:
-    """1 for the tokens of an update with the highest entropy (arXiv 2506.01939, the policy gradient of eq. 5).
+    """1 for the tokens of an update with the highest entropy (arXiv 2506.01939, objective J_HighEnt).
 
     entropies, masks: of each micro-batch, [C]; masked tokens are not counted. share: rho, of the counted tokens, in
     (0, 1]. Returns float32 masks laid out alike, and the entropy from which on tokens are in (all that equal it are).
