@@ -1,10 +1,10 @@
-# `make demo`, `make speedrun`, `make check` and `make test` each set up what they need (.venv, from requirements/*.txt).
+# `make demo`, `speedrun`, `real`, `check` and `test` each set up what they need (.venv, from requirements/*.txt).
 # EXTRA=gpu takes the CUDA build of vLLM and PyTorch; PYTHON chooses the interpreter.
 EXTRA ?= cpu
 PYTHON ?= python3
 
 .NOTPARALLEL:
-.PHONY: setup demo speedrun check test lint fast integration lock llamacpp clean
+.PHONY: setup demo speedrun real check test lint fast integration lock llamacpp clean
 
 setup:
 	@PYTHON=$(PYTHON) requirements/setup.sh $(EXTRA)
@@ -14,6 +14,14 @@ demo: setup
 
 speedrun: setup
 	@.venv/bin/python -m srm_ray.speedrun
+
+# A real model of 135M parameters, out of a package of the registry: import, SFT, preferences, GRPO, report card.
+# SMALL=1: every stage in a quarter of an hour. DATA=FOLDER: the suites of SUITES too, from FOLDER/<suite>/test.jsonl.
+SUITES ?= word_problems,svamp,gsm8k,ifeval,arc_challenge
+REAL = smollm2$(if $(SMALL),_small)
+real: setup
+	@.venv/bin/python -m srm_ray.speedrun --config speedrun/$(REAL) --run_dir runs/$(REAL) \
+	  $(if $(DATA),--evaluate.data.path "$(DATA)" --evaluate.tasks "$(SUITES)")
 
 # All day long: style, types, import order and the tests of the fast tier. docs/development.md says more.
 check: lint fast

@@ -212,7 +212,14 @@ CLASSES: dict[str, type[Section]] = {
     "evaluate": EvaluateConfig,
     "speedrun": SpeedrunConfig,
 }
-CPU_SIZED = {"grpo/calculator", "grpo/guess", "grpo/two_families", "tokenizer/32k"}  # and every tiny.yaml
+CPU_SIZED = {
+    "grpo/calculator",
+    "grpo/guess",
+    "grpo/two_families",
+    "tokenizer/32k",
+    "speedrun/smollm2",
+    "speedrun/smollm2_small",
+}  # and every tiny.yaml
 OPTIM = ("lr", "floor", "schedule", "warmup", "warmup_steps", "weight_decay", "clip_grad", "betas", "batch")
 COMPARED = {
     "grpo": [

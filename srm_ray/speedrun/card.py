@@ -22,8 +22,7 @@ from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder
 from srm_ray.speedrun import chain
 
-STAGES = ("text", "tokenizer", "pretrain", "sft", "samples", "prefer", "grpo")
-MODELS = ("pretrain", "sft", "prefer", "grpo")  # stages that leave a model, in order: each is measured
+STAGES = ("text", "tokenizer", "pretrain", "package", "import", "sft", "samples", "prefer", "grpo")
 CURVES = ("train/loss", "reward/accuracy")
 CURVE_POINTS = 200
 
@@ -101,12 +100,13 @@ def collect(root: Path, config: SpeedrunConfig) -> Card:
     rows = [stage_row(name, root / name) for name in STAGES if (root / name).is_dir()]
     accuracy: dict[str, dict[str, Share]] = {}
     deltas: list[Delta] = []
-    for name in MODELS:
+    for name in config.models:
         folder = root / "evaluate" / name
         accuracy[name] = {suite: one.score for suite, one in results.read(folder).suites.items()}
         if (folder / tax.FILE).is_file():
-            deltas += read_deltas(folder / tax.FILE, name)
-    measured = [stage_row(f"evaluate/{name}", root / "evaluate" / name) for name in MODELS]
+            before = config.models[config.models.index(name) - 1]
+            deltas += read_deltas(folder / tax.FILE, before, name)
+    measured = [stage_row(f"evaluate/{name}", root / "evaluate" / name) for name in config.models]
     rows.append(StageRow("evaluate", sum(row.seconds for row in measured), max(row.tries for row in measured)))
     rows.append(stage_row("export", root / "export"))
     formats = (RunFolder(root / "export", stage="export").read_summary() or {})["formats"]
@@ -129,8 +129,7 @@ def size_row(plain: dict[str, Any]) -> Row:
     return Row(**known | {"accuracy": Share(**accuracy) if accuracy else None})
 
 
-def read_deltas(path: Path, stage: str) -> list[Delta]:
-    before = MODELS[MODELS.index(stage) - 1]
+def read_deltas(path: Path, before: str, stage: str) -> list[Delta]:
     return [
         Delta(stage, before, *(one[key] for key in ("suite", "delta", "low", "high", "verdict")))
         for one in json.loads(path.read_text())["suites"]

@@ -8,6 +8,7 @@ bound. The machine's rates are what its config says: nothing is measured here.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from actors.train.memory import GIB, count, memory, size_of, training_memory
@@ -20,10 +21,12 @@ from srm_ray.config.speedrun import MachineConfig, SpeedrunConfig
 from srm_ray.config.stages import LoraConfig, TrainStage
 from srm_ray.console.progress import duration, say
 from srm_ray.console.text_table import aligned
-from srm_ray.speedrun.card import MODELS
+from srm_ray.errors import UserError
+from srm_ray.runs.folder import RunFolder
 
 CHARACTERS_A_TOKEN = 4  # of real text; generated sums have 1.2
 DOCUMENT_TOKENS, EXAMPLE_TOKENS = 43, 35  # of generated text: means over 10,000 of each
+WORD_PROBLEM_TOKENS = 100  # of one of them with its working, in SmolLM2's template: mean over 300
 KEEP_RATE = 0.7  # groups with signal, of those drawn: the loop's own first guess
 PROBLEMS = {  # of the suites, where evaluate.limit does not say
     "arithmetic": 1000,
@@ -66,8 +69,8 @@ class Budget:
         self.own, self.lengths = own, fit(rollout.max_model_len, rollout.max_new_tokens, own, origins=config.origins)
 
     def estimates(self) -> list[Estimate]:
-        tokenizer, pretrain, sft = self.tokenizer(), self.pretrain(), self.sft()
-        return [tokenizer, pretrain, sft, self.samples(), self.prefer(), self.grpo(), self.evaluate()]
+        before = [] if self.config.start.given else [self.tokenizer(), self.pretrain()]
+        return [*before, self.sft(), self.samples(), self.prefer(), self.grpo(), self.evaluate()]
 
     # Stages
 
@@ -91,7 +94,8 @@ class Budget:
         row = config.data.row_length or min(SFT_ROW, self.own.tokens)
         tokens = config.steps * config.optim.batch * row
         examples = config.data.limit or self.config.text.examples
-        tokens = tokens or int(examples * config.epochs * EXAMPLE_TOKENS)
+        each = WORD_PROBLEM_TOKENS if config.data.generator == "word_problems" else EXAMPLE_TOKENS
+        tokens = tokens or int(examples * config.epochs * each)
         return self.training("sft", config, tokens, row, config.lora)
 
     def samples(self) -> Estimate:
@@ -122,9 +126,10 @@ class Budget:
         config = self.config.evaluate
         problems = sum(min(config.limit or PROBLEMS[name], PROBLEMS[name]) for name in config.tasks)
         sampled = problems * config.sampling.samples * config.sampling.max_new_tokens
-        seconds = len(MODELS) * self.sampling(sampled)
+        models = len(self.config.models)
+        seconds = models * self.sampling(sampled)
         need = self.engine_memory(config.engine, config.sampling.max_new_tokens)
-        return Estimate("evaluate", 0, len(MODELS) * sampled, seconds, need, f"{len(MODELS)} models")
+        return Estimate("evaluate", 0, models * sampled, seconds, need, f"{models} models")
 
     # Parts
 
@@ -170,9 +175,13 @@ class Budget:
 
 
 def base_config(config: SpeedrunConfig) -> Any:
-    """The model that the run trains: pretrain's size with the tokenizer's vocabulary, or the model it continues."""
+    """The model that the run trains: pretrain's size with the tokenizer's vocabulary, or the model it starts from."""
     from srm_ray.model.shapes import qwen3_config, shape
 
+    if config.start.given:
+        from srm_ray.gguf.reader import open_model_file, transformers_config
+
+        return transformers_config(open_model_file(start_file(config)))
     if config.pretrain.model:
         from transformers import AutoConfig
 
@@ -180,6 +189,16 @@ def base_config(config: SpeedrunConfig) -> Any:
 
         return AutoConfig.from_pretrained(open_model(config.pretrain.model).path, trust_remote_code=False)
     return qwen3_config(shape(config.pretrain.size, vocab_size=config.tokenizer.vocab_size))
+
+
+def start_file(config: SpeedrunConfig) -> Path:
+    """Raises `UserError` where it is in a package that was not downloaded yet."""
+    if not config.start.package:
+        return Path(config.start.file)
+    found = sorted((RunFolder(config.run_dir, stage="speedrun").path / "package").glob("*.gguf"))
+    if not found:
+        raise UserError(f"the plan needs the model, and {config.start.package} is not downloaded: begin the run first")
+    return found[0]
 
 
 def show_budget(config: SpeedrunConfig) -> int:
