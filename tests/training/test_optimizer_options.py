@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from actors.grpo_steps import learning_rate
 from srm_ray.config.base import to_plain
 from srm_ray.config.command_line import build, parse
 from srm_ray.config.grpo import GRPOConfig, LearnerConfig
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.stages import OptimConfig, PreferConfig, SftConfig
 from srm_ray.errors import UserError
-from srm_ray.grpo import learning_rate
 from srm_ray.runs.folder import RunFolder
 from srm_ray.training.schedule import Schedule
 
