@@ -2,10 +2,12 @@
 
 a folder, an adapter or a .gguf file -> Engine -> Conversation -> terminal
 
+With --tools or --environment the model calls tools or plays: what it calls and hears is shown.
 /think on|off  /temperature X  /reset  /help  /quit. Ctrl-C stops the answer, Ctrl-D ends the conversation.
 Lines piped in are asked one after another. --serve_command prints how to serve the model with vLLM instead.
 """
 
+import asyncio
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +20,10 @@ from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 
 if TYPE_CHECKING:
+    from srm_ray.environments.contract import Contract
+    from srm_ray.inference.completers import Sampling
     from srm_ray.inference.conversation import Conversation
+    from srm_ray.inference.engine import Engine
     from srm_ray.inference.terminal import Terminal
 
 HELP = """\
@@ -51,9 +56,59 @@ def main(argv: list[str] | None = None) -> int:
             config.model, threads=config.threads, dtype=config.dtype, chat_template=config.chat_template
         )
     sampling = Sampling(config.temperature, config.max_new_tokens)
+    about = f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends."
+    if config.playing().plays_episodes:
+        return play(config, engine, sampling, terminal, about)
     conversation = Conversation(engine, sampling, config.seed, system=config.system, thinking=config.think)
-    terminal.notice(f"{engine.about}, context {engine.context} tokens. /help lists the commands, Ctrl-D ends.")
+    terminal.notice(about)
     return talk(conversation, terminal)
+
+
+def play(config: ChatConfig, engine: "Engine", sampling: "Sampling", terminal: "Terminal", about: str) -> int:
+    """With an environment, or tools, whose processes end with the conversation."""
+    from actors.environment.check import contract_of, spec_of
+    from srm_ray.environments.rendering import TurnRenderer
+    from srm_ray.environments.sessions import Sessions
+    from srm_ray.environments.talk import PlayedConversation
+
+    options = config.environment
+    with asyncio.Runner() as runner:
+        contract = runner.run(contract_of(config.playing()))
+        assert contract is not None, "the config names an environment or tools"
+        renderer = TurnRenderer(
+            engine.tokenizer,
+            engine.stop_ids,
+            contract.kind,
+            contract.tools,
+            calls=options.calls,
+            describe=options.describe_tools,
+        )
+        sessions = Sessions(spec_of(config.playing()))
+        try:
+            runner.run(sessions.start())
+            conversation = PlayedConversation(
+                engine,
+                sampling,
+                config.seed,
+                system=config.system,
+                renderer=renderer,
+                contract=contract,
+                sessions=sessions,
+                runner=runner,
+                max_turns=options.max_turns,
+            )
+            terminal.notice(about)
+            terminal.notice(how_to_play(contract))
+            return talk(conversation, terminal)
+        finally:
+            sessions.close()
+
+
+def how_to_play(contract: "Contract") -> str:
+    columns = f"; a JSON object gives reset its columns ({', '.join(contract.takes)})" if contract.takes else ""
+    if contract.kind == "turns":
+        return f"Any line begins an episode, which the model plays{columns}."
+    return f"It has {', '.join(contract.names)}. /reset begins anew{columns}."
 
 
 def talk(conversation: "Conversation", terminal: "Terminal") -> int:

@@ -1,8 +1,10 @@
 """Options of `python -m srm_ray.chat`."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from srm_ray.config.base import CHAT_TEMPLATE, Section
+from srm_ray.config.base import CHAT_TEMPLATE, Section, comma_separated
+from srm_ray.config.environment import EnvironmentConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.precision import DTYPE, Dtype
 
 
@@ -20,4 +22,17 @@ class ChatConfig(Section):
     seed: int = Field(3407, ge=0, description="seed of the sampler")
     threads: int = Field(0, ge=0, description="compute threads; 0: all cores")
     dtype: Dtype = Field("auto", description=DTYPE)
+    environment: EnvironmentConfig = Field(
+        EnvironmentConfig(), description="an environment to try with the model, as grpo's"
+    )
+    tools: list[str] = Field([], description="functions that the model may call, package.module:function,...")
     serve_command: bool = Field(False, description="print the vLLM command that serves the model, then stop")
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _tools_comma_separated(cls, value: object) -> object:
+        return comma_separated(value)
+
+    def playing(self) -> GRPOConfig:
+        """What plays episodes reads, as a training run has it."""
+        return GRPOConfig(model=self.model, seed=self.seed, environment=self.environment, tools=self.tools)

@@ -22,7 +22,8 @@ SMALLEST_ROOM = 0.25  # share of the context that an answer gets at least, by dr
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text of the answer to a question. kind: "thinking" or "answer"."""
+    """Some text of the answer to a question. kind: "thinking" or "answer"; of tools and environments "call", "result",
+    "environment"."""
 
     kind: str
     text: str

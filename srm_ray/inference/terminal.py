@@ -118,14 +118,14 @@ class Terminal:
         return piece.kind
 
     def _before_part(self, kind: str) -> str:
-        if kind != "thinking":
+        if kind == "answer":
             return ""
-        return DIM if self.colours else f"{THINK}\n"
+        return DIM if self.colours else f"{THINK}\n" if kind == "thinking" else ""
 
     def _after(self, kind: str) -> str:
-        if kind != "thinking":
+        if kind in ("", "answer"):
             return ""
-        return PLAIN if self.colours else f"\n{END_THINK}"
+        return PLAIN if self.colours else f"\n{END_THINK}" if kind == "thinking" else ""
 
     def _write(self, text: str) -> None:
         self.target.write(text)
