@@ -1,6 +1,7 @@
 """Preference pairs from a GRPO run's graded rollouts: a right and a wrong completion of one prompt.
 
-Pairs keep the token ids that were sampled, so that nothing is re-tokenised. Of each group, the
+Pairs keep the token ids that were sampled, so that nothing is re-tokenised; of an episode those of its environment too,
+which carry no loss. Of each group, the
 shorter of its right and wrong completions' numbers of pairs are made; which with which is drawn by
 the seed.
 """
@@ -15,7 +16,7 @@ from srm_ray.data import reading
 from srm_ray.data.reports import Encoded, Report
 from srm_ray.errors import UserError
 
-Group = dict[bool, list[list[int]]]
+Group = dict[bool, list[Encoded]]  # ids and mask of each completion, by whether it is right
 
 
 def read(
@@ -74,13 +75,23 @@ def groups(path: Path, stops: Sequence[int], report: Report) -> Any:
         if correct is None or not tokens or tokens[-1] not in stops:
             report.drops.add("undecided or cut off")
             continue
-        found[key][bool(correct)].append(tokens)
+        found[key][bool(correct)].append((tokens, sampled(tokens, row.get("episode"))))
     return [(prompts[key], group) for key, group in found.items() if prompts[key]]
 
 
 def pair_up(prompt: list[int], group: Group, longest: int, draw: random.Random) -> list[tuple[Encoded, Encoded]]:
-    right, wrong = ([ids for ids in group[kind] if len(ids) <= longest] for kind in (True, False))
+    right, wrong = ([one for one in group[kind] if len(one[0]) <= longest] for kind in (True, False))
     draw.shuffle(right)
     draw.shuffle(wrong)
-    encode = lambda ids: (prompt + ids, [False] * len(prompt) + [True] * len(ids))  # noqa: E731
+    encode = lambda one: (prompt + one[0], [False] * len(prompt) + one[1])  # noqa: E731
     return [(encode(a), encode(b)) for a, b in zip(right, wrong, strict=False)]
+
+
+def sampled(tokens: list[int], episode: dict[str, Any] | None) -> list[bool]:
+    """Which tokens of a completion the policy sampled: all, but for what an environment said."""
+    if episode is None:
+        return [True] * len(tokens)
+    mask = [False] * len(tokens)
+    for turn in episode["turns"]:
+        mask[turn["start"] : turn["end"]] = [True] * (turn["end"] - turn["start"])
+    return mask

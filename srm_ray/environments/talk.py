@@ -107,7 +107,10 @@ class PlayedConversation(Conversation):
         """One turn of the model, as it is sampled; returns its text."""
         left = self.engine.context - len(self.ids) - 1
         if left < 1:
-            raise UserError("the conversation fills the context: /reset begins anew")
+            raise UserError(
+                f"the conversation has {len(self.ids)} tokens, with the tools, and the model's context is "
+                f"{self.engine.context}: /reset begins anew"
+            )
         splitter, sampled = ThinkingSplitter(self._opened(self.ids)), list[int]()
         parts = {"thinking": "", "answer": ""}
 

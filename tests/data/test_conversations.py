@@ -137,3 +137,15 @@ def test_pairs_from_rollouts_set_right_against_wrong_of_one_prompt(tokenizer: An
     assert rejected == ([6, 20, 31, 7], [False, False, True, True])
     assert chosen[0] in ([6, 20, 30, 7], [6, 20, 32, 7])
     assert report.dropped["undecided or cut off"] == 2
+
+
+def test_what_an_environment_said_is_not_learned_from_a_pair(tokenizer: Any, tmp_path: Path) -> None:
+    (tmp_path / "rollouts").mkdir()
+    given = {"prompt": tokenizer.decode([6, 20]), "prompt_ids": [6, 20], "prompt_index": 20, "draw": 0}
+    turns = [{"start": 0, "end": 2}, {"start": 4, "end": 6}]
+    right = given | {"sample": 0, "token_ids": [30, 7, 50, 51, 32, 7], "correct": True, "episode": {"turns": turns}}
+    wrong = given | {"sample": 1, "token_ids": [31, 7], "correct": False, "episode": {"turns": turns[:1]}}
+    write(tmp_path / "rollouts" / "step_000001.jsonl", right, wrong)
+    [(chosen, rejected)], _ = rollout_pairs.read(str(tmp_path), tokenizer, [7], seed=1, max_prompt=8, max_completion=8)
+    assert chosen == ([6, 20, 30, 7, 50, 51, 32, 7], [False, False, True, True, False, False, True, True])
+    assert rejected == ([6, 20, 31, 7], [False, False, True, True])
