@@ -10,7 +10,7 @@ from actors.learner.group import LearnerGroup
 from actors.learner.spec import LearnerSpec
 from actors.reward.pool import RewardPool
 from actors.reward.spec import RewardSpec
-from actors.rollout.engine_spec import USUAL_START, cores_each, spec_of
+from actors.rollout.engine_spec import USUAL_START, cores_each, episode_block, spec_of
 from actors.rollout.pool import RolloutPool, TimeLimits
 from actors.rollout.worker import EngineSpec
 from actors.runtime import placement
@@ -26,8 +26,6 @@ from srm_ray.errors import LearnerLost, RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import HELD_OUT, completion_seed, environment_seed
 from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
-
-EPISODE_BLOCK = 32  # tokens; on a CPU vLLM's blocks have 128, more than most turns, and only whole ones are found again
 
 
 class WorkerGroups:
@@ -247,7 +245,7 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         recompute_cache=config.rollout.cache_on_update == "recompute",
         sleep=config.rollout.sleep,
         transport=config.weights.transport,
-        block_size=EPISODE_BLOCK if config.plays_episodes and not config.rollout.gpus else 0,
+        block_size=episode_block(config.rollout) if config.plays_episodes else 0,
     )
 
 

@@ -404,6 +404,7 @@ async def subject_of(config: EvaluateConfig, model: str, info: "ModelInfo | None
         workers=config.workers,
         seed=config.seed,
         chat_template=config.prompt.chat_template,
+        episodes=bool(config.environment.name or config.tools),
     )
     async with engines as completer:
         yield Subject(completer, completer, info.tokenizer)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.rollout.engine_spec import USUAL_START, spec_of
+from actors.rollout.engine_spec import USUAL_START, episode_block, spec_of
 from actors.rollout.pool import RolloutPool, TimeLimits
 from actors.rollout.requests import scoring_params
 from actors.rollout.worker import EngineSpec, RolloutWorker
@@ -133,12 +133,21 @@ def chat_completion(prompt: str, one: Completion) -> ChatCompletion:
 class Engines:
     """A model's engines. `async with Engines(...) as completer`: started when first asked, ended whatever happens.
 
-    context: prompt + completion, tokens.
+    context: prompt + completion, tokens. episodes: prompts grow turn by turn.
     """
 
     def __init__(
-        self, info: ModelInfo, options: EngineConfig, *, context: int, workers: int, seed: int, chat_template: bool
+        self,
+        info: ModelInfo,
+        options: EngineConfig,
+        *,
+        context: int,
+        workers: int,
+        seed: int,
+        chat_template: bool = True,
+        episodes: bool = False,
     ) -> None:
+        self.block_size = episode_block(options) if episodes else 0
         self.info, self.options, self.workers, self.seed, self.context = info, options, workers, seed, context
         self.pool: RolloutPool | None = None
         self.reservation: Reservation
@@ -171,7 +180,15 @@ class Engines:
 
     def spec(self) -> EngineSpec:
         info = self.info
-        return spec_of(self.options, info.path, self.context, info.stop_token_ids, seed=self.seed, workers=self.workers)
+        return spec_of(
+            self.options,
+            info.path,
+            self.context,
+            info.stop_token_ids,
+            seed=self.seed,
+            workers=self.workers,
+            block_size=self.block_size,
+        )
 
     async def __aenter__(self) -> PoolCompleter:
         return self.completer

@@ -6,6 +6,7 @@ push      seconds of a weight push, idle worker   / a memory copy of the same by
 step      seconds of a step of the loop           / the sum of its parts
 overlap   asynchronous rollouts: step time         / the larger of sampling and learning (scripted engine)
 fleet     driver time and memory a completion with 256 rollout workers (scripted engines)
+environment  tokens/s of episodes whose environment sleeps 200 ms a call / of such as answer at once
 pretrain  tokens/s of a pretraining step      / a bare PyTorch loop, same model and rows
 soak      memory of every process over 1,000 steps, and what is left at the end (only when asked for: 15 minutes)
 rewards   graders beside Math-Verify, sandboxed candidates a second (needs the benchmark data)
@@ -19,9 +20,9 @@ import sys
 from srm_ray.console.command import interactive
 from srm_ray.errors import UserError
 
-PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "pretrain", "rewards")
+PARTS = ("rollout", "learner", "push", "step", "overlap", "fleet", "environment", "pretrain", "rewards")
 LONG = ("soak",)  # left out where no part is named
-ALONE = {"fleet", "pretrain", "rewards", *LONG}  # those that need no workers
+ALONE = {"fleet", "environment", "pretrain", "rewards", *LONG}  # those that need no workers
 
 
 @interactive
@@ -53,6 +54,10 @@ def main(argv: list[str] | None = None) -> int:
         from srm_ray.bench import fleet
 
         results["fleet"] = fleet.main()
+    if "environment" in wanted:
+        from srm_ray.bench import environment
+
+        results["environment"] = environment.main(options.model)
     if "pretrain" in wanted:
         from srm_ray.bench import pretrain
 
