@@ -24,4 +24,9 @@ class FilterConfig(GRPOConfig):
         low, high, size = self.keep.low, self.keep.high, self.rollout.group_size
         if not low <= high <= size:
             raise ValueError(f"keep.low, keep.high and rollout.group_size must rise (got {low}, {high} and {size})")
+        if self.plays_episodes:
+            raise ValueError(
+                "problems are filtered by completions of one turn: leave environment and tools out "
+                f"(got {self.environment.name or ','.join(self.tools)})"
+            )
         return self
