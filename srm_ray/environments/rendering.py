@@ -15,7 +15,9 @@ Where the template knows no tools, they are described in the system message, and
 (`srm_ray.data.tool_text`).
 """
 
-import itertools
+import json
+import os
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -28,6 +30,7 @@ from srm_ray.rl.types import ToolCall
 
 Message = dict[str, Any]
 Kind = Literal["tools", "turns"]
+HELD = 16_000_000  # characters of renderings that are kept for the next turn
 CALL_ID = "call{:05d}"  # nine letters and digits, as some templates demand
 
 
@@ -50,6 +53,9 @@ class TurnRenderer:
         describe: bool = False,
     ):
         self.tokenizer, self.kind, self.tools = tokenizer, kind, list(tools)
+        self.rendered: OrderedDict[tuple[str, bool], str] = OrderedDict()
+        self.held = 0  # characters of `rendered`
+        self.prompting = ""  # the generation prompt, where it is the same behind every conversation
         self.ends = [tokenizer.convert_ids_to_tokens(int(token)) for token in stop_token_ids]
         self.described = bool(tools) and (describe or has_own_template(tokenizer))
         if self.tools and not self.described and not self._knows_tools():
@@ -102,9 +108,8 @@ class TurnRenderer:
         shown, hidden = hide_controls(self.tokenizer, [*conversation, *said])
         marks = _Marks([*conversation, *said])
         stood = [self._standing(dict(message), marks, n) for n, message in enumerate(shown)]
-        before = self._stood(stood[: len(conversation) - 1])
-        text = self._text(stood, generation=True)
-        if not text.startswith(before):
+        before, text = stood[: len(conversation) - 1], self._text(stood, generation=True)
+        if not text.startswith(self._stood(before)) and not text.startswith(self._shared(before)):
             raise UserError(
                 "the model's chat template changes earlier turns when others follow (the tools or a message move, for "
                 "example), so that what was sampled would not be what is trained on: give another chat template"
@@ -122,9 +127,15 @@ class TurnRenderer:
     def _stood(self, messages: Sequence[Message]) -> str:
         """The text of a conversation, less what the template puts behind the last one alone: a generation prompt, or
         an end of text without it."""
-        closed, going_on = (self._text(messages, generation=generation) for generation in (False, True))
-        pairs = zip(closed, going_on, strict=False)
-        return "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        going_on = self._text(messages, generation=True)
+        if self.prompting and going_on.endswith(self.prompting):
+            return going_on.removesuffix(self.prompting)
+        return self._shared(messages)
+
+    def _shared(self, messages: Sequence[Message]) -> str:
+        """The same, for any template, with a rendering more."""
+        both = [self._text(messages, generation=generation) for generation in (False, True)]
+        return os.path.commonprefix(both)  # noqa: RUF071  of any texts
 
     def _standing(self, message: Message, marks: "_Marks", n: int) -> Message:
         if message["role"] != "assistant" or "calls" not in message:
@@ -146,8 +157,19 @@ class TurnRenderer:
         return self.tools if self.tools and not self.described else None
 
     def _text(self, messages: Sequence[Message], *, generation: bool) -> str:
+        """Rendered once: what a turn is rendered with stands at the beginning of the next one's rendering."""
+        key = (json.dumps(messages), generation)
+        if key in self.rendered:
+            self.rendered.move_to_end(key)
+            return self.rendered[key]
         tools = {"tools": self.tools} if self._schemas() else {}
-        return render_text(self.tokenizer, messages, add_generation_prompt=generation, enable_thinking=True, **tools)
+        text = render_text(self.tokenizer, messages, add_generation_prompt=generation, enable_thinking=True, **tools)
+        self.rendered[key] = text
+        self.held += len(text) + len(key[0])
+        while self.held > HELD and len(self.rendered) > 1:
+            old, dropped = self.rendered.popitem(last=False)
+            self.held -= len(dropped) + len(old[0])
+        return text
 
     def _knows_tools(self) -> bool:
         asked = [{"role": "user", "content": "x"}]
@@ -173,12 +195,17 @@ class TurnRenderer:
     def _rehearse(self) -> None:
         conversation: list[Message] = self.messages([{"role": "user", "content": "begin"}], None)
         answers = self.results([ToolCall("x", {}, "told")]) if self.kind == "tools" else self.observation("told")
+        prompting: set[str] = set()
         for _ in range(3):
+            marks = _Marks(conversation)
+            stood = [self._standing(dict(message), marks, n) for n, message in enumerate(conversation)]
+            prompting.add(self._text(stood, generation=True).removeprefix(self._shared(stood)))
             conversation.append(self.turn())
             ids = self.after(conversation, answers)
             if "told" not in self.tokenizer.decode(ids):
                 raise UserError("the model's chat template does not render what an environment says")
             conversation += answers
+        self.prompting = prompting.pop() if len(prompting) == 1 else ""
 
 
 def opening(messages: Sequence[Message], said: str | None, kind: Kind) -> list[Message]:
