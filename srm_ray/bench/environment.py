@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from srm_ray.config.engine import EngineConfig
-from srm_ray.config.grpo import GRPOConfig, RecoveryConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion, Prompt
 
@@ -60,6 +60,7 @@ async def measure(model: str) -> dict[str, Any]:
     from actors.rollout.scoring import Engines
     from actors.runtime.compute import engine_dtype
     from actors.runtime.placement import Places
+    from actors.runtime.pool import PoolOptions
     from srm_ray.model.loading import open_model
 
     info = open_model(model)
@@ -69,7 +70,7 @@ async def measure(model: str) -> dict[str, Any]:
     plan = plan_of(config, info, contract, 64)
     options = EngineConfig(max_num_seqs=AT_ONCE, cpus=0.5, kv_cache_gb=0.5)
     options = options.model_copy(update={"dtype": engine_dtype(options, info.path)})
-    environments = EnvironmentPool(1, plan.spec, places=Places({}), recovery=RecoveryConfig())
+    environments = EnvironmentPool(PoolOptions(Places({})), plan.spec)
     engines = Engines(info, options, context=CONTEXT, workers=ENGINES, seed=0, episodes=True)
     async with engines as completer:
         try:
