@@ -289,6 +289,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"own_{tmp_path.name}"
     (tmp_path / f"{name}.py").write_text(OWN)
     (tmp_path / f"{name}_broken.py").write_text("import there_is_no_such_module\n")
+    (tmp_path / f"{name}_script.py").write_text("raise SystemExit(1)\n")
+    (tmp_path / f"{name}_settings.py").write_text(
+        "SETTINGS = {'normalisation': 'tokens'}\nfrom math import exp as loss\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     return name
 
@@ -316,6 +320,8 @@ def test_one_part_of_ones_own(own: str) -> None:
     [
         ({"name": "grop"}, r"--algorithm grop: neither one of grpo, dapo.* nor a module to import"),
         ({"name": "OWN_broken"}, r"ModuleNotFoundError: No module named 'there_is_no_such_module'"),
+        ({"name": "OWN_script"}, r"nor a module to import \(SystemExit: 1\)"),
+        ({"name": "OWN_settings"}, r"its SETTINGS must be srm_ray\.rl\.algorithms\.contract\.Settings\(\.\.\.\)"),
         ({"name": "json"}, r"--algorithm json: the module defines none of advantage, loss, choice"),
         ({"loss": "OWN.loss"}, r"neither of the form package\.module:function nor one of grpo"),
         ({"loss": "there_is_none:loss"}, r"--algorithm\.loss there_is_none:loss: its module cannot be imported"),

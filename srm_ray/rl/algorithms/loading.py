@@ -105,11 +105,14 @@ def own_part(module: ModuleType, part: str) -> Part:
     """A part of a module, or DAPO's where it has none."""
     holder = module if hasattr(module, part) else importlib.import_module(f"srm_ray.rl.algorithms.{DEFAULT}")
     function, across = getattr(holder, part), getattr(module, "across", None)
+    settings = getattr(module, "SETTINGS", USUAL)
+    if not isinstance(settings, Settings):
+        raise UserError(f"--algorithm {module.__name__}: its SETTINGS must be {Settings.__module__}.Settings(...)")
     check_signature(function, part, module.__name__)
     if part != "advantage" or across is None:
-        return Part(function, getattr(module, "SETTINGS", USUAL))
+        return Part(function, settings)
     check_signature(across, "across", module.__name__)
-    return Part(function, getattr(module, "SETTINGS", USUAL), across)
+    return Part(function, settings, across)
 
 
 def part_of(given: str, part: str) -> Part:
@@ -132,7 +135,7 @@ def part_of(given: str, part: str) -> Part:
 def imported(path: str, where: str, why: str) -> ModuleType:
     try:
         return importlib.import_module(path)
-    except Exception as error:  # a module of the user's may raise anything
+    except (Exception, SystemExit) as error:  # a module of the user's may raise anything, or be a script
         raise UserError(f"{where}: {why} ({type(error).__name__}: {one_line(error)})") from None
 
 
