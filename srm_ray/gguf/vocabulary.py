@@ -196,7 +196,7 @@ def open_gguf(path: Path) -> Any:
     import gguf
 
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: a folder, and a GGUF file is expected" if path.is_dir() else f"{path}: no such file")
     header.check(path)
     try:
         return gguf.GGUFReader(path)

@@ -84,6 +84,10 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
         path = merged_folder(path)
         name = str(path)
         looks_local = True
+    if path.suffix == ".gguf" and not path.is_dir():
+        raise UserError(
+            f"--model {name}: a GGUF file: make a folder of it first, python -m srm_ray.import --file {name}"
+        )
     if looks_local and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
     from transformers import AutoConfig

@@ -375,6 +375,13 @@ def test_a_broken_file_is_one_line_and_leaves_nothing(
     status, error = command(capsys, "--file", tmp_path / "none.gguf")
     assert (status, error) == (2, f"error: {tmp_path / 'none.gguf'}: no such file\n")
     assert command(capsys)[0] == 2
+    status, error = command(capsys, "--file", tmp_path)
+    assert (status, error) == (2, f"error: {tmp_path}: a folder, and a GGUF file is expected\n")
+
+
+def test_commands_that_want_a_folder_say_how_to_make_one(llama_file: Path) -> None:
+    with pytest.raises(UserError, match=r"a GGUF file: make a folder of it first, python -m srm_ray\.import --file"):
+        open_model(str(llama_file))
 
 
 def test_the_command(llama_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
