@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from srm_ray.data.arithmetic import Messages, Split, answer_text
+from srm_ray.data.arithmetic import SUPERVISED_FROM, Messages, Split, answer_text
 from srm_ray.data.situations import HELD_OUT, TRAIN, Situation
 
 SITUATIONS: dict[Split, dict[str, Situation]] = {"train": TRAIN, "held_out": HELD_OUT}
@@ -133,7 +133,7 @@ def capital(text: str) -> str:
 
 
 def conversation(seed: int, index: int) -> Messages:
-    """A supervised example: the question, then reasoning and answer."""
-    example = problem(seed, index)
+    """A supervised example: the question, then reasoning and answer; another problem than GRPO is given."""
+    example = problem(seed, SUPERVISED_FROM + index)
     said = f"<think>\n{example.reasoning}\n</think>\n{answer_text(example.answer)}"
     return [{"role": "user", "content": example.question}, {"role": "assistant", "content": said}]

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from srm_ray.data import word_problems
+from srm_ray.data.arithmetic import SUPERVISED_FROM
 from srm_ray.data.situations import HELD_OUT, TRAIN
 from srm_ray.data.word_problems import HE, SHE, SITUATIONS, Split, WordProblem, conversation, plural, problem, problems
 
@@ -120,7 +121,7 @@ def test_streams_follow_seed_and_index() -> None:
 
 def test_an_example_to_learn_from() -> None:
     asked, answered = conversation(3, 7)
-    found = problem(3, 7)
+    found = problem(3, SUPERVISED_FROM + 7)
     assert asked == {"role": "user", "content": found.question}
     assert answered["content"] == f"<think>\n{found.reasoning}\n</think>\n\\boxed{{{found.answer}}}"
 
@@ -164,4 +165,4 @@ def test_graders_take_what_is_to_be_learned_from() -> None:
     from rewards.math.grader import score
 
     for index in range(20):
-        assert score(conversation(4, index)[1]["content"], problem(4, index).answer).correct
+        assert score(conversation(4, index)[1]["content"], problem(4, SUPERVISED_FROM + index).answer).correct
