@@ -34,3 +34,40 @@ def test_new_tokens_end_with_the_context(asked) -> None:
     assert said.tokens <= 3
     with pytest.raises(ContextOverflow):
         asked.run(asked.completer.complete((7,) * asked.completer.context, 0, Sampling()))
+
+
+def test_a_model_s_engines_play(asked, tmp_path) -> None:
+    """The same episodes whoever else is under way; what is played is kept, and shown turn by turn."""
+    from actors.environment import measuring
+    from rewards.dispatch import Graders
+    from srm_ray.config.command_line import build
+    from srm_ray.config.evaluate import EvaluateConfig
+    from srm_ray.evaluation import episodes
+    from srm_ray.evaluation.samples import SampleFile
+    from srm_ray.inference.completers import Subject
+
+    tasks = ["environment:tests.environments.samples:Parity"]
+    options = {"max_turn_tokens": 12}
+    config = build(EvaluateConfig, {"model": "m", "tasks": tasks, "environment": options, "limit": 6})
+    sampling, suite = Sampling(1.0, 80), episodes.suite_of(config.environment.name, ())
+
+    async def play(folder: str, count: int) -> list:
+        problems = await measuring.problems_of(config.model_copy(update={"limit": count}))
+        sessions = await measuring.opened_sessions(problems.config)
+        graders = Graders(1)
+        try:
+            subject = Subject(asked.completer)
+            model, prompts = measuring.engine_player(problems, sessions, subject, asked.info, sampling, 512)
+            file = SampleFile(tmp_path / folder / "Parity.jsonl", 2)
+            judge = episodes.Judge(graders, problems.contract.rewards, 0.0)
+            options = {"file": file, "settings": {}, "seed": 5, "position": "1/1", "in_flight": 64}
+            result = await episodes.run(suite, prompts, model, judge, **options)
+            assert result.score.n == count and result.means["turns"].value <= 2
+            return [file.done[index] for index in range(count)]
+        finally:
+            sessions.close()
+            graders.close()
+
+    alone, together = asked.run(play("a", 1)), asked.run(play("b", 6))
+    assert alone[0] == together[0] and len(together) == 6
+    assert all(line["episode"]["turns"] and line["reason"] for lines in together for line in lines)
