@@ -70,21 +70,14 @@ TWO_FAMILIES = Recipe(pretrain_steps=1600, sft_steps=1200, families=("arithmetic
 OF_ENVIRONMENTS = {
     demonstrations.CALCULATOR: Recipe(
         vocab_size=512,
-        pretrain_steps=300,
+        pretrain_steps=400,
         pretrain_lr=1e-3,
         sft_steps=80,
         sft_lr=1e-3,
         sft_row_length=512,
         families=(demonstrations.CALCULATOR,),
     ),
-    demonstrations.GUESS: Recipe(
-        pretrain_steps=400,
-        pretrain_lr=1e-3,
-        sft_steps=50,
-        sft_lr=1e-3,
-        sft_row_length=640,
-        families=(demonstrations.GUESS,),
-    ),
+    demonstrations.GUESS: Recipe(pretrain_steps=0, sft_steps=160, sft_row_length=640, families=(demonstrations.GUESS,)),
 }
 
 
@@ -200,7 +193,10 @@ def pretrain_job(work: Path, model: Path, recipe: Recipe, seed: int) -> TrainSpe
 
     tokenizer = tokenization.load(model)
     wanted = recipe.pretrain_steps * recipe.batch_rows
-    documents = (encode_continuation(tokenizer, *document) for document in documents_of(recipe, seed))
+    if played_of(recipe, seed):
+        documents = sequences_of(recipe, seed, tokenizer, drills=True)
+    else:
+        documents = (encode_continuation(tokenizer, *document) for document in documents_of(recipe, seed))
     rows = rows_of(documents, recipe.row_length, wanted)
     save_rows(rows, work / "pretrain-rows")
     optim = optim_of(recipe, recipe.pretrain_lr, recipe.pretrain_steps, floor=0.3)
@@ -247,8 +243,6 @@ def tokenizer_texts(recipe: Recipe, seed: int) -> Iterator[str]:
 
 def documents_of(recipe: Recipe, seed: int) -> Iterator[tuple[str, str]]:
     """Pretraining documents of the families in turn."""
-    if made := played_of(recipe, seed):
-        return in_turn(*(played.documents() for played in made))
     return in_turn(arithmetic.documents(seed), *(chains.documents() for chains in chains_of(recipe, seed)))
 
 
@@ -260,12 +254,12 @@ def conversations_of(recipe: Recipe, seed: int) -> Iterator[arithmetic.Messages]
     )
 
 
-def sequences_of(recipe: Recipe, seed: int, tokenizer: Any) -> Iterator[Any]:
-    """Supervised examples as token ids and masks."""
+def sequences_of(recipe: Recipe, seed: int, tokenizer: Any, *, drills: bool = False) -> Iterator[Any]:
+    """Supervised examples, or the drills before them, as token ids and masks."""
     from srm_ray.data.rendering import render_conversation, training_sequences
 
     if made := played_of(recipe, seed):
-        examples = in_turn(*(played.examples() for played in made))
+        examples = in_turn(*(played.drills() if drills else played.examples() for played in made))
         return (training_sequences(tokenizer, one.messages, tools=one.tools).sequences[0] for one in examples)
     return (render_conversation(tokenizer, messages) for messages in conversations_of(recipe, seed))
 

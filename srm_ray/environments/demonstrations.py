@@ -1,7 +1,7 @@
 """Conversations in which tools are called and games are played, for the warm start of a model that is to learn to.
 
-    seed -> Demonstrations.documents() -> (what is given, what goes on)  -> pretraining
-         -> Demonstrations.examples()  -> Demonstration (messages, tools) -> SFT
+    seed -> Demonstrations.drills()   -> Demonstration without tools     -> pretraining
+         -> Demonstrations.examples() -> Demonstration (messages, tools) -> SFT
 
 They teach the form and some of the skill. Most sums are answered at once, which no small model can do rightly, a few
 with the calculator; half of a player's guesses heed all that it was told, the others nothing. What pays is left for
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from srm_ray.data.arithmetic import SUPERVISED_FROM, Problem, answer_text, problem
-from srm_ray.data.tool_text import call_text, in_words, results_text
+from srm_ray.data.tool_text import in_words
 from srm_ray.environments.calculator import calculate
 from srm_ray.environments.contract import schema
 from srm_ray.environments.guess import Guess
@@ -23,7 +23,7 @@ from srm_ray.environments.guess import Guess
 CALCULATOR = "srm_ray.environments.calculator:calculate"
 GUESS = "srm_ray.environments.guess:Guess"
 TERMS, DIGITS = 5, 4  # of a sum, as configs/grpo/calculator.yaml asks them
-CALLING_SHARE = 0.2
+CALLING_SHARE = 0.25
 HEEDING_SHARE = 0.5
 Message = dict[str, Any]
 
@@ -37,8 +37,8 @@ class Demonstration:
 
 
 class Demonstrations(Protocol):
-    def documents(self) -> Iterator[tuple[str, str]]:
-        """Without end: a text that carries no loss, and how it goes on."""
+    def drills(self) -> Iterator[Demonstration]:
+        """Without end: short conversations of what takes long to learn."""
         ...
 
     def examples(self) -> Iterator[Demonstration]:
@@ -52,23 +52,24 @@ class SumsWithCalculator:
     def __init__(self, seed: int):
         self.seed, self.tools = seed, (schema(calculate, CALCULATOR),)
 
-    def documents(self) -> Iterator[tuple[str, str]]:
-        """What is copied: the sum into the call, and the result into the answer."""
+    def drills(self) -> Iterator[Demonstration]:
+        """What is copied, the sum into the call and the result into the answer, without the tool's description."""
         for index in itertools.count():
-            sum_ = problem(self.seed, index, terms=TERMS, digits=DIGITS)
-            yield sum_.question, "\n" + call_text(self._call(sum_))
-            yield results_text([sum_.answer]), "\n" + answer_text(sum_.answer)
+            yield Demonstration(self._messages(problem(self.seed, index, terms=TERMS, digits=DIGITS), calls=True))
 
     def examples(self) -> Iterator[Demonstration]:
         for index in itertools.count(SUPERVISED_FROM):
             sum_ = problem(self.seed, index, terms=TERMS, digits=DIGITS)
             calls = random.Random(f"calls/{self.seed}/{index}").random() < CALLING_SHARE
-            messages: list[Message] = [{"role": "user", "content": sum_.question}]
-            if calls:
-                messages.append({"role": "assistant", "content": "", "tool_calls": [self._call(sum_)]})
-                messages.append({"role": "tool", "content": sum_.answer})
-            messages.append({"role": "assistant", "content": answer_text(sum_.answer)})
-            yield Demonstration(tuple(messages), self.tools)
+            yield Demonstration(self._messages(sum_, calls=calls), self.tools)
+
+    def _messages(self, sum_: Problem, *, calls: bool) -> tuple[Message, ...]:
+        asked: Message = {"role": "user", "content": sum_.question}
+        answer: Message = {"role": "assistant", "content": answer_text(sum_.answer)}
+        if not calls:
+            return asked, answer
+        called: Message = {"role": "assistant", "content": "", "tool_calls": [self._call(sum_)]}
+        return asked, called, {"role": "tool", "content": sum_.answer}, answer
 
     def _call(self, sum_: Problem) -> dict[str, Any]:
         arguments = {"expression": "+".join(map(str, sum_.operands))}
@@ -81,11 +82,9 @@ class GuessingGames:
     def __init__(self, seed: int):
         self.seed = seed
 
-    def documents(self) -> Iterator[tuple[str, str]]:
-        """Whole games, as text."""
-        for one in self.examples():
-            said = [message["content"] for message in one.messages]
-            yield said[0], "\n".join(["", *said[1:]])
+    def drills(self) -> Iterator[Demonstration]:
+        """Whole games: nothing of them is shorter."""
+        return self.examples()
 
     def examples(self) -> Iterator[Demonstration]:
         for index in itertools.count():

@@ -17,7 +17,9 @@ from tests.environments.templates import tokenizer_with
 def test_sums_are_done_at_once_or_with_the_calculator() -> None:
     examples = list(itertools.islice(demonstrations.SumsWithCalculator(1).examples(), 400))
     called = [one for one in examples if len(one.messages) == 4]
-    assert 0.1 < len(called) / len(examples) < 0.3
+    assert 0.2 < len(called) / len(examples) < 0.3
+    drills = itertools.islice(demonstrations.SumsWithCalculator(1).drills(), 50)
+    assert all(len(one.messages) == 4 and not one.tools for one in drills)
     for one in examples:
         operands = tuple(map(int, one.messages[0]["content"].removeprefix("What is ").rstrip("?").split("+")))
         assert not arithmetic.held_out(operands) and len(operands) == demonstrations.TERMS
