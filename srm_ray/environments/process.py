@@ -18,11 +18,22 @@ import time
 import traceback
 from typing import Any
 
+from pydantic import ConfigDict, ValidationError, validate_call
+
 from rewards.sandbox.processes import receive, send
 from srm_ray.environments import contract
 from srm_ray.environments.contract import BadEnvironment, Contract, Loaded, one_line
 
+ANY_TYPES = ConfigDict(arbitrary_types_allowed=True)
 CUT = "\n[cut: {} of {} characters]"
+
+
+@validate_call(config=ANY_TYPES)
+def _one(value: int) -> int:
+    return value
+
+
+_one(1)  # what pydantic imports with its first call is imported before processes are forked, not in each of them
 
 
 class Player:
@@ -51,8 +62,6 @@ class Player:
 
     def call(self, name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
         """What the tool gave, or what is wrong; and whether it is that."""
-        from pydantic import ConfigDict, ValidationError, validate_call
-
         if name not in self.tools:
             return f"Error: there is no tool {name!r}; the tools are {', '.join(self.tools)}", True
         try:
@@ -60,7 +69,7 @@ class Player:
         except TypeError as error:
             return f"Error: {name}: {error}", True
         try:
-            call = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(self.tools[name])
+            call = validate_call(config=ANY_TYPES)(self.tools[name])
             return self._cut(text_of(finished(call(**arguments)))), False
         except ValidationError as error:
             wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
