@@ -195,6 +195,26 @@ def test_off_policy_ratios_reach_both_clip_bounds():
     assert (ratio < 0.8).any() and (ratio > 1.28).any()
 
 
+def test_clipping_acts_on_stale_tokens_where_the_ratio_is_against_the_sampler():
+    """Against the learner's own log-probabilities the ratio is 1 in the first update, whatever sampled the tokens."""
+    groups = uneven_groups()
+    ((batch,),) = micro_batches(groups, budget=ONE_BATCH, ranks=1)
+    with torch.no_grad():
+        now = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
+    completions = [completion for group in groups for completion in group.completions]
+    advantages = [float(advantage) for group in groups for advantage in group.advantages]  # type: ignore[union-attr]
+    low = high = 0
+    for own, completion, advantage, counts in zip(now, completions, advantages, counted(groups), strict=True):
+        ratio = (own - torch.from_numpy(completion.logprobs)).exp()
+        high += counts * int((ratio > 1.28).sum()) * (advantage > 0)
+        low += counts * int((ratio < 0.8).sum()) * (advantage < 0)
+    assert low > 0 and high > 0
+    for against, expected in (("learner", (0, 0)), ("rollout", (low, high))):
+        sums = Sums()
+        learner(LossConfig(ratio_against=against), policy())._micro_loss(batch, Update(1.0), sums)
+        assert (sums.values["clipped_low"], sums.values["clipped_high"]) == expected
+
+
 # Invariance
 
 
