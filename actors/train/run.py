@@ -15,7 +15,7 @@ from typing import Any
 from actors.rollout.engine_spec import cores_each
 from actors.runtime import env
 from actors.runtime.compute import trains_on_gpus
-from actors.runtime.placement import Resources, Strategy, resources
+from actors.runtime.placement import WAIT, Resources, Strategy, resources
 from actors.train.follow import Follow
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
@@ -58,9 +58,8 @@ def run(
     gpus = "GPU" in each
     # One CPU is reserved for a worker; others may hold the rest of a shared cluster.
     threads = cores_each(workers)
-    os.environ.setdefault(
-        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "600"
-    )  # Ray's own minute is short on a slow machine
+    # How long its placement group may wait, twice: another run may have taken what `placement.require` saw free.
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(WAIT))
     log = storage / "progress.log"
     storage.mkdir(parents=True, exist_ok=True)
     trainer = TorchTrainer(

@@ -19,6 +19,7 @@ from srm_ray.config.stages import OptimConfig
 from srm_ray.data import arithmetic
 from srm_ray.data.packing import Rows, pack, save_rows
 from srm_ray.data.rendering import render_conversation
+from srm_ray.errors import RunError
 from srm_ray.model import tokenization
 from srm_ray.model.folder import save_model
 from srm_ray.model.lineage import read_lineage
@@ -107,6 +108,23 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: TrainSpec, tmp
     calm = read(undisturbed / "metrics.jsonl")
     same_steps([without_times(line) for line in disturbed], [without_times(line) for line in calm])
     same_weights(tmp_path / "disturbed" / "final", undisturbed / "final")
+
+
+def test_who_finds_its_places_taken_is_refused(
+    cluster: None, base: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a run that began after this one had seen them free."""
+    import ray
+
+    from actors.runtime.placement import Need, reserve
+
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    taken = reserve({"all": Need(int(ray.available_resources()["CPU"]), {"CPU": 1.0})})
+    try:
+        with pytest.raises(RunError, match="sft: its workers found no room on the cluster; lower workers"):
+            run_job(base, tmp_path / "run")
+    finally:
+        taken.release()
 
 
 def test_preferences_start_at_ln_2_and_learn_the_pairs(cluster: None, base: TrainSpec, tmp_path: Path) -> None:
