@@ -162,6 +162,10 @@ def main(argv: list[str] | None = None) -> int:
 
         return inspect(config, config.inspect)
     config = algorithm.settled(config)
+    if config.dry_run:
+        from actors import grpo_plan
+
+        return grpo_plan.show(config)
     folder = RunFolder(config.run_dir, stage="grpo")
     replayed.check(config.replay, folder, config.steps)
     folder.create()

@@ -163,6 +163,8 @@ def _split(config_class: type[BaseModel], argv: list[str]) -> tuple[str, list[tu
             elif flag:
                 text = "true"
             else:
+                if name != "config":
+                    _check_path(config_class, name.split("."), given=f"--{name}")
                 raise UserError(f"--{name} needs a value")
         if name == "config":
             file = text

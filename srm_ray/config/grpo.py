@@ -384,6 +384,7 @@ class GRPOConfig(StageConfig):
         ge=0,
         description="weight versions that a completion may lag behind the learner; 0: deterministic, and rollouts wait",
     )
+    dry_run: bool = Field(False, description="print the model's size, memory and placement, then stop")
     inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
     placement: Literal["pack", "spread"] = Field(
         "pack",

@@ -1,6 +1,7 @@
 """`--dry_run`'s figures beside what PyTorch really keeps."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,3 +60,17 @@ def test_zero_shards_optimizer_then_gradients_then_weights() -> None:
     assert [plan.gradients for plan in plans] == [4 * count, 4 * count, count / 2, count / 2]
     assert [plan.weights for plan in plans] == [4 * count, 4 * count, 4 * count, count / 2]
     assert plans[3].total == sum(getattr(plans[3], part.name) for part in fields(plans[3]))
+
+
+@pytest.mark.integration
+def test_a_grpo_run_is_planned_before_it_starts(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from srm_ray import grpo
+
+    options = ["--config", "grpo/tiny", "--model", str(tiny_model), "--rollout.workers", "3", "--dry-run"]
+    options += ["--learner.precision", "float32"]
+    assert grpo.main(options) == 0
+    said = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    parameters = shapes.parameters(shapes.shape("tiny", vocab_size=384))
+    assert f"{parameters:,}" in said["parameters"]
+    assert "3 x   1.61 GiB  weights, KV cache of 0.50 GiB" in said["rollout"]
+    assert "fits" in said["cluster"]
