@@ -12,27 +12,26 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from srm_ray.config.command_line import parse
+from srm_ray.config.data import CurriculumConfig
 from srm_ray.config.distill import DistillConfig
-from srm_ray.config.grpo import CurriculumConfig, bounds
+from srm_ray.config.grpo import bounds
 from srm_ray.config.lengths import COMPLETION, Lengths
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
 from srm_ray.console.progress import phase, say
-from srm_ray.errors import RunError, UserError
-from srm_ray.files.atomic import write_atomically
-from srm_ray.files.journal import encoded
+from srm_ray.distillation.product import Job, finish
+from srm_ray.errors import UserError
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from actors.reward.worker import RewardWorker
     from actors.rollout.sampler import Sampler
     from srm_ray.data.prompts import PromptStream, TaskStream
     from srm_ray.data.tasks import Task
@@ -43,25 +42,12 @@ if TYPE_CHECKING:
     from srm_ray.environments.sessions import Sessions
     from srm_ray.model.loading import ModelInfo
 
-PRODUCT = "sft.jsonl"
 # How much is asked, and how it is asked for, may change when a run is continued; what is asked may not.
 MAY_CHANGE = OF_EVERY_STAGE | frozenset(
     ["samples", "limit", "budget", "per_prompt", "keep_system"]
     + [f"endpoint.{name}" for name in ("key", "concurrency", "timeout", "attempts", "backoff")]
 )
 GIVE_UP = 10  # requests that fail one after the other, each after all of its attempts
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is asked, and what has been. count: prompts. contract: of the environment, where one is played with."""
-
-    config: DistillConfig
-    tasks: "TaskStream"
-    count: int
-    ledger: "Ledger"
-    grader: "RewardWorker"
-    contract: "Contract | None" = None
 
 
 class Teacher(Protocol):
@@ -381,64 +367,6 @@ def digest_of(task: "Task", contract: "Contract | None") -> int:
 def so_far(ledger: "Ledger") -> str:
     right = sum(correct is True for correct, _ in ledger.grades.values())
     return f"{right} of {len(ledger.grades)} graded are right, ${ledger.cost:.4f}"
-
-
-# The product
-
-
-def finish(job: Job, folder: RunFolder, teacher: str, failures: Sequence[str], seconds: float) -> int:
-    """SFT data and summary; RunError, and neither of them, while completions are missing that the budget allows."""
-    from srm_ray.model.lineage import write_lineage
-
-    config, tasks, count, ledger = job.config, job.tasks, job.count, job.ledger
-    missing = sum((index, sample) not in ledger.grades for index in range(count) for sample in range(config.samples))
-    if failures:
-        raise RunError(
-            f"{missing} of {count * config.samples} completions are missing, {len(failures)} requests failed, the last "
-            f"one with: {failures[-1]}; {len(ledger.answers)} are saved: the same command asks for the others"
-        )
-    accepted = ledger.accepted(count, config.samples, config.per_prompt)
-    rows = [row_of(job, tasks.task(place[0])[0], answer) for place, answer in accepted]
-    folder.final.mkdir(exist_ok=True)
-    write_lineage(folder.final, stage="distill", parent=teacher, config=config, steps=0)
-    write_atomically(folder.final / PRODUCT, "".join(map(encoded, rows)))
-    summary = ledger.summary()
-    kept = {
-        "prompts": count,
-        "wanted": count * config.samples,
-        "kept": len(rows),
-        "missing": missing,
-        "wall_seconds": seconds,
-    }
-    folder.write_summary({**kept, **summary, "teacher": teacher, "final": str(folder.final / PRODUCT)})
-    say_summary(summary, kept)
-    say(f"SFT data {folder.final / PRODUCT} (python -m srm_ray.sft --data.path reads it)")
-    return 0
-
-
-def say_summary(summary: dict[str, Any], kept: dict[str, Any]) -> None:
-    share = summary["acceptance"]
-    say("")
-    say(f"prompts       {kept['prompts']}, completions {summary['answers']}")
-    say(f"accepted      {summary['right']} ({share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}])")
-    say(f"kept          {kept['kept']} (each text once)")
-    say(f"grades        {', '.join(f'{reason} {number}' for reason, number in summary['reasons'].items())}")
-    say(f"tokens        {summary['tokens_in']:,} in, {summary['tokens_out']:,} out")
-    say(f"cost          ${summary['cost_dollars']:.4f}")
-    if kept["missing"]:
-        say(f"not asked     {kept['missing']}: the budget is spent")
-
-
-def row_of(job: Job, task: "Task", answer: "Answer") -> dict[str, Any]:
-    from srm_ray.data.prompts import with_system
-    from srm_ray.distillation.episodes import row_of_answer
-
-    config = job.config
-    if job.contract is not None:
-        system, keep = config.data.system, config.keep_system
-        return row_of_answer(answer, job.contract, task.source, keep_system=keep, system=system)
-    messages = with_system(task.messages, config.data.system if config.keep_system else "")
-    return {"messages": [*messages, {"role": "assistant", "content": answer.text}], "source": task.source}
 
 
 if __name__ == "__main__":

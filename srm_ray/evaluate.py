@@ -16,14 +16,12 @@ on arithmetic.
 import os
 import sys
 import time
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.evaluate import EvaluateConfig
-from srm_ray.config.lengths import context_for
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
 from srm_ray.console.progress import say
@@ -32,16 +30,11 @@ from srm_ray.files.roots import cache_root, runs_root
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from actors.environment.measuring import Problems
-    from rewards.dispatch import Graders
-    from srm_ray.evaluation.lm_eval.harness import Options
-    from srm_ray.evaluation.results import Results, SuiteResult
-    from srm_ray.evaluation.suites import Item, Suite
+    from actors.measuring import Job
+    from srm_ray.evaluation.results import Results
+    from srm_ray.evaluation.suites import Suite
     from srm_ray.evaluation.tax import Tax
-    from srm_ray.inference.completers import Sampling, Subject
-    from srm_ray.model.loading import ModelInfo
 
 PARENT = "parent"
 # Of a finished or interrupted evaluation these may change: they say what more to measure, or where.
@@ -94,6 +87,7 @@ def bare_against(arguments: list[str]) -> list[str]:
 
 async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     """Load the problems, find the parent, measure, compare, and say what came out."""
+    from actors.measuring import Job
     from rewards.dispatch import Graders
     from srm_ray.evaluation import suites
     from srm_ray.report.evaluation_summary import conclude
@@ -140,6 +134,7 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
 
 
 async def inspect_environment(config: EvaluateConfig) -> int:
+    from actors import measuring
     from actors.environment.inspection import inspect_evaluation
 
     if not config.model or config.endpoint:
@@ -147,7 +142,7 @@ async def inspect_environment(config: EvaluateConfig) -> int:
     from srm_ray.model.loading import open_model
 
     info = open_model(config.model, config.chat_template)
-    return await inspect_evaluation(config, info, engine_context(config, info))
+    return await inspect_evaluation(config, info, measuring.engine_context(config, info))
 
 
 async def problems_of(config: EvaluateConfig) -> "Problems":
@@ -166,7 +161,7 @@ def tiny_model(config: EvaluateConfig) -> str:
     """The tiny base model, made once and kept."""
     from actors.runtime import cluster
     from actors.train.warm_start import make_base_model, recipe_for
-    from srm_ray.config.grpo import DataConfig
+    from srm_ray.config.data import DataConfig
 
     cluster.connect()
     recipe = recipe_for(DataConfig(), (config.environment.name, *config.tools))
@@ -205,106 +200,9 @@ def slug(model: str) -> str:
 # Measuring one model
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is measured, of any model. played: of the environment, where there is one."""
-
-    config: EvaluateConfig
-    suites: "list[Suite]"
-    items: "dict[str, list[Item]]"
-    graders: "Graders"
-    played: "Problems | None" = None
-
-    @property
-    def sampling(self) -> "Sampling":
-        from srm_ray.inference.completers import Sampling
-
-        options = self.config.sampling
-        return Sampling(options.temperature, options.max_new_tokens, options.top_p)
-
-    @property
-    def in_flight(self) -> int:
-        """Requests at once that keep every engine full."""
-        return 2 * self.config.engine.max_num_seqs * self.config.workers
-
-    def harness_options(self) -> "Options":
-        from srm_ray.evaluation.lm_eval.harness import Options
-
-        config, prompt = self.config, self.config.prompt
-        return Options(
-            self.sampling,
-            config.seed,
-            config.limit,
-            config.harness.bbh,
-            config.harness.think_end,
-            prompt.system,
-            prompt.chat_template,
-            self.in_flight,
-        )
-
-    def settings(self, suite: "Suite") -> dict[str, Any]:
-        """Of a suite with our own graders: what two results must share to be compared."""
-        from srm_ray.evaluation.evaluator import settings_of
-
-        config = self.config
-        if suite.kind == "environment":
-            return self.settings_of_episodes()
-        return settings_of(
-            suite,
-            self.items[suite.name],
-            seed=config.seed,
-            extract=config.grading.extract if suite.name == "gsm8k" else "final",
-            sampling=config.sampling.model_dump(),
-            prompt=config.prompt.model_dump(),
-        )
-
-    def settings_of_episodes(self) -> dict[str, Any]:
-        from srm_ray.evaluation import episodes
-
-        config, played = self.config, self.played
-        assert played is not None, "an environment is measured"
-        return {
-            "problems": len(played.tasks),
-            "problems_digest": episodes.digest(played.tasks),
-            "seed": config.seed,
-            "sampling": config.sampling.model_dump(),
-            "system": config.prompt.system,
-            "threshold": config.grading.threshold,
-            "environment": config.environment.model_dump(include={"name", "max_turns", "max_turn_tokens"}),
-            "tools": list(config.tools),
-        }
-
-    def check(self, parent: "str | Results | None") -> None:
-        """Fail before the long work: problems that are not there, a parent that cannot be compared with, code without
-        a sandbox."""
-        from srm_ray.evaluation import tax
-        from srm_ray.evaluation.lm_eval import harness
-
-        for suite in self.suites:
-            if suite.kind == "harness":
-                harness.load(suite, self.config.data.path, self.harness_options())
-        if isinstance(parent, str):
-            from srm_ray.model.loading import open_model
-
-            check_model(self.config, open_model(parent, self.config.chat_template))
-        elif parent is not None:
-            tax.check_measured(parent, [suite.name for suite in self.suites])
-            for suite in self.suites:
-                if suite.kind != "harness":
-                    tax.check_same_settings(suite.name, suite.metric, self.settings(suite), parent.suites[suite.name])
-        with_code = [name for name, items in self.items.items() if any(item.kind == "code" for item in items)]
-        if with_code:
-            tier = self.graders.tier()
-            if not tier:
-                raise UserError(
-                    f"no sandbox works here, so {' and '.join(with_code)} cannot be graded: install bubblewrap, "
-                    "or accept the risk with --grading.allow_unsafe"
-                )
-            say(f"code runs in sandbox tier {tier}")
-
-
-async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Results":
+async def measure(job: "Job", model: str, folder: RunFolder, endpoint: str) -> "Results":
     """Every suite of one model; what its folder already holds is not asked again."""
+    from actors import measuring
     from srm_ray.evaluation.results import Results
     from srm_ray.model.folder import weights_fingerprint
     from srm_ray.report.evaluation_summary import link_samples
@@ -316,43 +214,28 @@ async def measure(job: Job, model: str, folder: RunFolder, endpoint: str) -> "Re
 
         info = open_model(model, config.chat_template)
         fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
-        check_model(config, info)
+        measuring.check_model(config, info)
     config = prepare_folder(folder, config, model, fingerprint)
     if info:
         from actors.runtime.compute import settle_evaluation
         from srm_ray.model.loading import check_cache
 
         config = settle_evaluation(config, info.path)
-        check_cache(config.engine, engine_context(config, info), info, config.origins, "engine")
-    async with subject_of(config, model, info) as subject:
+        check_cache(config.engine, measuring.engine_context(config, info), info, config.origins, "engine")
+    async with measuring.subject_of(config, model, info) as subject:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}
         for number, suite in enumerate(job.suites, 1):
             position = f"{number}/{len(job.suites)}"
             if suite.kind == "environment":
-                found[suite.name] = await measure_episodes(job, suite, subject, info, folder, position)
+                found[suite.name] = await measuring.measure_episodes(job, suite, subject, info, folder, position)
             else:
-                found[suite.name] = await measure_suite(job, suite, subject, folder, position)
+                found[suite.name] = await measuring.measure_suite(job, suite, subject, folder, position)
             say(f"  {suite.name}: {found[suite.name].score}")
     results = Results(model, fingerprint, found)
     results.save(folder.path)
     link_samples(folder, list(found))
     return results
-
-
-def check_model(config: EvaluateConfig, info: "ModelInfo") -> None:
-    engine_context(config, info)
-    if config.prompt.chat_template and not info.tokenizer.chat_template:
-        raise UserError(
-            f"{info.path} has no chat template: give --chat_template chatml, or a file that holds one; "
-            "--prompt.chat_template false asks in plain text"
-        )
-
-
-def engine_context(config: EvaluateConfig, info: "ModelInfo") -> int:
-    """Prompt + completion, tokens. Raises `UserError` above the model's own context."""
-    asked, new, name = config.engine.max_model_len, config.sampling.max_new_tokens, "engine.max_model_len"
-    return context_for(asked, new, info.own_context, origins=config.origins, name=name)
 
 
 def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, fingerprint: str) -> EvaluateConfig:
@@ -382,87 +265,6 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
         (folder.path / name).unlink(missing_ok=True)
     write_atomically(record, json.dumps(now) + "\n")
     return config
-
-
-@asynccontextmanager
-async def subject_of(config: EvaluateConfig, model: str, info: "ModelInfo | None") -> "AsyncIterator[Subject]":
-    """Engines on Ray, or the endpoint."""
-    from srm_ray.inference.completers import Subject
-
-    if info is None:
-        from srm_ray.evaluation.endpoint import Endpoint
-
-        async with Endpoint(config.endpoint, model, config.api_key) as server:
-            yield Subject(server)
-        return
-    from actors.rollout.scoring import Engines
-
-    engines = Engines(
-        info,
-        config.engine,
-        context=engine_context(config, info),
-        workers=config.workers,
-        seed=config.seed,
-        chat_template=config.prompt.chat_template,
-        episodes=bool(config.environment.name or config.tools),
-    )
-    async with engines as completer:
-        yield Subject(completer, completer, info.tokenizer)
-
-
-async def measure_suite(
-    job: Job, suite: "Suite", subject: "Subject", folder: RunFolder, position: str
-) -> "SuiteResult":
-    from srm_ray.evaluation.evaluator import Evaluator
-    from srm_ray.evaluation.lm_eval import harness
-
-    config, samples = job.config, folder.path / "samples"
-    if suite.kind == "harness":
-        options = job.harness_options()
-        return await harness.run(suite, config.data.path, subject, samples, position, options)
-    evaluator = Evaluator(
-        job.graders,
-        job.sampling,
-        seed=config.seed,
-        samples=config.sampling.samples,
-        prompt=config.prompt,
-        in_flight=job.in_flight,
-        extract=config.grading.extract,
-    )
-    return await evaluator.run(suite, job.items[suite.name], subject.completer, samples, position, job.settings(suite))
-
-
-async def measure_episodes(
-    job: Job, suite: "Suite", subject: "Subject", info: "ModelInfo | None", folder: RunFolder, position: str
-) -> "SuiteResult":
-    """The environment, played by the model's engines or, without `info`, by the endpoint."""
-    from actors.environment import measuring
-    from srm_ray.evaluation import episodes
-    from srm_ray.evaluation.samples import SampleFile
-
-    config, played = job.config, job.played
-    assert played is not None, "an environment is measured"
-    sessions = await measuring.opened_sessions(played.config)
-    try:
-        model: episodes.EpisodeModel
-        if info is None:
-            model, prompts = measuring.server_player(played, sessions, subject, job.sampling)
-        else:
-            context = engine_context(config, info)
-            model, prompts = measuring.engine_player(played, sessions, subject, info, job.sampling, context)
-        return await episodes.run(
-            suite,
-            prompts,
-            model,
-            episodes.Judge(job.graders, played.contract.rewards, config.grading.threshold),
-            file=SampleFile(folder.path / "samples" / f"{suite.name}.jsonl", config.sampling.samples),
-            settings=job.settings(suite),
-            seed=config.seed,
-            position=position,
-            in_flight=min(job.in_flight, config.environment.at_once),
-        )
-    finally:
-        sessions.close()
 
 
 if __name__ == "__main__":

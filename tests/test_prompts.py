@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from srm_ray.config.grpo import DataConfig
+from srm_ray.config.data import DataConfig
 from srm_ray.data import arithmetic
 from srm_ray.data.prompts import held_out_prompts, training_stream
 from srm_ray.errors import UserError

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
+from srm_ray.config.grpo import LearnerConfig
 
 Numerics = dict[str, str | int]  # what the last bits of a step depend on besides config, weights and batch
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from actors.runtime import cluster, compute
 from actors.train import run
-from srm_ray.config.grpo import DataConfig
+from srm_ray.config.data import DataConfig
 from srm_ray.config.precision import AUTO
 from srm_ray.config.stages import OptimConfig
 from srm_ray.data import arithmetic, chain_sums

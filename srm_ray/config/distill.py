@@ -5,9 +5,10 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
+from srm_ray.config.data import DataConfig
 from srm_ray.config.endpoints import Address, KeyVariable
 from srm_ray.config.environment import EnvironmentConfig
-from srm_ray.config.grpo import DataConfig, GRPOConfig, RewardConfig, RolloutConfig
+from srm_ray.config.grpo import GRPOConfig, RewardConfig, RolloutConfig
 
 
 class EndpointConfig(Section):

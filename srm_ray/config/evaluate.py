@@ -5,10 +5,11 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.base import CHAT_TEMPLATE, Section, comma_separated
+from srm_ray.config.data import DataConfig, SourceConfig
 from srm_ray.config.endpoints import Address, KeyVariable
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.environment import EnvironmentConfig
-from srm_ray.config.grpo import DataConfig, GRPOConfig, RewardConfig, RolloutConfig, SourceConfig
+from srm_ray.config.grpo import GRPOConfig, RewardConfig, RolloutConfig
 
 ENVIRONMENT = "environment"
 

@@ -1,127 +1,18 @@
 """Options of `python -m srm_ray.grpo`."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from srm_ray.config.alarms import AlarmsConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
+from srm_ray.config.data import CurriculumConfig, DataConfig, DifficultyConfig
 from srm_ray.config.engine import EngineConfig
 from srm_ray.config.environment import EnvironmentConfig
 from srm_ray.config.log import LogConfig
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.recovery import CheckpointConfig, RecoveryConfig, StopConfig
-
-GYM = "reasoning_gym/"  # names of Reasoning Gym's families begin so
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-class SourceConfig(Section):
-    """One source of problems."""
-
-    path: str = Field(
-        "",
-        description="files, folders or globs, separated by commas: JSONL, JSON, Parquet, Arrow, CSV, also compressed; "
-        "a problem and its answer, choices or tests, in the columns of the usual data sets or as `columns` says",
-    )
-    name: str = Field("", description="`datasets` name, e.g. openai/gsm8k, or reasoning_gym/<family>")
-    subset: str = Field("", description="configuration of the `datasets` name; empty: its default, or main")
-    split: str = Field("train", description="split of the `datasets` name")
-    columns: dict[str, str] = Field(
-        {},
-        description="which columns hold what, where it is not as usual, e.g. {prompt: task, answer: info.final}; also "
-        "messages, system, context, choices, tests, entry_point, source; '' leaves a column out",
-    )
-    grader: Literal["", "math", "text", "choice", "code"] = Field(
-        "", description="who grades rows of a file or data set; empty: by the row: its tests, its choices, else math"
-    )
-    max_dropped: float = Field(
-        0.05, ge=0, le=1, description="largest share of rows that may be dropped because they cannot be used"
-    )
-    drop_duplicates: bool = Field(True, description="drop problems that were there before, with the same answer")
-    eval_path: str = Field("", description="files of held-out problems, as path; empty: the generator's held-out split")
-    eval_split: str = Field("test", description="held-out split of the `datasets` name, and of an MBPP file")
-    generator: str = Field(
-        "arithmetic", description="built-in, arithmetic or word_problems, used when neither path nor name is given"
-    )
-    options: dict[str, Any] = Field(
-        {},
-        description="settings of a generator or a Reasoning Gym family, e.g. {min_terms: 2}; arithmetic: terms, digits",
-    )
-    levels: list[dict[str, Any]] = Field(
-        [], description="rising difficulty: the options that each level changes; the curriculum moves through them"
-    )
-
-    @field_validator("options", "levels", mode="before")
-    @classmethod
-    def _values_as_yaml(cls, value: Any) -> Any:
-        """On the command line `--data.options.min_terms 2` gives text."""
-        if isinstance(value, list):
-            return [cls._values_as_yaml(one) for one in value]
-        if isinstance(value, dict):
-            return {name: _scalar(one) if isinstance(one, str) else one for name, one in value.items()}
-        return value
-
-    @property
-    def generated(self) -> bool:
-        return not self.path and (not self.name or self.name.startswith(GYM))
-
-    @model_validator(mode="after")
-    def _one_origin(self):
-        if self.path and self.name:
-            raise ValueError(f"data.path and data.name exclude each other (got {self.path!r} and {self.name!r})")
-        if (self.options or self.levels) and not self.generated:
-            raise ValueError(f"options and levels belong to generated problems (got {self.path or self.name!r})")
-        return self
-
-
-class MixtureSource(SourceConfig):
-    """One source among several."""
-
-    weight: float = Field(1.0, gt=0, description="share of the prompts, beside the other sources' weights")
-
-
-class DataConfig(SourceConfig):
-    """Where prompts come from: a built-in generator, a JSONL file, a dataset of the hub, Reasoning Gym, several."""
-
-    system: str = Field("", description="system message put before every prompt; empty: none")
-    mixture: dict[str, MixtureSource] = Field(
-        {}, description="several sources by name, each with a weight and the options above; in place of them"
-    )
-
-    @model_validator(mode="after")
-    def _mixture_or_one(self):
-        if self.mixture and (self.path or self.name or self.options or self.levels):
-            given = next(key for key in ("path", "name", "options", "levels") if getattr(self, key))
-            raise ValueError(f"data.mixture and data.{given} exclude each other (got {getattr(self, given)!r})")
-        return self
-
-
-class CurriculumConfig(Section):
-    """Difficulty that rises with accuracy, for sources with `levels`."""
-
-    raise_at: float = Field(0.8, gt=0, le=1, description="accuracy of sampled completions at which a source moves on")
-    window: int = Field(256, ge=1, description="completions of a level, at least, over which accuracy is taken")
-
-
-class DifficultyConfig(Section):
-    """Problems drawn by how often the policy solves them (srm_ray.data.difficulty); rates are kept in checkpoints."""
-
-    follow: bool = Field(False, description="draw by success rates: what is solved seldom, what failed now and then")
-    everything: float = Field(
-        0.1, ge=0, le=1, description="share of the draws in the usual order, whatever is known of the problems"
-    )
-    forget: float = Field(0.2, ge=0, lt=1, description="share of a problem's earlier grades that a new visit forgets")
-    pool: int = Field(
-        0, ge=0, description="problems of a generator that are drawn from, since without an end none comes again"
-    )
 
 
 class WorkerRange(Section):
@@ -196,92 +87,6 @@ class RewardConfig(Section):
     )
     allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
     cpus: float = Field(0.1, ge=0, description="CPUs that Ray reserves for one worker")
-
-
-class AlgorithmConfig(Section):
-    """What is learned from: advantage, loss and choice of groups (srm_ray.rl.algorithms, docs/algorithms.md)."""
-
-    shorthand: ClassVar[str | None] = "name"
-
-    name: str = Field(
-        "",
-        description="grpo, dapo, dr_grpo, gspo, cispo, rloo, reinforce_plus_plus, maxrl, sapo, or a module of your "
-        "own, package.module; empty: dapo",
-    )
-    advantage: str = Field(
-        "", description="another advantage than the algorithm's: package.module:function, or an algorithm's name"
-    )
-    loss: str = Field("", description="another loss than the algorithm's, in the same way")
-    choice: str = Field("", description="another choice of the groups to train on, in the same way")
-
-
-class LossConfig(Section):
-    """The policy loss: options of the algorithms, and what all of them share (srm_ray.rl.loss)."""
-
-    shorthand: ClassVar[str | None] = "name"
-
-    name: Literal["", "dapo", "dr_grpo", "gspo", "cispo"] = Field(
-        "", description="`algorithm` by its former option, with the token mean unless `normalisation` says otherwise"
-    )
-    clip_low: float = Field(0.20, ge=0, lt=1, description="ratio is clipped below 1 - clip_low")
-    clip_high: float = Field(0.28, ge=0, description="ratio is clipped above 1 + clip_high")
-    normalisation: Literal["tokens", "sequences", "constant"] | None = Field(
-        None,
-        description="denominator: tokens of the step, mean of sequence means, or a constant length; null: the "
-        "algorithm's own, dapo's is tokens",
-    )
-    normalise_std: bool | None = Field(
-        None,
-        description="divide advantages by the group's standard deviation; null: as the algorithm does, dapo does",
-    )
-    tau_positive: float = Field(1.0, gt=0, description="sapo: temperature of the gate where the advantage is positive")
-    tau_negative: float = Field(1.05, gt=0, description="sapo: temperature of the gate where it is not")
-    importance_cap: float | None = Field(
-        2.0, gt=0, description="truncated importance sampling of rollout against learner; null: off"
-    )
-    importance_band: tuple[float, float] | None = Field(
-        None, description="IcePop: mask tokens whose ratio lies outside [low, high]"
-    )
-    importance_level: Literal["token", "sequence", "geometric"] = Field(
-        "token",
-        description="what cap and band hold: each token's ratio, the product of a completion's, or its geometric mean",
-    )
-    ratio_against: Literal["learner", "rollout"] = Field(
-        "learner",
-        description="whose log-probabilities the ratio is against: the learner's own before the step, so that it is 1 "
-        "in a step's first update and importance_cap holds the sampler's mismatch; or the sampler's, so that stale "
-        "tokens are clipped, and importance_cap does nothing",
-    )
-    entropy_beta: float = Field(
-        0.0, ge=0, description="weight of the entropy bonus, nats a token; with a target the weight to begin with"
-    )
-    entropy_target: float | None = Field(
-        None,
-        ge=0,
-        description="nats a token: the bonus acts at or below it, and its weight follows; null: always the same weight",
-    )
-    entropy_change: float = Field(
-        0.005, ge=0, description="what the weight grows by in a step below the target, and falls by above it"
-    )
-    entropy_top: float = Field(
-        1.0, gt=0, le=1, description="share of the tokens, those of the highest entropy, that the policy loss is of"
-    )
-    kl_beta: float = Field(
-        0.0, ge=0, description="weight of KL against the starting model; 0: no reference model is loaded"
-    )
-    filter_overlong: bool = Field(False, description="mask truncated completions out of the loss")
-
-    @property
-    def entropy_bonus(self) -> bool:
-        """Whether there may be one."""
-        return bool(self.entropy_beta or self.entropy_target is not None)
-
-    @field_validator("importance_band")
-    @classmethod
-    def _low_to_high(cls, band: tuple[float, float] | None) -> tuple[float, float] | None:
-        if band is not None and not 0 <= band[0] < band[1]:
-            raise ValueError("a band is [low, high] with 0 <= low < high")
-        return band
 
 
 class LearnerConfig(OptimizerConfig):

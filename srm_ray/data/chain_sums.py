@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Iterator
 
-from srm_ray.config.grpo import GYM, SourceConfig
+from srm_ray.config.data import GYM, SourceConfig
 from srm_ray.data.arithmetic import SUPERVISED_FROM, Messages, answer_text
 from srm_ray.data.tasks import GymTasks
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from srm_ray.config.grpo import DifficultyConfig
+from srm_ray.config.data import DifficultyConfig
 from srm_ray.rl.types import Group
 
 TRIES = 16  # for a problem that is not under way yet; then one is asked twice in a step

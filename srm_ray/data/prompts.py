@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from srm_ray.config.grpo import CurriculumConfig, DataConfig, SourceConfig
+from srm_ray.config.data import CurriculumConfig, DataConfig, SourceConfig
 from srm_ray.console.progress import say
 from srm_ray.data.curriculum import Curriculum
 from srm_ray.data.difficulty import Difficulty

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from rewards.gym import CHUNK, BadFamily, Gym, GymTask, Scorer
 from rewards.gym_probe import REPORTED, Rates, probe
 from rewards.problem import Problem
-from srm_ray.config.grpo import GYM, SourceConfig
+from srm_ray.config.data import GYM, SourceConfig
 from srm_ray.console.progress import say
 from srm_ray.data import arithmetic, word_problems
 from srm_ray.data.splits import digest, held_out

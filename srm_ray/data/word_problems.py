@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from srm_ray.data.arithmetic import SUPERVISED_FROM, Messages, Split, answer_text
-from srm_ray.data.situations import HELD_OUT, TRAIN, Situation
+from srm_ray.data.held_out_situations import HELD_OUT
+from srm_ray.data.situations import ONE_STEP, Situation
+from srm_ray.data.two_step_situations import TWO_STEPS
 
+TRAIN = ONE_STEP | TWO_STEPS
 SITUATIONS: dict[Split, dict[str, Situation]] = {"train": TRAIN, "held_out": HELD_OUT}
 SLOT = re.compile(r"\{(\w+)(?: ([a-z ]+))?\}")
 OPERATIONS = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from srm_ray.config.grpo import CurriculumConfig, DataConfig, SourceConfig
+from srm_ray.config.data import CurriculumConfig, DataConfig, SourceConfig
 from srm_ray.console.progress import say
 from srm_ray.data.drops import Drops, Unusable
 from srm_ray.data.problems import ProblemReader

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.dispatch import Graders
+from srm_ray.config.data import DataConfig
 from srm_ray.config.export import MeasureConfig
-from srm_ray.config.grpo import DataConfig
 from srm_ray.data import arithmetic
 from srm_ray.data.prompts import held_out_prompts
 from srm_ray.data.rendering import assistant, encode_document, render_conversation

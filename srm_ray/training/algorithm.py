@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from srm_ray.config.grpo import AlgorithmConfig, GRPOConfig, LossConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import UserError
 from srm_ray.rl.algorithms import loading
 from srm_ray.rl.algorithms.contract import Algorithm, Options

@@ -17,7 +17,8 @@ import torch
 
 from actors.learner.group import LearnerGroup
 from actors.learner.spec import LearnerSpec
-from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
+from srm_ray.config.grpo import LearnerConfig
 from srm_ray.errors import RunError
 from srm_ray.rl.algorithms.loading import NAMES
 from srm_ray.rl.types import Group, Learned, TrainBatch

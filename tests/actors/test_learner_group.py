@@ -9,7 +9,8 @@ import ray
 from actors.learner.group import LearnerGroup
 from actors.learner.spec import LearnerSpec, Started
 from actors.runtime.liveness import STARTING, Progress
-from srm_ray.config.grpo import LearnerConfig, LossConfig
+from srm_ray.config.algorithm import LossConfig
+from srm_ray.config.grpo import LearnerConfig
 from srm_ray.errors import LearnerLost
 from tests.actors.in_process import InProcess, run
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from actors.train.warm_start import RECIPE, TWO_FAMILIES, conversations_of, documents_of, fingerprint, recipe_for
-from srm_ray.config.grpo import DataConfig
+from srm_ray.config.data import DataConfig
 from srm_ray.data import arithmetic
 from srm_ray.data.chain_sums import NAME, OPTIONS, ChainSums, reasoning, terms_of
 from srm_ray.data.prompts import open_held_out

@@ -9,7 +9,8 @@ import pytest
 
 from rewards.verdict import Reward
 from srm_ray.config.command_line import parse
-from srm_ray.config.grpo import DataConfig, DifficultyConfig, GRPOConfig
+from srm_ray.config.data import DataConfig, DifficultyConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.difficulty import Difficulty, Rates
 from srm_ray.data.prompts import training_tasks
 from srm_ray.errors import UserError

@@ -9,7 +9,8 @@ import pytest
 
 from rewards.verdict import Reward
 from srm_ray.config.command_line import parse
-from srm_ray.config.grpo import CurriculumConfig, DataConfig, GRPOConfig
+from srm_ray.config.data import CurriculumConfig, DataConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.curriculum import Curriculum
 from srm_ray.data.prompts import open_held_out, sources_of, training_tasks
 from srm_ray.data.tasks import share_of

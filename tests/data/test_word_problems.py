@@ -7,8 +7,19 @@ import pytest
 
 from srm_ray.data import word_problems
 from srm_ray.data.arithmetic import SUPERVISED_FROM
-from srm_ray.data.situations import HELD_OUT, TRAIN
-from srm_ray.data.word_problems import HE, SHE, SITUATIONS, Split, WordProblem, conversation, plural, problem, problems
+from srm_ray.data.held_out_situations import HELD_OUT
+from srm_ray.data.word_problems import (
+    HE,
+    SHE,
+    SITUATIONS,
+    TRAIN,
+    Split,
+    WordProblem,
+    conversation,
+    plural,
+    problem,
+    problems,
+)
 
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)$")
 NUMBER = re.compile(r"\d+")
@@ -130,7 +141,7 @@ def test_an_example_to_learn_from() -> None:
 
 
 def test_prompts_and_suite_are_made_of_them() -> None:
-    from srm_ray.config.grpo import DataConfig
+    from srm_ray.config.data import DataConfig
     from srm_ray.data.prompts import open_generator
     from srm_ray.evaluation import suites
 
@@ -146,7 +157,7 @@ def test_prompts_and_suite_are_made_of_them() -> None:
 
 def test_options_and_names_that_there_are_not() -> None:
     from srm_ray.config.command_line import parse
-    from srm_ray.config.grpo import DataConfig
+    from srm_ray.config.data import DataConfig
     from srm_ray.config.stages import SftConfig
     from srm_ray.data.prompts import open_generator
     from srm_ray.errors import UserError

@@ -5,7 +5,8 @@ import json
 
 from actors.train.warm_start import OF_ENVIRONMENTS, RECIPE, fingerprint, recipe_for
 from srm_ray.config.command_line import parse
-from srm_ray.config.grpo import DataConfig, GRPOConfig
+from srm_ray.config.data import DataConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data import arithmetic
 from srm_ray.data.rendering import training_sequences
 from srm_ray.environments import demonstrations

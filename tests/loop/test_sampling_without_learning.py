@@ -13,6 +13,7 @@ from srm_ray.config.command_line import build
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.filter import FilterConfig
 from srm_ray.data.prompts import PromptStream, training_stream, training_tasks
+from srm_ray.distillation import product
 from srm_ray.errors import UserError
 from srm_ray.files.journal import Journal
 from srm_ray.model.loading import open_model
@@ -121,12 +122,12 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
     folder.create()
     ledger, grader = Ledger(folder.path, (0, 0)), RewardWorker(reward_spec(config.sampling()))
     teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.info.tokenizer, system="", limit=64))
-    job = distill.Job(config, tasks, 12, ledger, grader)
+    job = product.Job(config, tasks, 12, ledger, grader)
     try:
         failures = engine.run(distill.ask(job, teacher, 16))
     finally:
         grader.close()
-    assert distill.finish(job, folder, config.model, failures, 1.0) == 0
+    assert product.finish(job, folder, config.model, failures, 1.0) == 0
     summary = json.loads(folder.summary.read_text())
     assert summary["answers"] == 36 and summary["missing"] == 0 and summary["cost_dollars"] == 0
     assert (
@@ -134,7 +135,7 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
         and summary["right"] + sum(number for reason, number in summary["reasons"].items() if reason != "correct") == 36
     )
     assert 0 < summary["kept"] < 36
-    assert len(examples_in(folder.final / distill.PRODUCT)) == summary["kept"]
+    assert len(examples_in(folder.final / product.PRODUCT)) == summary["kept"]
 
 
 def test_journal_lines_that_are_not_ours(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Nothing here is shared with `srm_ray.rl`: no packing, no flat token axis, no mic
 import math
 from collections.abc import Sequence
 
-from srm_ray.config.grpo import LossConfig
+from srm_ray.config.algorithm import LossConfig
 from srm_ray.rl.types import Group
 
 # What a step's sum is divided by where the options do not say.

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from rewards.verdict import Reward
-from srm_ray.config.grpo import AlgorithmConfig, GRPOConfig, LossConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
+from srm_ray.config.grpo import GRPOConfig
 from srm_ray.errors import RunError, UserError
 from srm_ray.rl.algorithms import loading
 from srm_ray.rl.algorithms.contract import Algorithm, TokenInputs

@@ -15,7 +15,8 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from actors.learner.rank import Learner
 from actors.learner.spec import LearnerSpec, Update
 from actors.learner.sums import Sums
-from srm_ray.config.grpo import AlgorithmConfig, LearnerConfig, LossConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
+from srm_ray.config.grpo import LearnerConfig
 from srm_ray.model.policy import PolicyModel
 from srm_ray.rl.algorithms.contract import Algorithm
 from srm_ray.rl.batching import PackedBatch, lay_back, micro_batches

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from srm_ray.config.grpo import AlgorithmConfig, LossConfig
+from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
 from srm_ray.errors import UserError
 from srm_ray.rl.algorithms.contract import Algorithm, TokenInputs
 from srm_ray.rl.loss import k3, kl_loss, mismatch_weights, reduced, sequence_mismatch_weights, sequence_weights
