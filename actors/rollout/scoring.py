@@ -11,7 +11,7 @@ naming, recovery) holds here too. Engines start with the first request: an evalu
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from srm_ray.data.rendering import check_messages, render_prompt
 from srm_ray.inference.completers import ChatCompletion, ContextOverflow, LogLikelihood, Messages, Sampling
 from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.types import Completion
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,11 @@ class PoolCompleter:
     """
 
     def __init__(
-        self, ready: Callable[[], Awaitable[RolloutPool]], tokenizer: Any, context: int, chat_template: bool = True
+        self,
+        ready: Callable[[], Awaitable[RolloutPool]],
+        tokenizer: "PreTrainedTokenizerFast",
+        context: int,
+        chat_template: bool = True,
     ) -> None:
         self.ready, self.tokenizer, self.context, self.chat_template = ready, tokenizer, context, chat_template
 

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors.runtime import cluster, compute
 from actors.train import run
@@ -33,6 +33,9 @@ from srm_ray.model import shapes, tokenization
 from srm_ray.model.loading import ModelInfo, open_model, require_packing
 from srm_ray.training.job import TrainSpec
 from srm_ray.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -254,7 +257,9 @@ def conversations_of(recipe: Recipe, seed: int) -> Iterator[arithmetic.Messages]
     )
 
 
-def sequences_of(recipe: Recipe, seed: int, tokenizer: Any, *, drills: bool = False) -> Iterator[Any]:
+def sequences_of(
+    recipe: Recipe, seed: int, tokenizer: "PreTrainedTokenizerFast", *, drills: bool = False
+) -> Iterator[Any]:
     """Supervised examples, or the drills before them, as token ids and masks."""
     from srm_ray.data.rendering import render_conversation, training_sequences
 

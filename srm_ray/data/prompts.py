@@ -10,7 +10,7 @@ A built-in generator is endless. A file or a dataset is read in an order shuffle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.data import CurriculumConfig, DataConfig, SourceConfig
 from srm_ray.console.progress import say
@@ -24,6 +24,9 @@ from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, WordT
 from srm_ray.errors import UserError
 from srm_ray.model.chat_template import Refused, spelled_controls
 from srm_ray.rl.types import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 GENERATED_CHECKED = 32  # problems of a generator that are looked at before a run starts
 ROWS_CHECKED = 4  # with which a reward of the user's own is tried before a run starts
@@ -121,7 +124,7 @@ class PromptStream:
     def __init__(
         self,
         tasks: TaskStream,
-        tokenizer: Any,
+        tokenizer: "PreTrainedTokenizerFast",
         *,
         system: str,
         limit: int,
@@ -223,7 +226,7 @@ def training_tasks(
 
 def training_stream(
     config: DataConfig,
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerFast",
     *,
     seed: int,
     limit: int,
@@ -238,7 +241,12 @@ def training_stream(
 
 
 def prompts_of(
-    tasks: TaskStream, config: DataConfig, tokenizer: Any, *, limit: int, limited_by: str = LIMITED_BY
+    tasks: TaskStream,
+    config: DataConfig,
+    tokenizer: "PreTrainedTokenizerFast",
+    *,
+    limit: int,
+    limited_by: str = LIMITED_BY,
 ) -> PromptStream:
     """`tasks`, rendered as `config` says."""
     return PromptStream(
@@ -248,7 +256,7 @@ def prompts_of(
 
 def held_out_prompts(
     config: DataConfig,
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerFast",
     *,
     count: int,
     limit: int,

@@ -18,7 +18,7 @@ them; so they are for another template, where that is asked for.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.data.drops import Unusable
 from srm_ray.data.tool_text import in_words
@@ -28,12 +28,15 @@ from srm_ray.model import tokenization
 from srm_ray.model.chat_template import render_ids, spelled_controls
 from srm_ray.model.tokenization import END_THINK, IM_END, IM_START, THINK, encode_plain
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 Message = Mapping[str, Any]
 ROLES = ("system", "user", "assistant", "tool")
 
 
 def render_prompt(
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerFast",
     messages: Sequence[Message],
     *,
     thinking: bool = True,
@@ -54,7 +57,9 @@ def render_prompt(
     return opening if thinking else [*opening, *_no_thinking(tokenizer)]
 
 
-def render_conversation(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+def render_conversation(
+    tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message]
+) -> tuple[list[int], list[bool]]:
     """Ids [T] of a finished conversation, and a mask [T] that is True on the assistant's tokens:
     the thinking with its tags, the answer, and the token that ends the turn.
 
@@ -68,7 +73,7 @@ def render_conversation(tokenizer: Any, messages: Sequence[Message]) -> tuple[li
 
 
 def training_sequences(
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerFast",
     messages: Sequence[Message],
     *,
     trained: Sequence[bool] | None = None,
@@ -95,7 +100,7 @@ def training_sequences(
     return Masked(((ids, mask),), (SPELLED,) if spelled_controls(tokenizer, messages) else ())
 
 
-def render_completion(tokenizer: Any, content: str) -> list[int]:
+def render_completion(tokenizer: "PreTrainedTokenizerFast", content: str) -> list[int]:
     """Ids that a policy would have to sample after `render_prompt` to say `content`, end of turn included."""
     ids, mask = render_conversation(tokenizer, [{"role": "user", "content": "x"}, assistant(content)])
     prompt = render_prompt(tokenizer, [{"role": "user", "content": "x"}])
@@ -105,7 +110,7 @@ def render_completion(tokenizer: Any, content: str) -> list[int]:
     return ids[len(prompt) : last]
 
 
-def render_document(tokenizer: Any, text: str) -> Masked:
+def render_document(tokenizer: "PreTrainedTokenizerFast", text: str) -> Masked:
     """A text that is learned whole, from its first token to the end of a document behind it.
 
     One in which control tokens of this tokenizer stand has been rendered by a chat template before: they are taken as
@@ -118,12 +123,14 @@ def render_document(tokenizer: Any, text: str) -> Masked:
     return Masked(((ids, [True] * len(ids)),), ("a text with control tokens in it is learned whole, with them",))
 
 
-def encode_document(tokenizer: Any, text: str) -> list[int]:
+def encode_document(tokenizer: "PreTrainedTokenizerFast", text: str) -> list[int]:
     """Ids of a pretraining document: its text, control tokens in it taken as text, then `<eos>`."""
     return [*encode_plain(tokenizer, text), tokenization.document_end_id(tokenizer)]
 
 
-def encode_continuation(tokenizer: Any, given: str, continued: str) -> tuple[list[int], list[bool]]:
+def encode_continuation(
+    tokenizer: "PreTrainedTokenizerFast", given: str, continued: str
+) -> tuple[list[int], list[bool]]:
     """Ids and loss mask of a document whose first part is given and carries no loss."""
     context, rest = encode_plain(tokenizer, given), encode_document(tokenizer, continued)
     return context + rest, [False] * len(context) + [True] * len(rest)
@@ -144,7 +151,7 @@ def check_messages(messages: Sequence[Message]) -> None:
             raise UserError(f"a message's content must be text, got {type(content).__name__}")
 
 
-def has_own_template(tokenizer: Any) -> bool:
+def has_own_template(tokenizer: "PreTrainedTokenizerFast") -> bool:
     """Whether the ids of this project's control tokens hold, and its template is the one to render."""
     ids = tokenizer.convert_tokens_to_ids
     return tokenizer.chat_template == tokenization.CHAT_TEMPLATE and all(
@@ -156,7 +163,7 @@ def has_own_template(tokenizer: Any) -> bool:
 
 
 def _render_own(
-    tokenizer: Any, messages: Sequence[Message], trained: Sequence[bool] | None = None
+    tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message], trained: Sequence[bool] | None = None
 ) -> tuple[list[int], list[bool]]:
     ids: list[int] = []
     mask: list[bool] = []
@@ -178,15 +185,15 @@ def _extend(ids: list[int], mask: list[bool], part: list[int], trained: bool) ->
     mask += [trained] * len(part)
 
 
-def _assistant_opening(tokenizer: Any) -> list[int]:
+def _assistant_opening(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     return [tokenization.ID_OF[IM_START], *encode_plain(tokenizer, "assistant\n")]
 
 
-def _think_opening(tokenizer: Any) -> list[int]:
+def _think_opening(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     return [tokenization.ID_OF[THINK], *encode_plain(tokenizer, "\n")]
 
 
-def _completion(tokenizer: Any, message: Message) -> list[int]:
+def _completion(tokenizer: "PreTrainedTokenizerFast", message: Message) -> list[int]:
     thought, answer = split_thinking(message)
     return [
         *encode_plain(tokenizer, f"{thought}\n"),
@@ -206,6 +213,6 @@ def split_thinking(message: Message) -> tuple[str, str]:
     return thought.strip(), content.strip()
 
 
-def _no_thinking(tokenizer: Any) -> list[int]:
+def _no_thinking(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     newline = encode_plain(tokenizer, "\n")
     return [*newline, tokenization.ID_OF[END_THINK], *newline]

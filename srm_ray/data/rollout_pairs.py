@@ -10,17 +10,26 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.data import reading
 from srm_ray.data.reports import Encoded, Report
 from srm_ray.errors import UserError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 Group = dict[bool, list[Encoded]]  # ids and mask of each completion, by whether it is right
 
 
 def read(
-    run_dir: str, tokenizer: Any, stops: Sequence[int], *, seed: int, max_prompt: int, max_completion: int
+    run_dir: str,
+    tokenizer: "PreTrainedTokenizerFast",
+    stops: Sequence[int],
+    *,
+    seed: int,
+    max_prompt: int,
+    max_completion: int,
 ) -> tuple[list[tuple[Encoded, Encoded]], Report]:
     """Pairs of every group that has both kinds. stops: tokens that end a completion.
 
@@ -46,7 +55,7 @@ def read(
     return pairs, report
 
 
-def check_tokenizer(path: Path, tokenizer: Any) -> None:
+def check_tokenizer(path: Path, tokenizer: "PreTrainedTokenizerFast") -> None:
     """Raise `UserError` where the ids of the first rollout are not its prompt's text to this tokenizer."""
     for number, row in reading.rows(path, "--from_rollouts"):
         ids, text = row.get("prompt_ids"), row.get("prompt")

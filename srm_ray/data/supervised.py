@@ -6,7 +6,7 @@ examples -> render -> drop what cannot be used -> draw -> cap sources -> hold ou
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.console.progress import phase
 from srm_ray.data.conversations import Example
@@ -18,11 +18,16 @@ from srm_ray.data.reports import Encoded, Rendered, Report
 from srm_ray.data.turn_masks import Masked
 from srm_ray.errors import UserError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 TOO_LONG = "some turns are longer than data.row_length and are left out"
 OVER_CAP = "over their source's cap"
 
 
-def encode_example(tokenizer: Any, example: Example, *, longest: int, describe_tools: bool = False) -> Masked:
+def encode_example(
+    tokenizer: "PreTrainedTokenizerFast", example: Example, *, longest: int, describe_tools: bool = False
+) -> Masked:
     """The example's sequences. describe_tools: see `training_sequences`.
 
     Raises `Unusable` where there is nothing to learn, or all is longer than `longest`."""
@@ -141,7 +146,7 @@ def one_each(encoded: Sequence[Encoded]) -> Rows:
     return to_rows([[item] for item in encoded], max(len(ids) for ids, _ in encoded))
 
 
-def encode_pair(tokenizer: Any, pair: Pair, *, max_prompt: int, max_completion: int) -> Masked:
+def encode_pair(tokenizer: "PreTrainedTokenizerFast", pair: Pair, *, max_prompt: int, max_completion: int) -> Masked:
     """(chosen, rejected) sequences with loss on the completion alone, what follows the prompt that a rollout would
     get. Raises `Unusable` with the reason."""
     prompt = render_prompt(tokenizer, pair.prompt, tools=pair.tools)
@@ -156,7 +161,7 @@ def encode_pair(tokenizer: Any, pair: Pair, *, max_prompt: int, max_completion: 
     return Masked((chosen, rejected), tuple(dict.fromkeys(made[0].notes + made[1].notes)))
 
 
-def completion(tokenizer: Any, pair: Pair, message: Any, prompt: list[int]) -> Masked:
+def completion(tokenizer: "PreTrainedTokenizerFast", pair: Pair, message: Any, prompt: list[int]) -> Masked:
     """The prompt and one completion of it."""
     trained = [False] * len(pair.prompt) + [True]
     made = training_sequences(tokenizer, [*pair.prompt, message], trained=trained, tools=pair.tools)

@@ -11,7 +11,7 @@ A bar stands before each token. Green and dim on a terminal; the margin says the
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.stages import FilterConfig
 from srm_ray.console import output
@@ -22,6 +22,9 @@ from srm_ray.data.rendering import encode_document
 from srm_ray.data.reports import Encoded, Ids, Mask, Rendered, Report
 from srm_ray.data.screening import reason_to_drop
 from srm_ray.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 LOOKED_AT = 1000  # rows, for what becomes of them
 LIMITS = ("min_characters", "max_characters", "min_words", "max_non_ascii")
@@ -42,7 +45,11 @@ class Shown:
 
 
 def show(
-    tokenizer: Any, records: Iterable[Record], render: Callable[[Record], Shown], count: int, report: Report
+    tokenizer: "PreTrainedTokenizerFast",
+    records: Iterable[Record],
+    render: Callable[[Record], Shown],
+    count: int,
+    report: Report,
 ) -> int:
     """Show the first `count` rows that can be used, and what becomes of the first thousand rows, which `report` takes.
 
@@ -73,7 +80,7 @@ def show(
     return told(report)
 
 
-def show_encoded(tokenizer: Any, pairs: Sequence[tuple[Encoded, Encoded]], report: Report) -> int:
+def show_encoded(tokenizer: "PreTrainedTokenizerFast", pairs: Sequence[tuple[Encoded, Encoded]], report: Report) -> int:
     """Show pairs that are made already."""
     for place, pair in enumerate(pairs, 1):
         shown = Shown(pair, names=("chosen", "rejected"))
@@ -83,7 +90,11 @@ def show_encoded(tokenizer: Any, pairs: Sequence[tuple[Encoded, Encoded]], repor
 
 
 def show_documents(
-    tokenizer: Any, source: str, texts: Iterable[tuple[str, str]], filters: FilterConfig, count: int
+    tokenizer: "PreTrainedTokenizerFast",
+    source: str,
+    texts: Iterable[tuple[str, str]],
+    filters: FilterConfig,
+    count: int,
 ) -> None:
     """Show the first `count` documents of a source that pass the filters, all of whose tokens carry loss."""
     report, limits = Report(unit="documents", kept_unit="documents"), filters.model_dump(include=set(LIMITS))
@@ -118,7 +129,7 @@ def coloured() -> bool:
     return output.out().isatty()
 
 
-def row_lines(tokenizer: Any, where: str, row: Shown, *, colours: bool) -> Iterator[str]:
+def row_lines(tokenizer: "PreTrainedTokenizerFast", where: str, row: Shown, *, colours: bool) -> Iterator[str]:
     """The lines of a row: a heading for each sequence, its tokens, what was left out."""
     for place, (ids, mask) in enumerate(row.sequences):
         parts = [f"{len(ids)} tokens, {sum(map(bool, mask))} with loss"]
@@ -135,7 +146,7 @@ def row_lines(tokenizer: Any, where: str, row: Shown, *, colours: bool) -> Itera
         yield f"     note: {note}"
 
 
-def token_lines(tokenizer: Any, ids: Ids, mask: Mask, *, colours: bool) -> Iterator[str]:
+def token_lines(tokenizer: "PreTrainedTokenizerFast", ids: Ids, mask: Mask, *, colours: bool) -> Iterator[str]:
     r"""Each run of tokens with and without loss, broken after a token with a line break in it: a margin, then the
     tokens, a bar before each, line breaks as `\n`."""
     line, on = "", False
@@ -157,7 +168,7 @@ def margin(line: str, on: bool, colours: bool) -> str:
     return f"{GREEN if on else DIM}{text}{PLAIN}" if colours else text
 
 
-def units(tokenizer: Any, ids: Ids, mask: Mask) -> Iterator[tuple[str, bool]]:
+def units(tokenizer: "PreTrainedTokenizerFast", ids: Ids, mask: Mask) -> Iterator[tuple[str, bool]]:
     """(text, whether it carries loss) of each token, or of the tokens that make a character together."""
     begin = 0
     while begin < len(ids):
@@ -170,7 +181,7 @@ def units(tokenizer: Any, ids: Ids, mask: Mask) -> Iterator[tuple[str, bool]]:
         begin = end
 
 
-def behind(tokenizer: Any, ids: Ids, begin: int, end: int) -> str:
+def behind(tokenizer: "PreTrainedTokenizerFast", ids: Ids, begin: int, end: int) -> str:
     """What ids[begin:end] add to the text before them: a tokenizer may leave out a leading space."""
     options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
     before = tokenizer.decode([int(token) for token in ids[max(0, begin - 1) : begin]], **options)

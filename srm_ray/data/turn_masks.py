@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rewards.extract import THINKING
 from srm_ray.data.drops import Unusable
@@ -28,6 +28,9 @@ from srm_ray.model.chat_template import (
     turn_end,
 )
 from srm_ray.model.tokenization import END_THINK, THINK
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Message = Mapping[str, Any]
 Encoded = tuple[list[int], list[bool]]
@@ -77,7 +80,7 @@ class Learned:
 _habits: dict[tuple[int, str], Habits] = {}
 
 
-def habits_of(tokenizer: Any) -> Habits:
+def habits_of(tokenizer: "PreTrainedTokenizerFast") -> Habits:
     """Found out by rendering, once for a tokenizer and template."""
     key = (id(tokenizer), tokenizer.chat_template)
     if key not in _habits:
@@ -85,7 +88,7 @@ def habits_of(tokenizer: Any) -> Habits:
     return _habits[key]
 
 
-def look_at(tokenizer: Any) -> Habits:
+def look_at(tokenizer: "PreTrainedTokenizerFast") -> Habits:
     asked = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": PROBE}]
     once = render_text(tokenizer, asked, enable_thinking=True)
     longer = render_text(tokenizer, [*asked, {"role": "user", "content": "Why?"}], enable_thinking=True)
@@ -107,14 +110,17 @@ def look_at(tokenizer: Any) -> Habits:
     return Habits(ending, len(ending.rstrip()), tail, thinking, tokenizer.eos_token_id if stop is None else stop)
 
 
-def knows(tokenizer: Any, name: str) -> bool:
+def knows(tokenizer: "PreTrainedTokenizerFast", name: str) -> bool:
     """Whether thinking in that field of a message is shown."""
     asked = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": PROBE, name: THOUGHT}]
     return THOUGHT in render_text(tokenizer, asked, enable_thinking=True)
 
 
 def mask_turns(
-    tokenizer: Any, messages: Sequence[Message], trained: Sequence[bool], tools: Sequence[Mapping[str, Any]] = ()
+    tokenizer: "PreTrainedTokenizerFast",
+    messages: Sequence[Message],
+    trained: Sequence[bool],
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> Masked:
     """Sequences in which every assistant's turn that is `trained` is learned, in the context that a rollout of it has.
 
@@ -144,7 +150,7 @@ def mask_turns(
     return Masked(tuple(encoded(tokenizer, one, hidden, habits) for one in found), tuple(notes))
 
 
-def prompt_messages(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, Any]]:
+def prompt_messages(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages with their thinking where this tokenizer's template takes it from."""
     if not any(message.get("reasoning_content") for message in messages):
         return [dict(message) for message in messages]
@@ -164,7 +170,7 @@ def adapted(message: Message, habits: Habits) -> dict[str, Any]:
 
 
 def turn(
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerFast",
     messages: Sequence[Message],
     habits: Habits,
     tools: Sequence[Mapping[str, Any]],
@@ -259,7 +265,7 @@ def context_lost(text: str, messages: Sequence[Message], tools: Sequence[Mapping
     return lost
 
 
-def encoded(tokenizer: Any, sequence: Learned, hidden: Hidden, habits: Habits) -> Encoded:
+def encoded(tokenizer: "PreTrainedTokenizerFast", sequence: Learned, hidden: Hidden, habits: Habits) -> Encoded:
     """Ids and mask. A token that would span the end of a prompt is cut there: the prompt is encoded on its own."""
     spans = sorted(sequence.spans)
     ids: list[int] = []

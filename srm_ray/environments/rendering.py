@@ -19,7 +19,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from srm_ray.data.rendering import has_own_template, render_prompt
 from srm_ray.data.tool_text import results_text, with_tools
@@ -27,6 +27,9 @@ from srm_ray.environments.calls import FAMILIES, Family, family_of
 from srm_ray.errors import UserError
 from srm_ray.model.chat_template import encode_hidden, hide_controls, render_text
 from srm_ray.rl.types import ToolCall
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Message = dict[str, Any]
 Kind = Literal["tools", "turns"]
@@ -44,7 +47,7 @@ class TurnRenderer:
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: "PreTrainedTokenizerFast",
         stop_token_ids: Sequence[int],
         kind: Kind,
         tools: Sequence[dict[str, Any]] = (),
@@ -235,7 +238,7 @@ class _Marks:
         return f"{self.prefix}{name}x"
 
 
-def _family(calls: str, tokenizer: Any) -> Family:
+def _family(calls: str, tokenizer: "PreTrainedTokenizerFast") -> Family:
     if not calls:
         return family_of(str(tokenizer.chat_template))
     for family in FAMILIES:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rewards.dispatch import Graders
 from srm_ray.config.data import DataConfig
@@ -26,6 +26,9 @@ from srm_ray.inference.engine import Engine
 from srm_ray.inference.local import LocalModel
 from srm_ray.intervals import Share, wilson
 from srm_ray.rl.types import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 SPEED_PROMPT = 32  # tokens in front of those whose speed is measured
 
@@ -52,7 +55,7 @@ class Measured:
     tokens_per_second: float
 
 
-def make_questions(config: MeasureConfig, tokenizer: Any, context: int) -> Questions:
+def make_questions(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast", context: int) -> Questions:
     """Raises `UserError` where a file is missing or holds nothing."""
     documents = text_documents(config, tokenizer, context) if config.text else sum_documents(config, tokenizer)
     limit = max(1, context - min(config.max_new_tokens, context // 2))
@@ -70,7 +73,7 @@ def make_questions(config: MeasureConfig, tokenizer: Any, context: int) -> Quest
     )
 
 
-def text_documents(config: MeasureConfig, tokenizer: Any, context: int) -> list[Document]:
+def text_documents(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast", context: int) -> list[Document]:
     """Windows of at most 512 tokens, or the context, of every document, until enough."""
     from srm_ray.data.texts import path_texts
 
@@ -88,7 +91,7 @@ def text_documents(config: MeasureConfig, tokenizer: Any, context: int) -> list[
     return found
 
 
-def sum_documents(config: MeasureConfig, tokenizer: Any) -> list[Document]:
+def sum_documents(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast") -> list[Document]:
     """Held-out sums with their reasoning as conversations; loss on the assistant's tokens."""
     found: list[Document] = []
     total = 0

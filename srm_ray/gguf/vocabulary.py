@@ -9,13 +9,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError
 from srm_ray.gguf import header, pre_tokenizers, sentencepiece
 from srm_ray.gguf.pre_tokenizers import QWEN2
 from srm_ray.model import tokenization
 from srm_ray.model.chat_template import turn_end
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's token types
 MODEL = "gpt2"  # what llama.cpp calls byte-level BPE
@@ -58,7 +61,7 @@ class Vocabulary:
         return tuple(dict.fromkeys(index for index in named if index is not None))
 
 
-def vocabulary_of(tokenizer: Any, size: int) -> Vocabulary:
+def vocabulary_of(tokenizer: "PreTrainedTokenizerFast", size: int) -> Vocabulary:
     """Of a fast Hugging Face tokenizer; `size` is the embedding's rows, unused ids included.
 
     Raises `UserError` where llama.cpp would give other ids: neither byte-level nor SentencePiece's BPE, another

@@ -8,17 +8,20 @@ For throughput there is vLLM (srm_ray.inference.serving prints its command).
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from srm_ray.config.precision import AUTO
 from srm_ray.errors import UserError
 from srm_ray.inference.completers import Sampling
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 class Engine(Protocol):
     """tokenizer: Hugging Face's. context: prompt and answer together, tokens. stop_ids: what ends an answer."""
 
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerFast"
     context: int
     stop_ids: tuple[int, ...]
     about: str

@@ -9,7 +9,7 @@ Both give way to the event loop after each token, so that Ctrl-C is heard in the
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from srm_ray.inference.completers import ChatCompletion, ContextOverflow, LogLik
 from srm_ray.inference.engine import Engine
 from srm_ray.inference.sampling import sample
 from srm_ray.model.loading import open_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 AT_ONCE = 250  # completions of a batch
 
@@ -122,7 +125,9 @@ class BatchedModel:
         return batch
 
 
-def completion(tokenizer: Any, prompt_ids: Sequence[int], ids: Sequence[int], limit: int, seed: int) -> ChatCompletion:
+def completion(
+    tokenizer: "PreTrainedTokenizerFast", prompt_ids: Sequence[int], ids: Sequence[int], limit: int, seed: int
+) -> ChatCompletion:
     """ids: without the stop token. What reaches the limit has not ended by itself."""
     prompt = tokenizer.decode(list(prompt_ids), skip_special_tokens=False)
     text = tokenizer.decode(list(ids), skip_special_tokens=False)

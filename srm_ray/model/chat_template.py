@@ -15,10 +15,13 @@ import weakref
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError, printable
 from srm_ray.model import tokenization
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Message = Mapping[str, Any]
 DAY = datetime.datetime(2024, 7, 26)
@@ -47,7 +50,11 @@ class Refused(UserError):
 
 
 def render_text(
-    tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False, **variables: Any
+    tokenizer: "PreTrainedTokenizerFast",
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = False,
+    **variables: Any,
 ) -> str:
     """The conversation as the template writes it. Raises `UserError` with the template's own words where it refuses,
     and where it takes more than a chat template needs (`template_sandbox`)."""
@@ -68,7 +75,11 @@ def render_text(
 
 
 def render_ids(
-    tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool = False, **variables: Any
+    tokenizer: "PreTrainedTokenizerFast",
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = False,
+    **variables: Any,
 ) -> list[int]:
     """Ids of the conversation. Control tokens that a message spells are encoded as the text they are; tokens that are
     part of a text (think tags, mostly) keep their ids."""
@@ -85,7 +96,7 @@ class Hidden:
     spelled: tuple[str, ...]
 
 
-def hide_controls(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[Message], Hidden]:
+def hide_controls(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message]) -> tuple[list[Message], Hidden]:
     """The messages with marks in place of the control tokens that they spell."""
     found = control_pattern(tokenizer)
     texts = [text for message in messages for text in strings_of(message)]
@@ -101,7 +112,7 @@ def hide_controls(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[Mes
     return [replaced(message, found, hide) for message in messages], Hidden(mark, tuple(spelled))
 
 
-def encode_hidden(tokenizer: Any, text: str, hidden: Hidden) -> list[int]:
+def encode_hidden(tokenizer: "PreTrainedTokenizerFast", text: str, hidden: Hidden) -> list[int]:
     """Ids of rendered text, or of a part of it; what marks stand for is encoded as plain text."""
     if not hidden.spelled:
         return encode(tokenizer, text)
@@ -111,7 +122,9 @@ def encode_hidden(tokenizer: Any, text: str, hidden: Hidden) -> list[int]:
     return ids
 
 
-def place_hidden(tokenizer: Any, text: str, hidden: Hidden, cuts: Sequence[int] = ()) -> list[tuple[int, int]]:
+def place_hidden(
+    tokenizer: "PreTrainedTokenizerFast", text: str, hidden: Hidden, cuts: Sequence[int] = ()
+) -> list[tuple[int, int]]:
     """(id, place in the text of its first character) of what `encode_hidden` encodes. No token spans one of the places
     `cuts`: where one would, what stands before and behind it is encoded on its own."""
     found: list[tuple[int, int]] = []
@@ -124,7 +137,9 @@ def place_hidden(tokenizer: Any, text: str, hidden: Hidden, cuts: Sequence[int] 
     return found + placed(tokenizer, text, begin, len(text), cuts)
 
 
-def placed(tokenizer: Any, text: str, begin: int, end: int, cuts: Sequence[int]) -> list[tuple[int, int]]:
+def placed(
+    tokenizer: "PreTrainedTokenizerFast", text: str, begin: int, end: int, cuts: Sequence[int]
+) -> list[tuple[int, int]]:
     """The tokens of text[begin:end] and their places in the text."""
     if begin >= end:
         return []
@@ -140,14 +155,14 @@ def placed(tokenizer: Any, text: str, begin: int, end: int, cuts: Sequence[int])
     return placed(tokenizer, text, begin, across, cuts) + placed(tokenizer, text, across, end, cuts)
 
 
-def encode(tokenizer: Any, text: str) -> list[int]:
+def encode(tokenizer: "PreTrainedTokenizerFast", text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
 _patterns: MutableMapping[Any, re.Pattern[str] | None] = weakref.WeakKeyDictionary()  # by tokenizer
 
 
-def control_pattern(tokenizer: Any) -> re.Pattern[str] | None:
+def control_pattern(tokenizer: "PreTrainedTokenizerFast") -> re.Pattern[str] | None:
     """Matches the spelling of any control token; None for a tokenizer that has none, or cannot take them as text."""
     if not hasattr(tokenizer, "backend_tokenizer"):
         return None
@@ -157,12 +172,12 @@ def control_pattern(tokenizer: Any) -> re.Pattern[str] | None:
     return _patterns[tokenizer]
 
 
-def control_tokens(tokenizer: Any) -> list[str]:
+def control_tokens(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
     """Added tokens that are no part of a text, by their spelling."""
     return [added.content for added in tokenizer.added_tokens_decoder.values() if added.special]
 
 
-def spelled_controls(tokenizer: Any, messages: Sequence[Message]) -> list[str]:
+def spelled_controls(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message]) -> list[str]:
     """Control tokens that messages spell, each once: they are taken as text."""
     found = control_pattern(tokenizer)
     if found is None:
@@ -190,7 +205,7 @@ def replaced(value: Any, found: re.Pattern[str], hide: Any) -> Any:
 # What ends a turn
 
 
-def turn_end(tokenizer: Any) -> int | None:
+def turn_end(tokenizer: "PreTrainedTokenizerFast") -> int | None:
     """Id of the first control token after an assistant's words; None where the template has none, or there is none.
 
     Where the last turn ends with nothing, what follows an earlier one counts: the opening of the user's next turn.
@@ -203,7 +218,7 @@ def turn_end(tokenizer: Any) -> int | None:
     return _first_control(tokenizer, _after_words(tokenizer, followed=True), anywhere=False)
 
 
-def _after_words(tokenizer: Any, *, followed: bool = False) -> str:
+def _after_words(tokenizer: "PreTrainedTokenizerFast", *, followed: bool = False) -> str:
     """What the template writes behind an assistant's words."""
     asked: list[Message] = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": PROBE}]
     if followed:
@@ -214,7 +229,7 @@ def _after_words(tokenizer: Any, *, followed: bool = False) -> str:
         return ""
 
 
-def _first_control(tokenizer: Any, text: str, *, anywhere: bool) -> int | None:
+def _first_control(tokenizer: "PreTrainedTokenizerFast", text: str, *, anywhere: bool) -> int | None:
     """anywhere: False where nothing but white space may stand before it."""
     added = tokenizer.added_tokens_decoder
     before: list[int] = []
@@ -225,7 +240,7 @@ def _first_control(tokenizer: Any, text: str, *, anywhere: bool) -> int | None:
     return None
 
 
-def stop_ids(tokenizer: Any, named: Sequence[int | Sequence[int] | None] = ()) -> tuple[int, ...]:
+def stop_ids(tokenizer: "PreTrainedTokenizerFast", named: Sequence[int | Sequence[int] | None] = ()) -> tuple[int, ...]:
     """Ids that end a completion: what ends a turn in the template, what configs name, the tokenizer's own ends.
 
     named: `eos_token_id` of config and generation config: an id, several, or None.
@@ -240,7 +255,7 @@ def stop_ids(tokenizer: Any, named: Sequence[int | Sequence[int] | None] = ()) -
     return tuple(dict.fromkeys(known))
 
 
-def spelled_end(tokenizer: Any) -> str:
+def spelled_end(tokenizer: "PreTrainedTokenizerFast") -> str:
     """What ends a turn where that is text and no control token, "" else: sampling cannot stop there."""
     if not tokenizer.chat_template or turn_end(tokenizer) is not None:
         return ""
@@ -250,7 +265,7 @@ def spelled_end(tokenizer: Any) -> str:
 # A template from elsewhere
 
 
-def with_template(tokenizer: Any, chosen: str) -> str:
+def with_template(tokenizer: "PreTrainedTokenizerFast", chosen: str) -> str:
     """Give the tokenizer the template that `--chat_template` names: `chatml`, or a file. Returns what to say of it.
 
     ChatML's turns end with `<|im_end|>` where that is one of the tokenizer's tokens, else with its end-of-sequence

@@ -9,11 +9,14 @@ the data, package versions, git commit.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.model.lineage import git_commit, versions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 LINEAGE = "lineage.json"
 GENERATION = "generation_config.json"
@@ -82,7 +85,7 @@ def read_json(model: str | Path, name: str) -> dict[str, Any]:
     return found
 
 
-def write_generation_config(folder: Path, tokenizer: Any, *, parent: str | Path) -> None:
+def write_generation_config(folder: Path, tokenizer: "PreTrainedTokenizerFast", *, parent: str | Path) -> None:
     """The parent's, with every token that ends a completion (`chat_template.stop_ids`): whoever serves the model
     stops where it was trained to."""
     from srm_ray.model.chat_template import stop_ids

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.engine import EngineConfig
@@ -20,6 +20,9 @@ from srm_ray.model import checks, families, tokenization
 from srm_ray.model.adapters import is_adapter, merged_folder
 from srm_ray.model.folder import GENERATION, read_json
 from srm_ray.model.plain_weights import download
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 RunT = TypeVar("RunT", GRPOConfig, FilterConfig, DistillConfig)
 
@@ -42,7 +45,7 @@ class ModelInfo:
     context: int
     vocabulary: int
     stop_token_ids: tuple[int, ...]
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerFast"
     context_said_by: str = "the model"
     cache_values: int = 0
     chat_template: str = ""
@@ -123,7 +126,7 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
     )
 
 
-def stops_of(name: str, config: Any, tokenizer: Any) -> tuple[int, ...]:
+def stops_of(name: str, config: Any, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
     """Ids that end a completion. Raises `UserError` where there are none; says where a template's turns have no end
     that sampling could stop at."""
     named = (read_json(name, GENERATION).get("eos_token_id"), getattr(config, "eos_token_id", None))

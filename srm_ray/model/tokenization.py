@@ -11,9 +11,12 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 THINK, END_THINK = "<think>", "</think>"
@@ -87,7 +90,7 @@ def train(texts: Iterable[str], vocab_size: int, *, progress: bool = False) -> A
     return keep_in_text(tokenizer)
 
 
-def keep_in_text(tokenizer: Any) -> Any:
+def keep_in_text(tokenizer: "PreTrainedTokenizerFast") -> Any:
     """Mark the think tags as text rather than control (the trainer marks all it is given as control):
     decoding that skips special tokens, as vLLM's does, must not lose them."""
     from tokenizers import Tokenizer
@@ -128,7 +131,7 @@ def byte_characters() -> dict[int, str]:
     return table
 
 
-def wrap(tokenizer: Any, *, context: int = 0) -> Any:
+def wrap(tokenizer: "PreTrainedTokenizerFast", *, context: int = 0) -> Any:
     """The `PreTrainedTokenizerFast` that is saved: names the special tokens, carries the chat template."""
     from transformers import PreTrainedTokenizerFast
 
@@ -145,7 +148,7 @@ def wrap(tokenizer: Any, *, context: int = 0) -> Any:
     )
 
 
-def save(tokenizer: Any, folder: Path) -> None:
+def save(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
     """Write the Hugging Face folder of a verified `PreTrainedTokenizerFast`."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
@@ -176,7 +179,7 @@ def has_tokenizer(folder: str | Path) -> bool:
     return any((Path(folder) / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
 
 
-def fitted(tokenizer: Any, rows: int, where: str) -> Any:
+def fitted(tokenizer: "PreTrainedTokenizerFast", rows: int, where: str) -> Any:
     """The tokenizer, without control tokens that were added to it and never to the embedding of `rows` rows (a padding
     token, mostly). Raises `UserError` where other tokens have no row."""
     entries = max(tokenizer.get_vocab().values(), default=-1) + 1
@@ -201,7 +204,7 @@ def fitted(tokenizer: Any, rows: int, where: str) -> Any:
     return tokenizer
 
 
-def encode_plain(tokenizer: Any, text: str) -> list[int]:
+def encode_plain(tokenizer: "PreTrainedTokenizerFast", text: str) -> list[int]:
     """Ids of `text` with control tokens in it taken as text (think tags keep their ids)."""
     core = tokenizer.backend_tokenizer
     before = core.encode_special_tokens
@@ -212,7 +215,7 @@ def encode_plain(tokenizer: Any, text: str) -> list[int]:
         core.encode_special_tokens = before
 
 
-def document_end_id(tokenizer: Any) -> int:
+def document_end_id(tokenizer: "PreTrainedTokenizerFast") -> int:
     """Id that ends a pretraining document: `<eos>` where there is one, else the tokenizer's own eos."""
     own = tokenizer.get_vocab().get(EOS)
     return tokenizer.eos_token_id if own is None else own
@@ -230,7 +233,7 @@ ROUND_TRIPS = (
 )
 
 
-def verify(tokenizer: Any) -> list[str]:
+def verify(tokenizer: "PreTrainedTokenizerFast") -> list[str]:
     """Everything that is wrong with a `tokenizers.Tokenizer` or a fast tokenizer; empty when sound.
 
     Checked: the fixed ids; exact round trip of difficult texts and of every Unicode character;
@@ -304,7 +307,7 @@ def english_and_code() -> dict[str, str]:
     }
 
 
-def fingerprint(tokenizer: Any) -> str:
+def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
     """Hash of vocabulary and merges: equal for tokenizers that give the same ids."""
     import hashlib
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import (
@@ -33,6 +33,9 @@ from srm_ray.files.atomic import append, write_atomically
 from srm_ray.inference.completers import ChatCompletion, LogLikelihood, Sampling, Subject
 from srm_ray.model.chat_template import render_text
 from srm_ray.rl.seeds import completion_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Done = Callable[[float, int], None]
 
@@ -84,7 +87,7 @@ class EngineLM(TemplateLM):
     ) -> None:
         super().__init__()
         self.reader, self.completer = subject.reader, subject.completer
-        self.tokenizer: Any = subject.tokenizer  # None only where `reader` is
+        self.tokenizer: PreTrainedTokenizerFast = subject.tokenizer  # None only where `reader` is
         self.loop = loop
         self.answered, self.done = answered, done
         self.seed, self.think_end, self.in_flight = seed, think_end, in_flight
