@@ -1,18 +1,28 @@
 """A run that starts from a model of others: the package, the file in it, the import, and what is refused."""
 
+import contextlib
 import hashlib
+import importlib
 import json
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.formats import FORMATS
 from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.errors import RunError, UserError
+from srm_ray.evaluation import results, tax
+from srm_ray.evaluation.results import Results, SuiteResult
 from srm_ray.gguf.writer import write_gguf
+from srm_ray.intervals import wilson
 from srm_ray.model.loading import open_model
+from srm_ray.report.quantisation_table import Row
 from srm_ray.speedrun import package
 from srm_ray.speedrun.__main__ import Speedrun
 from tests.gguf.models import MAKERS
@@ -129,3 +139,83 @@ def open_parameters(path: Path) -> int:
     from srm_ray.gguf.reader import open_model_file
 
     return open_model_file(path).model.parameters
+
+
+class Commands:
+    """Stands for each stage's command: notes what it was told and leaves what the next one looks for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[tuple[str, str, str]] = []  # stage, model, against: by the run's folders
+        for name in ("sft", "prefer", "grpo", "evaluate", "export"):
+            module = importlib.import_module(f"srm_ray.{name}")
+            monkeypatch.setattr(module, "main", getattr(self, name if name in ("evaluate", "export") else "train"))
+        connected = ModuleType("actors.runtime.cluster")
+        monkeypatch.setattr(connected, "session", contextlib.nullcontext, raising=False)
+        monkeypatch.setitem(sys.modules, "actors.runtime.cluster", connected)
+        monkeypatch.setattr(importlib.import_module("actors.runtime"), "cluster", connected, raising=False)
+        monkeypatch.setattr(Speedrun, "samples", lambda *_: None)
+
+    def opened(self, words: list[str]) -> tuple[dict[str, Any], Path]:
+        options = yaml.safe_load(Path(words[1]).read_text())
+        folder = Path(options["run_dir"])
+        root = Path(words[1].split("/configs/")[0])
+        shown = [str(Path(options.get(key) or root).relative_to(root)) for key in ("model", "against")]
+        self.told.append((str(folder.relative_to(root)), shown[0], shown[1]))
+        folder.mkdir(parents=True, exist_ok=True)
+        return options, folder
+
+    def train(self, words: list[str]) -> int:
+        _, folder = self.opened(words)
+        (folder / "final").mkdir()
+        (folder / "final" / "model.safetensors").write_text(folder.name)
+        (folder / "summary.json").write_text("{}")
+        return 0
+
+    def evaluate(self, words: list[str]) -> int:
+        options, folder = self.opened(words)
+        assert options["tasks"] == ["word_problems"]
+        values = [float(place < 10 * len(self.told)) for place in range(100)]
+        suite = SuiteResult("word_problems", "pass@1", wilson(int(sum(values)), 100), values, {"seed": options["seed"]})
+        found = Results(options["model"], "", {"word_problems": suite})
+        found.save(folder)
+        if options["against"]:
+            tax.compare(found, results.read(Path(options["against"])), seed=1).save(folder)
+        (folder / "summary.json").write_text("{}")
+        return 0
+
+    def export(self, words: list[str]) -> int:
+        _, folder = self.opened(words)
+        row = Row("Q8_0", "gguf/m-Q8_0.gguf", 100, 1000).to_plain(0)
+        (folder / "summary.json").write_text(json.dumps({"formats": [row]}))
+        return 0
+
+
+def test_the_chain_from_a_model_to_the_report_card(
+    gguf_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from srm_ray.speedrun import __main__ as speedrun
+
+    made = Commands(monkeypatch)
+    words = ["--config", "speedrun/smollm2_small", "--start.package", "", "--start.sha256", "", "--run_dir"]
+    words += [str(tmp_path / "run"), "--start.file", str(gguf_file)]
+    assert speedrun.main(words) == 0
+    assert made.told == [
+        ("evaluate/import", "import/final", "."),
+        ("sft", "import/final", "."),
+        ("evaluate/sft", "sft/final", "evaluate/import"),
+        ("prefer", "sft/final", "."),
+        ("evaluate/prefer", "prefer/final", "evaluate/sft"),
+        ("grpo", "prefer/final", "."),
+        ("evaluate/grpo", "grpo/final", "evaluate/prefer"),
+        ("export", "grpo/final", "."),
+    ]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert list(summary["accuracy"]) == ["import", "sft", "prefer", "grpo"]
+    assert [(one["before"], one["stage"]) for one in summary["deltas"]] == [
+        ("import", "sft"), ("sft", "prefer"), ("prefer", "grpo"),
+    ]  # fmt: skip
+    assert [stage["name"] for stage in summary["stages"]] == ["import", "sft", "prefer", "grpo", "evaluate", "export"]
+    assert "<svg" in (tmp_path / "run" / "report.html").read_text()
+    capsys.readouterr()
+    assert speedrun.main(words) == 0
+    assert capsys.readouterr().out.count("done already") == 9 and len(made.told) == 8
