@@ -12,7 +12,7 @@ from srm_ray.data.tasks import Task
 from srm_ray.distillation.endpoint import Endpoint
 from srm_ray.distillation.ledger import Answer, Place, whole
 from srm_ray.environments.contract import Contract
-from srm_ray.environments.dialogue import Dialogue, asking, converse, plain_tool
+from srm_ray.environments.dialogue import Dialogue, asking, converse
 from srm_ray.environments.episode import Limits
 from srm_ray.environments.grading import own_reward
 from srm_ray.environments.prompts import row_of
@@ -78,5 +78,5 @@ def row_of_answer(answer: Answer, contract: Contract, source: str, *, keep_syste
     messages = answer.episode["messages"]
     if not keep_system and system and messages and messages[0] == {"role": "system", "content": system}:
         messages = messages[1:]
-    tools = {"tools": [plain_tool(tool) for tool in contract.tools]} if contract.tools else {}
+    tools = {"tools": list(contract.tools)} if contract.tools else {}  # as an episode of training has them
     return {"messages": messages, **tools, "source": source}

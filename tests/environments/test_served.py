@@ -12,6 +12,7 @@ from srm_ray.config.command_line import build
 from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.data.conversations import to_example
 from srm_ray.data.rendering import training_sequences
+from srm_ray.environments.contract import load
 from srm_ray.evaluation.results import read
 from tests.environments.templates import HERMES, tokenizer_with
 from tests.test_distill import Teacher, run, summary
@@ -50,7 +51,9 @@ def test_episodes_become_sft_data_that_teaches_calls_and_not_results(tmp_path: P
     assert asked["tools"][0]["function"]["name"] == "calculate" and "return" not in asked["tools"][0]["function"]
     assert asked["messages"][0] == {"role": "system", "content": "Be exact."}
     rows = [json.loads(line) for line in (folder / "final" / "sft.jsonl").read_text().splitlines()]
+    tools = list(load("", (CALCULATE,)).contract.tools)
     for row in rows:
+        assert row["tools"] == tools, "SFT's prompts are those of an episode of training"
         assert [one["role"] for one in row["messages"]] == ["user", "assistant", "tool", "assistant"]
         for template in (None, HERMES):
             tokenizer, example = tokenizer_with(template), to_example(row)
