@@ -16,7 +16,7 @@ speedrun: setup
 	@.venv/bin/python -m srm_ray.speedrun
 
 # A real model of 135M parameters, out of a package of the registry: import, SFT, preferences, GRPO, report card.
-# SMALL=1: every stage in a quarter of an hour. DATA=FOLDER: the suites of SUITES too, from FOLDER/<suite>/test.jsonl.
+# SMALL=1: every stage, each as short as it can be. DATA=FOLDER: the suites of SUITES too, from FOLDER/<suite>/test.jsonl.
 SUITES ?= word_problems,svamp,gsm8k,ifeval,arc_challenge
 REAL = smollm2$(if $(SMALL),_small)
 real: setup
