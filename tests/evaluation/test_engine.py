@@ -46,7 +46,7 @@ def test_a_model_s_engines_play(asked, tmp_path) -> None:
     from srm_ray.evaluation.samples import SampleFile
     from srm_ray.inference.completers import Subject
 
-    tasks = ["environment:tests.environments.samples:Parity"]
+    tasks = ["environment:tests.environments.samples:Luck"]
     options = {"max_turn_tokens": 12}
     config = build(EvaluateConfig, {"model": "m", "tasks": tasks, "environment": options, "limit": 6})
     sampling, suite = Sampling(1.0, 80), episodes.suite_of(config.environment.name, ())
@@ -58,11 +58,11 @@ def test_a_model_s_engines_play(asked, tmp_path) -> None:
         try:
             subject = Subject(asked.completer)
             model, prompts = measuring.engine_player(problems, sessions, subject, asked.info, sampling, 512)
-            file = SampleFile(tmp_path / folder / "Parity.jsonl", 2)
+            file = SampleFile(tmp_path / folder / "Luck.jsonl", 2)
             judge = episodes.Judge(graders, problems.contract.rewards, 0.0)
             options = {"file": file, "settings": {}, "seed": 5, "position": "1/1", "in_flight": 64}
             result = await episodes.run(suite, prompts, model, judge, **options)
-            assert result.score.n == count and result.means["turns"].value <= 2
+            assert result.score.n == count and result.means["turns"].value <= 3
             return [file.done[index] for index in range(count)]
         finally:
             sessions.close()
