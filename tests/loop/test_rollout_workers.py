@@ -12,6 +12,7 @@ import pytest
 from actors.rollout.pool import RolloutPool
 from actors.rollout.worker import RolloutWorker, engine_args
 from actors.runtime.placement import Places
+from actors.runtime.pool import PoolOptions
 from srm_ray.errors import RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import completion_seed
@@ -58,11 +59,10 @@ def pair(loop):
     update = loop.run(loop.workers.learner.publish(loop.version))
     told = []
     pool = RolloutPool(
-        (2, 2),
+        PoolOptions(
+            Places({"CPU": 0.5}), (2, 2), loop.config.recovery, events=lambda event, **known: told.append(event)
+        ),
         replace(loop.workers.rollouts.spec, threads=1),
-        places=Places({"CPU": 0.5}),
-        recovery=loop.config.recovery,
-        events=lambda event, **known: told.append(event),
         worker_class=EitherWorker,
     )
     try:

@@ -20,14 +20,16 @@ SOMETIMES = (
     "policy/kl eval/accuracy eval/accuracy_low eval/accuracy_high time/eval time/checkpoint "
     "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked probe/accepted "
     "episode/turns episode/tool_calls episode/tool_errors episode/with_tools episode/failed time/environment "
-    "environment/workers restarts/environment"
+    "environment/workers restarts/environment difficulty/tried difficulty/solved difficulty/failed "
+    "policy/entropy_beta policy/entropy_threshold throughput/prefix_cached"
 ).split()
+NOTHING_WRONG = {"episode/failed": 0.0, "time/environment": 0.0}
 
 
 class WorkerGroups(scripted.WorkerGroups):
     async def learn(self, batch: TrainBatch, lr: float) -> Learned:
         learned = await super().learn(batch, lr)
-        return replace(learned, metrics=dict.fromkeys(SOMETIMES, 1.0) | learned.metrics)
+        return replace(learned, metrics=dict.fromkeys(SOMETIMES, 1.0) | NOTHING_WRONG | learned.metrics)
 
 
 @ray.remote(num_cpus=0)
