@@ -73,7 +73,8 @@ def two_ranks(model: str) -> Iterator[LearnerGroup]:
 def begin_again(group: LearnerGroup, **options: Any) -> None:
     """Fresh model, optimizer and engine in the same processes, which costs a tenth of new ones."""
     loss = options.pop("loss", LOSS)
-    group.spec = replace(group.spec, learner=LEARNER.model_copy(update=options), loss=loss)
+    learner = LEARNER.model_copy(update=options)
+    group.spec = replace(group.spec, learner=learner, loss=loss, algorithm=AlgorithmConfig())
 
     async def restart() -> None:
         await group._all("__ray_call__", _set_spec, group.spec)
@@ -84,7 +85,7 @@ def begin_again(group: LearnerGroup, **options: Any) -> None:
 
 def _set_spec(learner: Any, spec: LearnerSpec) -> None:
     learner.close()
-    learner.spec = spec
+    _set_algorithm(learner, spec)
 
 
 def learn(group: LearnerGroup, groups: tuple[Group, ...]) -> Learned:
