@@ -105,21 +105,18 @@ def open_problems(
     problems are drawn by how often they are solved.
     """
     from srm_ray.data.difficulty import Difficulty
-    from srm_ray.data.prompts import training_stream
+    from srm_ray.data.prompts import prompts_of, training_tasks
 
     config, info, lengths = open_model(config, settle)
-    stream = training_stream(
+    options, group_size = config.difficulty, config.rollout.group_size
+    tasks = training_tasks(
         config.data,
-        info.tokenizer,
         seed=config.seed,
-        limit=lengths.prompt,
-        limited_by=lengths.why,
         graded=not config.reward.function,
         curriculum=config.curriculum,
-        difficulty=Difficulty(config.difficulty, seed=config.seed, group_size=config.rollout.group_size)
-        if follow
-        else None,
+        difficulty=Difficulty(options, seed=config.seed, group_size=group_size) if follow else None,
     )
+    stream = prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
     stream.check()
     return Opened(config, info, lengths, stream)
 

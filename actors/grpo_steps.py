@@ -22,7 +22,7 @@ from srm_ray.rl.sources import (
     SyncSource,
 )
 from srm_ray.rl.state import State
-from srm_ray.rl.types import Learned
+from srm_ray.rl.types import Learned, TrainBatch
 from srm_ray.runs import replayed, rollout_log
 from srm_ray.training.schedule import Schedule
 
@@ -93,6 +93,14 @@ def bonus_of(config: GRPOConfig, state: State) -> Bonus:
     loss, coefficient = config.loss, state.entropy_coefficient
     coefficient = loss.entropy_beta if coefficient is None else coefficient
     return Bonus(coefficient, loss.entropy_target, loss.entropy_change, state.entropy)
+
+
+def batch_of(config: GRPOConfig, state: State, collected: Collected, metrics: dict[str, float]) -> TrainBatch:
+    """What the learner is given; the weight of its entropy bonus, where there may be one, goes into the metrics."""
+    beta = bonus_of(config, state).weight
+    if config.loss.entropy_bonus:
+        metrics["policy/entropy_beta"] = beta
+    return TrainBatch(collected.groups, state.version, beta)
 
 
 def source_of(run: Run, state: State, grade: Grade, choice: Choice) -> Source:

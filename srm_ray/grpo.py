@@ -34,9 +34,8 @@ async def train(run: "Run", state: "State") -> None:
 
     Raises `Starved` where nothing is to be learned from the problems, RunError for all that ends a run.
     """
-    from actors.grpo_steps import advance, bonus_of, describe, is_over, is_starved, learning_rate, rates_of, source_of
+    from actors.grpo_steps import advance, batch_of, describe, is_over, is_starved, learning_rate, rates_of, source_of
     from srm_ray.rl import endings, step_metrics
-    from srm_ray.rl.types import TrainBatch
     from srm_ray.runs.clock import StepClock
     from srm_ray.runs.step_log import StepLog
     from srm_ray.training.algorithm import algorithm_of
@@ -46,7 +45,6 @@ async def train(run: "Run", state: "State") -> None:
     publish, save = watch.calls("weight push", workers.push_weights), watch.calls("checkpoint", run.saver.save)
     clock = StepClock(state.seconds)
     log = StepLog(run.folder, run.log, watch, clock, config.steps)
-
     algorithm = algorithm_of(config.algorithm, config.loss)
 
     async def grade(group: "Group") -> "Group":
@@ -60,26 +58,22 @@ async def train(run: "Run", state: "State") -> None:
                 collected = collected.with_groups(algorithm.across_step(collected.groups))
             learned, metrics = None, step_metrics.of_groups(collected, state.version)
             if collected.groups:
-                beta, rate = bonus_of(config, state).weight, learning_rate(config, state.step)
+                batch = batch_of(config, state, collected, metrics)
                 with clock.part("learn"):
-                    learned = await run.saver.finished(learn(TrainBatch(collected.groups, state.version, beta), rate))
-                if config.loss.entropy_bonus:
-                    metrics["policy/entropy_beta"] = beta
+                    learned = await run.saver.finished(learn(batch, learning_rate(config, state.step)))
             advance(run, state, source, collected, learned)
             log.begin(state.step, collected, learned, metrics | describe(run, state, source))
             if learned:
                 with clock.part("sync"):
                     await publish(state.version)
                 source.advance(state.version)
-            if run.evaluations.due(state.step, last=is_over(run, state)):
+            last = is_over(run, state)
+            if run.evaluations.due(state.step, last=last):
                 with clock.part("eval"):
-                    found = await workers.learner.unless_lost(
-                        run.evaluations.after_step(state, last=is_over(run, state))
-                    )
-                log.add(found)
+                    log.add(await workers.learner.unless_lost(run.evaluations.after_step(state, last=last)))
             log.add(describe(run, state, source))
             await log.write(endings.shortage(state.recent[-1], config.prompts_per_step))
-            if state.step % config.checkpoint.every == 0 or is_over(run, state):
+            if state.step % config.checkpoint.every == 0 or last:
                 state.source, state.seconds, state.difficulty = source.state(), clock.total, rates_of(run)
                 with clock.part("checkpoint"):
                     await save(state)

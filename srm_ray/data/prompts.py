@@ -224,20 +224,9 @@ def training_tasks(
     return TaskStream(sources, weights, curriculum or CurriculumConfig(), difficulty)
 
 
-def training_stream(
-    config: DataConfig,
-    tokenizer: "PreTrainedTokenizerFast",
-    *,
-    seed: int,
-    limit: int,
-    limited_by: str = LIMITED_BY,
-    graded: bool = True,
-    curriculum: CurriculumConfig | None = None,
-    difficulty: Difficulty | None = None,
-) -> PromptStream:
-    """`training_tasks`, rendered. limit, limited_by: as of `PromptStream`."""
-    tasks = training_tasks(config, seed=seed, graded=graded, curriculum=curriculum, difficulty=difficulty)
-    return prompts_of(tasks, config, tokenizer, limit=limit, limited_by=limited_by)
+def training_stream(config: DataConfig, tokenizer: "PreTrainedTokenizerFast", *, seed: int, limit: int) -> PromptStream:
+    """`training_tasks`, graded and in their order, rendered. limit: as of `PromptStream`."""
+    return prompts_of(training_tasks(config, seed=seed), config, tokenizer, limit=limit)
 
 
 def prompts_of(

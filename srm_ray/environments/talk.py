@@ -42,7 +42,7 @@ class PlayedConversation(Conversation):
         sessions: Sessions,
         runner: asyncio.Runner,
         max_turns: int,
-    ) -> None:
+    ) -> None:  # three as of every conversation, and by name the parts of playing, each made by the caller
         super().__init__(engine, sampling, seed, system=system)
         self.renderer, self.contract, self.sessions, self.runner = renderer, contract, sessions, runner
         self.max_turns = max_turns

@@ -88,7 +88,7 @@ async def run(
     seed: int,
     position: str,
     in_flight: int,
-) -> SuiteResult:
+) -> SuiteResult:  # what is played, by whom and who judges; then, by name, what an evaluation is of any suite
     """Play what `file` does not hold yet; the result of all. in_flight: episodes under way at once."""
     todo = [prompt for prompt in prompts if prompt.index not in file.done]
     with suite_progress(suite.name, position, len(prompts), len(prompts) - len(todo)) as progress:
