@@ -224,9 +224,11 @@ def training_tasks(
     return TaskStream(sources, weights, curriculum or CurriculumConfig(), difficulty)
 
 
-def training_stream(config: DataConfig, tokenizer: "PreTrainedTokenizerFast", *, seed: int, limit: int) -> PromptStream:
-    """`training_tasks`, graded and in their order, rendered. limit: as of `PromptStream`."""
-    return prompts_of(training_tasks(config, seed=seed), config, tokenizer, limit=limit)
+def training_stream(
+    config: DataConfig, tokenizer: "PreTrainedTokenizerFast", *, seed: int, limit: int, graded: bool = True
+) -> PromptStream:
+    """`training_tasks` in their order, rendered. limit: as of `PromptStream`. graded: as of `training_tasks`."""
+    return prompts_of(training_tasks(config, seed=seed, graded=graded), config, tokenizer, limit=limit)
 
 
 def prompts_of(
