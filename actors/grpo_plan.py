@@ -12,6 +12,7 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import Lengths
 from srm_ray.config.stages import LoraConfig
 from srm_ray.console.progress import say
+from srm_ray.model.loading import cache_values
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -77,9 +78,7 @@ def parts_of(config: GRPOConfig, model_config: "PretrainedConfig") -> list[Part]
     frozen = 4 * size.parameters if config.loss.kl_beta else 0
     cache = rollout.kv_cache_gb * GIB
     if rollout.gpus:
-        heads, depth = model_config.num_key_value_heads, model_config.num_hidden_layers
-        size_of_head = getattr(model_config, "head_dim", None) or model_config.hidden_size // heads
-        cache = rollout.max_num_seqs * rollout.max_model_len * 2 * depth * heads * size_of_head * width
+        cache = rollout.max_num_seqs * rollout.max_model_len * cache_values(model_config) * width
     counts = {role: need.count for role, need in needs(config).items()}
     whats = {
         "driver": (0, "the loop"),

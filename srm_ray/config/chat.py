@@ -1,9 +1,9 @@
 """Options of `python -m srm_ray.chat`."""
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from srm_ray.config.base import CHAT_TEMPLATE, Section, comma_separated
-from srm_ray.config.environment import EnvironmentConfig
+from srm_ray.config.base import CHAT_TEMPLATE, Section
+from srm_ray.config.environment import EnvironmentConfig, Tools
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.precision import DTYPE, Dtype
 
@@ -25,13 +25,8 @@ class ChatConfig(Section):
     environment: EnvironmentConfig = Field(
         EnvironmentConfig(), description="an environment to try with the model, as grpo's"
     )
-    tools: list[str] = Field([], description="functions that the model may call, package.module:function,...")
+    tools: Tools = Field([], description="functions that the model may call, package.module:function,...")
     serve_command: bool = Field(False, description="print the vLLM command that serves the model, then stop")
-
-    @field_validator("tools", mode="before")
-    @classmethod
-    def _tools_comma_separated(cls, value: object) -> object:
-        return comma_separated(value)
 
     def playing(self) -> GRPOConfig:
         """What plays episodes reads, as a training run has it."""

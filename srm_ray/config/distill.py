@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
+from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig
 from srm_ray.config.data import DataConfig
 from srm_ray.config.endpoints import Address, KeyVariable
-from srm_ray.config.environment import EnvironmentConfig
+from srm_ray.config.environment import EnvironmentConfig, Tools
 from srm_ray.config.grpo import GRPOConfig, RewardConfig, RolloutConfig
 
 
@@ -39,16 +39,11 @@ class DistillConfig(StageConfig):
     inspect: int = Field(0, ge=0, description="print this many problems with their gold and grader, then stop")
     keep_system: bool = Field(False, description="keep data.system, which the teacher is told, in the SFT data too")
     environment: EnvironmentConfig = Field(EnvironmentConfig(), description="what an endpoint plays with, as grpo's")
-    tools: list[str] = Field([], description="functions that it may call, package.module:function,...")
+    tools: Tools = Field([], description="functions that it may call, package.module:function,...")
     endpoint: EndpointConfig = EndpointConfig()
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
-
-    @field_validator("tools", mode="before")
-    @classmethod
-    def _tools_comma_separated(cls, value: object) -> object:
-        return comma_separated(value)
 
     @property
     def plays_episodes(self) -> bool:

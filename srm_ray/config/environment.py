@@ -1,10 +1,12 @@
 """Options of environments: what a policy talks to over several turns (docs/environments.md)."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from srm_ray.config.base import Section
+from srm_ray.config.base import Section, comma_separated
+
+Tools = Annotated[list[str], BeforeValidator(comma_separated)]  # package.module:function, a list or separated by commas
 
 
 class EnvironmentConfig(Section):

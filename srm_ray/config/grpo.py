@@ -9,7 +9,7 @@ from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
 from srm_ray.config.data import CurriculumConfig, DataConfig, DifficultyConfig
 from srm_ray.config.engine import EngineConfig
-from srm_ray.config.environment import EnvironmentConfig
+from srm_ray.config.environment import EnvironmentConfig, Tools
 from srm_ray.config.log import LogConfig
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.recovery import CheckpointConfig, RecoveryConfig, StopConfig
@@ -201,7 +201,7 @@ class GRPOConfig(StageConfig):
     curriculum: CurriculumConfig = CurriculumConfig()
     difficulty: DifficultyConfig = DifficultyConfig()
     environment: EnvironmentConfig = EnvironmentConfig()
-    tools: list[str] = Field(
+    tools: Tools = Field(
         [], description="functions that the policy may call, package.module:function,... (docs/environments.md)"
     )
     rollout: RolloutConfig = RolloutConfig()
@@ -216,11 +216,6 @@ class GRPOConfig(StageConfig):
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     log: LogConfig = LogConfig()
-
-    @field_validator("tools", mode="before")
-    @classmethod
-    def _tools_comma_separated(cls, value: object) -> object:
-        return comma_separated(value)
 
     @property
     def plays_episodes(self) -> bool:

@@ -106,7 +106,7 @@ def is_lines(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         head = file.read(HEAD)
-    if is_table(path) or head.startswith(codecs.BOM_UTF8):
+    if begins_table(head) or head.startswith(codecs.BOM_UTF8):
         return False
     start = head.decode("utf-8", "replace").lstrip()
     utf8 = json.detect_encoding(head) == "utf-8"  # type: ignore[attr-defined]
@@ -116,8 +116,11 @@ def is_lines(path: Path) -> bool:
 def is_table(path: Path) -> bool:
     """Whether a file is Parquet or Arrow, by its first bytes."""
     with opened(path) as file:
-        head = file.peek(6)[:6]
-    return head[:4] in (b"PAR1", b"\xff\xff\xff\xff") or head == b"ARROW1"
+        return begins_table(file.peek(6))
+
+
+def begins_table(head: bytes) -> bool:
+    return head[:4] in (b"PAR1", b"\xff\xff\xff\xff") or head[:6] == b"ARROW1"
 
 
 def opened(path: Path) -> io.BufferedReader:

@@ -22,6 +22,7 @@ from srm_ray.config.stages import LoraConfig, TrainStage
 from srm_ray.console.progress import duration, say
 from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
+from srm_ray.model.loading import cache_values
 from srm_ray.runs.folder import RunFolder
 
 CHARACTERS_A_TOKEN = 4  # of real text; generated sums have 1.2
@@ -159,14 +160,12 @@ class Budget:
 
     def engine_memory(self, rollout: RolloutConfig | EngineConfig, max_new_tokens: int = 0) -> float:
         """Weights and KV cache of one engine, GiB: on a GPU no more than it is given."""
-        model = self.model_config
         width = 4 if rollout.dtype == "float32" or (rollout.dtype == AUTO and not rollout.gpus) else 2
         weights = self.parameters * width / GIB
         if not rollout.gpus:
             return weights + rollout.kv_cache_gb
         context = context_for(rollout.max_model_len, max_new_tokens, self.own, origins=self.config.origins)
-        a_token = 2 * model.num_hidden_layers * model.num_key_value_heads * model.head_dim * width
-        wanted = weights + rollout.max_num_seqs * context * a_token / GIB
+        wanted = weights + rollout.max_num_seqs * context * cache_values(self.model_config) * width / GIB
         return min(wanted, rollout.memory_fraction * self.machine.memory_gib)
 
     def learner_memory(self, config: GRPOConfig) -> float:
