@@ -66,8 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def play(config: ChatConfig, engine: "Engine", sampling: "Sampling", terminal: "Terminal", about: str) -> int:
     """With an environment, or tools, whose processes end with the conversation."""
-    from actors.environment.check import contract_of, spec_of
-    from srm_ray.environments.rendering import TurnRenderer
+    from actors.environment.check import contract_of, renderer_of, spec_of
     from srm_ray.environments.sessions import Sessions
     from srm_ray.environments.talk import PlayedConversation
 
@@ -75,14 +74,7 @@ def play(config: ChatConfig, engine: "Engine", sampling: "Sampling", terminal: "
     with asyncio.Runner() as runner:
         contract = runner.run(contract_of(config.playing()))
         assert contract is not None, "the config names an environment or tools"
-        renderer = TurnRenderer(
-            engine.tokenizer,
-            engine.stop_ids,
-            contract.kind,
-            contract.tools,
-            calls=options.calls,
-            describe=options.describe_tools,
-        )
+        renderer = renderer_of(options, contract, engine.tokenizer, engine.stop_ids)
         sessions = Sessions(spec_of(config.playing()))
         try:
             runner.run(sessions.start())

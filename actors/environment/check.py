@@ -1,8 +1,10 @@
 """Before a run: is the environment one, and do its first rows begin? In processes of the driver's own."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from actors.environment.episodes import EpisodePlan, Episodes, unlike
+from srm_ray.config.environment import EnvironmentConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.environments.contract import BadEnvironment, Contract
 from srm_ray.environments.episode import Limits
@@ -13,6 +15,9 @@ from srm_ray.errors import UserError
 from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.seeds import environment_seed
 from srm_ray.rl.types import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 def spec_of(config: GRPOConfig) -> EnvironmentSpec:
@@ -51,17 +56,19 @@ async def contract_of(config: GRPOConfig) -> Contract | None:
     return contract
 
 
+def renderer_of(
+    options: EnvironmentConfig, contract: Contract, tokenizer: "PreTrainedTokenizerFast", stops: Sequence[int]
+) -> TurnRenderer:
+    """Raises `UserError` where the chat template cannot serve."""
+    return TurnRenderer(
+        tokenizer, stops, contract.kind, contract.tools, calls=options.calls, describe=options.describe_tools
+    )
+
+
 def plan_of(config: GRPOConfig, info: ModelInfo, contract: Contract, prompt_limit: int) -> EpisodePlan:
     """How the run's episodes are played. Raises `UserError` where the chat template cannot serve."""
     options, spec = config.environment, spec_of(config)
-    renderer = TurnRenderer(
-        info.tokenizer,
-        info.stop_token_ids,
-        contract.kind,
-        contract.tools,
-        calls=options.calls,
-        describe=options.describe_tools,
-    )
+    renderer = renderer_of(options, contract, info.tokenizer, info.stop_token_ids)
     limits = Limits(options.max_turns, options.max_turn_tokens, config.rollout.max_new_tokens)
     return EpisodePlan(spec, contract, renderer, limits, prompt_limit, config.reward.threshold)
 
