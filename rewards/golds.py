@@ -19,8 +19,8 @@ from rewards import extract
 from rewards.math import normalize
 from rewards.sandbox.processes import Died, Failure, Pool
 
-HASHES = re.compile(r"####[ \t]*([^#\n]*)$", re.MULTILINE)
-THOUSANDS = re.compile(r"([-+]?\s*\$?\s*)([1-9]\d{0,2}(?:,\d{3})+)((?:\.\d+)?)")
+HASHES = re.compile(r"####[ \t]*+([^#\n]*+)$", re.MULTILINE)
+THOUSANDS = re.compile(r"([-+]?\s*+\$?\s*+)([1-9]\d{0,2}(?:,\d{3})+)((?:\.\d+)?)")
 PLACEHOLDERS = frozenset(
     [
         "nan",
@@ -55,7 +55,10 @@ def texts_of(value: Any) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
         if not value:
             raise BadGold("the answer is an empty list")
-        return tuple(dict.fromkeys(text for one in value for text in texts_of_one(one)))
+        try:
+            return tuple(dict.fromkeys(text for one in value for text in texts_of_one(one)))
+        except RecursionError:
+            raise BadGold("the answer is nested too deeply") from None
     return texts_of_one(value)
 
 
@@ -78,7 +81,7 @@ def listed(value: Any) -> Any:
     if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-2:] == '"]':
         try:
             found = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
         if isinstance(found, list) and all(isinstance(one, str) for one in found):
             return found
@@ -110,21 +113,21 @@ def text_of(value: Any) -> str:
 def final_answer(text: str) -> str:
     r"""The answer in a text: GSM8K's `... #### 72`, a solution's `\boxed{72}`, a solution that announces it, or the
     text itself. Commas go where they separate thousands, not from tuples. Raises `BadGold` for a solution without."""
-    said = extract.after_thinking(text)
-    if said is None:
+    visible = extract.after_thinking(text)
+    if visible is None:
         raise BadGold("the answer is a thinking that does not end")
-    said = said.strip()
-    boxes, tails = extract.boxed(said), list(HASHES.finditer(said))
-    if tails and not (is_prose(tails[-1].group(1)) or extract.boxed(said[tails[-1].end() :])):  # else a heading
+    visible = visible.strip()
+    boxes, tails = extract.boxed(visible), list(HASHES.finditer(visible))
+    if tails and not (is_prose(tails[-1].group(1)) or extract.boxed(visible[tails[-1].end() :])):  # else a heading
         return without_thousands(tails[-1].group(1).strip())
     if boxes:
         return without_thousands(boxes[-1].strip())
-    if is_prose(said) or "<answer>" in said.lower():
-        found = extract.final_answers(said)
+    if is_prose(visible) or "<answer>" in visible.lower():
+        found = extract.final_answers(visible)
         if not found or not found[-1].strip() or is_prose(found[-1]):
             raise BadGold("the answer is a text that states no final answer")
         return without_thousands(found[-1].strip())
-    return without_thousands(said)
+    return without_thousands(visible)
 
 
 def is_prose(text: str) -> bool:
@@ -147,7 +150,7 @@ def without_thousands(text: str) -> str:
 def unreadable(golds: Iterable[str]) -> dict[str, str]:
     """Of distinct golds those that the math grader cannot read, with the reason.
 
-    Numbers and plain words are told here, others are read in a killable process, `BATCH` at a time.
+    Numbers and plain words are recognised here, others are read in a killable process, `BATCH` at a time.
     """
     bad: dict[str, str] = {}
     open_golds: list[str] = []

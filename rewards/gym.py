@@ -1,4 +1,4 @@
-"""Reasoning Gym: its problems, and its own scorers where nothing else can tell a right answer.
+"""Reasoning Gym: its problems, and its own scorers where nothing else can recognise a right answer.
 
     GymTask(family, options, seed, index) --worker--> question, answer
     answer, GymTask --confined worker--> score --> verdict
@@ -39,7 +39,7 @@ CHUNK = 500  # problems of one seed: Reasoning Gym's own default size
 # What an expression needs to do more than compute.
 ACTIVE = re.compile(r"__|(?:[^\W\d]|[\])])\s*\.\s*[^\W\d]|\blambda\b|\b[^\W\d]\w*\s*\(|[\])]\s*\(")
 # Powers of powers and long numbers: what takes seconds to evaluate and is never an answer.
-ENORMOUS = re.compile(r"(?:\*\*|\^)[^+\-*/^,;\n]*(?:\*\*|\^)|(?:\*\*|\^)\s*\(?\s*\d{4,}|\d{100,}")
+ENORMOUS = re.compile(r"(?:\*\*|\^)[^+\-*/^,;\n]*(?:\*\*|\^)|(?:\*\*|\^)\s*+\(?\s*+\d{4,}|\d{100,}")
 FUNCTION = re.compile(r"\b(?:sin|cos|tan|sec|csc|cot|exp|log|ln|sqrt|Abs|asin|acos|atan|sinh|cosh|tanh|pi|e)\s*\(")
 
 
@@ -61,8 +61,8 @@ class GymTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """question: the prompt. answer: gold, or None where only the scorer can tell. own: has a scorer of its own."""
+class GymProblem:
+    """question: the prompt. answer: gold, or None where only the scorer knows. own: has a scorer of its own."""
 
     question: str
     answer: str | None
@@ -87,12 +87,12 @@ class Gym:
         if reply:
             raise BadFamily(str(reply))
 
-    def make(self, task: GymTask) -> Problem:
+    def make(self, task: GymTask) -> GymProblem:
         """Raises `BadFamily` where the generator fails."""
         reply = self._ask(["make", task.family, task.options, task.seed, task.index])
         if isinstance(reply, str):
             raise BadFamily(f"{task.family} with options {task.options}: {reply}")
-        return Problem(*reply)
+        return GymProblem(*reply)
 
     def _ask(self, item: list[Any]) -> Any:
         try:

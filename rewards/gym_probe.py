@@ -2,7 +2,7 @@
 
     GymTask x n --> "", noise, another problem's answer --Scorer--> share of each that gets full marks
 
-A family whose scorer accepts whatever is said teaches nothing but to say it. Another problem's answer is right by
+A family whose scorer accepts any answer teaches nothing but to give it. Another problem's answer is right by
 chance where there are few answers (yes or no): that rate is reported, and it is what a policy gets without a thought.
 """
 

@@ -58,7 +58,7 @@ def answer(line: bytes, number: int, grade: Grade) -> dict[str, Any]:
     except Exception:  # a defect of the grader: reported as such, the stream goes on
         traceback.print_exc()
         result = {"correct": None, "reason": "grader_error"}
-    if result["reason"] == "bad_input":
+    if "error" in result:
         result["line"] = number
     return {**result, "seconds": round(time.perf_counter() - start, 6)}
 

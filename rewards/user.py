@@ -70,15 +70,22 @@ class Sampled:
 class Function:
     """A checked user function and the processes that run it. Thread-safe; `close` ends them.
 
-    group: whether it takes all completions of a prompt at once. Raises `BadFunction` when the name, the import or the
-    signature is wrong.
+    known: what it gets by name whatever the row. group: whether it takes all completions of a prompt at once. Raises
+    `BadFunction` when the name, the import or the signature is wrong.
     """
 
-    def __init__(self, name: str, processes: int = 1, timeout: float = 5.0, memory: int = 4 << 30) -> None:
+    def __init__(
+        self,
+        name: str,
+        processes: int = 1,
+        timeout: float = 5.0,
+        memory: int = 4 << 30,
+        known: dict[str, Any] | None = None,
+    ) -> None:
         module, colon, attribute = name.partition(":")
         if not (module and colon and attribute):
             raise BadFunction(f"{name!r} is not of the form package.module:function")
-        self.name, self.timeout = name, timeout
+        self.name, self.timeout, self.known = name, timeout, known or {}
         self.pool = Pool("rewards.user:serve", ["rewards.user"], processes, memory)
         try:
             found = self._ask(["check"], START_TIMEOUT)
@@ -91,7 +98,7 @@ class Function:
             raise
         self.group: bool = found["group"]
         self.wants: list[str] = found["wants"]
-        self.needs: list[str] = found["needs"]
+        self.needs: list[str] = [name for name in found["needs"] if name not in self.known]
 
     def __call__(self, sampled: Sampled) -> list[Own | Failure]:
         """One for each completion; a failure is "timeout", "worker_died", "grader_error" or "undecided"."""
@@ -109,7 +116,7 @@ class Function:
 
     def _arguments(self, sampled: Sampled) -> list[Any]:
         row = sampled.row or {}
-        named = {name: row[name] for name in self.wants if name in row}
+        named = {name: row[name] for name in self.wants if name in row} | self.known
         if ROW in self.wants:
             named[ROW] = row
         if TRUNCATED in self.wants:

@@ -8,7 +8,7 @@ REASONS = frozenset(
         # Judged by the grader: `correct` is True or False.
         "correct",
         "wrong",
-        "unevaluated",  # math: the right value, but as a sum left to do, or as the question said again
+        "unevaluated",  # math: the right value, but as a sum left to do, or as the question repeated
         "no_answer",  # nothing that counts as a final answer (or no code) after the thinking
         "several_answers",  # more than one final answer, and they differ
         "truncated",  # cut at the token limit: never correct
@@ -27,6 +27,8 @@ REASONS = frozenset(
         "bad_tests",  # the tests fail by themselves, whatever the candidate does
         "grader_error",  # a defect in a grader; logged with its traceback
         "worker_died",  # the grading process was killed more often than it is replaced
+        "judge_failed",  # a judge that did not answer, or whose answer holds no verdict
+        "judge_limit",  # a judge that may not be asked again: its calls or its budget are spent
         "environment_error",  # what a completion talks to over several turns failed
         "sandbox_unavailable",  # no sandbox tier holds here, and allow_unsafe is not set
     }

@@ -2,7 +2,7 @@
 
 a folder, an adapter or a .gguf file -> Engine -> Conversation -> terminal
 
-With --tools or --environment the model calls tools or plays: what it calls and hears is shown.
+With --tools or --environment the model calls tools or plays: its calls and their results are shown.
 /think on|off  /temperature X  /reset  /help  /quit. Ctrl-C stops the answer, Ctrl-D ends the conversation.
 Lines piped in are asked one after another. --serve_command prints how to serve the model with vLLM instead.
 """
@@ -17,7 +17,7 @@ from srm_ray.config.command_line import parse
 from srm_ray.console import output
 from srm_ray.console.command import interactive
 from srm_ray.console.progress import phase
-from srm_ray.errors import UserError
+from srm_ray.errors import UserError, printable
 
 if TYPE_CHECKING:
     from srm_ray.environments.contract import Contract
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.serve_command:
         from srm_ray.inference.serving import serving_notes
 
-        print(serving_notes(config.model))
+        print(printable(serving_notes(config.model)))
         return 0
     from srm_ray.inference.completers import Sampling
     from srm_ray.inference.conversation import Conversation
@@ -60,7 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     if config.playing().plays_episodes:
         return play(config, engine, sampling, terminal, about)
     conversation = Conversation(engine, sampling, config.seed, system=config.system, thinking=config.think)
+    lost = conversation.check()
     terminal.notice(about)
+    for what in lost:
+        terminal.notice(what)
     return talk(conversation, terminal)
 
 
@@ -68,7 +71,7 @@ def play(config: ChatConfig, engine: "Engine", sampling: "Sampling", terminal: "
     """With an environment, or tools, whose processes end with the conversation."""
     from actors.environment.check import contract_of, renderer_of, spec_of
     from srm_ray.environments.sessions import Sessions
-    from srm_ray.environments.talk import PlayedConversation
+    from srm_ray.environments.talk import OpenEnvironment, PlayedConversation
 
     options = config.environment
     with asyncio.Runner() as runner:
@@ -78,17 +81,8 @@ def play(config: ChatConfig, engine: "Engine", sampling: "Sampling", terminal: "
         sessions = Sessions(spec_of(config.playing()))
         try:
             runner.run(sessions.start())
-            conversation = PlayedConversation(
-                engine,
-                sampling,
-                config.seed,
-                system=config.system,
-                renderer=renderer,
-                contract=contract,
-                sessions=sessions,
-                runner=runner,
-                max_turns=options.max_turns,
-            )
+            environment = OpenEnvironment(contract, renderer, sessions, runner, options.max_turns)
+            conversation = PlayedConversation(engine, sampling, config.seed, environment, system=config.system)
             terminal.notice(about)
             terminal.notice(how_to_play(contract))
             return talk(conversation, terminal)
@@ -121,7 +115,7 @@ def talk(conversation: "Conversation", terminal: "Terminal") -> int:
 
 
 def obey(conversation: "Conversation", text: str) -> str:
-    """Carry out a command; returns what there is to say. Raises `UserError` for one that does not exist."""
+    """Carry out a command; returns the text to print. Raises `UserError` for one that does not exist."""
     name, _, value = text.partition(" ")
     value = value.strip()
     if name == "/help":

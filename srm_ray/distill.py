@@ -1,19 +1,20 @@
 """Knowledge from a stronger model: its completions, kept when the graders accept them, as data for SFT.
 
     problems -> teacher (an OpenAI-compatible server, or a local model's rollout workers)
-             -> answers.jsonl (paid for once) -> graders -> right ones -> final/sft.jsonl (`messages`)
+             -> answers.jsonl (paid for once) -> graders (on reward workers, or, of a server's answers, here)
+             -> right ones -> final/sft.jsonl (`messages`)
 
-With an environment or tools what is collected are whole episodes: the endpoint's turns, its calls and what they gave.
+With an environment or tools what is collected are whole episodes: the teacher's turns, its calls and what they gave.
 A killed run, or one whose requests failed, asks only for what is missing when it is given again. `final/` appears
 when every answer is there and graded (or the budget is spent).
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -25,7 +26,7 @@ from srm_ray.config.grpo import bounds
 from srm_ray.config.lengths import COMPLETION, Lengths
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import phase, say
+from srm_ray.console.progress import echo, phase
 from srm_ray.distillation.product import Job, finish
 from srm_ray.errors import UserError
 from srm_ray.runs.folder import MAY_CHANGE as OF_EVERY_STAGE
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
     from srm_ray.data.tasks import Task
     from srm_ray.distillation.budget import Budget
     from srm_ray.distillation.endpoint import Endpoint
+    from srm_ray.distillation.episodes import Player
     from srm_ray.distillation.ledger import Answer, Ledger, Place
+    from srm_ray.distillation.product import Scorer
     from srm_ray.environments.contract import Contract
+    from srm_ray.environments.dialogue import Ask
+    from srm_ray.environments.episode import Limits
     from srm_ray.environments.sessions import Sessions
     from srm_ray.model.loading import ModelInfo
 
@@ -116,40 +121,36 @@ def main(argv: list[str] | None = None) -> int:
 
 async def run(config: DistillConfig, folder: RunFolder) -> int:
     from actors.reward.spec import check
-    from actors.reward.worker import RewardWorker
     from actors.worker_groups import reward_spec
     from srm_ray.data.prompts import prompts_of, training_tasks
     from srm_ray.distillation.ledger import Ledger
 
     began = time.time()
     config, local = settled(config)
-    spec = reward_spec(config.sampling())
-    check(spec)
+    check(reward_spec(config.sampling()))
     contract = None
     if config.plays_episodes:
         contract, tasks = await episodes_of(config)
     else:
-        tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.function)
-    if local:
+        tasks = training_tasks(config.data, seed=config.seed, graded=not config.reward.own)
+    if local and contract is None:
         info, lengths = local
         prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why).check()
     count = prompts_to_ask(config, tasks)
     done = folder.read_summary()
     if done and done["wanted"] == count * config.samples and not done["missing"]:
-        say(f"{folder.path} is complete; --resume never starts it over, --run_dir starts another")
+        echo(f"{folder.path} is complete; --resume never starts it over, --run_dir starts another")
         return 0
     ledger = Ledger(folder.path, (config.endpoint.price_in, config.endpoint.price_out))
-    grader = RewardWorker(spec)
-    job = Job(config, tasks, count, ledger, grader, contract)
+    job = Job(config, tasks, count, ledger, contract)
     try:
-        if local:
-            teacher, failures = await ask_model(job, folder, *local)
-        else:
-            async with sessions_of(job) as sessions:
+        async with sessions_of(job) as sessions:
+            if local:
+                teacher, failures = await ask_model(job, folder, sessions, *local)
+            else:
                 teacher, failures = await ask_endpoint(job, folder, sessions)
     finally:
         ledger.close()
-        grader.close()
     return finish(job, folder, teacher, failures, time.time() - began)
 
 
@@ -160,7 +161,7 @@ async def episodes_of(config: DistillConfig) -> "tuple[Contract, TaskStream]":
 
     contract = await contract_of(config.sampling())
     assert contract is not None, "the config names an environment or tools"
-    graded = not (contract.rewards or config.reward.function)
+    graded = not (contract.rewards or config.reward.own)
     tasks = training_tasks(config.data, config.environment.name, graded, config.seed, CurriculumConfig())
     for index in range(min(tasks.size or 1, config.limit or sys.maxsize)):
         check_columns(contract, tasks.task(index)[0])
@@ -179,13 +180,13 @@ def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelInfo, Len
     return config.model_copy(update={"rollout": rollout}), None
 
 
-def engine_room(config: DistillConfig) -> int:
+def engine_slots(config: DistillConfig) -> int:
     """Completions under way that keep every engine full."""
     return 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
 
 
 def longest_answer(config: DistillConfig) -> int:
-    """Tokens that an answer can have, however the request says it."""
+    """Tokens that an answer can have, whichever option sets it."""
     asked = {"max_tokens": config.rollout.max_new_tokens, **config.endpoint.body}
     return int(asked.get("max_completion_tokens") or asked["max_tokens"])
 
@@ -199,7 +200,7 @@ def prompts_to_ask(config: DistillConfig, tasks: "TaskStream") -> int:
 # Teachers
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def sessions_of(job: Job) -> AsyncIterator["Sessions | None"]:
     """The environment's processes, where there is one."""
     from actors.environment.check import spec_of
@@ -217,47 +218,66 @@ async def sessions_of(job: Job) -> AsyncIterator["Sessions | None"]:
 
 
 async def ask_endpoint(job: Job, folder: RunFolder, sessions: "Sessions | None") -> tuple[str, list[str]]:
-    """The teacher's name, and why requests failed."""
+    """The teacher's name, and why requests failed. Its answers are graded in this process, which needs no cluster."""
+    from actors.environment.measuring import limits_of
+    from actors.reward.worker import RewardWorker
+    from actors.worker_groups import reward_spec
     from srm_ray.distillation.endpoint import Endpoint
+    from srm_ray.distillation.episodes import Served, asking_endpoint
 
     config, rollout = job.config, job.config.rollout
     async with Endpoint(
         config.endpoint, temperature=rollout.temperature, max_new_tokens=rollout.max_new_tokens
     ) as server:
-        say(f"asking {server.model} at {server.url}; run folder {folder.path}")
+        echo(f"asking {server.model} at {server.url}; run folder {folder.path}")
         folder.save_config(config)
         teacher: Teacher = Server(config, server)
-        if job.contract is not None and sessions is not None:
-            teacher = player_of(job, server, sessions, job.contract)
-        failures = await ask(job, teacher, config.endpoint.concurrency)
+        if sessions is not None:
+            limits = limits_of(config.sampling())
+            teacher = Served(player_of(job, partial(asking_endpoint, server), sessions, limits), server)
+        with contextlib.closing(RewardWorker(reward_spec(config.sampling()))) as grader:
+            failures = await ask(job, teacher, grader, config.endpoint.concurrency)
         if server.refusals:
-            say(f"{len(server.refusals)} requests were refused, the last one with: {server.refusals[-1]}")
+            echo(f"{len(server.refusals)} requests were refused, the last one with: {server.refusals[-1]}")
         return f"{server.model} at {server.url}", failures
 
 
-def player_of(job: Job, server: "Endpoint", sessions: "Sessions", contract: "Contract") -> Teacher:
-    from actors.environment.measuring import limits_of
+def player_of(job: Job, begin: "Callable[[], Ask]", sessions: "Sessions", limits: "Limits") -> "Player":
     from srm_ray.distillation.episodes import Player
 
-    config = job.config
-    return Player(server, sessions, contract, limits_of(config.sampling()), config.data.system, config.seed)
+    assert job.contract is not None, "the config names an environment or tools"
+    return Player(begin, sessions, job.contract, limits, job.config.data.system, job.config.seed)
 
 
-async def ask_model(job: Job, folder: RunFolder, info: "ModelInfo", lengths: "Lengths") -> tuple[str, list[str]]:
-    """As `ask_endpoint`."""
+async def ask_model(
+    job: Job, folder: RunFolder, sessions: "Sessions | None", info: "ModelInfo", lengths: "Lengths"
+) -> tuple[str, list[str]]:
+    """As `ask_endpoint`, graded on reward workers beside the engines."""
+    from actors.environment.check import plan_of
     from actors.rollout.sampler import Sampler
     from actors.runtime import cluster, compute
     from srm_ray.data.prompts import prompts_of
+    from srm_ray.environments.sampled import SampledTurns
 
     config = compute.settle_rollout(job.config, info.path)
-    stream = prompts_of(job.tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
+    if sessions is not None and job.contract is not None:
+        plan = plan_of(config.sampling(), info, job.contract, lengths.prompt)
+    else:
+        stream = prompts_of(job.tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
+    graded = job.contract is None or not job.contract.rewards
     cluster.connect()
     try:
-        async with Sampler(config.sampling(), info, context=lengths.context, graded=False) as sampler:
-            say(f"asking {config.model}; run folder {folder.path}")
+        async with Sampler(config.sampling(), info, context=lengths.context, graded=graded) as sampler:
+            echo(f"asking {config.model}; run folder {folder.path}")
             folder.save_config(config)
-            teacher = Model(sampler, stream)
-            return config.model, await ask(job, teacher, engine_room(config))
+            if sessions is None:
+                return config.model, await ask(job, Model(sampler, stream), sampler, engine_slots(config))
+
+            def begin() -> "Ask":
+                return SampledTurns(plan.renderer, sampler.turn, lengths.context).ask
+
+            teacher = player_of(job, begin, sessions, plan.limits)
+            return config.model, await ask(job, teacher, sampler, min(engine_slots(config), config.environment.at_once))
     finally:
         cluster.disconnect()
 
@@ -265,7 +285,7 @@ async def ask_model(job: Job, folder: RunFolder, info: "ModelInfo", lengths: "Le
 # Asking and grading
 
 
-async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
+async def ask(job: Job, teacher: Teacher, grader: "Scorer", concurrency: int) -> list[str]:
     """Ask for what is missing, grade what is ungraded. Returns why requests failed, one reason each."""
     from srm_ray.data.prompts import with_system
     from srm_ray.inference.openai_client import Failed
@@ -279,7 +299,7 @@ async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
     waiting = iter([place for place in places if place not in ledger.answers or place not in ledger.grades])
     had = sum(place in ledger.answers for place in places)
     if had:
-        say(f"{had} of {len(places)} completions are here already, ${ledger.cost:.4f} spent on them")
+        echo(f"{had} of {len(places)} completions are here already, ${ledger.cost:.4f} spent on them")
     failures: list[str] = []
     in_a_row = 0
 
@@ -302,7 +322,7 @@ async def ask(job: Job, teacher: Teacher, concurrency: int) -> list[str]:
                     in_a_row = 0
                     ledger.add(place, digest_of(task, job.contract), answer)
                 counted.advance()
-            await grade(job, task, place)
+            await grade(job, grader, task, place)
 
     try:
         with phase("completions", total=len(places), done=had, status=partial(so_far, ledger)) as counted:
@@ -322,11 +342,11 @@ def budget_of(job: Job) -> "Budget":
     if job.contract is None:
         return Budget(config.budget, job.ledger, longest)
     offered = len(json.dumps(job.contract.tools))
-    turns, told = options.max_turns, 4 * options.max_characters  # bytes of a character, at most
-    return Budget(config.budget, job.ledger, longest, turns=turns, told=told, offered=offered)
+    turns, added = options.max_turns, 4 * options.max_characters  # bytes of a character, at most
+    return Budget(config.budget, job.ledger, longest, turns=turns, added=added, offered=offered)
 
 
-async def grade(job: Job, task: "Task", place: "Place") -> None:
+async def grade(job: Job, grader: "Scorer", task: "Task", place: "Place") -> None:
     import numpy as np
 
     from rewards.verdict import Reward
@@ -352,7 +372,7 @@ async def grade(job: Job, task: "Task", place: "Place") -> None:
     )
     none = np.zeros(0, np.int32)
     made = Completion(none, none.astype(np.float32), none, answer.finish, 0, answer.text, "teacher")
-    [reward] = await job.grader.score(Group(prompt, (made,)))
+    [reward] = await grader.score(Group(prompt, (made,)))
     ledger.grade(place, reward)
 
 

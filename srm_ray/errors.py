@@ -20,8 +20,13 @@ class LearnerLost(RunError):
     """A learner rank died or hangs. The driver starts the learner again from the newest checkpoint."""
 
 
+LONGEST = 2000  # characters of a message: it may show a value of a file from elsewhere
+
+
 def one_line(error: BaseException) -> str:
-    return " ".join(printable(str(error)).split())
+    """Its message in one line that a terminal shows, the middle of a long one left out."""
+    text = " ".join(printable(str(error)[: 100 * LONGEST]).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 500]} ... {text[-490:]}"
 
 
 # Control characters other than line feed and tab, the C1 controls, and what turns the direction of text around.

@@ -1,6 +1,7 @@
 """Measure a model on task suites, and what it lost against its parent.
 
-    suites (local files, hub, generator) -> engines (vLLM on Ray), or an endpoint -> graders, or lm-evaluation-harness
+    suites (local files, hub, generator) -> engines (vLLM on Ray), or an endpoint
+        -> graders (on reward workers, or here), or lm-evaluation-harness
         -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
 
 Suites: arithmetic, numerals, word_problems (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through
@@ -24,8 +25,9 @@ from srm_ray.config.command_line import parse
 from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
+from srm_ray.files.json_file import read_object
 from srm_ray.files.roots import cache_root, runs_root
 from srm_ray.runs.folder import RunFolder
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 PARENT = "parent"
 # Of a finished or interrupted evaluation these may change: they say what more to measure, or where.
 MAY_CHANGE = {"tasks", "limit", "against", "run_dir", "resume", "workers", "shown", "engine", "reference", "api_key"}
+MAY_CHANGE |= {"grading.workers", "grading.processes", "grading.cpus"}
 
 
 @command
@@ -86,9 +89,8 @@ def bare_against(arguments: list[str]) -> list[str]:
 
 
 async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
-    """Load the problems, find the parent, measure, compare, and say what came out."""
+    """Load the problems, find the parent, measure, compare, and print the results."""
     from actors.measuring import Job
-    from rewards.dispatch import Graders
     from srm_ray.evaluation import suites
     from srm_ray.report.evaluation_summary import conclude
 
@@ -99,20 +101,13 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
     items = {one.name: suites.load(one, config.data.path, config.limit) for one in asked if one.kind not in own}
     played = await problems_of(config) if any(one.kind == "environment" for one in asked) else None
     folder = RunFolder(config.run_dir or runs_root() / f"evaluate-{slug(model)}", stage="evaluate")
-    grading = config.grading
-    graders = Graders(
-        grading.processes,
-        math_timeout=grading.timeout,
-        code_timeout=grading.timeout,
-        allow_unsafe=grading.allow_unsafe,
-    )
-    job = Job(config, asked, items, graders, played)
+    job = Job(config, asked, items, played)
     tax: Tax | None = None
     try:
         job.check(parent)
         results = await measure(job, model, folder, config.endpoint)
         if isinstance(parent, str):
-            say(f"\nthe same of {parent}, to compare with")
+            echo(f"\nthe same of {parent}, to compare with")
             theirs: Results | None = await measure(
                 job, parent, RunFolder(folder.path / "against", stage="evaluate"), ""
             )
@@ -124,7 +119,6 @@ async def run(config: EvaluateConfig, asked: "list[Suite]") -> int:
             tax = compare(results, theirs, seed=config.seed)
             tax.save(folder.path)
     finally:
-        graders.close()
         if not joined and cluster_joined():
             from actors.runtime import cluster
 
@@ -165,7 +159,7 @@ def tiny_model(config: EvaluateConfig) -> str:
 
     cluster.connect()
     recipe = recipe_for(DataConfig(), (config.environment.name, *config.tools))
-    return str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=say, recipe=recipe))
+    return str(make_base_model(cache_root() / "tiny-base", seed=config.seed, progress=echo, recipe=recipe))
 
 
 def find_parent(config: EvaluateConfig, model: str) -> "str | Results | None":
@@ -215,6 +209,11 @@ async def measure(job: "Job", model: str, folder: RunFolder, endpoint: str) -> "
         info = open_model(model, config.chat_template)
         fingerprint = weights_fingerprint(model) if Path(model).is_dir() else ""
         measuring.check_model(config, info)
+        if config.prompt.chat_template:
+            from srm_ray.evaluation.inspection import report_lost
+
+            for suite in job.suites:
+                report_lost(config, suite, job.items.get(suite.name, ()), info.tokenizer)
     config = prepare_folder(folder, config, model, fingerprint)
     if info:
         from actors.runtime.compute import settle_evaluation
@@ -222,16 +221,17 @@ async def measure(job: "Job", model: str, folder: RunFolder, endpoint: str) -> "
 
         config = settle_evaluation(config, info.path)
         check_cache(config.engine, measuring.engine_context(config, info), info, config.origins, "engine")
-    async with measuring.subject_of(config, model, info) as subject:
+    job = replace(job, config=config)
+    async with measuring.opened(job, model, info) as opened:
         folder.save_config(config.model_copy(update={"model": model}))
         found = {}
         for number, suite in enumerate(job.suites, 1):
             position = f"{number}/{len(job.suites)}"
             if suite.kind == "environment":
-                found[suite.name] = await measuring.measure_episodes(job, suite, subject, info, folder, position)
+                found[suite.name] = await measuring.measure_episodes(job, suite, opened, folder, position)
             else:
-                found[suite.name] = await measuring.measure_suite(job, suite, subject, folder, position)
-            say(f"  {suite.name}: {found[suite.name].score}")
+                found[suite.name] = await measuring.measure_suite(job, suite, opened, folder, position)
+            echo(f"  {suite.name}: {found[suite.name].score}")
     results = Results(model, fingerprint, found)
     results.save(folder.path)
     link_samples(folder, list(found))
@@ -255,10 +255,10 @@ def prepare_folder(folder: RunFolder, config: EvaluateConfig, model: str, finger
     config = folder.check_config(config, MAY_CHANGE | {"model"})
     record = folder.path / "model.json"
     now = {"model": model, "fingerprint": fingerprint}
-    before = json.loads(record.read_text()) if record.is_file() else now
-    if before["fingerprint"] != fingerprint or (not fingerprint and before["model"] != model):
+    before = read_object(record, "remove it") if record.is_file() else now
+    if before.get("fingerprint") != fingerprint or (not fingerprint and before.get("model") != model):
         raise UserError(
-            f"{folder.path} holds an evaluation of other weights ({before['model']}): "
+            f"{folder.path} holds an evaluation of other weights ({before.get('model')}): "
             "give another --run_dir, or --resume never to start it over"
         )
     for name in ("results.json", "tax.json"):  # what is there speaks of what was measured before

@@ -8,15 +8,16 @@ Ends with a table of size, perplexity, task accuracy and speed of every format, 
 import shutil
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.export import ExportConfig
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import duration, phase, say
+from srm_ray.console.progress import duration, echo, phase
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import discard, flush_tree, write_atomically
 from srm_ray.files.roots import runs_root
@@ -24,8 +25,9 @@ from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from srm_ray.evaluation.quantised import Questions
+    from srm_ray.inference.engine import Engine
     from srm_ray.model.loading import ModelInfo
-    from srm_ray.report.evaluation_files import EvaluationFacts
+    from srm_ray.report.evaluation_files import EvaluationInfo
     from srm_ray.report.quantisation_table import Row
 
 
@@ -50,37 +52,41 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume != "never":
         config = folder.check_config(config)
         if is_complete(config, folder):
-            say(f"{folder.path} is complete; --resume never starts it over")
+            echo(f"{folder.path} is complete; --resume never starts it over")
             return 0
     return export(settled(config, info), info, folder)
 
 
 def settled(config: ExportConfig, info: "ModelInfo") -> ExportConfig:
-    """With the dtype in which the Hugging Face folder is measured, said in one line."""
+    """With the dtype in which the Hugging Face folder is measured, reported in one line."""
     from srm_ray.model import precision
 
     measure = config.measure
     if not measure.enabled:
         return config
-    dtype = precision.here(measure.dtype, precision.parameters_of(info.path), say)
-    say(f"compute: the Hugging Face folder is measured in {dtype}")
+    dtype = precision.here(measure.dtype, precision.parameters_of(info.path), echo)
+    echo(f"compute: the Hugging Face folder is measured in {dtype}")
     return config.model_copy(update={"measure": measure.model_copy(update={"dtype": dtype})})
 
 
 def check_exported(model: str, info: "ModelInfo") -> None:
-    """Raise `UserError`, before anything is written, where a model or its tokenizer has no place in a GGUF file."""
+    """Raise `UserError`, before anything is written, where a model or its tokenizer has no place in a GGUF file; say
+    what llama.cpp is known to read otherwise in it."""
+    from srm_ray.gguf import pre_tokenizers
     from srm_ray.gguf.architecture import architecture_of
     from srm_ray.gguf.vocabulary import vocabulary_of
     from srm_ray.model.folder import read_json
 
     try:
         architecture = architecture_of(read_json(info.path, "config.json"))
-        vocabulary_of(info.tokenizer, architecture.vocabulary)
+        vocabulary = vocabulary_of(info.tokenizer, architecture.vocabulary)
     except UserError as error:
         reason = str(error).removeprefix("the model: ")
         raise UserError(
             f"--model {model}: {reason}; --format none writes the Hugging Face folder and its card alone"
         ) from None
+    if vocabulary.pre in pre_tokenizers.DIFFERENCES:
+        echo(pre_tokenizers.DIFFERENCES[vocabulary.pre])
 
 
 def is_complete(config: ExportConfig, folder: RunFolder) -> bool:
@@ -151,11 +157,11 @@ def export(config: ExportConfig, info: "ModelInfo", folder: RunFolder) -> int:
             "notes": notes,
         }
     )
-    say(as_text(rows, config.price_per_hour))
+    echo(as_text(rows, config.price_per_hour))
     for note in notes:
-        say(f"  {note}")
-    say(f"\nserve it:\n{serving_notes(str(folder.final), name=name)}\n")
-    say(
+        echo(f"  {note}")
+    echo(f"\nserve it:\n{serving_notes(str(folder.final), name=name)}\n")
+    echo(
         f"exported in {duration(time.time() - began)}; model and card {folder.final}, GGUF files {folder.path / 'gguf'}"
     )
     return 0
@@ -190,7 +196,7 @@ def write_files(config: ExportConfig, info: "ModelInfo", name: str, work: Path) 
         with phase(f"writing {target.name}", kind="talking"):
             path = interrupts.in_thread(partial(write_gguf, final, target, form, name=name))
         rows.append(Row(form.label, f"gguf/{path.name}", path.stat().st_size, parameters))
-        say(f"{path.name}: {path.stat().st_size / 1e6:,.1f} MB in {duration(time.time() - began)}")
+        echo(f"{path.name}: {path.stat().st_size / 1e6:,.1f} MB in {duration(time.time() - began)}")
     return parameters, rows
 
 
@@ -200,6 +206,7 @@ def measured(
     """The rows with what was measured, and notes that say on what. Without llama.cpp, of a GGUF file its size alone."""
     from dataclasses import replace
 
+    from rewards.dispatch import Graders
     from srm_ray.evaluation import quantised
     from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
 
@@ -217,8 +224,11 @@ def measured(
             continue
         with phase(f"measuring {row.label}", total=len(questions.documents) + len(questions.problems)) as counted:
             engine = open_for_measuring(work / row.file, config, context)
-            measuring = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
-            numbers = interrupts.run(measuring)
+            with closing(Graders()) as graders:  # no reward workers: a cluster would take part of the speed measured
+                measuring = quantised.measure(
+                    engine, graders, questions, config.measure, seed=config.seed, done=counted.advance
+                )
+                numbers = interrupts.run(measuring)
         by = "transformers" if row.file == "final" else "llama.cpp"
         found.append(
             replace(
@@ -229,7 +239,7 @@ def measured(
     return found, notes
 
 
-def open_for_measuring(path: Path, config: ExportConfig, context: int) -> Any:
+def open_for_measuring(path: Path, config: ExportConfig, context: int) -> "Engine":
     """A GGUF file with the logits of every position, or the Hugging Face folder."""
     from srm_ray.inference.engine import open_engine
 
@@ -251,7 +261,7 @@ def machine(threads: int) -> str:
     return f"{model[1].strip() if model else 'this machine'}, {cores} thread{'s' if cores > 1 else ''}"
 
 
-def find_results(config: ExportConfig, folder: RunFolder) -> "EvaluationFacts | None":
+def find_results(config: ExportConfig, folder: RunFolder) -> "EvaluationInfo | None":
     """Those named, else those of these weights among the runs nearby."""
     from srm_ray.report.evaluation_files import find_evaluation, read_evaluation
 
@@ -262,7 +272,7 @@ def find_results(config: ExportConfig, folder: RunFolder) -> "EvaluationFacts | 
     found = find_evaluation(roots, model=model, fingerprint=fingerprint(config.model))
     if found is None:
         return None
-    say(f"the card shows the evaluation in {found}")
+    echo(f"the card shows the evaluation in {found}")
     return read_evaluation(found)
 
 

@@ -19,7 +19,7 @@ from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import bounds
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import phase, say
+from srm_ray.console.progress import echo, phase
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.journal import Journal, encoded
@@ -39,9 +39,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(FilterConfig, arguments, stage="filter", default="grpo/tiny", about=__doc__)
     if config.inspect:
+        from actors.reward import spec
         from srm_ray.data.inspection import inspect
 
-        return inspect(config, config.inspect)
+        return inspect(config, config.inspect, trial=spec.trial(config.reward))
     folder = RunFolder(config.run_dir, stage="filter")
     folder.create()
     if config.resume == "never":
@@ -94,13 +95,13 @@ async def rates_of(
     rates = {line["index"]: line for line in journal.lines()}
     missing = [index for index in range(count) if index not in rates]
     if rates:
-        say(f"{len(rates)} of {count} problems were tried before")
+        echo(f"{len(rates)} of {count} problems were tried before")
     # Enough for the engines to be full, few enough for the graders to keep up.
     sequences = 2 * bounds(config.rollout.workers)[0] * config.rollout.max_num_seqs
-    room = asyncio.Semaphore(max(1, sequences // config.rollout.group_size))
+    slots = asyncio.Semaphore(max(1, sequences // config.rollout.group_size))
 
     async def one(index: int) -> None:
-        async with room:
+        async with slots:
             group = await sampler.graded(stream[index])
         rates[index] = rate_of(group)
         journal.add(rates[index])
@@ -142,10 +143,10 @@ def finish(config: FilterConfig, folder: RunFolder, stream: "PromptStream", rate
     rows, counts = [], Counter({"kept": 0, "too hard": 0, "too easy": 0, "undecided": 0})
     sources: dict[str, Counter[str]] = {}
     for index, rate in sorted(rates.items()):
-        said = verdict(rate, config)
-        counts[said] += 1
-        sources.setdefault(rate["source"], Counter())[said] += 1
-        if said == "kept":
+        outcome = verdict(rate, config)
+        counts[outcome] += 1
+        sources.setdefault(rate["source"], Counter())[outcome] += 1
+        if outcome == "kept":
             task, _ = stream.tasks.task(index)
             rows.append(row_of(task) | {"pass_rate": rate["right"] / rate["of"]})
     folder.final.mkdir(exist_ok=True)
@@ -159,8 +160,8 @@ def finish(config: FilterConfig, folder: RunFolder, stream: "PromptStream", rate
             "final": str(folder.final / KEPT),
         }
     )
-    say(", ".join(f"{number} {name}" for name, number in counts.items()) + f" of {len(rates)}")
-    say(f"kept problems {folder.final / KEPT} (--data.path reads them)")
+    echo(", ".join(f"{number} {name}" for name, number in counts.items()) + f" of {len(rates)}")
+    echo(f"kept problems {folder.final / KEPT} (--data.path reads them)")
     return 0
 
 

@@ -17,7 +17,7 @@ from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import phase, say
+from srm_ray.console.progress import echo, phase
 from srm_ray.errors import LearnerLost
 from srm_ray.runs import replayed
 from srm_ray.runs.folder import RunFolder
@@ -34,7 +34,7 @@ async def train(run: "Run", state: "State") -> None:
 
     Raises `Starved` where nothing is to be learned from the problems, RunError for all that ends a run.
     """
-    from actors.grpo_steps import advance, batch_of, describe, is_over, is_starved, learning_rate, rates_of, source_of
+    from actors import grpo_steps
     from srm_ray.rl import endings, step_metrics
     from srm_ray.runs.clock import StepClock
     from srm_ray.runs.step_log import StepLog
@@ -50,35 +50,36 @@ async def train(run: "Run", state: "State") -> None:
     async def grade(group: "Group") -> "Group":
         return algorithm.with_advantages(await score(group))
 
-    source = source_of(run, state, grade, algorithm.choice)
+    source = grpo_steps.source_of(run, state, grade, algorithm.choice)
     try:
-        while not is_over(run, state):
+        while not grpo_steps.is_over(run, state):
             collected = await workers.learner.unless_lost(source.take())  # samples and grades until there are enough
             if not config.replay:  # a record has the advantages that were trained on
                 collected = collected.with_groups(algorithm.across_step(collected.groups))
             learned, metrics = None, step_metrics.of_groups(collected, state.version)
             if collected.groups:
-                batch = batch_of(config, state, collected, metrics)
+                batch = grpo_steps.batch_of(config, state, collected)
+                metrics |= grpo_steps.describe_batch(config, batch)
                 with clock.part("learn"):
-                    learned = await run.saver.finished(learn(batch, learning_rate(config, state.step)))
-            advance(run, state, source, collected, learned)
-            log.begin(state.step, collected, learned, metrics | describe(run, state, source))
+                    learned = await run.saver.finished(learn(batch, grpo_steps.learning_rate(config, state.step)))
+            grpo_steps.advance(run, state, source, collected, learned)
+            log.begin(state.step, collected, learned, metrics | grpo_steps.describe(run, state, source))
             if learned:
                 with clock.part("sync"):
                     await publish(state.version)
                 source.advance(state.version)
-            last = is_over(run, state)
+            last = grpo_steps.is_over(run, state)
             if run.evaluations.due(state.step, last=last):
                 with clock.part("eval"):
                     log.add(await workers.learner.unless_lost(run.evaluations.after_step(state, last=last)))
-            log.add(describe(run, state, source))
+            log.add(grpo_steps.describe(run, state, source))
             await log.write(endings.shortage(state.recent[-1], config.prompts_per_step))
             if state.step % config.checkpoint.every == 0 or last:
-                state.source, state.seconds, state.difficulty = source.state(), clock.total, rates_of(run)
+                state.source, state.seconds, state.difficulty = source.state(), clock.total, grpo_steps.rates_of(run)
                 with clock.part("checkpoint"):
                     await save(state)
-            if why := is_starved(run, state):
-                raise endings.Starved(why, collected.judged)
+            if why := grpo_steps.is_starved(run, state):
+                raise endings.Starved(why, collected.graded)
     except LearnerLost:
         raise  # what it had learned since the checkpoint died with it
     except BaseException:
@@ -129,14 +130,14 @@ async def restore(run: "Run", *, restarted: bool) -> "State":
     algorithm = described(run.config)
     made_with = [event["algorithm"] for event in run.folder.read_events() if "algorithm" in event]
     if made_with and (other := changes(made_with[-1], algorithm)):
-        say(other)
+        echo(other)
     numerics = run.workers.learner.numerics
     run.folder.record_event("started", step=state.step, **run.started, learner=numerics, algorithm=algorithm)
     run.stream.curriculum.restore(state.curriculum)
     if run.stream.difficulty is not None:
         run.stream.difficulty.restore(state.difficulty)
     if not is_over(run, state) and discard_product(run.folder):
-        say("final/ and summary.json of the shorter run are removed: they come anew at the end")
+        echo("final/ and summary.json of the shorter run are removed: they come anew at the end")
     return state
 
 
@@ -152,9 +153,10 @@ def main(argv: list[str] | None = None) -> int:
 
         return interrupts.run(inspect_run(config))
     if config.inspect:
+        from actors.reward import spec
         from srm_ray.data.inspection import inspect
 
-        return inspect(config, config.inspect)
+        return inspect(config, config.inspect, trial=spec.trial(config.reward))
     config = algorithm.settled(config)
     if config.dry_run:
         from actors import grpo_plan
@@ -169,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     config = folder.check_config(config)
     saving.check(folder)
     if complete := final.complete(folder, config.steps, solved_ends=config.stop.solved is not None):
-        say(complete)
+        echo(complete)
         return 0
     with interrupts.advising(folder.how_to_go_on):
         return interrupts.run(run(config, folder))

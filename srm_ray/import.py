@@ -15,7 +15,7 @@ from srm_ray.config.command_line import parse
 from srm_ray.config.importing import ImportConfig
 from srm_ray.console import interrupts
 from srm_ray.console.command import command
-from srm_ray.console.progress import duration, phase, say
+from srm_ray.console.progress import duration, echo, phase
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import replacing
 from srm_ray.runs.folder import RunFolder
@@ -39,21 +39,21 @@ def main(argv: list[str] | None = None) -> int:
     if config.resume != "never":
         folder.check_config(config)
         if is_complete(folder, source["sha256"]):
-            say(f"{folder.path} is complete; --resume never starts it over")
+            echo(f"{folder.path} is complete; --resume never starts it over")
             return 0
-    data = {**source, "types": found.types, **found.said}
+    data = {**source, "types": found.types, **found.origin}
     try:
         interrupts.in_thread(partial(write, config, found, folder, data))
     except BaseException:
         folder.remove_empty()
         raise
-    say_what_it_is(found)
+    echo_found(found)
     parameters = found.model.parameters - sum(len(tensor.values) for tensor in found.model.tensors())
     folder.save_config(config)
     folder.write_summary(
         {"steps": 1, "wall_seconds": time.time() - began, "parameters": parameters, "sha256": source["sha256"]}
     )
-    say(f"{parameters:,} parameters in {config.dtype} in {duration(time.time() - began)}; {folder.final}")
+    echo(f"{parameters:,} parameters in {config.dtype} in {duration(time.time() - began)}; {folder.final}")
     return 0
 
 
@@ -81,22 +81,22 @@ def write(config: ImportConfig, found: "GgufModel", folder: RunFolder, data: dic
         write_folder(found, partial_folder, config.dtype, done=counted.advance)
         if config.chat_template:
             tokenizer = tokenization.load(partial_folder)
-            say(with_template(tokenizer, config.chat_template))
+            echo(with_template(tokenizer, config.chat_template))
             tokenization.save(tokenizer, partial_folder)
         open_model(str(partial_folder))
         lineage = {"stage": "import", "parent": "", "config": to_plain(config), "data": data}
         write_lineage(partial_folder, lineage)
 
 
-def say_what_it_is(found: "GgufModel") -> None:
+def echo_found(found: "GgufModel") -> None:
     model, vocabulary = found.model, found.vocabulary
     types = ", ".join(f"{count} {name}" for name, count in found.types.items())
     ends = ", ".join(vocabulary.tokens[index] for index in vocabulary.ends)
     kind = "SentencePiece BPE" if vocabulary.scores else f"byte-level BPE, {vocabulary.pre}"
-    say(f"{found.path.name}: {model.name}, {model.layers} layers of {model.d_model}; tensors: {types}")
-    say(f"tokenizer: {len(vocabulary.tokens):,} tokens, {kind}; completions end at {ends or 'no token that it names'}")
+    echo(f"{found.path.name}: {model.name}, {model.layers} layers of {model.d_model}; tensors: {types}")
+    echo(f"tokenizer: {len(vocabulary.tokens):,} tokens, {kind}; completions end at {ends or 'no token that it names'}")
     if not vocabulary.template:
-        say("it has no chat template: give commands --chat_template chatml, or a file")
+        echo("it has no chat template: give commands --chat_template chatml, or a file")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ pairs (a file, or graded rollouts of a GRPO run) -> reference log-probabilities,
 
 import itertools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.lengths import half, option
@@ -86,7 +86,7 @@ def limited(config: PreferConfig, info: "ModelInfo") -> PreferConfig:
     return config.model_copy(update={"data": data.model_copy(update=limits)})
 
 
-def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, Encoded]], Report]":
+def load_pairs(config: PreferConfig, info: "ModelInfo") -> "tuple[list[tuple[Encoded, Encoded]], Report]":
     from actors.data import conversations
     from srm_ray.data import rollout_pairs
     from srm_ray.data.supervised import select_pairs
@@ -99,15 +99,18 @@ def load_pairs(config: PreferConfig, info: Any) -> "tuple[list[tuple[Encoded, En
     return rollout_pairs.read(config.from_rollouts, info.tokenizer, info.stop_token_ids, seed=config.seed, **limits)
 
 
-def run(config: PreferConfig, info: Any) -> int:
+def run(config: PreferConfig, info: "ModelInfo") -> int:
     from actors.train import stage
-    from srm_ray.console.progress import say
+    from srm_ray.console.progress import echo
     from srm_ray.data.packing import rows_fingerprint, save_rows
     from srm_ray.data.supervised import hold_out, pair_rows
+    from srm_ray.model.lora import Adapter
+    from srm_ray.runs.folder import RunFolder
 
+    RunFolder(config.run_dir, stage="prefer").check_writable()
     encoded, report = load_pairs(config, info)
     for line in report.lines():
-        say(line)
+        echo(line)
     longest = max(len(ids) for pair in encoded for ids, _ in pair)
     if longest > info.context:
         allowed = " and ".join(
@@ -116,7 +119,7 @@ def run(config: PreferConfig, info: Any) -> int:
         )
         raise UserError(
             f"the longest pair has {longest} tokens, which {allowed} allow, and the model's own context is "
-            f"{info.context} ({info.context_said_by}): lower one of them"
+            f"{info.context} ({info.context_stated_by}): lower one of them"
         )
     opened = stage.open_run(config, "prefer")
     if opened is None:
@@ -138,7 +141,7 @@ def run(config: PreferConfig, info: Any) -> int:
         eval_rows=str((work / "eval").absolute()) if held_out else "",
         loss=config.loss,
         beta=config.beta,
-        adapter=stage.adapter_of(config.lora),
+        adapter=Adapter.of(config.lora),
         chat_template=info.chat_template,
     )
     fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
@@ -146,14 +149,20 @@ def run(config: PreferConfig, info: Any) -> int:
 
 
 def measure_with(config: PreferConfig) -> "Callable[[str], Share] | None":
-    """Greedy accuracy at held-out sums, where that is asked for."""
+    """Greedy accuracy at held-out sums, graded on a reward worker, where that is asked for."""
     if not config.eval.problems:
         return None
+    from actors.reward import grading
+    from srm_ray.config.evaluate import GradingConfig
     from srm_ray.console import interrupts
     from srm_ray.evaluation.sums import accuracy
     from srm_ray.inference.local import BatchedModel
 
-    return lambda folder: interrupts.run(accuracy(BatchedModel(folder), config.eval.problems))
+    async def measured(folder: str) -> "Share":
+        async with grading.started(grading.Grading(GradingConfig())) as grader:
+            return await accuracy(BatchedModel(folder), grader, config.eval.problems)
+
+    return lambda folder: interrupts.run(measured(folder))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.lengths import PRETRAIN_ROW
-from srm_ray.config.stages import LoraConfig, PretrainConfig
+from srm_ray.config.lora import LoraConfig
+from srm_ray.config.stages import PretrainConfig
 from srm_ray.console.command import command
 from srm_ray.errors import UserError
 
@@ -76,7 +77,9 @@ def run(config: PretrainConfig) -> int:
     from actors.runtime import cluster
     from actors.train import stage
     from srm_ray.model.loading import open_model, require_packing, row_length
+    from srm_ray.runs.folder import RunFolder
 
+    RunFolder(config.run_dir, stage="pretrain").check_writable()
     check(config)
     given = open_model(config.model, config.chat_template) if config.model else None
     if given:
@@ -93,13 +96,13 @@ def run(config: PretrainConfig) -> int:
 
 def train(config: PretrainConfig, folder: "RunFolder", info: "ModelInfo", length: int) -> int:
     from actors.train import stage
-    from srm_ray.console.progress import say
+    from srm_ray.console.progress import echo
     from srm_ray.data.packing import open_rows
 
     work = folder.path / "data"
     fingerprint = build_rows(config, info.path, work, length)
     rows = open_rows(work / "rows")
-    say(f"{len(rows)} rows of {length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
+    echo(f"{len(rows)} rows of {length} tokens, {rows.targets / rows.tokens.size:.1%} of them with loss")
     job = stage.job_of(
         config,
         folder,
@@ -166,17 +169,18 @@ def build_rows(config: PretrainConfig, tokenizer: str, work: Path, length: int) 
     import json
 
     from actors.data.corpus import build_corpus
-    from srm_ray.console.progress import say
+    from srm_ray.console.progress import echo
     from srm_ray.data.packing import open_rows, rows_fingerprint
     from srm_ray.files.atomic import write_atomically
+    from srm_ray.files.json_file import read_object
 
     done = work / "corpus.json"
     if done.is_file():
-        return json.loads(done.read_text())
+        return read_object(done, "remove it, and the corpus is built again")
     data = config.data.model_copy(update={"row_length": length})
     report = build_corpus(data, tokenizer, work, seed=config.seed, held_out=config.eval.share)
     for line in report.lines():
-        say(line)
+        echo(line)
     fingerprint = {"rows": rows_fingerprint(open_rows(work / "rows")), **report.to_plain()}
     write_atomically(done, json.dumps(fingerprint) + "\n")
     return fingerprint

@@ -8,7 +8,7 @@ python -m srm_ray.replay --run NAME_OR_PATH --step N
 
 On a CPU the learner gives the same bits for the same batch, machine and number of threads, so in a healthy run
 every difference is 0, asynchronous runs included: how a batch came about does not matter to the step. The run's
-own number of threads is used; where PyTorch or processor are others than the run's, that is said.
+own number of threads is used; where PyTorch or processor are others than the run's, that is reported.
 """
 
 import sys
@@ -24,7 +24,7 @@ from srm_ray.config.command_line import build, parse, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.console import interrupts
 from srm_ray.console.command import command
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
 from srm_ray.runs import checkpoints, rollout_log
 from srm_ray.runs import metrics as metrics_log
@@ -99,7 +99,7 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     from actors.worker_groups import learner_spec
     from srm_ray.rl.types import TrainBatch
 
-    config = compute.settle_learner(plan.config)  # the run's own; what this machine does not have is said
+    config = compute.settle_learner(plan.config)  # the run's own; what this machine does not have is reported
     options = config.learner
     need = placement.Need(options.workers, placement.resources(options.cpus, options.gpus))
     reservation = placement.reserve({"learner": need}, lower="learner.workers, learner.cpus or learner.gpus")
@@ -113,7 +113,7 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
     try:
         await learner.start()
         for line in heading(folder, plan, step, learner.numerics):
-            say(line)
+            echo(line)
         if plan.checkpoint is not None:
             await learner.load(plan.checkpoint.absolute())
         for number in range(plan.first + 1, step + 1):
@@ -125,9 +125,9 @@ async def replay(folder: RunFolder, plan: Plan, step: int) -> None:
             found = (await learner.step(batch, plan.logged[number]["policy/lr"])).metrics
             apart = [name for name in COMPARED if found[name] != plan.logged[number][name]]
             if number < step and apart:
-                say(f"step {number}, done again, already differs from the log in {', '.join(apart)}")
+                echo(f"step {number}, done again, already differs from the log in {', '.join(apart)}")
         for line in comparison(plan.logged[step], found):
-            say(line)
+            echo(line)
     finally:
         await learner.close()
         reservation.release()

@@ -8,7 +8,7 @@ python -m srm_ray.sft merge ADAPTER_FOLDER DESTINATION   writes an adapter's pla
 import itertools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.lengths import SFT_ROW
@@ -89,21 +89,24 @@ def inspect(config: SftConfig, info: "ModelInfo") -> int:
     )
 
 
-def run(config: SftConfig, info: Any) -> int:
+def run(config: SftConfig, info: "ModelInfo") -> int:
     from actors.runtime import cluster
     from srm_ray.model.loading import row_length
+    from srm_ray.runs.folder import RunFolder
 
+    RunFolder(config.run_dir, stage="sft").check_writable()
     length = row_length(config.data.row_length, SFT_ROW, info, config.origins)
     with cluster.session():
         return train(config, info, length)
 
 
-def train(config: SftConfig, info: Any, length: int) -> int:
+def train(config: SftConfig, info: "ModelInfo", length: int) -> int:
     from actors.data import conversations
     from actors.train import stage
-    from srm_ray.console.progress import say
+    from srm_ray.console.progress import echo
     from srm_ray.data import supervised
     from srm_ray.data.packing import rows_fingerprint, save_rows
+    from srm_ray.model.lora import Adapter
 
     data = config.data
     encoded, report = supervised.select_examples(
@@ -119,7 +122,7 @@ def train(config: SftConfig, info: Any, length: int) -> int:
         return 0
     config, folder = opened
     for line in report.lines():
-        say(line)
+        echo(line)
     kept, held_out = supervised.hold_out(supervised.draw(encoded, 0, config.seed), config.eval.share)
     rows = supervised.rows(kept, length, data.pack)
     work = folder.path / "data"
@@ -136,7 +139,7 @@ def train(config: SftConfig, info: Any, length: int) -> int:
         eval_rows=str((work / "eval").absolute()) if held_out else "",
         loss=config.loss,
         neftune=config.neftune,
-        adapter=stage.adapter_of(config.lora),
+        adapter=Adapter.of(config.lora),
         chat_template=info.chat_template,
     )
     fingerprints = {"rows": rows_fingerprint(rows), "dropped": dict(report.dropped), "tokens": dict(report.tokens)}
@@ -147,10 +150,10 @@ def merge(arguments: list[str]) -> int:
     """`python -m srm_ray.sft merge ADAPTER DESTINATION`: plain Hugging Face weights of an adapter."""
     if len(arguments) != 2:
         raise UserError("usage: python -m srm_ray.sft merge ADAPTER_FOLDER DESTINATION")
-    from srm_ray.console.progress import say
+    from srm_ray.console.progress import echo
     from srm_ray.model.adapters import merge as merge_adapter
 
-    say(str(merge_adapter(Path(arguments[0]), Path(arguments[1]))))
+    echo(str(merge_adapter(Path(arguments[0]), Path(arguments[1]))))
     return 0
 
 

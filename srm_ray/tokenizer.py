@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     import time
 
     from srm_ray.console import interrupts, output
-    from srm_ray.console.progress import duration, phase, say
+    from srm_ray.console.progress import duration, echo, phase
     from srm_ray.model import tokenization
     from srm_ray.runs.folder import RunFolder
 
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         folder.clear()
     folder.check_config(config)
     if folder.read_summary():
-        say(f"{folder.path} is complete; --resume never starts it over")
+        echo(f"{folder.path} is complete; --resume never starts it over")
         return 0
     texts = read_texts(config.data)
     first = next(texts, None)
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     counted = Counted(itertools.chain([first], texts), config.data.limit_mb * 1_000_000)
     with phase(f"learning {config.vocab_size} entries", status=counted.so_far):
         core = interrupts.in_thread(lambda: tokenization.train(counted, config.vocab_size))
-    say(f"{core.get_vocab_size()} entries after {duration(time.time() - began)}; verifying")
+    echo(f"{core.get_vocab_size()} entries after {duration(time.time() - began)}; verifying")
     samples = {"the training text": counted.sample, **tokenization.english_and_code()}
     compression = {name: tokenization.characters_per_token(core, text) for name, text in samples.items()}
     problems = tokenization.verify(core)
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             "characters": counted.characters,
         }
     )
-    say(
+    echo(
         f"{core.get_vocab_size()} entries from {counted.characters / 1e6:.1f} MB in {duration(time.time() - began)}, "
         f"characters a token: {', '.join(f'{value:.2f} on {name}' for name, value in compression.items())}; "
         f"verified; {folder.final}"

@@ -11,7 +11,7 @@ from pydantic import Field
 from srm_ray.config.base import Section
 from srm_ray.config.command_line import parse
 from srm_ray.console.command import interactive
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
 from srm_ray.runs.folder import RunFolder, find_run
 
@@ -28,15 +28,19 @@ class ViewConfig(Section):
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(ViewConfig, arguments, stage="view", about=__doc__)
-    from srm_ray.report.server import outside
+    from srm_ray.report import run_data
+    from srm_ray.report.server import foreign
 
     folder = find_run(config.run)
-    if link := outside(folder):
-        raise UserError(f"{link} leads out of the run folder: nothing is shown of a run that has such links")
+    if reason := foreign(folder):
+        raise UserError(reason)
     if config.write:
         from srm_ray.report.page import write_report
 
-        say(f"report {write_report(folder)}")
+        try:
+            echo(f"report {write_report(folder)}")
+        except run_data.MALFORMED as error:
+            raise UserError(run_data.why(folder, error)) from error
         return 0
     return serve(folder, config.port)
 
@@ -50,11 +54,11 @@ def serve(folder: RunFolder, port: int) -> int:
     except OSError as error:
         raise UserError(f"--port {port}: {error.strerror}; --port 0 takes any free one") from None
     with server:
-        say(f"{folder.path} is at {server.url} (Ctrl-C ends this)")
+        echo(f"{folder.path} is at {server.url} (Ctrl-C ends this)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            say("\nstopped")
+            echo("\nstopped")
     return 0
 
 

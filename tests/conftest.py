@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Files that share something that takes long to start, once a process: the workers of tests/loop, the engine of
 # tests/evaluation, the model that speaks. One process runs them all.
 SHARED = {
-    "workers": ("loop/test_rollout_workers", "loop/test_weights_arrive", "loop/test_workers_die"),
+    "workers": ("loop/test_lora", "loop/test_rollout_workers", "loop/test_weights_arrive", "loop/test_workers_die"),
     "engine": ("evaluation/test_engine", "evaluation/test_harness", "evaluation/test_in_training"),
     "model": ("inference/test_chat_terminal", "inference/test_conversation", "inference/test_serving", "test_export"),
 }
@@ -75,12 +75,26 @@ def tiny_model(tmp_path_factory) -> Path:
     return fresh_model(tmp_path_factory.mktemp("model"), RECIPE, seed=0)
 
 
+@pytest.fixture
+def norms_in_fp64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers computes RMSNorm in FP32 whatever the weights are, which would hide errors below 1e-7."""
+    import torch
+    from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+
+    def forward(self, hidden):
+        return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    monkeypatch.setattr(Qwen3RMSNorm, "forward", forward)
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """A local Ray of twelve logical CPUs, the only one of a test process."""
     import ray
 
-    ray.init(address="local", num_cpus=12, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    from actors.runtime import ray_start
+
+    ray_start.start("local", num_cpus=12, include_dashboard=False)  # patient where the machine is busy
     yield ray
     ray.shutdown()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 COMMAND = re.compile(r"-m ((?:srm_ray|rewards)[\w.]*)(.*)")
@@ -46,7 +46,7 @@ def commands_of(text: str, where: str) -> list[Command]:
 
 
 def options() -> list[tuple[str, str]]:
-    """Every option that running text names by itself (`--lora.r 16`), with the document."""
+    """Every option that running text names by itself (`--lora.rank 16`), with the document."""
     found: dict[str, str] = {}
     for path in DOCUMENTS:
         for line in code_of(path.read_text()):

@@ -1,7 +1,8 @@
 """A tiny model of each family, with random weights and each family's own traits.
 
-MobileLLM-R1's (`facebook/MobileLLM-R1-140M-base`) config as published: Llama 4's text model, dense (no experts in any
-layer), rotary embeddings in every layer, queries and keys normalised without gains, tied embeddings.
+MobileLLM-R1's (`facebook/MobileLLM-R1-140M-base`) is Llama 4's text model, dense (no experts in any layer), with rotary
+embeddings in every layer, queries and keys normalised without gains, and tied embeddings: `MOBILELLM_R1_140M` has the
+published sizes.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,31 @@ LLAMA3 = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
+}
+# What `facebook/MobileLLM-R1-140M-base` publishes of its shape, in the spelling of the transformers of its day:
+# 140,248,512 parameters. `no_rope_layers` says 1 where a layer has rotary embeddings; `intermediate_size`, of experts
+# that it has none of, stands there too.
+MOBILELLM_R1_140M: dict[str, Any] = {
+    "architectures": ["Llama4ForCausalLM"],
+    "model_type": "llama4_text",
+    "vocab_size": 128_256,
+    "hidden_size": 576,
+    "num_hidden_layers": 15,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+    "intermediate_size": 8192,
+    "intermediate_size_mlp": 2048,
+    "max_position_embeddings": 32_768,
+    "rope_theta": 8_000_000.0,
+    "rope_scaling": None,
+    "rms_norm_eps": 1e-05,
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "use_qk_norm": True,
+    "attn_scale": 0.1,
+    "no_rope_layers": [1] * 15,
+    "moe_layers": [],
 }
 WINDOW = 8  # of sliding attention: shorter than most sequences
 
@@ -105,7 +131,7 @@ def mobilellm(**sizes: Any) -> Any:
         "attn_temperature_tuning": False,
         "attention_chunk_size": 8192,
         "use_qk_norm": True,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
+        "rope_parameters": {"rope_type": "default", "rope_theta": MOBILELLM_R1_140M["rope_theta"]},
         "tie_word_embeddings": True,
     }
     return Llama4TextConfig(**{**SIZES, **own, **sizes})

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from srm_ray.data import arithmetic
 from srm_ray.data.rendering import render_conversation
 from srm_ray.model import tokenization
-from srm_ray.model.adapters import load_policy
 from srm_ray.model.folder import save_model
+from srm_ray.model.lora import load_policy
 from srm_ray.model.precision import probe
 
 STEPS, BATCH = 100, 16

@@ -123,9 +123,9 @@ def test_help_says_which_file_applies_and_why() -> None:
 @pytest.mark.parametrize(("stage", "full", "adapters"), [("sft", "2e-05", "0.0002"), ("prefer", "1e-06", "1e-05")])
 def test_adapters_have_a_rate_of_their_own(stage: str, full: str, adapters: str) -> None:
     assert shown(stage)["optim.lr"] == full
-    assert shown(stage, "--lora.r 16")["optim.lr"] == adapters
-    assert shown(stage, "--lora.r 16 --optim.batch 8")["optim.lr"] == adapters
-    assert shown(stage, "--lora.r 16 --optim.lr 3e-5")["optim.lr"] == "3e-05, command line"
+    assert shown(stage, "--lora.rank 16")["optim.lr"] == adapters
+    assert shown(stage, "--lora.rank 16 --optim.batch 8")["optim.lr"] == adapters
+    assert shown(stage, "--lora.rank 16 --optim.lr 3e-5")["optim.lr"] == "3e-05, command line"
 
 
 def test_help_survives_words_that_do_not_make_a_config() -> None:
@@ -188,6 +188,12 @@ def test_a_continued_run_keeps_the_lengths_that_it_began_with(tmp_path: Path) ->
         folder.check_config(parse(GRPOConfig, ["--rollout.max_model_len", "600"], stage="grpo"))
 
 
+def test_a_run_folder_of_another_command_is_named(tmp_path: Path) -> None:
+    RunFolder(tmp_path, stage="evaluate").save_config(EvaluateConfig())
+    with pytest.raises(UserError, match="is of another command, whose config has against"):
+        RunFolder(tmp_path, stage="grpo").check_config(GRPOConfig())
+
+
 # What a practitioner would choose
 
 
@@ -197,7 +203,7 @@ def test_a_continued_run_keeps_the_lengths_that_it_began_with(tmp_path: Path) ->
         (GRPOConfig().learner.lr, 5e-7, 1e-6),
         (PreferConfig().optim.lr, 5e-7, 1e-6),
         (SftConfig().optim.lr, 1e-5, 2e-5),
-        (parse(SftConfig, ["--lora.r", "16"], stage="sft").optim.lr, 1e-4, 2e-4),
+        (parse(SftConfig, ["--lora.rank", "16"], stage="sft").optim.lr, 1e-4, 2e-4),
     ],
 )
 def test_rates(rate: float, low: float, high: float) -> None:
@@ -215,6 +221,7 @@ CLASSES: dict[str, type[Section]] = {
 CPU_SIZED = {
     "grpo/calculator",
     "grpo/guess",
+    "grpo/lora",
     "grpo/two_families",
     "tokenizer/32k",
     "speedrun/smollm2",
@@ -320,7 +327,7 @@ def settled(stage: str, config: Any) -> dict[str, Any]:
 
 def deviations(stage: str, recipe: Any) -> set[str]:
     section = CLASSES[stage]
-    adapters = ["--lora.r", str(recipe.lora.r)] if getattr(recipe, "lora", None) else []
+    adapters = ["--lora.rank", str(recipe.lora.rank)] if getattr(recipe, "lora", None) else []
     default, said = settled(stage, parse(section, adapters, stage=stage)), settled(stage, recipe)
     return {key for key in said if said[key] != default[key]}
 

@@ -13,7 +13,7 @@ import yaml
 from srm_ray import export
 from srm_ray.gguf.vocabulary import open_gguf
 from srm_ray.inference.engine import open_engine
-from srm_ray.model import adapters
+from srm_ray.model import adapters, lora
 from srm_ray.model.folder import save_model, weights_fingerprint
 from srm_ray.report.cost import dollars, per_thousand_tokens
 
@@ -132,7 +132,7 @@ def test_other_weights_under_the_same_name_are_not_mixed_in(trained_run: Path, t
 
 
 def test_an_adapter_is_merged(trained_model: Path, tmp_path: Path) -> None:
-    adapted = adapters.load_policy(str(trained_model), adapters.Adapter(4, 8, 0.0, ("q_proj", "down_proj")))
+    adapted = lora.load_policy(str(trained_model), lora.Adapter(4, 8, 0.0, ("q_proj", "down_proj")))
     with torch.no_grad():
         for weight in adapted.parameters():
             if weight.requires_grad:
@@ -146,7 +146,7 @@ def test_an_adapter_is_merged(trained_model: Path, tmp_path: Path) -> None:
     options = ["--model", str(tmp_path / "adapter"), "--run_dir", str(tmp_path / "out"), "--format", "f32"]
     assert export.main([*options, "--measure.enabled", "false"]) == 0
     assert not adapters.is_adapter(tmp_path / "out" / "final")
-    merged = adapters.load_policy(str(tmp_path / "out" / "final")).eval()
+    merged = lora.load_policy(str(tmp_path / "out" / "final")).eval()
     tokens = torch.arange(8, 72)[None]
     with torch.no_grad():
         assert (merged(tokens).logits - adapted.eval()(tokens).logits).abs().max() < 1e-3
@@ -158,7 +158,7 @@ def test_an_adapter_is_merged(trained_model: Path, tmp_path: Path) -> None:
 
 
 def test_weights_in_bf16_stay_bf16(trained_model: Path, tmp_path: Path) -> None:
-    model = adapters.load_policy(str(trained_model)).bfloat16()
+    model = lora.load_policy(str(trained_model)).bfloat16()
     lineage = {"stage": "sft"}
     save_model(model, dict(model.named_parameters()), tmp_path / "m", tokenizer_from=trained_model, lineage=lineage)
     options = ["--model", str(tmp_path / "m"), "--run_dir", str(tmp_path / "out"), "--format", "bf16,q8_0"]

@@ -10,6 +10,7 @@ import pytest
 
 from srm_ray.config.data import DataConfig
 from srm_ray.data import arithmetic
+from srm_ray.data.problem_files import Screen
 from srm_ray.data.prompts import held_out_prompts, training_stream
 from srm_ray.errors import UserError
 from tests.data.problem_rows import read
@@ -118,8 +119,8 @@ def test_a_row_that_cannot_be_used_is_dropped_or_refused_with_its_line(line: str
     with pytest.raises(
         UserError, match=rf"5\.0% of 20 .* 0\.04 allows: 1 {message} \(.*bad.jsonl:2\); .*data.max_dropped"
     ):
-        read(write(tmp_path / "bad.jsonl", good[0], line, *good[2:]), max_dropped=0.04)
-    assert len(read(tmp_path / "bad.jsonl", max_dropped=0.05)) == 19
+        read(write(tmp_path / "bad.jsonl", good[0], line, *good[2:]), screen=Screen(max_dropped=0.04))
+    assert len(read(tmp_path / "bad.jsonl", screen=Screen(max_dropped=0.05))) == 19
 
 
 def test_files_without_tasks(tmp_path: Path) -> None:
@@ -228,3 +229,25 @@ def test_prompts_that_spell_control_tokens_are_said(
     assert f"1 prompts spell control tokens of the model ({path}:2 is the first), which are taken as text" in said
     prompts = [prompt for prompt in stream.first(2) if "2+1?" in prompt.text]
     assert len(prompts) == 1 and tokenizer.convert_tokens_to_ids("<eos>") not in prompts[0].token_ids
+
+
+def test_what_the_chat_template_leaves_out_of_prompts_is_said(
+    tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]}
+    asked = {"role": "user", "content": "1+1?"}
+    rows: list[dict[str, Any]] = [
+        {"messages": [{"role": "system", "content": "Be brief."}, asked], "answer": 2},
+        {"messages": [{"role": "user", "content": "2+1?"}], "answer": 3},
+        {"messages": [asked, called, {"role": "tool", "content": "2"}], "answer": 2},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = "{% for m in messages if m.role != 'system' %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+    training_stream(DataConfig(path=str(path)), other, seed=1, limit=2000).check()
+    said = capsys.readouterr().out
+    assert "1 prompts: the chat template leaves the system message out" in said
+    assert "1 prompts: the chat template leaves tool calls out" in said
+    training_stream(DataConfig(path=str(path)), tokenizer, seed=1, limit=2000).check()
+    assert "leaves" not in capsys.readouterr().out

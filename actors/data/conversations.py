@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.data.datasets import BATCH, cached_tokenizer, ordered, read_hub
 from actors.data.row_files import Place, fields_of, place_of, read_rows
@@ -19,6 +19,11 @@ from srm_ray.data.drops import Unusable
 from srm_ray.data.generators import CONVERSATIONS
 from srm_ray.data.reports import Rendered
 from srm_ray.errors import UserError
+from srm_ray.files.roots import lasting
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+    from ray.data import Dataset
 
 GENERATED = 10_000  # conversations of a generator where no limit is set
 FIELDS = ("failed", "reason", "asked", "sequences", "schema", "unread", "notes", "path", "offset", "number")
@@ -67,7 +72,7 @@ def examples(
 ) -> Iterator[Rendered]:
     """Every row of every source in turn. Ray must be initialised."""
     rendering = Rendering(
-        tokenizer,
+        lasting(tokenizer),
         False,
         longest,
         style=data.answer_style,
@@ -91,7 +96,7 @@ def examples(
 def pair_examples(data: PairData, tokenizer: str, *, chat_template: str = "") -> Iterator[Rendered]:
     """Every row of every source in turn. Ray must be initialised."""
     limits = data.max_completion, data.max_prompt
-    rendering = Rendering(tokenizer, True, *limits, columns=data.columns, chat_template=chat_template)
+    rendering = Rendering(lasting(tokenizer), True, *limits, columns=data.columns, chat_template=chat_template)
     yield from of_files(data.path, data.split, rendering)
     yield from of_hub(data.name, data.subset, data.split, rendering)
 
@@ -113,7 +118,7 @@ def generated(batch: dict[str, Any], *, generator: str, seed: int) -> dict[str, 
     return {"messages": [CONVERSATIONS[generator](seed, int(index)) for index in batch["id"]]}
 
 
-def rendered(dataset: Any, rendering: Rendering, source: str, option: str = "") -> Iterator[Rendered]:
+def rendered(dataset: "Dataset", rendering: Rendering, source: str, option: str = "") -> Iterator[Rendered]:
     """Raises `UserError` naming the line of a row that is no example."""
     number = 0
     rows = dataset.map_batches(partial(render, rendering=rendering), batch_size=BATCH, batch_format="pyarrow")
@@ -137,7 +142,7 @@ def rendered(dataset: Any, rendering: Rendering, source: str, option: str = "") 
         raise UserError(f"{option} {source}: it holds no rows")
 
 
-def render(batch: Any, *, rendering: Rendering) -> dict[str, list[Any]]:
+def render(batch: "Table", *, rendering: Rendering) -> dict[str, list[Any]]:
     """`FIELDS` of each row, those of `Rendered` and of its `Place`. failed: the message that ends the build."""
     out: dict[str, list[Any]] = {name: [] for name in FIELDS}
     for row in batch.to_pylist():

@@ -1,7 +1,7 @@
 """The data pipeline on Ray Data: documents to packed rows of tokens.
 
     read -> screen (filters, contamination) -> tokenise     on all workers, order kept
-         -> spill tokens, digests, signatures to disk        one pass in the driver, in order
+         -> store tokens, digests, signatures to disk        one pass in the driver, in order
          -> leave out duplicates -> mix by shares of tokens -> shuffle -> pack -> rows on disk
 
 Whatever looks at more than one document happens in one place and in the documents' order, so the
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,11 +25,17 @@ from srm_ray.config.stages import CorpusConfig, FilterConfig, Source
 from srm_ray.console.progress import Phase, phase
 from srm_ray.data import formats, mixture, reading, screening
 from srm_ray.data.packing import RowWriter, packed
-from srm_ray.data.spill import Fingerprints, Spill
 from srm_ray.data.texts import document_text, files_of
+from srm_ray.data.token_store import Fingerprints, TokenStore
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.faults import writing_to
+from srm_ray.files.roots import lasting
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+    from ray import ObjectRef
+    from ray.data import Dataset
 
 EMPTY, CONTAMINATED = "empty line", "contaminated"  # reasons that are no filter's
 
@@ -74,22 +80,22 @@ def build_corpus(
     report = CorpusReport()
     work = destination / "tokens"
     marks = Fingerprints(work / "fingerprints")
-    spills = {}
+    stores = {}
     for name, source in sources.items():
         dataset = screened(read_source(name, source), config, source.column, guard, tokenizer)
         with writing_to(work), phase(f"reading {name}") as bar:
-            spills[name] = Spill(work / name)
-            spill(dataset, name, spills[name], marks, report, bar)
+            stores[name] = TokenStore(work / name)
+            store(dataset, name, stores[name], marks, report, bar)
     with writing_to(work):
         marks.close()
     with phase("looking for duplicates"):
-        drop_duplicates(spills, marks, config.filters, report)
-    for name, held in spills.items():
+        drop_duplicates(stores, marks, config.filters, report)
+    for name, held in stores.items():
         report.kept[name], report.tokens[name] = len(held.kept_lengths), held.total
     if not sum(report.tokens.values()):
         raise UserError("no documents are left after filtering: " + "; ".join(report.lines()))
     with writing_to(destination), phase("packing", status=lambda: f"{report.rows + report.held_out:,} rows written"):
-        write_rows(planned(config, spills), spills, config.row_length, destination, seed, held_out, report)
+        write_rows(planned(config, stores), stores, config.row_length, destination, seed, held_out, report)
     shutil.rmtree(work)
     write_atomically(destination / "report.json", json.dumps(report.to_plain(), indent=2) + "\n")
     return report
@@ -98,7 +104,7 @@ def build_corpus(
 # Reading
 
 
-def read_source(name: str, source: Source) -> Any:
+def read_source(name: str, source: Source) -> "Dataset":
     """A Ray dataset of a source's rows, in order."""
     if source.name:
         dataset = read_hub(source.name, source.subset, source.split, option=f"data.sources.{name}.name")
@@ -112,12 +118,12 @@ def read_source(name: str, source: Source) -> Any:
 
 
 def screened(
-    dataset: Any, config: CorpusConfig, column: str, guard: screening.Guard, tokenizer: str
+    dataset: "Dataset", config: CorpusConfig, column: str, guard: screening.Guard, tokenizer: str
 ) -> Iterator[dict[str, Any]]:
     """Batches of `SCREENED`, in the order of the documents."""
     import ray
 
-    options = {"filters": config.filters, "guard": ray.put(guard), "tokenizer": tokenizer, "column": column}
+    options = {"filters": config.filters, "guard": ray.put(guard), "tokenizer": lasting(tokenizer), "column": column}
     limit = {"concurrency": config.workers} if config.workers else {}
     return dataset.map_batches(
         screen, batch_size=BATCH, batch_format="pyarrow", fn_kwargs=options, **limit
@@ -127,7 +133,9 @@ def screened(
 SCREENED = ("failed", "reason", "ids", "digest", "signature", "path", "offset", "number", "start")
 
 
-def screen(batch: Any, *, filters: FilterConfig, guard: Any, tokenizer: str, column: str) -> dict[str, list[Any]]:
+def screen(
+    batch: "Table", *, filters: FilterConfig, guard: "ObjectRef", tokenizer: str, column: str
+) -> dict[str, list[Any]]:
     """Screen and tokenise a batch of documents; dropped ones carry the reason and no tokens. failed: the message that
     ends the build."""
     import ray
@@ -172,8 +180,13 @@ def text_and_reason(row: dict[str, Any], place: Place, column: str, filters: Fil
 # One pass in order
 
 
-def spill(
-    batches: Iterator[dict[str, Any]], name: str, held: Spill, marks: Fingerprints, report: CorpusReport, bar: Phase
+def store(
+    batches: Iterator[dict[str, Any]],
+    name: str,
+    held: TokenStore,
+    marks: Fingerprints,
+    report: CorpusReport,
+    bar: Phase,
 ) -> None:
     """Write a source's screened documents to disk."""
     report.dropped[name] = Counter()
@@ -213,9 +226,11 @@ def check(batch: dict[str, Any], at: int, source: str, number: int) -> None:
     )
 
 
-def drop_duplicates(spills: dict[str, Spill], marks: Fingerprints, filters: FilterConfig, report: CorpusReport) -> None:
+def drop_duplicates(
+    stores: dict[str, TokenStore], marks: Fingerprints, filters: FilterConfig, report: CorpusReport
+) -> None:
     """Keep the first of each set of duplicates, over all sources in their order."""
-    sizes = [len(held.lengths) for held in spills.values()]
+    sizes = [len(held.lengths) for held in stores.values()]
     if not sum(sizes):
         return
     kept = np.ones(sum(sizes), bool)
@@ -226,21 +241,21 @@ def drop_duplicates(spills: dict[str, Spill], marks: Fingerprints, filters: Filt
     if filters.near:
         found["near duplicate"] = screening.near_duplicates(marks.signatures, filters.near)
     for reason, repeated in found.items():
-        for index, name in enumerate(spills):
+        for index, name in enumerate(stores):
             count = int((repeated & kept & (owner == index)).sum())
             if count:
                 report.dropped[name][reason] = count
         kept &= ~repeated
-    for index, held in enumerate(spills.values()):
+    for index, held in enumerate(stores.values()):
         held.keep(kept[owner == index])
 
 
 # Mixing and packing
 
 
-def planned(config: CorpusConfig, spills: dict[str, Spill]) -> list[dict[str, mixture.Stretch]]:
+def planned(config: CorpusConfig, stores: dict[str, TokenStore]) -> list[dict[str, mixture.Stretch]]:
     """For each phase, the stretch of each source's tokens."""
-    totals = {name: held.total for name, held in spills.items()}
+    totals = {name: held.total for name, held in stores.items()}
     if config.phases:
         return mixture.plan(totals, config.tokens, [(phase.until, phase.shares) for phase in config.phases])
     left = config.tokens or sum(totals.values())
@@ -255,7 +270,7 @@ def planned(config: CorpusConfig, spills: dict[str, Spill]) -> list[dict[str, mi
 
 def write_rows(
     phases: list[dict[str, mixture.Stretch]],
-    spills: dict[str, Spill],
+    stores: dict[str, TokenStore],
     length: int,
     destination: Path,
     seed: int,
@@ -269,7 +284,7 @@ def write_rows(
     for number, stretches in enumerate(phases):
         for name, (start, end) in stretches.items():
             report.mixed[name] += end - start
-        for group in packed(sequences(stretches, spills, length, np.random.default_rng([seed, number])), length):
+        for group in packed(sequences(stretches, stores, length, np.random.default_rng([seed, number])), length):
             takes = held_out and is_held_out(report.rows + report.held_out, held_out)
             (held if takes else train).add(group)
             if takes:
@@ -287,15 +302,15 @@ def is_held_out(row: int, share: float) -> bool:
 
 
 def sequences(
-    stretches: dict[str, mixture.Stretch], spills: dict[str, Spill], length: int, draw: np.random.Generator
+    stretches: dict[str, mixture.Stretch], stores: dict[str, TokenStore], length: int, draw: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     names = list(stretches)
-    pieces = [mixture.cut(spills[name].kept_lengths, stretches[name], length) for name in names]
+    pieces = [mixture.cut(stores[name].kept_lengths, stretches[name], length) for name in names]
     owner = np.repeat(np.arange(len(names), dtype=np.int32), [len(starts) for starts, _ in pieces])
     starts = np.concatenate([starts for starts, _ in pieces])
     sizes = np.concatenate([sizes for _, sizes in pieces])
     for place in draw.permutation(len(owner)):
-        ids = spills[names[owner[place]]].tokens(int(starts[place]), int(sizes[place]))
+        ids = stores[names[owner[place]]].tokens(int(starts[place]), int(sizes[place]))
         yield ids, np.ones(len(ids), bool)
 
 

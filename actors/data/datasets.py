@@ -2,15 +2,19 @@
 
 import logging
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.data import reading
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+    from transformers import PreTrainedTokenizerFast
 
 BATCH = 256
 
 
 def ordered() -> None:
-    """Ray Data keeps the rows' order, and says nothing of its own."""
+    """Ray Data keeps the rows' order, and prints nothing of its own."""
     import ray
 
     context = ray.data.DataContext.get_current()
@@ -21,7 +25,7 @@ def ordered() -> None:
     logging.getLogger("ray.data._internal.execution.streaming_executor").setLevel(logging.WARNING)  # that it is done
 
 
-def read_hub(name: str, subset: str, split: str, *, option: str) -> Any:
+def read_hub(name: str, subset: str, split: str, *, option: str) -> "Dataset":
     """Rows of a `datasets` name, streamed."""
     import ray
 
@@ -32,7 +36,7 @@ def read_hub(name: str, subset: str, split: str, *, option: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def cached_tokenizer(folder: str, chat_template: str = "") -> Any:
+def cached_tokenizer(folder: str, chat_template: str = "") -> "PreTrainedTokenizerFast":
     """The tokenizer of a folder, loaded once in each worker process. chat_template: in place of its own."""
     from srm_ray.model import tokenization
 

@@ -10,11 +10,14 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.data.datasets import BATCH, ordered
 from srm_ray.data import formats, reading, texts
 from srm_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 GROUP_ROWS = 2000  # of Parquet, read by a task at least, where there are so many
 
@@ -31,7 +34,7 @@ class Place:
         return f"{self.path}:{reading.line_number(self.path, self.offset) if self.offset >= 0 else self.number}"
 
 
-def read_rows(files: list[Path], *, documents: bool = False) -> Any:
+def read_rows(files: list[Path], *, documents: bool = False) -> "Dataset":
     """Every row of the files, to be read with `fields_of`. documents: a file without rows is
     text, and its fields are {text}."""
     import ray

@@ -1,5 +1,6 @@
 """Before a run: is the environment one, and do its first rows begin? In processes of the driver's own."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def spec_of(config: GRPOConfig) -> EnvironmentSpec:
         memory=int(options.memory_gb * (1 << 30)),
         characters=options.max_characters,
         at_once=options.at_once,
+        python=os.path.abspath(os.path.expanduser(options.python)) if options.python else "",
     )
 
 
@@ -84,8 +86,8 @@ async def rehearse(plan: EpisodePlan, prompts: Sequence[Prompt], seed: int) -> N
             for _ in range(2):
                 session = await sessions.open()
                 try:
-                    said = await session.reset(row_of(prompt), environment_seed(seed, prompt.index))
-                    begun.append(Episodes(plan, None).start(prompt, said).token_ids)  # type: ignore[arg-type]
+                    observation = await session.reset(row_of(prompt), environment_seed(seed, prompt.index))
+                    begun.append(Episodes(plan, None).start(prompt, observation).token_ids)  # type: ignore[arg-type]
                 finally:
                     await sessions.end_of(session)
             if begun[0] != begun[1]:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.environments.contract import Contract
 from srm_ray.environments.episode import Generate, Limits, Player, Start, Track, completion_of, play
 from srm_ray.environments.prompts import row_of
@@ -22,7 +22,7 @@ from srm_ray.errors import RunError
 from srm_ray.rl.types import Completion, Group, Prompt
 
 ATTEMPTS = 4  # workers that may die over one episode before it is taken for the cause
-TOLD = 3  # different failures that a run tells of on the terminal
+REPORTED = 3  # different failures that a run reports on the terminal
 
 
 class WorkerLost(Exception):
@@ -31,7 +31,7 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class EpisodePlan:
-    """How episodes of a run are played. prompt_limit: tokens that a prompt may have, with what `reset` says.
+    """How episodes of a run are played. prompt_limit: tokens that a prompt may have, with what `reset` returns.
     threshold: above it an environment's reward is right."""
 
     spec: EnvironmentSpec
@@ -53,14 +53,14 @@ class Episodes:
 
     def __init__(self, plan: EpisodePlan, players: Players):
         self.plan, self.players = plan, players
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     async def group(
         self, prompt: Prompt, draw: int, seeds: Sequence[int], environment_seed: int, generate: Generate
     ) -> Group:
         """An episode for each seed, unscored. Cancelling this ends them all.
 
-        Raises RunError where `reset` does not say the same to all of them.
+        Raises RunError where `reset` does not return the same to all of them.
         """
         begun: list[Start] = []
         playing = [
@@ -99,40 +99,40 @@ class Episodes:
     ) -> Completion:
         plan = self.plan
         try:
-            said = await player.reset(row_of(prompt), environment_seed)
-            start = self.start(prompt, said)
+            observation = await player.reset(row_of(prompt), environment_seed)
+            start = self.start(prompt, observation)
         except EpisodeFailed as failed:
-            self._tell(failed)
+            self._report(failed)
             return completion_of(Track(), plan.renderer, seed, Outcome(None), failed.reason)
         begun.append(start)
         if start.token_ids != begun[0].token_ids:
             raise RunError(unlike(plan.spec.name))
-        return await play(player, generate, plan.renderer, start, plan.limits, seed, self._tell)
+        return await play(player, generate, plan.renderer, start, plan.limits, seed, self._report)
 
-    def start(self, prompt: Prompt, said: str | None) -> Start:
+    def start(self, prompt: Prompt, observation: str | None) -> Start:
         """What the episodes of a prompt begin with. Raises `EpisodeFailed` where that is nothing, or too much."""
         renderer = self.plan.renderer
-        if said is None and not prompt.messages:
-            raise EpisodeFailed("environment_error", "reset says nothing, and the row has no prompt")
-        messages = tuple(renderer.messages(prompt.messages, said))
+        if observation is None and not prompt.messages:
+            raise EpisodeFailed("environment_error", "reset returns nothing, and the row has no prompt")
+        messages = tuple(renderer.messages(prompt.messages, observation))
         ids = renderer.prompt(messages)
         if len(ids) > self.plan.prompt_limit:
             raise EpisodeFailed(
                 "environment_error",
-                f"with what reset says the prompt has {len(ids)} tokens, {self.plan.prompt_limit} are left for it: "
-                "lower rollout.max_new_tokens, or let it say less",
+                f"with what reset returns the prompt has {len(ids)} tokens, {self.plan.prompt_limit} are left for it: "
+                "lower rollout.max_new_tokens, or let it return less",
             )
         return Start(messages, ids, renderer.tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def _tell(self, failed: EpisodeFailed) -> None:
+    def _report(self, failed: EpisodeFailed) -> None:
         """The first few different failures; all are counted, and in the log of the worker."""
-        if failed.detail not in self.told and len(self.told) < TOLD:
-            self.told.add(failed.detail)
-            say(f"  an episode's environment failed ({failed.reason}): {failed.detail}")
+        if failed.detail not in self.reported and len(self.reported) < REPORTED:
+            self.reported.add(failed.detail)
+            echo(f"  an episode's environment failed ({failed.reason}): {failed.detail}")
 
 
 def unlike(name: str) -> str:
     return (
-        f"--environment {name}: reset says different things in two episodes of the same prompt, which could not be "
+        f"--environment {name}: reset returns different texts in two episodes of the same prompt, which could not be "
         "compared: draw what is random from `random`, or take `seed`"
     )

@@ -1,6 +1,6 @@
 """`--inspect N` with an environment: how episodes begin. The environment's own processes alone are started.
 
-rows -> prompts --reset--> what is told a model: rendered with its tools where a model is named, else by messages
+rows -> prompts --reset--> what the model sees: rendered with its tools where a model is named, else by messages
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from actors.environment.episodes import EpisodePlan, Episodes
 from actors.environment.measuring import opened_sessions, plain_prompt, plan_and_prompts, problems_of
 from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data.inspection import cut
 from srm_ray.environments.contract import Contract
 from srm_ray.environments.prompts import Asked, EpisodeStream, row_of, training_tasks
@@ -26,7 +26,7 @@ async def inspect_run(config: GRPOConfig) -> int:
     """The first `config.inspect` prompts of a training run. Raises `UserError` for what the run itself would refuse."""
     contract = await contract_of(config)
     assert contract is not None, "the config names an environment or tools"
-    name, graded = config.environment.name, not (contract.rewards or config.reward.function)
+    name, graded = config.environment.name, not (contract.rewards or config.reward.own)
     tasks = training_tasks(config.data, name, graded, config.seed, config.curriculum)
     if config.model:
         info = open_model(config.model, config.chat_template)
@@ -58,11 +58,11 @@ async def show(
     sessions = await opened_sessions(config)
     option = f"{option_of(sessions.spec)} {sessions.spec.name or ','.join(sessions.spec.tools)}"
     for tool in contract.tools:
-        say(f"tool    {signature(tool)}")
+        echo(f"tool    {signature(tool)}")
     try:
         for prompt in prompts:
             async with sessions.player() as player:
-                say(await begun(player, prompt, contract, plan, environment_seed(seed, prompt.index)))
+                echo(await begun(player, prompt, contract, plan, environment_seed(seed, prompt.index)))
     except EpisodeFailed as failed:
         raise UserError(f"{option}: {failed.detail} (with the columns {', '.join(row_of(prompt)) or 'none'})") from None
     finally:
@@ -72,15 +72,15 @@ async def show(
 
 async def begun(player: LocalPlayer, prompt: Prompt, contract: Contract, plan: EpisodePlan | None, seed: int) -> str:
     """An episode's beginning for a person."""
-    said = await player.reset(row_of(prompt), seed)
+    observation = await player.reset(row_of(prompt), seed)
     title = f"--- {prompt.index + 1}. {prompt.source}, environment seed {seed}"
     if plan is not None:
-        start = Episodes(plan, player.sessions).start(prompt, said)
+        start = Episodes(plan, player.sessions).start(prompt, observation)
         title, text = f"{title}, {len(start.token_ids)} tokens", start.text
     else:
-        messages = opening(prompt.messages, said, contract.kind)
+        messages = opening(prompt.messages, observation, contract.kind)
         text = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
-    lines = [title, cut(text), "", f"reset   {cut(said) if said is not None else 'says nothing'}"]
+    lines = [title, cut(text), "", f"reset   {cut(observation) if observation is not None else 'returns nothing'}"]
     lines += [f"gold    {cut(prompt.answer)}"] if prompt.answer is not None else []
     who = "the environment's own reward" if contract.rewards else "graders, for the last turn"
     return "\n".join([*lines, f"graded  by {who}", ""])

@@ -52,7 +52,8 @@ async def problems_of(config: EvaluateConfig) -> Problems:
     playing = config.playing()
     contract = await contract_of(playing)
     assert contract is not None, "the config names an environment or tools"
-    found = held_out_tasks(playing.data, playing.environment.name, not contract.rewards, config.limit or EPISODES)
+    name, graded, most = playing.environment.name, not contract.rewards, config.limit or EPISODES
+    found = held_out_tasks(playing.data, name, graded, most, option="rows")
     if not found:
         raise UserError("no problems: --rows names no rows to measure with (rows.path, or a generator)")
     return Problems(playing, contract, tuple(found))
@@ -135,10 +136,10 @@ class EndpointPlayer:
     async def _once(self, prompt: Prompt, seed: int, environment_seed: int) -> Played:
         async with self.sessions.player() as player:
             try:
-                said = await player.reset(row_of(prompt), environment_seed)
+                observation = await player.reset(row_of(prompt), environment_seed)
             except EpisodeFailed as failed:
                 return Played("", "", "", 0, seed, Episode((), failure=failed.reason))
-            begun = opening(prompt.messages, said, self.contract.kind)
+            begun = opening(prompt.messages, observation, self.contract.kind)
             made = await converse(player, self.ask, self.contract, begun, self.limits, seed)
         shown = [f"[{one['role']}]\n{words_of(one)}" for one in made.messages]
         text = "\n\n".join(shown[len(begun) :])

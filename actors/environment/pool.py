@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import ray
+from ray.actor import ActorHandle
 
 from actors.environment.episodes import WorkerLost
 from actors.environment.worker import EnvironmentWorker, Failed
@@ -18,6 +19,7 @@ from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
 from actors.runtime.placement import Scheduling
 from actors.runtime.pool import Pool, PoolOptions, WorkerHandle
+from actors.runtime.replies import WorkerInfo
 from actors.runtime.rpc import cause
 from srm_ray.environments.sessions import EnvironmentSpec, EpisodeFailed, Outcome, Step
 from srm_ray.errors import RunError
@@ -33,8 +35,8 @@ class RemotePlayer:
         self.pool, self.member, self.ticket = pool, member, ticket
 
     async def reset(self, row: dict[str, Any], seed: int) -> str | None:
-        said: str | None = await self._ask("open", row, seed)
-        return said
+        observation: str | None = await self._ask("open", row, seed)
+        return observation
 
     async def call(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
         made: tuple[ToolCall, ...] = await self._ask("call", tuple(calls))
@@ -48,7 +50,7 @@ class RemotePlayer:
         outcome: Outcome = await self._ask("reward")
         return outcome
 
-    async def _ask(self, method: str, *arguments: Any) -> Any:
+    async def _ask(self, method: str, *arguments: object) -> Any:
         name = f"{self.member.name} episode {self.ticket} {method}"
         try:
             found = await getattr(self.member.actor, method).options(name=name).remote(self.ticket, *arguments)
@@ -75,7 +77,7 @@ class EnvironmentPool:
         options: PoolOptions,
         spec: EnvironmentSpec,
         *,
-        spawn: Callable[[int, str, Scheduling], Any] | None = None,
+        spawn: Callable[[int, str, Scheduling], ActorHandle] | None = None,
     ):
         remote = ray.remote(concurrency_groups={WATCH: 4})(EnvironmentWorker)
         actors = {
@@ -84,7 +86,7 @@ class EnvironmentPool:
             "runtime_env": {"env_vars": env.REWARD_WORKER},
         }
 
-        def actor(number: int, name: str, place: Scheduling) -> Any:
+        def actor(number: int, name: str, place: Scheduling) -> ActorHandle:
             return remote.options(**actors, **identity(name), **place).remote(number, spec)
 
         self.pool = Pool(
@@ -104,8 +106,8 @@ class EnvironmentPool:
     async def close(self) -> None:
         await self.pool.close(seconds=15)
 
-    async def _prepare(self, member: WorkerHandle) -> dict[str, Any]:
-        info: dict[str, Any] = await self.pool.ask(member, member.actor.start.remote(), "start")
+    async def _prepare(self, member: WorkerHandle) -> WorkerInfo:
+        info: WorkerInfo = await self.pool.ask(member, member.actor.start.remote(), "start")
         return info
 
     @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from actors.runtime import env
 from actors.runtime.labels import node_id
 from actors.runtime.liveness import STARTING, Progress
+from actors.runtime.replies import PingReply, WorkerInfo
 from srm_ray.environments.sessions import EnvironmentSpec, EpisodeFailed, Outcome, Session, Sessions, Step
 from srm_ray.rl.types import ToolCall
 
@@ -46,15 +47,15 @@ class EnvironmentWorker:
     def __repr__(self) -> str:
         return f"EnvironmentWorker({self.name})"
 
-    async def start(self) -> dict[str, Any]:
+    async def start(self) -> WorkerInfo:
         self.loop = asyncio.get_running_loop()
         with self.progress.doing(STARTING, "(importing the environment)"):
             self.sessions = Sessions(self.spec)
             await self.sessions.start()
-        return {"worker": self.name, "pid": os.getpid(), "node": self.node}
+        return WorkerInfo(self.name, os.getpid(), self.node)
 
     async def open(self, ticket: int, row: dict[str, Any], seed: int) -> str | Failed | None:
-        """Begin an episode, once there is room for it. What `reset` said."""
+        """Begin an episode, once a slot is free. Returns the observation of `reset`."""
         assert self.sessions is not None, "start comes first"
         try:
             session = await self.sessions.open()
@@ -97,12 +98,12 @@ class EnvironmentWorker:
     async def hand_back(self) -> None:
         """Nothing to hand back: episodes end by themselves."""
 
-    def ping(self) -> dict[str, Any]:
+    def ping(self) -> PingReply:
         """Who and where this is; asked for in a thread of its own."""
         if self.loop is not None and not self.loop.is_closed():
             turn = self.progress.begin("turning the event loop")
             self.loop.call_soon_threadsafe(self.progress.end, turn)
-        return {"worker": self.name, "pid": os.getpid(), "node": self.node, "progress": self.progress.report()}
+        return PingReply(WorkerInfo(self.name, os.getpid(), self.node), self.progress.report())
 
     async def close(self) -> None:
         if self.sessions is not None:

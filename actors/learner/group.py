@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
 
 from actors.learner.rank import Learner
 from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums, Update
@@ -20,6 +22,7 @@ from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.placement import Places, resources
 from actors.runtime.recovery import Budget
+from actors.runtime.replies import PingReply
 from actors.runtime.rpc import cause, close_actors, cpu_seconds, end_process, wait
 from srm_ray.config.recovery import RecoveryConfig
 from srm_ray.errors import LearnerLost, RunError
@@ -60,11 +63,11 @@ class LearnerGroup:
         recovery = recovery or RecoveryConfig()
         self.budget, self.recovery = Budget("learner", recovery), recovery
         self.version = 0
-        self.ranks: list[Any] = []
+        self.ranks: list[ActorHandle] = []
         self.info: list[Started] = []
         self.watched: list[Watched] = []
         self.pace = Pace()
-        self.processes: dict[int, tuple[int, str]] = {}  # process id and node of each rank that has answered
+        self.processes: dict[int, tuple[int | None, str]] = {}  # process id and node of each rank that has answered
         self._spawn()
 
     def _spawn(self) -> None:
@@ -222,7 +225,7 @@ class LearnerGroup:
 
         await self._check_until_answered(answered(watched) for watched in self.watched)
 
-    async def _check_until_answered(self, looks: Iterable[Awaitable[Any]]) -> None:
+    async def _check_until_answered(self, looks: Iterable[Awaitable[object]]) -> None:
         """One look at each rank. Raises LearnerLost, naming the first that is dead or all that hang."""
         found = list(enumerate(await asyncio.gather(*looks, return_exceptions=True)))
         for rank, error in found:
@@ -252,7 +255,7 @@ class LearnerGroup:
             await self._check_until_answered(watched.check() for watched in self.watched)
 
     def doing(self) -> str:
-        """What the first rank computes, as far as its last ping told; "" where it waits."""
+        """What the first rank computes, as of its last ping; "" where it waits."""
         return ", ".join(str(seen) for seen in self.watched[0].doing.values()) if self.watched else ""
 
     @property
@@ -265,7 +268,7 @@ class LearnerGroup:
         """Where the weights are published."""
         return self.info[0].node if self.info else ""
 
-    async def ping(self) -> list[dict[str, Any]]:
+    async def ping(self) -> list[PingReply]:
         return list(await asyncio.gather(*(self._ping(rank) for rank in range(len(self.ranks)))))
 
     async def save(self, folder: Path) -> None:
@@ -274,32 +277,33 @@ class LearnerGroup:
     async def load(self, folder: Path) -> None:
         await self._all("load", str(folder))
 
-    async def export(self, folder: Path) -> None:
-        await self._all("export", str(folder))
+    async def export(self, folder: Path, *, plain: bool = True) -> None:
+        """Plain weights, or of a policy with an adapter it alone."""
+        await self._all("export", str(folder), plain)
 
     async def close(self) -> None:
         if self.info:  # ranks that still start own nothing yet, and nobody waits for them
             await close_actors(self.ranks)
         await self._end()
 
-    async def _all(self, method: str, *args: Any) -> list[Any]:
+    async def _all(self, method: str, *args: object) -> list[Any]:
         return await self._gather(method, [self._call(index, method, *args) for index in range(len(self.ranks))])
 
-    def _call(self, rank: int, method: str, *args: Any) -> Any:
+    def _call(self, rank: int, method: str, *args: object) -> ObjectRef:
         name = task_name(f"learner-{rank}", self.version, method)
         return getattr(self.ranks[rank], method).options(name=name).remote(*args)
 
-    async def _ping(self, rank: int) -> dict[str, Any]:
+    async def _ping(self, rank: int) -> PingReply:
         name = task_name(f"learner-{rank}", self.version, "ping")
-        answer = await self.ranks[rank].ping.options(name=name, concurrency_group=WATCH).remote()
-        self.processes[rank] = (answer["pid"], answer["node"])
+        answer: PingReply = await self.ranks[rank].ping.options(name=name, concurrency_group=WATCH).remote()
+        self.processes[rank] = (answer.info.pid, answer.info.node)
         return answer
 
     async def _cpu(self, rank: int, tree: bool) -> float | None:
         pid, node = self.processes.get(rank, (None, None))
         return await cpu_seconds(pid, node, tree=tree)
 
-    async def _gather(self, what: str, calls: list[Any]) -> list[Any]:
+    async def _gather(self, what: str, calls: list[ObjectRef]) -> list[Any]:
         """Await one call per rank; a failure, or a rank that dies or hangs meanwhile, is named."""
         waiting = [asyncio.ensure_future(wait(call)) for call in calls]
         try:
@@ -369,6 +373,8 @@ def _metrics(results: list[StepSums], norms: list[float], seconds: float) -> dic
         "time/learn": seconds,
         "throughput/learner_tokens_per_s": total["tokens"] / seconds,
     }
+    if "top_k_kl" in total:
+        metrics["teacher/top_k_kl"] = total["top_k_kl"] / tokens
     if "kl" in total:
         metrics["policy/kl"] = total["kl"] / len(results)
     return metrics

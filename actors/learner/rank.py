@@ -12,26 +12,28 @@ import os
 import random
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from actors.learner.publishing import Publishing
 from actors.learner.spec import LearnerSpec, Numerics, Started, StepSums, Update
 from actors.learner.sums import Sums, Tokens
 from actors.runtime import env
 from actors.runtime.labels import STARTING, describe, node_id, show_status
 from actors.runtime.liveness import STARTING as START
 from actors.runtime.liveness import Progress, tracked
+from actors.runtime.replies import PingReply, WorkerInfo
+from srm_ray.errors import RunError
 from srm_ray.process import memory
 from srm_ray.rl.algorithms.contract import TokenInputs
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.training import saved_state
 from srm_ray.training.algorithm import algorithm_of
 from srm_ray.training.engine import Engine
-from srm_ray.weights.flat import Publisher, WeightUpdate
+from srm_ray.weights.flat import WeightUpdate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +50,7 @@ class Learner:
         env.keep_log(self.name)
         self.version = 0
         self.state = STARTING
-        self.publisher: Publisher | None = None
+        self.publishing: Publishing | None = None
         self.progress = Progress()
         self.node = node_id()
         self.algorithm = algorithm_of(spec.algorithm, spec.loss)
@@ -74,7 +76,9 @@ class Learner:
             torch.set_num_threads(self.spec.threads)
         self._seed()
         module = self._build_policy()
-        self.reference = self._build_policy().eval().requires_grad_(False) if self.spec.loss.kl_beta else None
+        # Of an adapter the reference is the base, with the adapter off: no second model.
+        second = bool(self.spec.loss.kl_beta and not self.spec.learner.lora.rank)
+        self.reference = self._build_policy().eval().requires_grad_(False) if second else None
         compiling = self.progress.doing(START, "(compiling DeepSpeed's Adam for this CPU, once)")
         self.engine = Engine(module, self.spec.learner, compiling)
         if self.reference is not None:
@@ -124,13 +128,13 @@ class Learner:
 
     def _build_policy(self) -> "PolicyModel":
         import torch
-        from transformers import AutoModelForCausalLM
 
+        from srm_ray.model.lora import Adapter, load_policy
         from srm_ray.model.policy import PolicyModel
 
         options = self.spec.learner
         whole = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(options.precision, torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(self.spec.model, dtype=whole, trust_remote_code=False)
+        model = load_policy(self.spec.model, Adapter.of(options.lora), precision=options.precision, dtype=whole)
         if options.activation_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         autocast = torch.bfloat16 if options.precision == "bf16_autocast" else None
@@ -172,7 +176,7 @@ class Learner:
 
         self.engine.train(False)
         with torch.no_grad():
-            found = [self._forward(self.engine, batch) for batch in self._followed("scoring", batches)]
+            found = [self._forward(self.engine, batch)[:2] for batch in self._followed("scoring", batches)]
         return [(logprobs_C.cpu().numpy(), entropy_C.cpu().numpy()) for logprobs_C, entropy_C in found]
 
     def _followed(self, kind: str, batches: list[PackedBatch]) -> Iterator[PackedBatch]:
@@ -184,15 +188,19 @@ class Learner:
     def _micro_loss(self, batch: PackedBatch, update: Update, sums: Sums) -> "Tensor":
         import torch
 
+        from srm_ray.rl import distillation
         from srm_ray.rl import loss as losses
 
-        options = self.spec.loss
-        logprobs_C, entropy_C = self._forward(self.engine, batch)
+        options, teacher = self.spec.loss, self.spec.teacher
+        logprobs_C, entropy_C, *top = self._forward(self.engine, batch, top=bool(teacher and teacher.top_k))
         rollout_C = self._tensor(batch.rollout_logprobs_C)
         mask_C = self._tensor(batch.mask_C).to(logprobs_C.dtype)
         advantages_C, sequence_C = self._tensor(batch.advantages_C), self._tensor(batch.sequence_C)
         own_C = logprobs_C.detach() if batch.old_logprobs_C is None else self._tensor(batch.old_logprobs_C)
         old_C = rollout_C if options.ratio_against == "rollout" else own_C
+        if teacher and not teacher.top_k:
+            scored_C = self._of_teacher(batch.teacher_logprobs_C)
+            advantages_C = distillation.token_advantages(advantages_C, own_C, scored_C, teacher.weight)
         terms = self.algorithm.loss(TokenInputs(logprobs_C, old_C, advantages_C, mask_C, sequence_C))
         weights_C = self._mismatch_weights(own_C, rollout_C, mask_C, sequence_C)
         masked = ((weights_C == 0) * mask_C).sum()
@@ -205,12 +213,16 @@ class Learner:
             share_C = losses.sequence_weights(mask_C, sequence_C) if by_sequence else torch.ones_like(mask_C)
             bonus = (entropy_C * share_C * mask_C).sum() / update.denominator
             loss = loss - update.entropy_beta * bonus
-        if self.reference is not None:
-            with torch.no_grad():
-                reference_C, _ = self._forward(self.reference, batch)
-            kl = losses.kl_loss(logprobs_C, reference_C, mask_C, denominator=update.denominator)
+        if options.kl_beta:
+            kl = losses.kl_loss(logprobs_C, self._reference_logprobs(batch), mask_C, denominator=update.denominator)
             loss = loss + options.kl_beta * kl
             sums.add(kl=kl.detach())
+        if teacher and teacher.top_k:
+            apart_C = distillation.top_k_reverse_kl(top[0], self._of_teacher(batch.teacher_top_CK))
+            share_C = losses.sequence_weights(mask_C, sequence_C) if by_sequence else torch.ones_like(mask_C)
+            apart = (apart_C * share_C * mask_C).sum() / update.denominator
+            loss = loss + teacher.weight * apart
+            sums.add(top_k_kl=(apart_C.detach() * mask_C).sum())
         sums.add(loss=loss.detach(), masked=masked)
         sums.add_tokens(
             batch,
@@ -218,6 +230,18 @@ class Learner:
             Tokens(own_C, rollout_C, mask_C, advantages_C, entropy_C.detach(), ratio_C=terms.ratio_C),
         )
         return loss
+
+    def _reference_logprobs(self, batch: PackedBatch) -> "Tensor":
+        """Of the completion tokens under the model that the run began with, [C]."""
+        import torch
+
+        from srm_ray.model.lora import without_adapter
+
+        with torch.no_grad():
+            if self.reference is not None:
+                return self._forward(self.reference, batch)[0]
+            with without_adapter(self.engine.model):
+                return self._forward(self.engine, batch)[0]
 
     def _mismatch_weights(
         self, old_C: "Tensor", rollout_C: "Tensor", mask_C: "Tensor", sequence_C: "Tensor"
@@ -238,8 +262,11 @@ class Learner:
             band=options.importance_band,
         )
 
-    def _forward(self, module: "Engine | PolicyModel", batch: PackedBatch) -> "tuple[Tensor, Tensor]":
-        """Log-probabilities and entropies of the completion tokens, both [C]."""
+    def _forward(
+        self, module: "Engine | PolicyModel", batch: PackedBatch, *, top: bool = False
+    ) -> "tuple[Tensor, ...]":
+        """Log-probabilities and entropies of the completion tokens, both [C]; with `top` log-probabilities of the
+        teacher's likeliest tokens, too, [C, K]."""
         from srm_ray.model.packed_attention import AttentionLayout
 
         layout = AttentionLayout([self._tensor(b) for b in batch.buckets], self._tensor(batch.output_T))
@@ -249,7 +276,13 @@ class Learner:
             layout,
             self._tensor(batch.predict_C),
             self._tensor(batch.targets_C),
+            *([self._of_teacher(batch.teacher_ids_CK)] if top else []),
         )
+
+    def _of_teacher(self, array: np.ndarray | None) -> "Tensor":
+        if array is None:
+            raise RunError("completions lack the scores of a teacher, or its top k: their record was made without it")
+        return self._tensor(array)
 
     def _tensor(self, array: np.ndarray) -> "Tensor":
         import torch
@@ -264,34 +297,16 @@ class Learner:
 
         elsewhere: put them into Ray's object store too, for workers on other nodes.
         """
-        import ray
-
         self._set_state("publishing weights")
         memory.give_back(version)
         if 0 < self.spec.learner.gpus < 1:
             import torch
 
             torch.cuda.empty_cache()  # what the step used is the engine's now
-        if self.spec.transport == "ipc":
-            from srm_ray.weights import ipc
-
-            with self.engine.gathered() as parameters:
-                update = ipc.share(version, [(n, p.detach()) for n, p in parameters])
-            self.version = version
-            self._set_state("ready")
-            return update
-        with self.engine.gathered() as parameters:
-            if self.rank == 0:
-                if self.publisher is None:
-                    node = ray.get_runtime_context().get_node_id()
-                    self.publisher = Publisher(node, dtype=self.spec.publish_dtype)
-                update, buffer = self.publisher.publish(version, [(n, p.detach()) for n, p in parameters])
+        if self.publishing is None:
+            self.publishing = Publishing(self.spec, self.node)
+        update = self.publishing.publish(version, self.engine, elsewhere=elsewhere)
         self.version = version
-        if self.rank:
-            self._set_state("ready")
-            return None
-        if elsewhere:
-            update = _for_other_nodes(update, buffer)
         self._set_state("ready")
         return update
 
@@ -301,8 +316,7 @@ class Learner:
         rank no longer has it."""
         if update.handles:  # they lead to the weights of now
             return update if update.version == self.version else None
-        file = self.publisher.holding(update.version) if self.publisher else None
-        return _for_other_nodes(update, file.buffer) if file else None
+        return self.publishing.share(update) if self.publishing else None
 
     # Checkpoints
 
@@ -320,42 +334,34 @@ class Learner:
         saved_state.read_random_state(Path(folder) / f"random_{self.rank}.json")
 
     @tracked("exporting weights")
-    def export(self, folder: str) -> None:
-        """Plain Hugging Face weights and config into `folder` (rank 0 writes)."""
-        from srm_ray.model.folder import save_weights
-        from srm_ray.model.packed_attention import use_packed_attention
+    def export(self, folder: str, plain: bool = True) -> None:
+        """Hugging Face weights and config into `folder` (rank 0 writes): plain ones, or of a policy with an adapter the
+        adapter alone."""
+        from srm_ray.model import lora
+        from srm_ray.model.folder import save_adapter, save_plain
 
-        weights = self.engine.weights()
-        if self.rank == 0:
-            model = self.engine.model
-            # Weights alone: what packed attention registered must not reach the saved config.
-            model.config._attn_implementation_internal = None
-            save_weights(model, weights, Path(folder))
-            use_packed_attention(model)
+        policy = self.engine.model
+        if lora.is_adapted(policy) and plain:
+            with self.engine.gathered():
+                weights = {name: w.float().cpu() for name, w in lora.Merged(policy)} if self.rank == 0 else {}
+        else:
+            weights = self.engine.weights()
+        if self.rank:
+            return
+        if lora.is_adapted(policy) and not plain:
+            save_adapter(policy, weights, Path(folder))
+        else:
+            save_plain(self.spec.model, weights, Path(folder))
 
-    def ping(self) -> dict[str, Any]:
-        return {
-            "worker": self.name,
-            "version": self.version,
-            "state": self.state,
-            "repr": repr(self),
-            "pid": os.getpid(),
-            "node": self.node,
-            "progress": self.progress.report(),
-        }
+    def ping(self) -> PingReply:
+        info = WorkerInfo(self.name, os.getpid(), self.node, self.version, self.state)
+        return PingReply(info, self.progress.report())
 
     def close(self) -> None:
-        if self.publisher is not None:
-            self.publisher.close()
-            self.publisher = None
+        if self.publishing is not None:
+            self.publishing.close()
+            self.publishing = None
 
     def _set_state(self, state: str) -> None:
         self.state = state
         show_status(self, self.name, self.version, state)
-
-
-def _for_other_nodes(update: WeightUpdate, buffer: Any) -> WeightUpdate:
-    """The update with its bytes in Ray's object store as well."""
-    import ray
-
-    return replace(update, data=ray.put(np.frombuffer(buffer, np.uint8).copy()))

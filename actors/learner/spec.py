@@ -11,10 +11,19 @@ Numerics = dict[str, str | int]  # what the last bits of a step depend on beside
 
 
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """How a teacher's scores enter the loss (`srm_ray.rl.distillation`). top_k: 0 for the sampled tokens alone."""
+
+    weight: float
+    top_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LearnerSpec:
     """model: Hugging Face folder or hub name. temperature: the sampler's. threads: of one rank.
 
     publish_dtype: of published weights, torch's name; empty: that of the learner's own. transport: "pull" or "ipc".
+    teacher: None where nobody scores the samples.
     """
 
     model: str
@@ -26,6 +35,7 @@ class LearnerSpec:
     publish_dtype: str = ""
     transport: str = "pull"
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
+    teacher: Taught | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,47 @@
 """What a reward worker publishes of its grading."""
 
 import sys
-from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from rewards.verdict import Verdict
 
+UNAVAILABLE = "unavailable"  # the tier where no sandbox holds
 
-def summary(values: deque[float]) -> dict[str, float]:
+
+@dataclass(frozen=True, slots=True)
+class Latency:
     """Count, median, 99th percentile and largest of the latest latencies, in seconds."""
-    ordered = sorted(values)
-    last = len(ordered) - 1
-    return {"count": len(ordered), "p50": ordered[last // 2], "p99": ordered[round(last * 0.99)], "max": ordered[-1]}
+
+    count: int
+    p50: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, values: Collection[float]) -> "Latency":
+        ordered = sorted(values)
+        last = len(ordered) - 1
+        return cls(len(ordered), ordered[last // 2], ordered[round(last * 0.99)], ordered[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class GradingStats:
+    """What a worker has graded so far: counts and latencies by reason, counts by kind, depths of its queues.
+
+    sandbox: the tier of the code sandbox, or `UNAVAILABLE`; sandbox_gaps: what that does not stop; sandbox_why: why
+    better tiers do not hold here. replaced: processes.
+    """
+
+    scored: int
+    reasons: dict[str, int]
+    kinds: dict[str, int]
+    seconds: dict[str, Latency]
+    queued: dict[str, int]
+    sandbox: str
+    sandbox_gaps: tuple[str, ...]
+    sandbox_why: dict[str, str]
+    replaced: int
 
 
 class Published:

@@ -5,20 +5,25 @@ again by another: grading has no side effects, and the caller gets one answer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.actor import ActorHandle
 
+from actors.reward.metrics import GradingStats
 from actors.reward.spec import RewardSpec
 from actors.reward.worker import RewardWorker
 from actors.runtime import env
 from actors.runtime.labels import identity
 from actors.runtime.liveness import STARTING, WATCH, Rules
 from actors.runtime.pool import Pool, PoolOptions, WorkerHandle
+from actors.runtime.replies import PingReply, WorkerInfo
 from actors.runtime.rpc import cause, wait
 from rewards.problem import Problem
+from rewards.sandbox.processes import Failure
+from rewards.user import Own
 from rewards.verdict import Verdict
 from srm_ray.errors import RunError
 from srm_ray.rl.types import Group
@@ -56,13 +61,14 @@ class RewardPool:
     async def start(self) -> None:
         await self.pool.start()
 
-    async def _prepare(self, member: WorkerHandle) -> dict[str, Any]:
-        return await self.pool.ask(member, member.actor.ping.remote(), "start")
+    async def _prepare(self, member: WorkerHandle) -> WorkerInfo:
+        reply: PingReply = await self.pool.ask(member, member.actor.ping.remote(), "start")
+        return reply.info
 
-    async def score(self, group: Group) -> Group:
-        """With a reward for each completion."""
+    async def score(self, group: Group, verdicts: Sequence[Own | Failure] | None = None) -> Group:
+        """With a reward for each completion. verdicts: a judge's, where there is one."""
         what = f"prompt {group.prompt.index}"
-        rewards = await self._ask(what, "score", lambda actor: actor.score, group)
+        rewards = await self._ask(what, "score", lambda actor: actor.score, group, verdicts)
         return replace(group, rewards=tuple(rewards))
 
     async def grade(
@@ -76,7 +82,9 @@ class RewardPool:
         """As `rewards.dispatch.Graders.same`, on a worker."""
         return await self._ask("two answers", "compare", lambda actor: actor.same, one, other)
 
-    async def _ask(self, what: str, doing: str, method: Callable[[Any], Any], *args: Any, **options: Any) -> Any:
+    async def _ask(
+        self, what: str, doing: str, method: Callable[[ActorHandle], Any], *args: object, **options: object
+    ) -> Any:
         """A worker's answer, the next one's where it dies over it."""
         deaths: list[str] = []
         while True:
@@ -92,7 +100,7 @@ class RewardPool:
                     if len(deaths) == ATTEMPTS:
                         raise RunError(f"{ATTEMPTS} reward workers died over {what}; the first: {deaths[0]}") from error
 
-    async def stats(self) -> list[dict[str, Any]]:
+    async def stats(self) -> list[GradingStats]:
         return list(await asyncio.gather(*(wait(member.actor.stats.remote()) for member in self.pool.serving())))
 
     async def close(self) -> None:

@@ -1,14 +1,17 @@
 """What a run pays completions for, and the check of a reward of the user's own before any worker starts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import rewards.user
 from rewards.user import Sampled
+from srm_ray.config.grpo import RewardConfig
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Prompt
 
-PARTS = ("math", "code", "format", "length", "function")
+PARTS = ("math", "code", "format", "length", "function", "judge", "model")
+OWN = ("function", "judge", "model")  # what may decide in place of the graders
+MODEL = "srm_ray.inference.reward_model:reward"
 LIKE_MATH = ("text", "choice", "countdown", "gym")  # correctness of an answer, too: paid with the weight of `math`
 
 
@@ -25,6 +28,10 @@ class RewardSpec:
     l_max, l_cache: tokens; see `rewards.length`. Needed when `length` has a weight.
     function: the user's own reward, "package.module:function" (see `rewards.user`), or "". It takes
         the built-in grading's place, weight 1.0 unless given.
+    model, model_length: a sequence classifier's folder, and the tokens that it reads; "" for none. It decides as a
+        function of the user's own does.
+    judged: whether `score` is given the verdicts of a judge, which decide in the same way.
+    check_share: of the completions that a judge or a model decided; the graders decide these, too.
     threshold: above it the function's value is correct, where the function does not say so itself.
     allow_unsafe: run code without a sandbox where none works; otherwise it is `sandbox_unavailable`.
     processes: how many samples of each kind (math, code, function) are graded at once.
@@ -39,6 +46,10 @@ class RewardSpec:
     l_max: int = 0
     l_cache: int = 0
     function: str = ""
+    model: str = ""
+    model_length: int = 4096
+    judged: bool = False
+    check_share: float = 0.0
     threshold: float = 0.0
     allow_unsafe: bool = False
     processes: int = 2
@@ -60,7 +71,19 @@ class RewardSpec:
     def weight(self, part: str) -> float:
         if part in LIKE_MATH:
             part = "math"
-        return self.weights.get(part, 1.0 if part == "function" else 0.0)
+        return self.weights.get(part, 1.0 if part in OWN else 0.0)
+
+    @property
+    def own(self) -> str:
+        """Which of `OWN` decides; "" where the graders do."""
+        return "judge" if self.judged else "model" if self.model else "function" if self.function else ""
+
+    def called(self, processes: int = 1) -> rewards.user.Function | None:
+        """What decides in processes of the worker's own, where something does. Raises `rewards.user.BadFunction`."""
+        if self.model:
+            known = {"folder": self.model, "max_length": self.model_length}
+            return rewards.user.Function(MODEL, processes, self.function_timeout, known=known)
+        return rewards.user.Function(self.function, processes, self.function_timeout) if self.function else None
 
 
 def check(spec: RewardSpec, prompts: Sequence[Prompt] = ()) -> None:
@@ -68,16 +91,23 @@ def check(spec: RewardSpec, prompts: Sequence[Prompt] = ()) -> None:
 
     prompts: the run's first, with each of which it is called: for an empty completion, and for one with the answer.
     """
-    if not spec.function:
-        return
     try:
-        function = rewards.user.Function(spec.function)
+        function = spec.called()
+        if function is None:
+            return
         try:
             function.check([sampled(prompt, ("", f"\\boxed{{{prompt.answer}}}"), ()) for prompt in prompts])
         finally:
             function.close()
     except rewards.user.BadFunction as error:
-        raise UserError(f"--reward {error}") from None
+        raise UserError(f"--reward{'.model' if spec.model else ''} {error}") from None
+
+
+def trial(options: RewardConfig) -> Callable[[Sequence[Prompt]], None] | None:
+    """`check` of a user function by itself; None where none is named."""
+    if not options.function:
+        return None
+    return lambda prompts: check(RewardSpec(function=options.function, function_timeout=options.timeout), prompts)
 
 
 def sampled(prompt: Prompt, completions: tuple[str, ...], truncated: tuple[bool, ...]) -> Sampled:

@@ -1,6 +1,7 @@
 """Reward worker: one Reward for each completion of a group.
 
-    Group --> correctness: the user's own function --> processes (rewards.user), where there is one
+    Group --> correctness: the user's own function, or a reward model --> processes (rewards.user), where there is one
+                           a judge's verdicts, which come with the group
                            else the graders        --> rewards.dispatch
           --> format, length (event loop)
           <-- parts, weighted sum
@@ -14,20 +15,21 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import rewards.format
 import rewards.length
 import rewards.user
-from actors.reward.metrics import Published, summary
+from actors.reward.metrics import UNAVAILABLE, GradingStats, Latency, Published
 from actors.reward.spec import RewardSpec, sampled
 from actors.runtime import env
 from actors.runtime.labels import node_id
 from actors.runtime.liveness import Activity, Progress
+from actors.runtime.replies import PingReply, WorkerInfo
 from rewards.dispatch import Graders
 from rewards.extract import opened_thinking
 from rewards.grading_queue import GradingQueue
@@ -54,12 +56,10 @@ class RewardWorker:
     def __init__(self, spec: RewardSpec, index: int = 0) -> None:
         self.spec, self.index = spec, index
         env.keep_log(f"reward-{index}")
-        self.function: rewards.user.Function | None = None
-        if spec.function:
-            try:
-                self.function = rewards.user.Function(spec.function, spec.processes, spec.function_timeout)
-            except rewards.user.BadFunction as error:
-                raise UserError(f"--reward {error}") from None
+        try:
+            self.function = spec.called(spec.processes)
+        except rewards.user.BadFunction as error:
+            raise UserError(f"--reward {error}") from None
         self.graders = Graders(
             spec.processes,
             math_timeout=spec.math_timeout,
@@ -88,13 +88,12 @@ class RewardWorker:
     async def hand_back(self) -> None:
         """Nothing to hand back: grading ends by itself, within its time limits."""
 
-    def ping(self) -> dict[str, Any]:
+    def ping(self) -> PingReply:
         """Who and where this is, and what it is doing; asked for in a thread of its own."""
         if self.loop is not None and not self.loop.is_closed():  # with it closed nothing is being graded
             turn = self.progress.begin("turning the event loop")
             self.loop.call_soon_threadsafe(self.progress.end, turn)
-        progress = self.progress.report()
-        return {"worker": f"reward-{self.index}", "pid": os.getpid(), "node": self.node, "progress": progress}
+        return PingReply(WorkerInfo(f"reward-{self.index}", os.getpid(), self.node), self.progress.report())
 
     # Correctness alone, by the built-in graders: what an evaluation asks for (`srm_ray.evaluation.grading`)
 
@@ -111,13 +110,15 @@ class RewardWorker:
 
     # Rewards
 
-    async def score(self, group: Group) -> tuple[Reward, ...]:
-        """One Reward per completion, in order. Never raises for what the group holds."""
+    async def score(self, group: Group, verdicts: Sequence[Own | Failure] | None = None) -> tuple[Reward, ...]:
+        """One Reward per completion, in order. Never raises for what the group holds. verdicts: a judge's, by
+        completion, where there is one."""
         self.groups += 1
         memory.give_back(self.groups)
         if not group.completions:
             return ()
-        own, limit = self.own_of(group), self.time_limit(group)
+        own = self.own_of(group) if verdicts is None else [resolved(one) for one in verdicts]
+        limit = self.time_limit(group)
 
         async def one(completion: Completion, result: OwnResult) -> Reward:
             with self.a_grade(limit):
@@ -182,9 +183,11 @@ class RewardWorker:
         else:
             result = await own
             if isinstance(result, Failure):
-                return Verdict(None, result.reason, "function"), parts
-            parts["function"] = result.value
+                return Verdict(None, result.reason, self.spec.own), parts
+            parts[self.spec.own] = result.value
             verdict = self.own_verdict(result, completion)
+            if self.checks(completion):
+                parts |= await self.verified(prompt, completion)
         if "format" in self.spec.weights:
             parts["format"] = rewards.format.score_completion(prompt.text, completion.text)
         if "length" in self.spec.weights:
@@ -211,9 +214,21 @@ class RewardWorker:
     def own_verdict(self, own: Own, completion: Completion) -> Verdict:
         """Correct where the function says so itself, else where its value is above the threshold."""
         if own.correct is None and completion.truncated:
-            return Verdict(False, "truncated", "function")
+            return Verdict(False, "truncated", self.spec.own)
         verdict = judged(own.value > self.spec.threshold if own.correct is None else own.correct)
-        return Verdict(verdict.correct, verdict.reason, "function")
+        return Verdict(verdict.correct, verdict.reason, self.spec.own)
+
+    def checks(self, completion: Completion) -> bool:
+        """Whether the graders decide a completion, too: by its seed, so that it is so whenever it is asked."""
+        share = self.spec.check_share if self.spec.own in ("judge", "model") else 0.0
+        return random.Random(completion.seed).random() < share
+
+    async def verified(self, prompt: Prompt, completion: Completion) -> dict[str, float]:
+        """The graders' word as a part of no weight; nothing where they cannot decide."""
+        text = opened_thinking(prompt.text) + completion.text
+        last_number, cut = self.spec.allow_last_number, completion.truncated
+        verdict = await self.graders.grade(prompt, prompt.text, text, truncated=cut, last_number=last_number)
+        return {} if verdict.correct is None else {"verified": float(verdict.correct)}
 
     # Counters
 
@@ -225,25 +240,24 @@ class RewardWorker:
             depths = {name: queue.depth for name, queue in self.queues.items()}
             self.published.count(kind, verdict, seconds, depths)
 
-    def stats(self) -> dict[str, Any]:
-        """Counts and latencies (seconds) by reason, queue depths, the sandbox's tier, replaced processes."""
+    def stats(self) -> GradingStats:
         reasons: Counter[str] = Counter()
         kinds: Counter[str] = Counter()
         for (kind, reason), count in self.counts.items():
             reasons[reason] += count
             kinds[kind] += count
         sandbox = self.graders.code.sandbox
-        return {
-            "scored": sum(reasons.values()),
-            "reasons": dict(reasons),
-            "kinds": dict(kinds),
-            "seconds": {reason: summary(values) for reason, values in self.latencies.items()},
-            "queued": {name: queue.depth for name, queue in self.queues.items()},
-            "sandbox": self.graders.tier() or "unavailable",
-            "sandbox_gaps": list(sandbox.gaps),
-            "sandbox_why": dict(sandbox.why),
-            "replaced": self.graders.replaced(),
-        }
+        return GradingStats(
+            scored=sum(reasons.values()),
+            reasons=dict(reasons),
+            kinds=dict(kinds),
+            seconds={reason: Latency.of(values) for reason, values in self.latencies.items()},
+            queued={name: queue.depth for name, queue in self.queues.items()},
+            sandbox=self.graders.tier() or UNAVAILABLE,
+            sandbox_gaps=tuple(sandbox.gaps),
+            sandbox_why=dict(sandbox.why),
+            replaced=self.graders.replaced(),
+        )
 
     def pids(self) -> list[int]:
         """Processes that grade (not their forkservers)."""
@@ -259,6 +273,11 @@ class RewardWorker:
 
 def first_of(function: rewards.user.Function, one: Sampled) -> Own | Failure:
     return function(one)[0]
+
+
+async def resolved(verdict: Own | Failure) -> Own | Failure:
+    """A verdict that is there already, to be awaited like one that is not."""
+    return verdict
 
 
 async def place_of(results: "asyncio.Future[list[Own | Failure]]", place: int) -> Own | Failure:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.rollout.engine_env import prepare_environment
-from actors.rollout.worker import EngineSpec, engine_args
+from actors.rollout.engine_spec import EngineSpec, engine_args
 
 READY, RATE = "bare engine ready", "bare engine tokens/s"  # lines of vLLM's own may come between
 

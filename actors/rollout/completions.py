@@ -1,11 +1,14 @@
 """Completions that more than one worker sampled, and the weight version of each token."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srm_ray.rl.types import Completion
+
+if TYPE_CHECKING:
+    from vllm import CompletionOutput
 
 
 def nothing_yet(seed: int, worker: str) -> Completion:
@@ -26,7 +29,7 @@ def join(begun: Completion, rest: Completion) -> Completion:
     )
 
 
-def token_versions(output: Any, length: int, current: int) -> np.ndarray:
+def token_versions(output: "CompletionOutput", length: int, current: int) -> np.ndarray:
     """vLLM's spans (start, version) to one version per token. [length] int32."""
     versions = np.full(length, current, np.int32)
     for span in output.weight_versions or ():

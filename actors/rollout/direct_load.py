@@ -7,20 +7,54 @@ a copy moves in half a millisecond. A plan is made from the names (`packed_modul
 has fused) and used only where it was found to give, bit for bit, what vLLM's own loader gave.
 """
 
-from collections.abc import Iterable, Iterator
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from srm_ray.weights.flat import TensorSpec, view
 
 
+class Weights(Protocol):
+    """Where tensors come from: `Buffer`, or `srm_ray.weights.lora.MergedBuffers`."""
+
+    def one(self, spec: TensorSpec) -> torch.Tensor: ...
+
+    def stacked(self, specs: Sequence[TensorSpec]) -> torch.Tensor:
+        """Several one below the other."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A flat buffer."""
+
+    memory: mmap.mmap
+
+    def one(self, spec: TensorSpec) -> torch.Tensor:
+        return view(self.memory, spec)
+
+    def stacked(self, specs: Sequence[TensorSpec]) -> torch.Tensor:
+        """No copy where they already lie so."""
+        first, *others = specs
+        end = first.offset + first.nbytes
+        for spec in others:
+            if spec.offset != end or spec.dtype != first.dtype:
+                return torch.cat([self.one(source) for source in specs])
+            end += spec.nbytes
+        rows = sum(spec.shape[0] for spec in specs)
+        shape = (rows, *first.shape[1:])
+        return self.one(TensorSpec(first.name, first.dtype, shape, first.offset, end - first.offset))
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A parameter of the engine's model and the tensors of a checkpoint that lie in it, one below the other.
 
-    packed: on a CPU vLLM multiplies by a repacked copy, and keeps no plain weight beside it.
+    module: vLLM's layer, with loaders of its own. packed: on a CPU vLLM multiplies by a repacked copy, and keeps no
+    plain weight beside it.
     """
 
     module: Any
@@ -29,7 +63,7 @@ class Target:
     packed: bool
 
 
-def make_plan(model: Any, specs: Iterable[TensorSpec]) -> list[Target] | None:
+def make_plan(model: torch.nn.Module, specs: Iterable[TensorSpec]) -> list[Target] | None:
     """Where each tensor goes; None where names or shapes do not say (tensor parallel, quantised, experts)."""
     left = {spec.name: spec for spec in specs}
     targets: list[Target] = []
@@ -48,14 +82,14 @@ def make_plan(model: Any, specs: Iterable[TensorSpec]) -> list[Target] | None:
     return None if left else targets
 
 
-def _source_names(model: Any, path: str, name: str) -> list[str]:
+def _source_names(model: torch.nn.Module, path: str, name: str) -> list[str]:
     """The checkpoint's names of a parameter: its own, or those of the projections that vLLM fused."""
     prefix, _, last = path.rpartition(".")
     parts = getattr(model, "packed_modules_mapping", {}).get(last, [last])
     return [".".join(filter(None, (prefix, part, name))) for part in parts]
 
 
-def _fits(target: Target, parameter: Any) -> bool:
+def _fits(target: Target, parameter: torch.nn.Parameter) -> bool:
     from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
     rows = sum(spec.shape[0] for spec in target.sources)
@@ -68,61 +102,49 @@ def _fits(target: Target, parameter: Any) -> bool:
     return inner == {tuple(parameter.shape[1:])} and (rows == parameter.shape[0] or padded)
 
 
-def agrees(plan: list[Target], buffer: Any, dtype: torch.dtype) -> bool:
-    """Whether the plan leaves each layer as it is now, when `buffer` is what vLLM's loader has just loaded."""
-    return all(_agrees(target, buffer, dtype) for target in plan)
+def agrees(plan: list[Target], weights: Weights, dtype: torch.dtype) -> bool:
+    """Whether the plan leaves each layer as it is now, when `weights` are what vLLM's loader has just loaded."""
+    return all(_agrees(target, weights, dtype) for target in plan)
 
 
-def _agrees(target: Target, buffer: Any, dtype: torch.dtype) -> bool:
+def _agrees(target: Target, weights: Weights, dtype: torch.dtype) -> bool:
     if not target.packed:
         parameter = getattr(target.module, target.name).data
         return all(
             torch.equal(parameter[first : first + len(rows)], rows.to(parameter))
-            for first, rows in _pieces(target, buffer)
+            for first, rows in _pieces(target, weights)
         )
     loaded = target.module.cpu_linear
     inputs = torch.randn(4, target.sources[0].shape[1], generator=torch.Generator().manual_seed(0)).to(dtype)
     expected = loaded(inputs, None, None)
-    _pack(target, buffer, dtype)
+    _pack(target, weights, dtype)
     if target.module.weight.numel() == 0 and torch.equal(target.module.cpu_linear(inputs, None, None), expected):
         return True
     target.module.cpu_linear = loaded
     return False
 
 
-def load(plan: list[Target], buffer: Any, dtype: torch.dtype) -> None:
-    """Every parameter of the model from `buffer`, in place."""
+def load(plan: Iterable[Target], weights: Weights, dtype: torch.dtype) -> None:
+    """The parameters of the plan, in place."""
     with torch.no_grad():
         for target in plan:
             if target.packed:
-                _pack(target, buffer, dtype)
+                _pack(target, weights, dtype)
                 continue
             parameter = getattr(target.module, target.name).data
-            for first, rows in _pieces(target, buffer):
+            for first, rows in _pieces(target, weights):
                 parameter[first : first + len(rows)].copy_(rows)
 
 
-def _pieces(target: Target, buffer: Any) -> Iterator[tuple[int, torch.Tensor]]:
+def _pieces(target: Target, weights: Weights) -> Iterator[tuple[int, torch.Tensor]]:
     first = 0
     for spec in target.sources:
-        yield first, view(buffer, spec)
+        yield first, weights.one(spec)
         first += spec.shape[0]
 
 
-def _pack(target: Target, buffer: Any, dtype: torch.dtype) -> None:
-    """Let vLLM pack the weight as it did when the model was loaded; it reads the buffer and keeps none of it."""
-    weight = _stacked(target.sources, buffer).to(dtype)
+def _pack(target: Target, weights: Weights, dtype: torch.dtype) -> None:
+    """Let vLLM pack the weight as it did when the model was loaded; it reads the tensor and keeps none of it."""
+    weight = weights.stacked(target.sources).to(dtype)
     target.module.weight = torch.nn.Parameter(weight, requires_grad=False)
     target.module.quant_method.process_weights_after_loading(target.module)
-
-
-def _stacked(sources: tuple[TensorSpec, ...], buffer: Any) -> torch.Tensor:
-    """The tensors one below the other: no copy where they already lie so in the buffer."""
-    first, *others = sources
-    end = first.offset + first.nbytes
-    for spec in others:
-        if spec.offset != end or spec.dtype != first.dtype:
-            return torch.cat([view(buffer, source) for source in sources])
-        end += spec.nbytes
-    rows = sum(spec.shape[0] for spec in sources)
-    return view(buffer, TensorSpec(first.name, first.dtype, (rows, *first.shape[1:]), first.offset, end - first.offset))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from srm_ray.process import scratch
 
 if TYPE_CHECKING:
-    from actors.rollout.worker import EngineSpec
+    from actors.rollout.engine_spec import EngineSpec
 
 
 def prepare_environment(spec: "EngineSpec") -> None:

@@ -16,40 +16,61 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from actors.runtime.liveness import STEP, Progress
 
+if TYPE_CHECKING:
+    from vllm import EngineArgs, PromptType, RequestOutput, SamplingParams
+    from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Generic[T]):
     """Who waits for a result: a future and the event loop that it belongs to."""
 
     loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
+    future: asyncio.Future[T]
 
     @classmethod
-    def here(cls) -> "Caller":
+    def here(cls) -> "Caller[T]":
         loop = asyncio.get_running_loop()
         return cls(loop, loop.create_future())
 
-    def resolve(self, result: Any, error: BaseException | None = None) -> None:
-        """From the engine's thread."""
-        self.loop.call_soon_threadsafe(_resolve, self.future, result, error)
+    def resolve(self, result: T) -> None:
+        """From the engine's thread, like `fail`."""
+        self.loop.call_soon_threadsafe(_resolve, self.future, result)
+
+    def fail(self, error: BaseException) -> None:
+        self.loop.call_soon_threadsafe(_fail, self.future, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Work for the engine's thread between two steps.
+
+    carry_out: the work, which gives its caller the result. fail: gives it an error instead. request: it adds one to the
+    engine, and its caller learns of it in a later step.
+    """
+
+    carry_out: Callable[[], None]
+    fail: Callable[[BaseException], None]
+    request: bool = False
 
 
 BURST, PAUSE = 0.05, 0.004  # seconds that an idle engine waits for more requests: in all, and for the next
-LATER = object()  # the result of a call whose caller hears of it in a later step
 
 
 class SteppedEngine:
     """One LLMEngine and its thread. Everything that touches the engine happens on that thread."""
 
-    def __init__(self, args: Any, progress: Progress):
-        """args: vLLM's `EngineArgs`. progress: of steps and calls. Raises what starting the engine raises."""
+    def __init__(self, args: "EngineArgs", progress: Progress):
+        """progress: of steps and calls. Raises what starting the engine raises."""
         self.progress = progress
-        self.inbox: queue.SimpleQueue[tuple[Callable[[], Any], Caller] | None] = queue.SimpleQueue()
-        self.waiting: dict[str, Caller] = {}
+        self.inbox: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self.waiting: dict[str, Caller[RequestOutput]] = {}
         self.paused = False
         self.ended = False
         self.failure: BaseException | None = None
@@ -62,7 +83,7 @@ class SteppedEngine:
 
     # The engine's thread
 
-    def _run(self, args: Any, started: "queue.SimpleQueue[BaseException | None]") -> None:
+    def _run(self, args: "EngineArgs", started: "queue.SimpleQueue[BaseException | None]") -> None:
         from vllm.v1.engine.llm_engine import LLMEngine
 
         try:
@@ -82,7 +103,7 @@ class SteppedEngine:
             self.failure = error
         finally:
             self.ended = True
-            self._dismiss()
+            self._release()
             self.engine.engine_core.shutdown()
 
     def _take(self, *, block: bool) -> bool:
@@ -95,41 +116,39 @@ class SteppedEngine:
         latest = float("inf")
         while True:
             try:
-                work = self.inbox.get(wait != 0, wait)
+                call = self.inbox.get(wait != 0, wait)
             except queue.Empty:
                 return True
-            if work is None:
+            if call is None:
                 return False
-            function, caller = work
             wait = 0.0
             try:
                 with self.progress.doing("carrying out a call to the engine"):
-                    result = function()
+                    call.carry_out()
             except Exception as error:
-                caller.resolve(None, error)
+                call.fail(error)
                 continue
-            if result is not LATER:
-                caller.resolve(result)
-            elif block:
+            if call.request and block:
                 now = time.monotonic()
                 latest = min(latest, now + BURST)
                 wait = max(0.0, min(PAUSE, latest - now))
 
-    def _hand_over(self, outputs: list[Any]) -> None:
+    def _hand_over(self, outputs: "list[RequestOutput]") -> None:
         done = [(self.waiting.pop(o.request_id), o) for o in outputs if o.finished and o.request_id in self.waiting]
         if done:  # all of a step at once: each waking of the event loop costs the engine its turn
             done[0][0].loop.call_soon_threadsafe(_resolve_all, done)
 
-    def _dismiss(self) -> None:
+    def _release(self) -> None:
         """Calls that still wait end: nothing more will come."""
         error = RuntimeError(f"the engine has ended: {self.failure or 'it was shut down'}")
-        waiting, self.waiting = list(self.waiting.values()), {}
+        waiting: list[Callable[[BaseException], None]] = [caller.fail for caller in self.waiting.values()]
+        self.waiting = {}
         with contextlib.suppress(queue.Empty):
             while True:
-                if work := self.inbox.get_nowait():
-                    waiting.append(work[1])
-        for caller in waiting:
-            caller.resolve(None, error)
+                if call := self.inbox.get_nowait():
+                    waiting.append(call.fail)
+        for fail in waiting:
+            fail(error)
 
     # AsyncLLM's calls
 
@@ -138,32 +157,33 @@ class SteppedEngine:
         """Whether the engine ended by an error of its own."""
         return self.failure is not None
 
-    async def _call(self, function: Callable[[], Any]) -> Any:
+    def _call(self, function: Callable[[], T]) -> "asyncio.Future[T]":
         """The function's result, run between two steps."""
-        caller = Caller.here()
-        self._ask(function, caller)
-        return await caller.future
+        caller: Caller[T] = Caller.here()
+        self._put(Call(lambda: caller.resolve(function()), caller.fail))
+        return caller.future
 
-    def _ask(self, function: Callable[[], Any], caller: Caller) -> None:
-        self.inbox.put((function, caller))
+    def _put(self, call: Call) -> None:
+        self.inbox.put(call)
         if self.ended:
-            self._dismiss()
+            self._release()
 
-    async def generate(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
+    async def generate(
+        self, prompt: "PromptType", params: "SamplingParams", request_id: str
+    ) -> "AsyncIterator[RequestOutput]":
         """The request's final output. Leaving before it has come aborts the request."""
-        caller = Caller.here()
+        caller: Caller[RequestOutput] = Caller.here()
 
-        def add() -> Any:
+        def add() -> None:
             self.engine.add_request(request_id, prompt, params)
             self.waiting[request_id] = caller
-            return LATER
 
-        self._ask(add, caller)
+        self._put(Call(add, caller.fail, request=True))
         try:
             yield await caller.future
         finally:
             if caller.future.cancelled():
-                self._ask(lambda: self._abort(request_id), Caller.here())
+                self._call(lambda: self._abort(request_id))
 
     def _abort(self, request_id: str) -> None:
         """End a request; who still waits for it gets what it has, with finish_reason "abort", as from AsyncLLM."""
@@ -203,16 +223,18 @@ class SteppedEngine:
     async def resume_generation(self) -> None:
         await self._call(lambda: setattr(self, "paused", False))
 
-    async def collective_rpc(self, method: str, *, args: tuple[Any, ...] = (), kwargs: Any = None) -> list[Any]:
+    async def collective_rpc(
+        self, method: str, *, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> list[Any]:
         return await self._call(lambda: self.engine.collective_rpc(method, args=args, kwargs=kwargs))
 
-    async def init_weight_transfer_engine(self, request: Any) -> None:
+    async def init_weight_transfer_engine(self, request: "WeightTransferInitRequest") -> None:
         await self.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": request.init_info})
 
     async def start_weight_update(self) -> None:
         await self.collective_rpc("start_weight_update")
 
-    async def update_weights(self, request: Any) -> None:
+    async def update_weights(self, request: "WeightTransferUpdateRequest") -> None:
         await self.collective_rpc("update_weights", kwargs={"update_info": request.update_info})
 
     async def finish_weight_update(self, weight_version: str | None = None) -> None:
@@ -235,15 +257,16 @@ class SteppedEngine:
         self.thread.join()
 
 
-def _resolve(future: "asyncio.Future[Any]", result: Any, error: BaseException | None = None) -> None:
-    if future.done():  # the caller has gone
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
+def _resolve(future: "asyncio.Future[T]", result: T) -> None:
+    if not future.done():  # else the caller has gone
         future.set_result(result)
 
 
-def _resolve_all(done: list[tuple[Caller, Any]]) -> None:
+def _fail(future: "asyncio.Future[T]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _resolve_all(done: "list[tuple[Caller[RequestOutput], RequestOutput]]") -> None:
     for caller, output in done:
         _resolve(caller.future, output)

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
 
-from actors.rollout.worker import EngineSpec, RolloutWorker, WeightsGoneError
+from actors.rollout.engine_spec import EngineSpec
+from actors.rollout.scripted_engine import Script
+from actors.rollout.worker import RolloutWorker, WeightsGoneError
 from actors.runtime.labels import identity, task_name
 from actors.runtime.liveness import LOADING, STARTING, WATCH, Rules
 from actors.runtime.placement import Scheduling
 from actors.runtime.pool import Pool, PoolOptions, WorkerHandle
+from actors.runtime.replies import PingReply, WorkerInfo
 from actors.runtime.rpc import cause, named, wait
 from srm_ray.errors import LearnerLost, RunError
 from srm_ray.inference.completers import Sampling
@@ -36,6 +41,14 @@ class TimeLimits:
     start_option: str = "rollout.start_timeout"
 
 
+@dataclass(frozen=True, slots=True)
+class OtherEngine:
+    """Workers that do not run vLLM."""
+
+    spec: Script
+    worker_class: Callable[..., Any]
+
+
 class RolloutPool:
     """Rollout actors. A group goes to the worker with the fewest tokens outstanding.
 
@@ -47,24 +60,25 @@ class RolloutPool:
     def __init__(
         self,
         options: PoolOptions,
-        spec: EngineSpec,
+        spec: EngineSpec | Script,
         *,
         limits: TimeLimits = TimeLimits(),
         keep_partial: bool = False,
         share: Callable[[WeightUpdate], Awaitable[WeightUpdate | None]] | None = None,
         worker_class: Callable[..., Any] = RolloutWorker,
-        spawn: Callable[[int, str, Scheduling], Any] | None = None,
+        spawn: Callable[[int, str, Scheduling], ActorHandle] | None = None,
     ):
         self.spec, self.keep_partial, self.share = spec, keep_partial, share
         remote = ray.remote(concurrency_groups={WATCH: 4})(worker_class)
         each, recovery = options.places.each, options.recovery
         actors = {"num_cpus": each.get("CPU", 0), "num_gpus": each.get("GPU", 0), "max_concurrency": 4096}
 
-        def actor(number: int, name: str, place: Scheduling) -> Any:
+        def actor(number: int, name: str, place: Scheduling) -> ActorHandle:
             return remote.options(**actors, **identity(name), **place).remote(number, spec)
 
+        self.role = spec.role
         self.pool = Pool(
-            "rollout",
+            self.role,
             options,
             spawn=spawn or actor,
             prepare=self._prepare,
@@ -84,7 +98,7 @@ class RolloutPool:
         self._tickets = itertools.count()
         self._loading = asyncio.Lock()  # a worker joins before a push or after it, not in its middle
 
-    async def start(self) -> list[dict[str, Any]]:
+    async def start(self) -> list[WorkerInfo]:
         return await self.pool.start()
 
     async def close(self) -> None:
@@ -100,10 +114,10 @@ class RolloutPool:
         """Sequences that the serving engines decode at once."""
         return self.spec.max_num_seqs * max(1, len(self.pool.serving()))
 
-    async def _prepare(self, member: WorkerHandle) -> dict[str, Any]:
+    async def _prepare(self, member: WorkerHandle) -> WorkerInfo:
         """Start the engine and load the weights of now."""
-        info = await self.pool.ask(member, member.actor.start.remote(), "start")
-        member.info |= info
+        info: WorkerInfo = await self.pool.ask(member, member.actor.start.remote(), "start")
+        member.info = info
         if self.current is not None:
             member.ready = time.monotonic()
         while not await self._up_to_date(member):
@@ -117,7 +131,7 @@ class RolloutPool:
             if update is None:
                 self._serve(member)
                 return True
-            if update is member.info.get("missed"):
+            if update is member.missed:
                 return False
             if not _readable(update, member) and (update := await self._shared(update)) is None:
                 return False
@@ -127,7 +141,7 @@ class RolloutPool:
             except RunError as error:
                 if not isinstance(getattr(error.__cause__, "cause", None), WeightsGoneError):
                     raise
-                member.info["missed"] = update  # the learner died: its successor will push
+                member.missed = update  # the learner died: its successor will push
                 return False
             self._serve(member)
             return True
@@ -180,7 +194,7 @@ class RolloutPool:
         """How soon a worker that joined in mid-run is of use."""
         if member.ready is not None:
             seconds, member.ready = time.monotonic() - member.ready, None
-            self.pool.events("first_group", role="rollout", worker=member.name, seconds=seconds)
+            self.pool.on_event("first_group", role=self.role, worker=member.name, seconds=seconds)
 
     def _learn_length(self, found: tuple[Completion, ...]) -> None:
         mean = sum(len(completion.token_ids) for completion in found) / max(1, len(found))
@@ -207,7 +221,7 @@ class RolloutPool:
         what = f"load weights of version {update.version}"
         await self._or_lose(member, self._call(member, "load_weights", what, update), what)
 
-    async def _or_lose(self, member: WorkerHandle, call: Any, what: str) -> None:
+    async def _or_lose(self, member: WorkerHandle, call: Awaitable[object], what: str) -> None:
         """A call on a member, which is replaced where it dies over it; RunError where the call itself fails."""
         try:
             await wait(call)
@@ -235,7 +249,7 @@ class RolloutPool:
 
     def nodes(self) -> set[str]:
         """Nodes of the workers that serve, and of those that are about to."""
-        return {member.info["node"] for member in self.members if member.info.get("node")}
+        return {member.info.node for member in self.members if member.info}
 
     # The rest
 
@@ -253,10 +267,10 @@ class RolloutPool:
         serving = self.pool.serving()
         await asyncio.gather(*(self._or_lose(one, self._call(one, method, what), what) for one in serving))
 
-    async def ping(self) -> list[dict[str, Any]]:
+    async def ping(self) -> list[PingReply]:
         return await self._each(30, "answer", "ping")
 
-    def _call(self, member: WorkerHandle, method: str, what: str, *args: Any, **options: Any) -> Any:
+    def _call(self, member: WorkerHandle, method: str, what: str, *args: object, **options: object) -> "ObjectRef":
         """A call named so that Ray's lists of tasks say who does what at which weights."""
         name = task_name(member.name, self.version, what)
         return getattr(member.actor, method).options(name=name, **options).remote(*args)
@@ -272,4 +286,4 @@ class RolloutPool:
 
 def _readable(update: WeightUpdate, member: WorkerHandle) -> bool:
     """Whether the weights lie where the worker can read them: on its own node, or in Ray's object store."""
-    return update.data is not None or update.node == member.info.get("node")
+    return update.data is not None or (member.info is not None and update.node == member.info.node)

@@ -31,15 +31,17 @@ def sampling_params(sampling: Sampling, stop_token_ids: Sequence[int], seed: int
     )
 
 
-def scoring_params() -> "SamplingParams":
-    """The log-probabilities of the prompt's own tokens; the one token that has to be sampled is thrown away."""
+def scoring_params(top: int = 0) -> "SamplingParams":
+    """The log-probabilities of the prompt's own tokens, each with those of the `top` likeliest in its place; the one
+    token that has to be sampled is thrown away."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
         temperature=0.0,
         max_tokens=1,
-        prompt_logprobs=0,
+        prompt_logprobs=top,
+        flat_logprobs=True,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )

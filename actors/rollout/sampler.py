@@ -4,6 +4,7 @@ prompt --RolloutPool--> G completions --RewardPool--> group with rewards
 """
 
 import asyncio
+from dataclasses import replace
 from types import TracebackType
 
 from actors.reward.pool import RewardPool
@@ -14,10 +15,11 @@ from actors.runtime.pool import PoolOptions, report_deaths
 from actors.worker_groups import engine_spec, needs, reward_spec
 from srm_ray.config.grpo import GRPOConfig, bounds
 from srm_ray.console.progress import phase
+from srm_ray.errors import UserError
 from srm_ray.inference.completers import Sampling
 from srm_ray.model.loading import ModelInfo
 from srm_ray.rl.seeds import completion_seed
-from srm_ray.rl.types import Group, Prompt
+from srm_ray.rl.types import Completion, Group, Prompt, Reward
 
 
 class Sampler:
@@ -29,6 +31,8 @@ class Sampler:
 
     def __init__(self, config: GRPOConfig, info: ModelInfo, *, context: int, graded: bool = True):
         rollout, reward = config.rollout, config.reward
+        if graded and reward.judge.judges:
+            raise UserError("reward.judge holds in srm_ray.grpo alone: grade with the graders, a function or a model")
         self.reservation = placement.reserve(
             needs(config, learns=False, graded=graded), lower="rollout.workers, reward.workers or their cpus and gpus"
         )
@@ -78,7 +82,18 @@ class Sampler:
         seeds = tuple(completion_seed(self.config.seed, prompt.index, 0, sample) for sample in samples)
         return Group(prompt, await self.rollouts.generate(prompt.token_ids, seeds, self.sampling))
 
+    async def turn(self, ids: tuple[int, ...], seed: int, most: int, worker: str) -> Completion:
+        """One turn of an episode; worker: who sampled the one before. See `srm_ray.environments.episode.Generate`."""
+        asked = replace(self.sampling, max_new_tokens=most)
+        (one,) = await self.rollouts.generate(ids, (seed,), asked, prefer=worker)
+        return one
+
     async def graded(self, prompt: Prompt) -> Group:
         """A whole group, scored."""
+        group = await self.sample(prompt, range(self.config.rollout.group_size))
+        return replace(group, rewards=await self.score(group))
+
+    async def score(self, group: Group) -> tuple[Reward, ...]:
+        """What each of its completions is worth, whoever sampled them."""
         assert self.rewards is not None, "this sampler was made without reward workers"
-        return await self.rewards.score(await self.sample(prompt, range(self.config.rollout.group_size)))
+        return (await self.rewards.score(group)).rewards

@@ -5,14 +5,26 @@ measured with them is the loop (does it overlap? what does the driver cost?), ne
 """
 
 import asyncio
+import contextlib
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from actors.runtime.labels import node_id
+from actors.runtime.replies import PingReply, WorkerInfo
+from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
+from srm_ray.weights.flat import WeightUpdate
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
+
+    ScriptedHosts = list[ActorHandle]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class Script:
     max_model_len: int
     vocabulary: int = 300
     gpus: float = 0.0
+    role: str = "rollout"
 
 
 class ScriptedWorker:
@@ -34,13 +47,16 @@ class ScriptedWorker:
         self.name, self.script = f"rollout-{index}", script
         self.version = self.in_flight = 0
 
-    async def start(self) -> dict[str, Any]:
-        import ray
-
-        return {"worker": self.name, "pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
+    async def start(self) -> WorkerInfo:
+        return WorkerInfo(self.name, os.getpid(), node_id(), self.version, in_flight=self.in_flight)
 
     async def generate(
-        self, prompt_ids: Any, seeds: tuple[int, ...], sampling: Any, begun: Any = (), ticket: int | None = None
+        self,
+        prompt_ids: tuple[int, ...],
+        seeds: tuple[int, ...],
+        sampling: Sampling,
+        begun: tuple[Completion, ...] = (),
+        ticket: int | None = None,
     ) -> list[Completion]:
         self.in_flight += len(seeds)
         version = self.version
@@ -62,7 +78,7 @@ class ScriptedWorker:
         logprobs = np.full(length, -1.0, np.float32)
         return Completion(ids, logprobs, np.full(length, version, np.int32), "stop", seed, text, self.name)
 
-    async def load_weights(self, update: Any) -> float:
+    async def load_weights(self, update: WeightUpdate) -> float:
         self.version = update.version
         return 0.0
 
@@ -70,8 +86,8 @@ class ScriptedWorker:
         while self.in_flight:
             await asyncio.sleep(0.01)
 
-    async def ping(self) -> dict[str, Any]:
-        return {"worker": self.name, "version": self.version}
+    async def ping(self) -> PingReply:
+        return PingReply(await self.start())
 
     async def close(self) -> None:
         """Nothing to end."""
@@ -84,29 +100,43 @@ class ScriptedHost:
         self.script = script
         self.workers: dict[int, ScriptedWorker] = {}
 
-    async def call(self, index: int, method: str, *args: Any) -> Any:
+    async def call(self, index: int, method: str, *args: object) -> object:
         worker = self.workers.setdefault(index, ScriptedWorker(index, self.script))
         return await getattr(worker, method)(*args)
 
 
-class Seat:
-    """The handle of one worker in a host: `seat.generate.remote(...)` as on an actor of its own."""
+@contextlib.contextmanager
+def scripted_hosts(script: Script, count: int) -> "Iterator[ScriptedHosts]":
+    """So many hosts, which end with the block."""
+    import ray
 
-    def __init__(self, host: Any, index: int):
+    remote = ray.remote(ScriptedHost).options(num_cpus=0, max_concurrency=100_000)
+    hosts = [remote.remote(script) for _ in range(count)]
+    try:
+        yield hosts
+    finally:
+        for host in hosts:
+            ray.kill(host)
+
+
+class HostedWorker:
+    """The handle of one worker in a host: `worker.generate.remote(...)` as on an actor of its own."""
+
+    def __init__(self, host: "ActorHandle", index: int):
         self._host, self._index = host, index
 
-    def __getattr__(self, method: str) -> "SeatMethod":
-        return SeatMethod(self._host, self._index, method)
+    def __getattr__(self, method: str) -> "HostedMethod":
+        return HostedMethod(self._host, self._index, method)
 
 
 @dataclass(frozen=True, slots=True)
-class SeatMethod:
-    host: Any
+class HostedMethod:
+    host: "ActorHandle"
     index: int
     method: str
 
-    def options(self, **options: Any) -> "SeatMethod":
+    def options(self, **options: object) -> "HostedMethod":
         return self
 
-    def remote(self, *args: Any) -> Any:
+    def remote(self, *args: object) -> "ObjectRef":
         return self.host.call.remote(self.index, self.method, *args)

@@ -20,7 +20,7 @@ class WorkerExtension:
 
     weight_transfer_engine: Any
 
-    def loads_in_place(self) -> bool:
+    def loads_directly(self) -> bool:
         engine = self.weight_transfer_engine
         return isinstance(engine, shared_memory.PullEngine) and engine.plan is not None
 

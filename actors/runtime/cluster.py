@@ -6,16 +6,18 @@ from collections.abc import Iterator
 
 from actors.runtime import env
 from actors.runtime.metrics_reader import MetricsReader
+from actors.runtime.node_watch import NodeWatch, watch
 from actors.runtime.ray_start import start
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
-from srm_ray.errors import UserError
+from srm_ray.errors import UserError, printable
 from srm_ray.process import scratch
 
 GONE = "the Ray cluster at {} has ended, or cannot be reached from here"
 _sessions = 0  # blocks of `session` that are open
 _connected = False  # by `connect`; a connection of the caller's own is not ours to end
 _reader: MetricsReader | None = None  # of the cluster that this process started
+_watch: NodeWatch | None = None
 
 
 def connect() -> None:
@@ -24,7 +26,7 @@ def connect() -> None:
 
     import ray
 
-    global _connected, _reader
+    global _connected, _reader, _watch
     if ray.is_initialized():
         return
     env.set_for_cluster()
@@ -37,7 +39,10 @@ def connect() -> None:
     with phase("joining the Ray cluster" if found else "starting Ray", remember=True):
         start(found or "local", **options)
     _connected = True
+    _watch = watch(own=not found)
     if not found:
+        # Ray opens its session's folder, with logs and sockets, to everybody.
+        os.chmod(ray._private.worker._global_node.get_session_dir_path(), 0o700)
         _reader = MetricsReader()
 
 
@@ -83,18 +88,39 @@ def address() -> str:
 
 
 def join(address: str = "auto") -> None:
-    """Join a cluster that runs already; UserError where there is none."""
-    from ray._private.services import canonicalize_bootstrap_address
+    """Join a cluster that runs already; UserError where there is none.
 
-    try:
-        found = canonicalize_bootstrap_address(address)
-    except ConnectionError:
-        found = None
+    address: as a run folder names it. One on another machine is joined where RAY_ADDRESS names it too: a cluster may
+    run anything in who joins it, and a run folder is data.
+    """
+    found = canonical(address)
     if not found:
         raise UserError("no Ray cluster runs here: set RAY_ADDRESS, or run this on one of its machines")
+    if not is_known(found):
+        where = printable(found)[:80]
+        raise UserError(f"the run says that its Ray cluster is at {where}: if that is yours, set RAY_ADDRESS to it")
     if not _answers(found):
         raise UserError(GONE.format(found))
     start(found)
+
+
+def canonical(address: object) -> str:
+    """host:port of an address, "" for none."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return canonicalize_bootstrap_address(address) or "" if isinstance(address, str) else ""
+    except (ConnectionError, ValueError):
+        return ""
+
+
+def is_known(address: str) -> bool:
+    """Whether an address is the user's own word (RAY_ADDRESS, `ray start` here), or one of this machine."""
+    import psutil
+
+    host = address.rpartition(":")[0].strip("[]")
+    here = {one.address for family in psutil.net_if_addrs().values() for one in family}
+    return host in here | {"localhost"} or host.startswith("127.") or address == canonical("auto")
 
 
 @contextlib.contextmanager
@@ -121,10 +147,13 @@ def disconnect() -> None:
     import psutil
     import ray
 
-    global _connected, _reader
+    global _connected, _reader, _watch
     if _sessions or not _connected:
         return
     _connected = False
+    if _watch:
+        _watch.close()
+        _watch = None
     if _reader:
         _reader.close()
         _reader = None

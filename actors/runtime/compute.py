@@ -15,7 +15,7 @@ from srm_ray.config.evaluate import EvaluateConfig
 from srm_ray.config.grpo import GRPOConfig, LearnerConfig
 from srm_ray.config.precision import AUTO
 from srm_ray.config.stages import TrainStage
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.model import precision
 from srm_ray.model.precision import Hardware
 
@@ -86,16 +86,16 @@ def settle_optim(config: StageT) -> StageT:
 
 
 def settle_training(asked: str, *, gpu: bool) -> str:
-    """The precision for `asked`, said in one line."""
+    """The precision for `asked`, reported in one line."""
     found = hardware(gpu, asked)
     chosen = precision.training(asked, found)
-    say(f"compute: {chosen} ({found})")
+    echo(f"compute: {chosen} ({found})")
     warn(found, chosen)
     return chosen
 
 
 def settle_learner(config: RunT) -> RunT:
-    """`learner.precision` settled, with a warning where it is emulated; `settle_run` says the rest."""
+    """`learner.precision` settled, with a warning where it is emulated; `settle_run` reports the rest."""
     options = config.learner
     found = hardware(bool(options.gpus), options.precision)
     chosen = precision.training(options.precision, found)
@@ -104,11 +104,11 @@ def settle_learner(config: RunT) -> RunT:
 
 
 def settle_run(config: RunT, model: str) -> RunT:
-    """The dtypes of a whole GRPO run settled, said in one line. The learner's precision is settled already."""
+    """The dtypes of a whole GRPO run settled, reported in one line. The learner's precision is settled already."""
     learner = config.learner.precision
     config = settle_rollout(config, model, quiet=True)
     found = hardware(bool(config.learner.gpus))
-    say(f"compute: {learner} in the learner, {config.rollout.dtype} in the engines ({found})")
+    echo(f"compute: {learner} in the learner, {config.rollout.dtype} in the engines ({found})")
     return config
 
 
@@ -129,7 +129,7 @@ def settle_engine(options: EngineConfig, model: str, *, quiet: bool = False) -> 
     found = hardware(bool(options.gpus), options.dtype)
     chosen = engine_dtype(options, model, found)
     if not quiet:
-        say(f"compute: {chosen} in the engines ({found})")
+        echo(f"compute: {chosen} in the engines ({found})")
     warn(found, chosen)
     return chosen
 
@@ -152,4 +152,4 @@ def learner_precision(options: LearnerConfig) -> str:
 def warn(found: Hardware, chosen: str) -> None:
     """Say it where BF16 was asked for by name and is emulated."""
     if line := precision.warning(chosen, found):
-        say(line)
+        echo(line)

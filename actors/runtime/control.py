@@ -1,4 +1,4 @@
-"""How a run that is going on is told to change: a named actor between its driver and `srm_ray.scale`.
+"""How a running run is changed: a named actor between its driver and `srm_ray.scale`.
 
 srm_ray.scale --ask--> Control <--next (waits)---- driver --scale--> pools
               <-status-        <--report, refuse--
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.runtime.pool import Events
+from actors.runtime.pool import OnEvent
+from actors.runtime.replies import ScaleRequest, ScaleStatus, Ticketed, WorkerCounts
 from actors.runtime.rpc import cause
 from srm_ray.errors import UserError
 
@@ -26,36 +28,36 @@ class Control:
     """Requests one way, status the other."""
 
     def __init__(self) -> None:
-        self.requests: asyncio.Queue[tuple[int, dict[str, int]]] = asyncio.Queue()
+        self.requests: asyncio.Queue[Ticketed] = asyncio.Queue()
         self.tickets = itertools.count()
-        self.known: dict[str, Any] = {}
+        self.workers: WorkerCounts | None = None
         self.refused: dict[int, str] = {}
 
-    async def ask(self, request: dict[str, int]) -> int:
-        """Returns the request's ticket, by which its asker hears of it."""
+    async def ask(self, request: ScaleRequest) -> int:
+        """Returns the request's ticket, by which its sender finds the answer."""
         ticket = next(self.tickets)
-        await self.requests.put((ticket, request))
+        await self.requests.put(Ticketed(ticket, request))
         return ticket
 
-    async def next(self) -> tuple[int, dict[str, int]]:
-        """The next request and its ticket; waits for one."""
+    async def next(self) -> Ticketed:
+        """The next request; waits for one."""
         return await self.requests.get()
 
-    async def report(self, status: dict[str, Any]) -> None:
-        self.known = status
+    async def report(self, workers: WorkerCounts) -> None:
+        self.workers = workers
 
     async def refuse(self, ticket: int, why: str) -> None:
         self.refused[ticket] = why
 
-    async def status(self) -> dict[str, Any]:
-        return {**self.known, "refused": self.refused}
+    async def status(self) -> ScaleStatus:
+        return ScaleStatus(self.workers, dict(self.refused))
 
 
 def name_of(run: Path) -> str:
     return f"run {run.absolute()}"
 
 
-def open_control(run: Path) -> Any:
+def open_control(run: Path) -> ActorHandle:
     """The actor of a run that starts. UserError where another driver is at work in the same folder."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Control).options(
@@ -74,7 +76,7 @@ def open_control(run: Path) -> Any:
     raise UserError(f"{run} is being run by another process on this cluster: give another --run_dir, or end that one")
 
 
-def find_control(run: Path) -> Any:
+def find_control(run: Path) -> ActorHandle:
     try:
         return ray.get_actor(name_of(run), namespace=NAMESPACE)
     except ValueError:
@@ -83,32 +85,37 @@ def find_control(run: Path) -> Any:
 
 @contextlib.asynccontextmanager
 async def followed(
-    control: Any, act: Callable[..., Awaitable[None]], status: Callable[[], dict[str, Any]], events: Events
+    control: ActorHandle,
+    act: Callable[[int | None, int | None], Awaitable[None]],
+    workers: Callable[[], WorkerCounts],
+    on_event: OnEvent,
 ) -> AsyncIterator[None]:
     """The driver's side: carry requests out as they come, and report twice a second.
 
-    A request that cannot be carried out is an event, told to who asked; the run and later requests go on.
+    act: takes the numbers of rollout and of reward workers that are asked for, None for as many as there are.
+    A request that cannot be carried out is an event, reported to its sender; the run and later requests go on.
     """
 
     async def report() -> None:
         while True:
-            await control.report.remote(status())
+            await control.report.remote(workers())
             await asyncio.sleep(0.5)
 
     async def obey() -> None:
         while True:
-            ticket, request = await control.next.remote()
+            asked: Ticketed = await control.next.remote()
+            request = asked.request
             try:
-                await act(**request)
+                await act(request.rollouts, request.rewards)
             except Exception as error:
-                events("not_scaled", **request, cause=f"{type(error).__name__}: {error}")
-                await control.refuse.remote(ticket, str(error) or type(error).__name__)
+                on_event("not_scaled", **request.asked(), cause=f"{type(error).__name__}: {error}")
+                await control.refuse.remote(asked.ticket, str(error) or type(error).__name__)
 
     async def until_gone(work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except ray.exceptions.RayError as error:
-            events("cannot_be_scaled", cause=cause(error))
+            on_event("cannot_be_scaled", cause=cause(error))
 
     tasks = [asyncio.ensure_future(report()), asyncio.ensure_future(until_gone(obey()))]
     try:

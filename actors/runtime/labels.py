@@ -11,13 +11,16 @@ title that it ever saw, so titles must be few: no version in them.
 import sys
 import uuid
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ray.util.metrics import Gauge
 
 STARTING = "starting"
 
 
 @cache
-def version_gauge() -> Any:
+def version_gauge() -> "Gauge":
     from ray.util.metrics import Gauge
 
     return Gauge("srm_ray_worker_version", description="weight version of a worker", tag_keys=("worker",))
@@ -46,7 +49,7 @@ def task_name(name: str, version: int, what: str) -> str:
     return f"{name} v{version} {what}"
 
 
-def show_status(actor: Any, name: str, version: int, state: str) -> None:
+def show_status(actor: object, name: str, version: int, state: str) -> None:
     """Title the process, e.g. "ray::rollout-0 ready", and set the gauge. Nothing outside a Ray actor."""
     import ray
 

@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from actors.runtime.replies import Doing, PingReply, ProgressReport
+
 WATCH = "watch"  # concurrency group of the pings: Ray gives it a thread of its own in the worker
 STARTING, LOADING, STEP = "starting", "loading weights", "computing an engine step"  # kinds of work
 LONGEST = 5  # times the longest step so far, before a step is taken for the last one
@@ -75,10 +77,11 @@ class Progress:
         finally:
             self.end(activity)
 
-    def report(self) -> dict[str, Any]:
-        """Plain values, for `Watched`."""
-        doing = [(one.number, one.kind, one.detail, one.allowance, one.steps) for one in list(self._open.values())]
-        return {"doing": doing, "done": sorted(self._done)}
+    def report(self) -> ProgressReport:
+        """For `Watched`."""
+        open_now = list(self._open.values())
+        doing = tuple(Doing(one.number, one.kind, one.detail, one.allowance, one.steps) for one in open_now)
+        return ProgressReport(doing, tuple(sorted(self._done)))
 
 
 def tracked(kind: str) -> Callable[[F], F]:
@@ -154,21 +157,20 @@ class Seen:
 class Watched:
     """What is known of one worker's progress.
 
-    ask: its `ping`, whose answer may hold `Progress.report()` as "progress". cpu: seconds of processor time used so
-    far by its process, or (True) that and all that it started; None where that cannot be told. pace: of the role's
-    workers.
+    ask: its `ping`. cpu: seconds of processor time used so far by its process, or (True) that and all that it started;
+    None where that is not known. pace: of the role's workers.
     """
 
     def __init__(
         self,
-        ask: Callable[[], Awaitable[dict[str, Any]]],
+        ask: Callable[[], Awaitable[PingReply]],
         rules: Rules,
         cpu: Callable[[bool], Awaitable[float | None]],
         pace: Pace | None = None,
     ):
         self.ask, self.rules, self.cpu, self.pace = ask, rules, cpu, pace or Pace()
-        self.answer: asyncio.Future[dict[str, Any]] | None = None
-        self.heard = False
+        self.answer: asyncio.Future[PingReply] | None = None
+        self.answered = False
         self.silent = 0.0  # seconds that the question under way has waited
         self.doing: dict[int, Seen] = {}
         self.done: set[str] = set()
@@ -186,17 +188,17 @@ class Watched:
         self._pass_time()
         if answer.done() and self.answer is answer:
             self.answer = None
-            self._hear(answer.result())
+            self._take(answer.result())
         overdue = self._overdue()
         if overdue is None:
             self._sample = None
         elif not await self._computes(*overdue):
-            raise Hung(self._words(*overdue))
+            raise Hung(self._description(*overdue))
         return answer.done()
 
     def started(self) -> None:
-        """It has said itself that it is ready: from now on its silence is no longer that of a start."""
-        self.heard = True
+        """It has reported that it is ready: from now on its silence is no longer that of a start."""
+        self.answered = True
         self.doing = {number: seen for number, seen in self.doing.items() if seen.kind != STARTING}
 
     def close(self) -> None:
@@ -213,22 +215,21 @@ class Watched:
         for seen in self.doing.values():
             seen.seconds += passed
 
-    def _hear(self, answer: dict[str, Any]) -> None:
+    def _take(self, answer: PingReply) -> None:
         if not self._starts():  # how long libraries take to load says nothing of the work
             self.pace.slowest = max(self.pace.slowest, self.silent)
-        self.heard, self.silent = True, 0.0
-        report = answer.get("progress")
-        if report is None:
+        self.answered, self.silent = True, 0.0
+        if answer.progress is None:
             return
         before, self.doing = self.doing, {}
-        for number, *now in report["doing"]:
-            seen = Seen(*now)
-            if number in before and before[number].steps == seen.steps:
-                seen.seconds = before.pop(number).seconds
-            self.doing[number] = seen
+        for now in answer.progress.doing:
+            seen = Seen(now.kind, now.detail, now.allowance, now.steps)
+            if now.number in before and before[now.number].steps == seen.steps:
+                seen.seconds = before.pop(now.number).seconds
+            self.doing[now.number] = seen
         ended = [seen.seconds for seen in before.values() if seen.kind != STARTING]
         self.pace.longest = max([self.pace.longest, *ended])
-        self.done = set(report["done"])
+        self.done = set(answer.progress.done)
 
     def _overdue(self) -> tuple[Seen | None, float, float] | None:
         """What has gone on for too long (None: the silence), for how long, and its limit."""
@@ -246,7 +247,7 @@ class Watched:
 
     def _starts(self) -> bool:
         """Libraries are being loaded, perhaps from a slow disk, which holds up every thread."""
-        return not self.heard or any(seen.kind == STARTING for seen in self.doing.values())
+        return not self.answered or any(seen.kind == STARTING for seen in self.doing.values())
 
     def _silence_limit(self) -> float:
         start = self.rules.limit(STARTING, first=False, longest=0.0) if self._starts() else 0.0
@@ -265,7 +266,7 @@ class Watched:
         before, self._sample = self._sample, (now, used)
         return before is None or used - before[1] > BUSY * (now - before[0])
 
-    def _words(self, late: Seen | None, seconds: float, limit: float) -> str:
+    def _description(self, late: Seen | None, seconds: float, limit: float) -> str:
         if late is not None:
             option, found = self.rules.option(late.kind), f"made no progress for {seconds:.0f} s while {late}"
         else:

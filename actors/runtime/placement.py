@@ -74,7 +74,7 @@ class Places:
         self.free = list(reserved or ())
 
     def take(self) -> Place:
-        """A free place, else one of its own, which Ray finds when there is room."""
+        """A free place, else one of its own, which Ray finds when resources are free."""
         if self.free:
             return self.free.pop(0)
         if not self.reserves or not self.each:
@@ -159,16 +159,23 @@ def reserve(
 
 
 def one_each(needs: Mapping[str, Need]) -> list[Bundle]:
-    """A bundle for each actor; where one of each of two roles shares a card, they share a bundle, and so the card."""
+    """A bundle for each actor; where one of each of two roles shares a card, they share a bundle, and so the card.
+
+    Actors that need nothing lie in the others' bundles: Ray reserves none that is empty.
+    """
     sharing = [role for role, need in needs.items() if need.count == 1 and 0 < need.each.get("GPU", 0) < 1]
     if len(sharing) < 2 or sum(needs[role].each["GPU"] for role in sharing) > 1:
         sharing = []
     bundles = [Bundle()] if sharing else []
-    for role, need in needs.items():
+    with_needs = {role: need for role, need in needs.items() if need.each}
+    for role, need in with_needs.items():
         for _ in range(need.count):
             if role not in sharing:
                 bundles.append(Bundle())
             bundles[0 if role in sharing else -1].add(role, need.each)
+    for role in needs.keys() - with_needs.keys() if bundles else ():
+        for number in range(needs[role].count):
+            bundles[number % len(bundles)].add(role, {})
     return bundles
 
 
@@ -199,7 +206,7 @@ def dealt(needs: Mapping[str, Need], side: str, nodes: int) -> list[Bundle]:
 
 
 def require(each: Resources, count: int, *, wait: float = WAIT, lower: str = "workers") -> None:
-    """Return once `count` actors would find room, which whoever starts them reserves; raise UserError after `wait`
+    """Return once `count` actors would fit, which whoever starts them reserves; raise UserError after `wait`
     seconds."""
     bundles, needs = [each] * count, {"": Need(count, each)}
     deadline = time.monotonic() + wait

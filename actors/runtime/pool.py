@@ -13,21 +13,25 @@ fails because of that says so.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+from ray.actor import ActorHandle
 
 from actors.runtime.liveness import WATCH, Hung, Pace, Rules, Watched
 from actors.runtime.placement import Place, Places, Scheduling
 from actors.runtime.recovery import Budget
+from actors.runtime.replies import PingReply, WorkerInfo
 from actors.runtime.rpc import cause, cpu_seconds, end_process, wait
 from srm_ray.config.recovery import RecoveryConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import RunError
+from srm_ray.weights.flat import WeightUpdate
 
-Events = Callable[..., None]  # (event, **info)
+T = TypeVar("T")
+OnEvent = Callable[..., None]  # (event: str, **info)
 NEVER_RAN = "cancelled before it started running"  # Ray of an actor that it sent to a node that is gone
 NOTICE = 2.0  # seconds until it is asked for again; Ray needs a few to notice
 ASKED_AGAIN = 10  # times, before it counts as a death
@@ -35,44 +39,46 @@ PLACEMENT_WAIT = 30.0  # seconds a worker beyond the fewest may wait for free re
 
 
 def report_deaths(event: str, **info: Any) -> None:
-    """Events of a command that keeps no record of them: who was replaced, and why."""
+    """For a command that keeps no record of events: prints who was replaced, and why."""
     if event == "restarted":
-        say(f"  {info['worker']} {info['cause']}; another one takes its place")
+        echo(f"  {info['worker']} {info['cause']}; another one takes its place")
 
 
-def unheard(event: str, **info: Any) -> None:
-    """Events of a pool that nobody listens to."""
+def ignore_event(event: str, **info: Any) -> None:
+    """For a caller that needs no events."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
     """Of a pool of any role. places: where its members run; the resources of one more are asked of the cluster when it
     grows by itself. bounds: fewest and most of automatic growth. recovery: how many may die, and when one is taken for
-    hung. events: hears who died, joined or left."""
+    hung. on_event: called when one dies, joins or leaves."""
 
     places: Places
     bounds: tuple[int, int] = (1, 1)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
-    events: Events = unheard
+    on_event: OnEvent = ignore_event
 
 
 @dataclass(eq=False)
 class WorkerHandle:
     """One actor. load: what it has been given and not returned, in whatever unit the caller counts.
 
-    ready: when it had started (monotonic seconds), of one that joined in mid-run and has not done any work yet.
+    info: its last reply; None until it has answered. ready: when it had started (monotonic seconds), of one that
+    joined in mid-run and has not done any work yet. missed: weights that were gone when it was about to load them.
     why: it is no more; what fails afterwards fails because of it.
     """
 
     number: int
     name: str
-    actor: Any
+    actor: ActorHandle
     place: Place
     state: str = "starting"
     load: int = 0
-    info: dict[str, Any] = field(default_factory=dict)
+    info: WorkerInfo | None = None
     began: float = field(default_factory=time.monotonic)
     ready: float | None = None
+    missed: WeightUpdate | None = None
     why: str = ""
     watched: Watched = field(init=False)
 
@@ -80,8 +86,8 @@ class WorkerHandle:
 class Pool:
     """The members of one role.
 
-    spawn: makes the actor of a number, with the options of its place. prepare: starts it and brings it up to date; its
-    result, with `pid` and `node`, is kept as info. rules: when one is taken for hung.
+    spawn: makes the actor of a number, with the options of its place. prepare: starts it and brings it up to date.
+    rules: when one is taken for hung.
     """
 
     def __init__(
@@ -89,13 +95,13 @@ class Pool:
         role: str,
         options: PoolOptions,
         *,
-        spawn: Callable[[int, str, Scheduling], Any],
-        prepare: Callable[[WorkerHandle], Awaitable[dict[str, Any]]],
+        spawn: Callable[[int, str, Scheduling], ActorHandle],
+        prepare: Callable[[WorkerHandle], Awaitable[WorkerInfo]],
         rules: Rules,
     ):
-        self.role, self.rules, self.places, self.events = role, rules, options.places, options.events
+        self.role, self.rules, self.places, self.on_event = role, rules, options.places, options.on_event
         self.fewest, self.most = options.bounds
-        self.follows = self.most > self.fewest  # the cluster's free resources, until told a number
+        self.follows = self.most > self.fewest  # the cluster's free resources, until it is given a number
         self.target = self.fewest
         self.members: list[WorkerHandle] = []
         self.budget = Budget(role, options.recovery)
@@ -109,7 +115,7 @@ class Pool:
 
     # Start and end
 
-    async def start(self) -> list[dict[str, Any]]:
+    async def start(self) -> list[WorkerInfo]:
         """Start the members a run begins with. What cannot start at all is an error, not a death."""
         members = [self._new() for _ in range(self.target)]
         self._run(self._watch())
@@ -163,7 +169,7 @@ class Pool:
         """Members that serve, and those that have not yet handed back all of their work."""
         return sum(member.state in ("serving", "leaving") for member in self.members)
 
-    async def ask(self, member: WorkerHandle, call: Any, what: str) -> Any:
+    async def ask(self, member: WorkerHandle, call: Awaitable[T], what: str) -> T:
         """A call's result, however long it takes while there is progress. RunError says who failed, and why."""
         try:
             return await wait(call)
@@ -188,11 +194,11 @@ class Pool:
         try:
             delay = self.budget.spend(f"{member.name} {why}")
         except RunError as error:
-            self.events("gave_up", role=self.role, worker=member.name, cause=str(error))
+            self.on_event("gave_up", role=self.role, worker=member.name, cause=str(error))
             self.failure = error
             self._wake()
             return
-        self.events("restarted", role=self.role, worker=member.name, cause=why, wait=delay)
+        self.on_event("restarted", role=self.role, worker=member.name, cause=why, wait=delay)
         self._run(self._reconcile(delay))
 
     async def healthy(self, member: WorkerHandle) -> bool:
@@ -209,7 +215,7 @@ class Pool:
     async def scale(self, count: int) -> None:
         """Ask for `count` members, from now on. Returns at once; who leaves hands back its work first."""
         self.target, self.follows = max(1, count), False
-        self.events("scaled", role=self.role, workers=self.target)
+        self.on_event("scaled", role=self.role, workers=self.target)
         await self._reconcile(0.0)
 
     async def hold(self) -> None:
@@ -226,7 +232,7 @@ class Pool:
         self._run(self._reconcile(0.0))
 
     async def _reconcile(self, delay: float) -> None:
-        """Hire or dismiss until there are `target` members; nobody is spawned while the pool is held."""
+        """Spawn or retire until there are `target` members; nobody is spawned while the pool is held."""
         await asyncio.sleep(delay)
         alive = [member for member in self.members if member.state in ("starting", "serving")]
         for _ in range(0 if self._held else self.target - len(alive)):
@@ -257,10 +263,10 @@ class Pool:
             )
             return
         if member.state == "serving":
-            self.events("joined", role=self.role, worker=member.name, seconds=time.monotonic() - member.began)
+            self.on_event("joined", role=self.role, worker=member.name, seconds=time.monotonic() - member.began)
 
-    def _serve(self, member: WorkerHandle, info: dict[str, Any]) -> None:
-        member.info |= info
+    def _serve(self, member: WorkerHandle, info: WorkerInfo) -> None:
+        member.info = member.info or info  # a ping that was answered since knows more
         member.watched.started()
         if member.state == "starting":
             member.state = "serving"
@@ -280,7 +286,7 @@ class Pool:
             self._remove(member)
             member.why = member.why or "left"
             await self._end(member)
-            self.events("left", role=self.role, worker=member.name)
+            self.on_event("left", role=self.role, worker=member.name)
         self._wake()
 
     # Watchdog
@@ -306,9 +312,9 @@ class Pool:
             if member.state != "starting":  # else the call that starts it says more
                 self.mark_failed(member, f"died: {cause(error)}")
 
-    async def _ping(self, member: WorkerHandle) -> dict[str, Any]:
-        answer = await member.actor.ping.options(concurrency_group=WATCH).remote()
-        member.info |= {name: value for name, value in answer.items() if name != "progress"}
+    async def _ping(self, member: WorkerHandle) -> PingReply:
+        answer: PingReply = await member.actor.ping.options(concurrency_group=WATCH).remote()
+        member.info = answer.info
         return answer
 
     def _follow_resources(self) -> None:
@@ -316,17 +322,17 @@ class Pool:
         starting = [member for member in self.members if member.state == "starting"]
         if not self._held and not starting and len(self.members) < self.most and self._fits():
             self.target = len(self.members) + 1
-            self.events("scaled", role=self.role, workers=self.target, cause="free resources")
+            self.on_event("scaled", role=self.role, workers=self.target, cause="free resources")
             self._run(self._reconcile(0.0))
         for member in starting:
             waited = time.monotonic() - member.began
             if waited > PLACEMENT_WAIT and len(self.members) > self.fewest and self._unplaced(member):
                 self.target = max(self.fewest, len(self.members) - 1)
                 self._withdraw(member, "found no free resources")
-                self.events("scaled", role=self.role, workers=self.target, cause=f"{member.name} {member.why}")
+                self.on_event("scaled", role=self.role, workers=self.target, cause=f"{member.name} {member.why}")
 
     def _unplaced(self, member: WorkerHandle) -> bool:
-        return member.state == "starting" and not member.info and not _placed(member)
+        return member.state == "starting" and member.info is None and not _placed(member)
 
     def _withdraw(self, member: WorkerHandle, why: str) -> None:
         """End one that has not come to work; nobody takes its place."""
@@ -350,9 +356,9 @@ class Pool:
         member.watched.close()
         with contextlib.suppress(ray.exceptions.RayError):
             ray.kill(member.actor)
-        await end_process(member.info.get("pid"), member.info.get("node"))
+        await end_process(*_process(member))
 
-    def _run(self, coroutine: Any) -> None:
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
@@ -378,7 +384,13 @@ class Pool:
 
 
 async def _cpu(member: WorkerHandle, tree: bool) -> float | None:
-    return await cpu_seconds(member.info.get("pid"), member.info.get("node"), tree=tree)
+    pid, node = _process(member)
+    return await cpu_seconds(pid, node, tree=tree)
+
+
+def _process(member: WorkerHandle) -> tuple[int | None, str | None]:
+    """Its process id and node, as far as they are known."""
+    return (member.info.pid, member.info.node) if member.info else (None, None)
 
 
 def _placed(member: WorkerHandle) -> bool:

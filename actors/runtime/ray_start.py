@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from srm_ray.console import interrupts
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import RunError
 
 TRIES = 4  # of half a minute each, which is what Ray itself gives its processes
 DESCRIPTORS = 1024  # open files that Ray's servers need, at least
 SLOW = re.compile(r"timed out|failed to (start|connect to) gcs|not have started successfully|deadline", re.IGNORECASE)
-LOGS = "what Ray's processes said is in {folder}/ray/session_latest/logs"
-ADVICE = (  # (what Ray says, what to do), the first that fits
+LOGS = "the logs of Ray's processes are in {folder}/ray/session_latest/logs"
+ADVICE = (  # (Ray's words, what to do), the first that fits
     (r"no space left", "free some space in {folder}, or set RAY_TMPDIR to a folder on a larger disk"),
     (r"too many open files", "raise the limit of open files (ulimit -n 65536)"),
     (r"resource temporarily unavailable|can't start new thread", "raise the limit of processes (ulimit -u)"),
@@ -45,19 +45,19 @@ def start(address: str, **options: Any) -> None:
     if local:
         check_descriptors()
     for last in (*[False] * (TRIES - 1), True):
-        with contextlib.suppress(Again), clean_when_failed():
+        with contextlib.suppress(Retry), clean_when_failed():
             try:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
             except Exception as error:  # Ray raises bare ones
                 if not last and SLOW.search(str(error)):
-                    say("Ray did not start in time on this machine; trying again")
-                    raise Again from error
+                    echo("Ray did not start in time on this machine; trying again")
+                    raise Retry from error
                 raise RunError(explain(error, address, folder)) from error
             interrupts.hold()
             return
 
 
-class Again(Exception):
+class Retry(Exception):
     """The start missed Ray's time limit."""
 
 
@@ -93,9 +93,9 @@ def check_descriptors() -> None:
 
 def explain(error: BaseException, address: str, folder: str) -> str:
     """What went wrong, in Ray's words, and what to do."""
-    said = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {error}"
     signs = ((sign.replace("{folder}", re.escape(folder)), advice) for sign, advice in ADVICE)
-    advice = next(advice for sign, advice in signs if re.search(sign, said, re.IGNORECASE))
+    advice = next(advice for sign, advice in signs if re.search(sign, message, re.IGNORECASE))
     where = "start here" if address == "local" else f"be reached at {address}"
     first = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
     return f"Ray cannot {where}: {first[:300]}; {advice.format(folder=folder)}"

@@ -5,24 +5,26 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+from ray.actor import ActorHandle
 
 from srm_ray.errors import RunError
 
+T = TypeVar("T")
 ADVICE = "For further information visit"  # pydantic's last line, which says nothing of what is wrong
 PATIENCE = 3.0  # seconds that an actor has to end by itself
 
 
-async def wait(call: Any) -> Any:
+async def wait(call: Awaitable[T]) -> T:
     """A Ray reference as a coroutine (asyncio's combinators take coroutines and futures alone)."""
     return await call
 
 
-async def named(call: Any, *, who: str, what: str, timeout: float) -> Any:
+async def named(call: Awaitable[T], *, who: str, what: str, timeout: float) -> T:
     """The call's result; RunError naming `who` where it fails or misses `timeout` seconds."""
     try:
         return await asyncio.wait_for(wait(call), timeout)
@@ -36,11 +38,11 @@ def cause(error: BaseException) -> str:
     """What happened in the actor: the last line of a Ray error that says something."""
     inner = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(inner).splitlines() if line.strip() and not line.strip().startswith(ADVICE)]
-    # Of a process that died Ray tells everything that might have been; the first sentence is what is known.
+    # Ray lists everything that may have killed a process; its first sentence is what is known.
     return lines[-1].partition(" Worker exit type:")[0].partition(" [type=")[0] if lines else type(inner).__name__
 
 
-async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
+async def close_actors(actors: Sequence[ActorHandle], *, seconds: float = 15) -> None:
     """Ask actors to end what they own, then end them."""
     closing = [asyncio.ensure_future(wait(actor.close.remote())) for actor in actors]
     if closing:
@@ -52,7 +54,7 @@ async def close_actors(actors: Sequence[Any], *, seconds: float = 15) -> None:
 
 
 async def end_process(pid: int | None, node: str | None) -> None:
-    """See that an actor's process on a node ends, once Ray was told to end it: a stopped one does not hear Ray."""
+    """See that an actor's process on a node ends, once Ray was asked to end it: a stopped one does not answer Ray."""
     if pid is not None:
         await on_node(node, kill_process, pid)
 
@@ -96,7 +98,7 @@ def used_cpu(pid: int, tree: bool) -> float | None:
 def kill_process(pid: int) -> None:
     """SIGKILL a Ray worker process that does not end by itself within seconds.
 
-    Its title tells it from another process that was given its number since.
+    Its title distinguishes it from another process that has its number since.
     """
     deadline = time.monotonic() + PATIENCE
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):

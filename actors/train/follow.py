@@ -1,4 +1,4 @@
-"""A Ray Train run as the driver waits for it: what its first rank tells in a file, shown."""
+"""A Ray Train run as the driver waits for it: what its first rank writes to a file, shown."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ Progress = Callable[[str], None]
 
 
 class Follow:
-    """Shows each record that is appended to a file of `Log.tell`, from a thread, while the block runs."""
+    """Shows each record that is appended to a file of `TrainLogger.report`, from a thread, while the block runs."""
 
     def __init__(self, path: Path, bar: Phase, progress: Progress, every: float = 0.5) -> None:
         self._path, self._bar, self._progress, self._every = path, bar, progress, every

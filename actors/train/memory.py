@@ -3,9 +3,10 @@
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from srm_ray.config.lora import LoraConfig
 from srm_ray.config.optim import OptimizerConfig
-from srm_ray.config.stages import LoraConfig, TrainStage
-from srm_ray.console.progress import say
+from srm_ray.config.stages import TrainStage
+from srm_ray.console.progress import echo
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -31,7 +32,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """parameters: all. trained: of them. hidden, ffn: widths. nf4: weights that are not trained take 4 bits."""
+    """parameters: all, but for an adapter's. trained: of them, or the adapter's. hidden, ffn: widths. nf4: weights that
+    are not trained take 4 bits."""
 
     parameters: int
     trained: int
@@ -53,7 +55,8 @@ def memory(size: ModelSize, optim: OptimizerConfig, *, workers: int, tokens: int
     """
     shard = [1 if optim.zero_stage < stage else workers for stage in (1, 2, 3)]
     layer = 40 * size.hidden + 8 * size.ffn
-    frozen = (size.parameters - size.trained) * (0.55 if size.nf4 else 4)
+    base = size.parameters if size.trained < size.parameters else 0  # of an adapter, which is not among them
+    frozen = base * (0.55 if size.nf4 else 4)
     kept = size.layers * 4 * size.hidden + layer if optim.activation_checkpointing else size.layers * layer
     return Memory(
         weights=(size.trained * 4 + frozen) / shard[2],
@@ -101,16 +104,16 @@ def show_plan_of(
 ) -> int:
     size, need = training_memory(config, model_config, row_length, lora, rows_per_unit)
     optim = config.optim
-    say(f"parameters     {size.parameters:,} ({size.trained:,} trained)")
-    say(f"placement      {config.workers} Ray Train worker(s), ZeRO stage {optim.zero_stage}")
-    say(
+    echo(f"parameters     {size.parameters:,} ({size.trained:,} trained)")
+    echo(f"placement      {config.workers} Ray Train worker(s), ZeRO stage {optim.zero_stage}")
+    echo(
         f"step           {optim.batch} units = {optim.batch // (optim.micro_batch * config.workers)} micro-batches of "
         f"{optim.micro_batch} on each worker, {optim.batch * rows_per_unit * row_length:,} tokens"
     )
     for name in (*(part.name for part in fields(need)), "total"):
-        say(f"{name:<14} {getattr(need, name) / GIB:8.2f} GiB on each worker")
-    say("KV cache           0.00 GiB on each worker (nothing is generated)")
-    say(f"cluster        {cluster(config.workers, need.total)}")
+        echo(f"{name:<14} {getattr(need, name) / GIB:8.2f} GiB on each worker")
+    echo("KV cache           0.00 GiB on each worker (nothing is generated)")
+    echo(f"cluster        {cluster(config.workers, need.total)}")
     return 0
 
 
@@ -119,13 +122,12 @@ def count(model_config: "PretrainedConfig", lora: LoraConfig) -> tuple[int, int]
     import torch
     from transformers import AutoModelForCausalLM
 
-    from actors.train.stage import adapter_of
-    from srm_ray.model.adapters import trainable, with_adapter
+    from srm_ray.model.lora import Adapter, trainable, with_adapter
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(model_config)
         parameters = sum(weight.numel() for weight in model.parameters())
-        adapter = adapter_of(lora)
+        adapter = Adapter.of(lora)
         return parameters, trainable(with_adapter(model, adapter)) if adapter else parameters
 
 

@@ -25,6 +25,7 @@ from srm_ray.training.job import TrainSpec
 from srm_ray.training.rank import Rank, barrier
 
 Progress = Callable[[str], None]
+RESTARTS = 3
 
 
 def needs_of_each(workers: int) -> Resources:
@@ -45,8 +46,9 @@ def run(
 
     placement: "pack" them on as few nodes as hold them, or "spread" them over as many as there are.
 
-    Ray Train restarts the workers when one dies. Raises `RunError` naming the cause when they die
-    again and again.
+    Workers are restarted when one dies: by Ray Train where they train, here where one dies before that, which Ray Train
+    takes for the controller's error and does not try again. Raises `RunError` naming the cause when they die again and
+    again.
     """
     import ray
     import ray.train
@@ -60,42 +62,62 @@ def run(
     threads = cores_each(workers)
     # How long its placement group may wait, twice: another run may have taken what `placement.require` saw free.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(WAIT))
+    storage = storage.absolute()  # Ray Train's workers have a working directory of their own
     log = storage / "progress.log"
     storage.mkdir(parents=True, exist_ok=True)
-    trainer = TorchTrainer(
-        train,
-        train_loop_config={"jobs": list(jobs), "log": str(log)},
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=workers, use_gpu=gpus, resources_per_worker=each, placement_strategy=placement.upper()
-        ),
-        run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
-            name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
-            storage_path=str(storage.absolute()),
-            failure_config=FailureConfig(max_failures=3, controller_failure_limit=1),
-            logging_config=LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
-        ),
-    )
+
+    def trainer() -> TorchTrainer:
+        """Of a name of its own: Ray Train takes a run that it knows for one to go on with."""
+        return TorchTrainer(
+            train,
+            train_loop_config={"jobs": list(jobs), "log": str(log)},
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers, use_gpu=gpus, resources_per_worker=each, placement_strategy=placement.upper()
+            ),
+            run_config=RunConfig(  # type: ignore[arg-type]  # Ray annotates V1's class, and wants V2's
+                name=f"{jobs[0].name.replace(' ', '-').replace(':', '')}-{os.getpid()}-{time.time_ns()}",
+                storage_path=str(storage),
+                failure_config=FailureConfig(max_failures=RESTARTS, controller_failure_limit=1),
+                logging_config=LoggingConfig(log_level="ERROR"),
+                worker_runtime_env={"env_vars": worker_environment(gpus, threads)},
+            ),
+        )
+
     with (
         phase(f"{jobs[0].name}: starting {workers} Ray Train worker(s)", kind="talking") as bar,
         Follow(log, bar, progress),
     ):
-        try:
-            # In the main thread Ray would take Ctrl-C over, and end with status 0.
-            interrupts.in_thread(trainer.fit)
-        except TrainingFailedError as error:
-            raise RunError(f"{jobs[0].name}: {last_line(error)}") from error
+        for start in range(1 + RESTARTS):
+            try:
+                # In the main thread Ray would take Ctrl-C over, and end with status 0.
+                interrupts.in_thread(trainer().fit)
+                break
+            except TrainingFailedError as error:
+                if start == RESTARTS or not died_at_start(error):
+                    raise RunError(f"{jobs[0].name}: {last_line(error)}") from error
+                progress(f"{jobs[0].name}: a worker died while it started, starting again: {last_line(error)}")
     return Path(jobs[-1].destination)
 
 
-ENDED_BY_RAY = (  # (what Ray Train says, what it means)
-    ("worker group startup timed out", "its workers found no room on the cluster; lower workers, or end what holds it"),
+ENDED_BY_RAY = (  # (Ray Train's words, what they mean)
+    (
+        "worker group startup timed out",
+        "the cluster has no free resources for its workers; lower workers, or end what holds them",
+    ),
     (
         "health check has been hanging",
         "a worker that did not answer for minutes was ended (RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S raises it)",
     ),
 )
+
+
+def died_at_start(error: BaseException) -> bool:
+    """Whether a worker died before it trained."""
+    from ray.exceptions import RayActorError
+    from ray.train.v2.api.exceptions import ControllerError
+
+    return isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError)
 
 
 def last_line(error: BaseException) -> str:

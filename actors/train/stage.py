@@ -9,14 +9,14 @@ from typing import Any
 
 from actors.runtime.compute import StageT, settle_optim
 from srm_ray.config.base import flatten, to_plain
-from srm_ray.config.stages import LoraConfig, TrainStage
+from srm_ray.config.stages import TrainStage
 from srm_ray.console import interrupts, output
-from srm_ray.console.progress import duration, phase, say
+from srm_ray.console.progress import duration, echo, phase
 from srm_ray.errors import UserError
 from srm_ray.files import yaml_file
 from srm_ray.files.atomic import discard
+from srm_ray.files.roots import lasting
 from srm_ray.intervals import Share
-from srm_ray.model.adapters import Adapter
 from srm_ray.model.lineage import read_lineage
 from srm_ray.runs.folder import RunFolder
 from srm_ray.training.job import TrainSpec
@@ -44,7 +44,7 @@ def open_run(config: StageT, stage: str) -> tuple[StageT, RunFolder] | None:
     check_held_out(config, folder)
     done = folder.read_summary()
     if done and (not config.steps or done["steps"] >= config.steps):
-        say(f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over")
+        echo(f"{folder.path} is complete ({done['steps']} steps); --resume never starts it over")
         return None
     return settle_optim(config), folder
 
@@ -94,12 +94,6 @@ def schedule(config: TrainStage, steps: int) -> Schedule:
     return made
 
 
-def adapter_of(lora: LoraConfig) -> Adapter | None:
-    if lora.r == 0:
-        return None
-    return Adapter(lora.r, lora.alpha, lora.dropout, tuple(lora.targets), lora.quantise == "nf4")
-
-
 def job_of(
     config: TrainStage,
     folder: RunFolder,
@@ -113,10 +107,9 @@ def job_of(
     """The job of a stage that trains the weights of `model`; `more` are the fields of `TrainSpec` that the stages do
     not share."""
     path = folder.path.absolute()
-    local = Path(model)
     job = TrainSpec(
         name=stage,
-        model=str(local.absolute()) if local.exists() else model,
+        model=lasting(model),
         rows=str(rows.absolute()),
         destination=str(path / "final"),
         schedule=schedule(config, steps),
@@ -126,7 +119,7 @@ def job_of(
         eval_every=config.eval.every,
         best=config.eval.best,
         checkpoint_every=config.checkpoint.every,
-        say_every=max(1, steps // LINES),
+        log_every=max(1, steps // LINES),
         keep=config.checkpoint.keep,
         lineage={"stage": stage, "parent": config.model, "config": to_plain(config)},
     )
@@ -136,7 +129,7 @@ def job_of(
 def train(
     config: TrainStage, folder: RunFolder, job: TrainSpec, *, data: dict[str, Any], measure: Measure | None = None
 ) -> int:
-    """Run the job, write the summary, say where everything is.
+    """Run the job, write the summary, print where everything is.
 
     data: fingerprints. measure: accuracy of a model's folder, measured before and after.
     """
@@ -158,13 +151,13 @@ def train(
         with phase("measuring accuracy"):
             before = measure(job.model) if measure else None
         if before:
-            say(f"held-out greedy accuracy before: {before} of {before.n}")
+            echo(f"held-out greedy accuracy before: {before} of {before.n}")
         lineage = {**job.lineage, "parent_weights": weights_fingerprint(job.model), "data": data}
         final = run.run(
             [replace(job, lineage=lineage)],
             workers=config.workers,
             storage=folder.path / "ray",
-            progress=say,
+            progress=echo,
             placement=config.placement,
         )
     seconds = time.time() - began
@@ -187,10 +180,10 @@ def train(
         with phase("measuring accuracy"):
             after = measure(str(final))
         summary |= {"accuracy_before": before.to_plain(), "accuracy_after": after.to_plain()}
-        say(f"held-out greedy accuracy   before {before}   after {after}   of {after.n}")
+        echo(f"held-out greedy accuracy   before {before}   after {after}   of {after.n}")
         apart = after.low > before.high or after.high < before.low
         gain = 100 * (after.value - before.value)
-        say(f"gain                       {gain:+.1f} points, 95 % intervals {'do not touch' if apart else 'touch'}")
+        echo(f"gain                       {gain:+.1f} points, 95 % intervals {'do not touch' if apart else 'touch'}")
     folder.write_summary(summary)
-    say(f"{job.schedule.steps} steps in {duration(seconds)}; run folder {folder.path}, model {final}")
+    echo(f"{job.schedule.steps} steps in {duration(seconds)}; run folder {folder.path}, model {final}")
     return 0

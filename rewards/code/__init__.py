@@ -21,12 +21,19 @@ the forms of other data sets (`rewards.code.forms`); any of them also as JSON in
   (`rewards.code.script`). Everything else that it uses is the checker's own, whatever the candidate calls by that name.
   Helpers of the prompt (HumanEval 32, 38 and 50) are the tests' own where the prompt is given; where it is not, they
   are names that the tests take from the candidate, who may then define them as it likes.
+- What a candidate raises ends no loop of the tests' (its StopIteration is a RuntimeError), and a float that is no
+  number is `bad_type` where the tests do not speak of `nan`: it would pass `if abs(f(x) - y) > limit: fail()`. So is
+  a text with `nan` in it where they make floats of what they get.
+- A text that an answer returns is never run by the tests: their `eval` reads arithmetic and calls of `len`, `sum` and
+  the like in it, and no more; `exec` and `compile` refuse it (`bad_type`). Tests that unpickle are `bad_tests`.
 - Tests that hold no check, or nothing of the candidate's, are `bad_tests` and say why. A test that made no check when
-  it ran has failed. What fails before the candidate was asked anything is the tests' own: `bad_tests`; from
-  then on it is the candidate's, and False. `correct` is None for nothing that a candidate can cause.
+  it ran has failed, and what is true by itself is no check (`assert (f(1) == 2, "why")` checks `f(1) == 2`). What fails
+  before the candidate was asked anything is the tests' own: `bad_tests`; from then on it is the candidate's, and False.
+  `correct` is None for nothing that a candidate can cause; where no prompt is given and the tests use a name besides
+  their entry point, leaving it out may.
 - A program reads descriptor 0, may start threads and use `atexit`, `exit` and `quit`; numbers that it prints have a
-  tolerance (`rewards.code.output`). An answer may use what the prompt imports and defines; a LeetCode `Solution` also
-  the imports of that site.
+  tolerance (`rewards.code.output`), as have floats that a call should return. An answer may use what the prompt imports
+  and defines; a LeetCode `Solution` also the imports of that site.
 
 What each tier stops, and what it does not (`tests/rewards/test_sandbox.py` holds the table to it):
 
@@ -56,7 +63,7 @@ What holds each resource:
 
     processes    seccomp: no fork, no exec; a control group
     threads      256 in a candidate's life, counted by the template through seccomp's notifications (Linux 5.5; on a
-                 kernel without them a candidate has no threads, which is said when the sandbox starts); a control group
+                 kernel without them a candidate has no threads: the sandbox reports it at its start); a control group
     memory       RLIMIT_AS for each process, of which a candidate has one; a control group for all of a slot, with what
                  the kernel needs for it, which is bounded by the limits on threads and on open files (64) too
     files        RLIMIT_FSIZE, and a tmpfs with limits on bytes and inodes (bubblewrap) or no writing at all (landlock)
@@ -70,7 +77,10 @@ stopped by a control group alone.
 Results that are no plain data: namedtuples arrive as tuples, iterators as iterators over their
 items; values of the standard library's types are rebuilt in the checker. Any other object stays in
 the candidate and can only be handed back to it (MBPP 367, 601 and 927 build nodes and pairs that
-way); a test that looks at one is `bad_type`.
+way); a test that looks at one is `bad_type`. Tests of a class (a name spelled as one, `LRUCache`) may ask its objects
+for length, items, text, number, truth and `isinstance`, expect its exceptions, and do arithmetic with objects that they
+made: what comes of these is compared here. `==`, `<` and `in` with such an object stay `bad_type`: they would be the
+candidate's word alone.
 """
 
 import time

@@ -16,6 +16,7 @@ DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+([^\W\d]\w*)|^([A-Z][
 IMPORTED = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+([^\n#]+)", re.M)
 WORD_OF_INFO = re.compile(r"[A-Za-z][\w+-]*")
 LEAST = 3  # characters of a fence
+TRIPLE = ('"""', "'''")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,22 @@ class Block:
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Fenced blocks, of backticks or tildes, indented, in lists and in quotations; one that is never closed too."""
+    """Fenced blocks, of backticks or tildes, indented, in lists and in quotations; one that is never closed too.
+
+    A fence that stands deeper than the block's own, in a string of the block (a docstring's example), ends nothing.
+    """
     fence, prefix, language, body = "", "", "", list[str]()
+    odd: set[str] = set()  # triple quotes of which the block has begun a string
     for line in text.split("\n"):
         bare, before = unquoted(line, prefix if fence else None)
         if fence:
             run = leading(bare, fence[0])
-            if run >= len(fence) and not bare[run:].strip():
+            ends = run >= len(fence) and not bare[run:].strip()
+            if ends and not (odd and len(line) - len(bare) > len(prefix)):
                 yield Block(language, dedented(body))
                 fence = ""
             else:
+                odd ^= {quotes for quotes in TRIPLE if line.count(quotes) % 2}
                 body.append(line.rstrip("\r"))
                 if ">" in prefix:
                     body[-1] = bare_quote(body[-1])
@@ -56,7 +63,7 @@ def blocks(text: str) -> Iterator[Block]:
         run = max(leading(bare, "`"), leading(bare, "~"))
         info = bare[run:].strip()
         if run >= LEAST and not (bare[0] == "`" and "`" in info):
-            fence, prefix, body = bare[:run], before, []
+            fence, prefix, body, odd = bare[:run], before, [], set()
             language = next(iter(WORD_OF_INFO.findall(info[:200])), "")
     if fence:
         yield Block(language, dedented(closed_at_a_line_s_end(body, fence)))
@@ -117,6 +124,7 @@ def code_of(completion: str, asked: frozenset[str]) -> str | None:
         return with_helpers(ours, len(ours) - 1, asked)
     if found or not text.strip():
         return None
+    text = next(iter(extract.in_tags(text)[-1:]), text)
     return text if not asked or defines(text, asked) else None
 
 

@@ -48,9 +48,29 @@ def is_guard(node: ast.AST) -> bool:
     return any(isinstance(n, ast.Raise) or called_name(n) in EXITS for n in inside)
 
 
+def claim_of(test: ast.expr) -> ast.expr | None:
+    """What an assertion claims: of `assert (claim, "message")`, which is always true, the claim; None for nothing."""
+    if isinstance(test, ast.Tuple) and len(test.elts) == 2 and is_text(test.elts[1]):
+        return test.elts[0]
+    always = (
+        (
+            isinstance(test, ast.Tuple | ast.List | ast.Set)
+            and any(not isinstance(element, ast.Starred) for element in test.elts)
+        )
+        or (isinstance(test, ast.Dict) and any(key is not None for key in test.keys))
+        or (isinstance(test, ast.Constant) and bool(test.value))
+        or isinstance(test, ast.GeneratorExp | ast.Lambda)
+    )
+    return None if always else test
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
 def is_check(node: ast.AST) -> bool:
     return (
-        isinstance(node, ast.Assert)
+        (isinstance(node, ast.Assert) and claim_of(node.test) is not None)
         or is_claim(node)
         or is_assertion_call(node)
         or is_raises(node)
@@ -64,17 +84,20 @@ def has_check(tree: ast.AST) -> bool:
 
 
 class Counting(ast.NodeTransformer):
-    """Every check tells the checker that it was made; one that fails is remembered, whoever swallows its exception.
+    """Every check is reported to the checker; one that fails is remembered, whoever swallows its exception.
 
     Not remembered: a check in a `try` whose handlers check or raise in their turn (either of two answers is right).
     A handler that is reached is a check itself: passed where the test wants the exception (it names its class, or has
-    an `assert False` behind the call), else failed.
+    an `assert False` behind the call), else failed. An assertion of what is always true is no check (`claim_of`);
+    `assert True` is one in a `try` alone, where it says that this is the place to come to.
     """
 
     def __init__(self) -> None:
         self.soft = 0
+        self.tries = 0
 
     def visit_Try(self, node: ast.Try) -> Any:
+        self.tries += 1
         checks = any(has_check(statement) for statement in [*node.body, *node.orelse])
         expected = any(is_refusal(statement) for statement in [*node.body, *node.orelse])
         handled = any(has_check(handler) or is_raising(handler) for handler in node.handlers)
@@ -84,9 +107,10 @@ class Counting(ast.NodeTransformer):
         for handler in node.handlers:
             handler.body = self.all(handler.body)
             if checks and not handled:
-                told = "counted" if expected or not is_broad(handler) else "failed"
-                handler.body[:0] = ast.parse(f"__{told}__()").body
+                marker = "counted" if expected or not is_broad(handler) else "failed"
+                handler.body[:0] = ast.parse(f"__{marker}__()").body
         node.orelse, node.finalbody = self.all(node.orelse), self.all(node.finalbody)
+        self.tries -= 1
         return node
 
     def all(self, statements: list[ast.stmt]) -> list[ast.stmt]:
@@ -101,7 +125,11 @@ class Counting(ast.NodeTransformer):
         return ast.Call(ast.Name(name, ast.Load()), [value], [])
 
     def visit_Assert(self, node: ast.Assert) -> Any:
-        node.test = self.wrapped(node.test)
+        claim = claim_of(node.test)
+        if claim is None and self.tries and isinstance(node.test, ast.Constant):
+            claim = node.test
+        if claim is not None:
+            node.test = self.wrapped(claim)
         return node
 
     def visit_If(self, node: ast.If) -> Any:

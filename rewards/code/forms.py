@@ -11,6 +11,7 @@
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,8 @@ PRELUDE += "\nimport collections, itertools, functools, heapq, bisect, math, ope
 class Job:
     """What is to be run. kind: "calls", "programs" or "python". tests: of the first two. script: of the last.
 
-    asked: names of which the answer must define one. prompt: the prompt's code. total: tests, as far as known.
+    asked: names of which the answer must define one. prompt: the prompt's code. strange: names besides the entry point
+    that the tests use, of which no prompt tells whose they are. total: tests, as far as known.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Job:
     script: Script | None = None
     asked: frozenset[str] = frozenset()
     prompt: str = ""
+    strange: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int:
@@ -69,6 +72,10 @@ class Job:
             "candidate": read.candidate,
             "smoke": sorted(read.smoke),
             "called": sorted(read.called),
+            "valued": sorted(read.valued),
+            "classes": sorted(read.classes),
+            "errors": sorted(read.errors),
+            "strange": sorted(self.strange),
             "prompt": self.prompt,
         }
 
@@ -91,18 +98,18 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     helpers = code_of_prompt(prompt, entry_point)
     if isinstance(tests, str) and tests.strip():
         try:
-            return python((tests,), entry_point, helpers, here)
+            return python((tests,), entry_point, helpers, here, prompt)
         except Unnamed:
             entry_point = function_of_prompt(prompt)
             if entry_point is None:
                 raise
-            return python((tests,), entry_point, code_of_prompt(prompt, entry_point), here)
+            return python((tests,), entry_point, code_of_prompt(prompt, entry_point), here, prompt)
     if not isinstance(tests, list):
         raise BadTests(f"tests must be text, a list or an object, got {named(tests)}")
     if not tests:
         raise BadTests("there are no tests")
     if all(isinstance(test, str) for test in tests):
-        return python(tuple(test for test in tests if test.strip()), entry_point, helpers, here)
+        return python(tuple(test for test in tests if test.strip()), entry_point, helpers, here, prompt)
     forms = [case(test, entry_point, number) for number, test in enumerate(tests)]
     kinds = {kind for kind, _ in forms}
     if len(kinds) > 1:
@@ -112,11 +119,15 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     return Job(kind, tuple(test for _, test in forms), None, asked, helpers)
 
 
-def python(sources: tuple[str, ...], entry: str | None, prompt: str, here: frozenset[str]) -> Job:
+def python(sources: tuple[str, ...], entry: str | None, helpers: str, here: frozenset[str], prompt: str | None) -> Job:
+    """A script. prompt: the whole text; a name that neither it nor the tests tell is nobody's."""
     if not sources:
         raise BadTests("there are no tests")
-    read = script.read(sources, entry or None, prompt, here)
-    return Job("python", (), read, read.asked, prompt)
+    read = script.read(sources, entry or None, helpers, here)
+    strange = read.taken - {root(entry), *read.imported} if entry else frozenset[str]()
+    for name in sorted(strange - set(re.findall(r"\w+", prompt or ""))) if prompt else ():
+        raise BadTests(f"the tests use {name}, which neither they nor the prompt define or name")
+    return Job("python", (), read, read.asked, helpers, frozenset() if prompt else strange)
 
 
 def unpacked(tests: Any) -> Any:

@@ -7,10 +7,11 @@ Tests of which none expects any output are passed by nobody. Whole numbers are t
 """
 
 import re
+from typing import Any
 
+from rewards.code.inside.tolerance import TOLERANCE, within
 from rewards.code.sandbox import Ended
 
-TOLERANCE = 1e-6
 REAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d{1,3})?", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 SPACE = re.compile(r"(\s+)")
@@ -23,11 +24,19 @@ def judge(ended: Ended, expected: str, tolerance: float = TOLERANCE) -> str:
     if ended.reason:
         return ended.reason
     status = ended.frame
-    if isinstance(status, list) and len(status) == 3 and status[0] == "raise":
-        return RAISED.get(status[1], "runtime_error") if isinstance(status[1], str) else "runtime_error"
+    error = raised(status)
+    if error is not None:
+        return RAISED.get(error[0], "runtime_error") if isinstance(error[0], str) else "runtime_error"
     if status != ["done"] and (not ended.codes or ended.codes[0] != 0):
         return "no_result"
     return "correct" if same(ended.output.decode(errors="replace"), expected, tolerance) else "wrong"
+
+
+def raised(frame: Any) -> tuple[Any, Any] | None:
+    """(class, text) of what a program raised, by its last frame (`inside/candidate.py`), as the candidate's process
+    says it; None for any other frame."""
+    is_raise = isinstance(frame, list) and len(frame) == 4 and frame[0] == "raise"
+    return (frame[1], frame[2]) if is_raise else None
 
 
 def same(output: str, expected: str, tolerance: float = TOLERANCE) -> bool:
@@ -53,6 +62,4 @@ def same_numbers(ours: list[str], theirs: list[str], tolerance: float) -> bool:
 def near(one: str, other: str, tolerance: float) -> bool:
     if max(len(one), len(other)) > LONGEST or not REAL.fullmatch(other) or not NUMBER.fullmatch(one):
         return False
-    value, expected = float(one), float(other)
-    size = abs(expected)
-    return abs(value - expected) <= tolerance * max(min(1.0, size), 1e-6 * size, 1e-6)
+    return bool(within(float(one), float(other), tolerance))

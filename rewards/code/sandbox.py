@@ -207,7 +207,8 @@ def bubblewrap() -> list[str]:
             words += ["--ro-bind", f"/{link}", f"/{link}"]
     for device in ("/dev/null", "/dev/zero", "/dev/urandom"):
         words += ["--dev-bind", device, device]
-    words += ["--symlink", "/tmp/.stdin", "/dev/stdin"]
+    for name in ("stdin", "fd/0"):
+        words += ["--symlink", "/tmp/.stdin", f"/dev/{name}"]
     return [*words, "--ro-bind", str(INSIDE), "/srm", "--dir", "/tmp", "--remount-ro", "/", "--chdir", "/"]
 
 

@@ -21,16 +21,9 @@ from functools import lru_cache
 from typing import Any
 
 from rewards.code.answer import blocks
-from rewards.code.checks import called_name, counted, has_check, is_check, is_claim
+from rewards.code.checks import RAISES, called_name, counted, has_check, is_check, is_claim
+from rewards.code.refusals import SOLUTION, BadTests, refuse
 
-# Names by which tests import what is to be tested.
-SOLUTION = frozenset(
-    "solution solutions submission submitted candidate answer main my_solution your_solution your_module your_code "
-    "__main__ solution_module module_under_test student user_solution generated_code implementation program".split()
-)
-STAND_INS = frozenset({"pytest"})  # `inside/pytests.py`
-STREAMS = frozenset({"redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog"})
-STREAM_TEXTS = frozenset({"builtins.input", "builtins.print", "sys.stdin", "sys.stdout"})
 # What tests use without importing it, and no task asks for: name -> module (numpy by its usual name).
 USUAL = {
     **dict.fromkeys(("Counter", "defaultdict", "OrderedDict", "deque", "namedtuple", "ChainMap"), "collections"),
@@ -48,10 +41,6 @@ SHARED = frozenset(
 )
 
 
-class BadTests(ValueError):
-    """The tests cannot be run, whoever answers; the message is one line and says why."""
-
-
 class Unnamed(BadTests):
     """The tests do not name the function that they test."""
 
@@ -62,7 +51,10 @@ class Script:
 
     own: name -> module of the checker's own things that are used without an import. candidate: the expression
     that `check(candidate)` gets, e.g. "add" or "Solution().add"; "" where the tests name no one function.
-    smoke: test functions without a check in them. called: functions that the tests call themselves.
+    smoke: test functions without a check in them. called: functions that the tests call themselves. valued: names of
+    `taken` that the tests use as more than functions: what the candidate makes of such a name is its doing.
+    classes: names of `taken` that are classes by their spelling. errors: those that the tests catch. imported: those
+    that they import from the solution's module.
     """
 
     steps: tuple[tuple[str, bool], ...]
@@ -71,11 +63,18 @@ class Script:
     candidate: str
     smoke: frozenset[str]
     called: frozenset[str]
+    valued: frozenset[str]
+    classes: frozenset[str] = frozenset()
+    errors: frozenset[str] = frozenset()
+    imported: frozenset[str] = frozenset()
 
     @property
     def asked(self) -> frozenset[str]:
         """Names that an answer must define one of."""
         return frozenset({root(self.candidate)}) if self.candidate else self.taken
+
+
+CLASS_NAME = re.compile(r"_*[A-Z]\w*[a-z]\w*")
 
 
 def root(expression: str) -> str:
@@ -92,20 +91,21 @@ def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: 
     trees = [parsed(source) for source in sources]
     imports = Imports()
     trees = [imports.visit(tree) for tree in trees]
+    outer = functions_of(trees)
     for tree in trees:
-        refuse_what_is_not_here(tree, here)
-        refuse_streams(tree)
-        refuse_what_needs_the_answer_itself(tree, imports.modules)
+        refuse(tree, here, outer.keys(), imports.modules)
     helpers = parsed(prompt or "")
     bound, used = names_of([*trees, helpers])
     bound -= {root(entry)} if entry else set()
     free = used - bound
     taken, known = divided(free, trees, entry, imports.taken, imports.any)
     candidate = entry or (next(iter(taken)) if len(taken) == 1 else "") or named_by(prompt, taken)
-    if "check" in functions_of(trees) and not candidate and takes_one(functions_of(trees)["check"]):
+    if "check" in outer and not candidate and takes_one(outer["check"]):
         raise Unnamed("nothing names the function that check(candidate) tests: give entry_point")
     if not taken:
         raise BadTests("the tests use nothing of the answer")
+    for base in bases(trees) & taken:
+        raise BadTests(f"the tests derive a class from {base}, which is in another process")
     if not any(has_check(tree) for tree in trees):
         raise BadTests("the tests assert nothing and compare nothing")
     functions = {n.name: n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
@@ -115,7 +115,21 @@ def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: 
     is_test = [any(is_check(node) or called_name(node) in checking for node in at_once(tree)) for tree in trees]
     steps = tuple((counted(tree), test) for tree, test in zip(trees, is_test, strict=True))
     own = tuple(sorted((name, module) for name, module in known.items() if module))
-    return Script(steps, frozenset(taken), own, candidate, smoke, called)
+    valued = frozenset(name for tree in trees for name in used_as_values(tree, {"check", *functions}))
+    errors = frozenset(taken) & caught(trees)
+    classes = frozenset(name for name in taken - errors if CLASS_NAME.fullmatch(name) and name != "Solution")
+    return Script(
+        steps,
+        frozenset(taken),
+        own,
+        candidate,
+        smoke,
+        called,
+        valued & taken,
+        classes,
+        errors,
+        frozenset(imports.taken),
+    )
 
 
 def parsed(source: str) -> ast.Module:
@@ -226,6 +240,23 @@ def owner(name: str, trees: list[ast.Module]) -> str | None:
     return None
 
 
+def caught(trees: Iterable[ast.Module]) -> set[str]:
+    """Names of exceptions that the tests expect: `except E`, `raises(E)`, `assertRaises(E)`."""
+    kinds: list[ast.expr | None] = []
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.ExceptHandler):
+            kinds.append(node.type)
+        elif isinstance(node, ast.Call) and called_name(node) in RAISES:
+            kinds += node.args[:1]
+    named = [e for kind in kinds for e in (kind.elts if isinstance(kind, ast.Tuple) else [kind])]
+    return {name.id for name in named if isinstance(name, ast.Name)}
+
+
+def bases(trees: Iterable[ast.Module]) -> set[str]:
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {base.id for node in classes for base in node.bases if isinstance(base, ast.Name)}
+
+
 def calls(tree: ast.AST, name: str) -> bool:
     return any(isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name for n in ast.walk(tree))
 
@@ -254,6 +285,16 @@ def takes_one(function: ast.FunctionDef) -> bool:
     return len(function.args.args) - len(function.args.defaults) > 0
 
 
+def used_as_values(tree: ast.Module, functions: set[str]) -> Iterator[str]:
+    """Names that are neither called nor handed to one of the tests' own `functions`."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    handed = {id(one) for call in calls if called_name(call) in functions for one in call.args}
+    called = {id(call.func) for call in calls}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in called | handed:
+            yield node.id
+
+
 def at_once(tree: ast.Module) -> Iterator[ast.AST]:
     """What is run with the module, `if __name__ == "__main__"` included; not the bodies of what it defines."""
     waiting: list[ast.AST] = list(tree.body)
@@ -262,54 +303,6 @@ def at_once(tree: ast.Module) -> Iterator[ast.AST]:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             yield node
             waiting.extend(ast.iter_child_nodes(node))
-
-
-# What cannot run here
-
-
-def refuse_what_is_not_here(tree: ast.Module, here: frozenset[str]) -> None:
-    optional = {
-        id(node)
-        for attempt in ast.walk(tree)
-        if isinstance(attempt, ast.Try) and attempt.handlers
-        for child in attempt.body
-        for node in ast.walk(child)
-    }
-    for node in ast.walk(tree):
-        if id(node) in optional:
-            continue
-        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            modules = [node.module or "."]
-        for module in modules:
-            top = module.split(".")[0]
-            if top not in sys.stdlib_module_names | here | STAND_INS:
-                raise BadTests(f"the tests import {module}, which the checker does not have")
-
-
-def refuse_streams(tree: ast.Module) -> None:
-    """The candidate's standard streams are in another process: a test that looks at them would fail for everyone."""
-    for node in ast.walk(tree):
-        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-        name = node.arg if isinstance(node, ast.arg) else name
-        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-        if name in STREAMS or text in STREAM_TEXTS:
-            raise BadTests(f"the tests look at the answer's standard streams ({name or text}): use stdin and stdout")
-
-
-def refuse_what_needs_the_answer_itself(tree: ast.Module, modules: set[str]) -> None:
-    """What works in one process alone: the answer's module as a value, patches of it, its source, its coroutines."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in modules:
-            raise BadTests(f"the tests use the answer's module {node.id} as a value: import its functions by name")
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await):
-            raise BadTests("the tests are asynchronous: the answer's coroutines are in another process")
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "inspect":
-            raise BadTests(f"the tests look into the answer (inspect.{node.attr}), which is in another process")
-        if isinstance(node, ast.Call) and called_name(node) == "patch" and node.args:
-            text = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
-            if isinstance(text, str) and text.split(".")[0] in SOLUTION:
-                raise BadTests(f"the tests patch {text}, which is in another process")
 
 
 # Code of a prompt

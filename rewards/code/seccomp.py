@@ -4,7 +4,8 @@ Everything that is not listed fails with EPERM: no fork or vfork, no execve, no 
 process, no kill, ptrace, mount, unshare, bpf, io_uring, keyctl, prctl. clone is allowed for threads only (how many:
 `inside/isolate.py`); clone3 fails with ENOSYS, so that the C library falls back to clone. What Landlock leaves open, in
 all or in older kernels, is not listed either: the times of files (utime), truncation by path or by opening for reading,
-file locks, and fcntl's ways to have a signal sent to another process.
+file locks (flock and fcntl's, so that SQLite works in memory alone), and fcntl's ways to have a signal sent to another
+process.
 """
 
 import errno
@@ -28,17 +29,7 @@ exit exit_group getrandom restart_syscall recvfrom sendto shutdown getsockopt ge
 CLONE_THREAD = 0x00010000
 SOCKET_TYPE_MASK, SOCK_STREAM, AF_UNIX = 0xF, 1, 1
 O_TRUNC, WRONLY, RDWR = 0o1000, 1, 2
-FCNTLS = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    1030,
-)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_GETLK F_SETLK F_SETLKW F_DUPFD_CLOEXEC
+FCNTLS = (0, 1, 2, 3, 4, 1030)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC
 IOCTLS = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS FIONREAD FIONBIO FIONCLEX FIOCLEX
 
 

@@ -1,4 +1,4 @@
-"""JSON lines in, JSON lines out: answers or completions and golds, and what the math grader says of them.
+"""JSON lines in, JSON lines out: answers or completions and golds, and the math grader's verdicts on them.
 
     python -m rewards.math [--workers N] [--timeout S] [--last-number]
 
@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from rewards.jsonl_server import BadInput, kind_of, serve
+from rewards.math import normalize
 from rewards.math.grader import TIMEOUT, Grader
 from rewards.verdict import Verdict
 
@@ -21,7 +22,8 @@ def grade_record(record: dict[str, Any], grader: Grader, allow_last_number: bool
     """Raises `BadInput` naming the field that is missing or of another type."""
     fields = [name for name in ("answer", "completion") if name in record]
     if len(fields) != 1:
-        raise BadInput(f'one of "answer" and "completion" is expected, got {" and ".join(fields) or "neither"}')
+        found = f"neither (found {', '.join(record) or 'nothing'})"
+        raise BadInput(f'one of "answer" and "completion" is expected, got {" and ".join(fields) or found}')
     text = record[fields[0]]
     if not isinstance(text, str):
         raise BadInput(f"{fields[0]}: a string is expected, got {kind_of(text)}")
@@ -39,9 +41,18 @@ def gold_of(record: dict[str, Any]) -> str:
     gold = record["gold"]
     if isinstance(gold, int | float) and not isinstance(gold, bool) and math.isfinite(gold):
         return str(gold)
+    if isinstance(gold, float):
+        raise BadInput(f"gold: a string or a number is expected, got {gold}")
     if not isinstance(gold, str):
         raise BadInput(f"gold: a string or a number is expected, got {kind_of(gold)}")
     return gold
+
+
+def said_of(gold: str) -> str:
+    """What is wrong with a gold that could not be read."""
+    reason = normalize.check(gold)
+    what = "empty" if not gold.strip() else reason.replace("_", " ") if reason else "not read as mathematics"
+    return f"gold: {what}, {gold[:60]!r}"
 
 
 def question_of(record: dict[str, Any]) -> str:
@@ -70,7 +81,8 @@ def main(argv: list[str]) -> int:
 
         def grade(record: dict[str, Any]) -> dict[str, Any]:
             verdict = grade_record(record, grader, options.last_number)
-            return {"correct": verdict.correct, "reason": verdict.reason}
+            wrong = {"error": said_of(gold_of(record))} if verdict.reason == "bad_gold" else {}
+            return {"correct": verdict.correct, "reason": verdict.reason, **wrong}
 
         return serve(sys.stdin.buffer, sys.stdout, grade, options.workers)
     finally:

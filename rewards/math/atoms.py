@@ -238,8 +238,7 @@ class Atoms(Cursor):
         if name in GREEK:
             return self.symbol("epsilon" if name == "varepsilon" else "phi" if name == "varphi" else name)
         if name == "frac":
-            top = self.group_or_token()
-            return Node("div", (top, self.group_or_token()))
+            return quotient(self.group_or_token(), self.group_or_token())
         if name == "binom":
             top = self.group_or_token()
             return Node("fn", (top, self.group_or_token()), "binom")
@@ -355,6 +354,13 @@ def percent(node: Node) -> Node:
 
 def is_minus_one(node: Node) -> bool:
     return node.head == "neg" and node.args[0].head == "num" and node.args[0].value == 1
+
+
+def quotient(top: Node, bottom: Node) -> Node:
+    """`\\frac{top}{bottom}`; `\\frac{d}{dx}` asks for a derivative, it is no d over d times x."""
+    if bottom.head == "mul" and top == bottom.args[0] == Node("sym", (), "d") and bottom.args[1].head == "sym":
+        raise Unreadable("a derivative that is not taken")
+    return Node("div", (top, bottom))
 
 
 def is_proper_fraction(node: Node) -> bool:

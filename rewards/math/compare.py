@@ -16,38 +16,36 @@ from rewards.math.quantities import same_percent, same_quantity, without_percent
 from rewards.math.questions import asked_of
 from rewards.math.reals import inequality, is_conjunction, is_real_set, same_reals
 from rewards.math.relations import (
+    based_value,
     is_equation,
     is_relation,
     same_as_quotient,
+    same_digits,
     same_equation,
     same_ratio,
     same_relation,
     same_residue,
 )
 from rewards.math.tree import Node, TooBig, Undefined, Unreadable, symbols, walk
-from rewards.math.words import clock, plain, same_text, same_words
+from rewards.math.words import PHRASES, clock, plain, same_text, same_words
 from rewards.verdict import CORRECT, WRONG, Verdict, judged
 
 THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 PAIR = re.compile(r"-?[1-9]\d*,\d")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
-PHRASES = {
-    **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
-    **dict.fromkeys(("no solution", "no solutions", "no real solutions", "empty set", "the empty set"), r"\emptyset"),
-}
 
 
 def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
-    """Whether two cleaned answers are equal, "unevaluated" where they are, but the answer only says the question again.
+    """Whether two cleaned answers are equal, "unevaluated" where they are, but the answer only repeats the question.
 
     question: its text, or "". Raises `Unreadable`, `TooBig` or `Undefined`.
     """
     asked = asked_of(question)
-    answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in (answer, gold))
+    answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in names.without_words(answer, gold))
     as_text = None if asked.ratio else same_text(answer, gold)
     if as_text is not None:
-        said_again = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
-        return Verdict(False, "unevaluated") if said_again else judged(as_text)
+        repeated = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
+        return Verdict(False, "unevaluated") if repeated else judged(as_text)
     decimal = same_decimal_comma(answer, gold)
     if decimal is not None:
         return judged(decimal)
@@ -59,8 +57,10 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
             try:
                 first = families.with_parameter(latex.parse(left), one, other)
                 second = families.with_parameter(latex.parse(right), other, one)
-                as_asked = (asked.percent and same(without_percent(first), second)) or (
-                    asked.ratio and same_as_quotient(first, second)
+                as_asked = (
+                    (asked.percent and same(without_percent(first), second))
+                    or (asked.ratio and same_as_quotient(first, second))
+                    or (asked.base and same_digits(first, second, asked.base))
                 )
                 if as_asked or same_family(first, second, one, other):
                     if not forms.is_unevaluated(first, second, asked):
@@ -89,7 +89,7 @@ OUTWARD = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
 
 def readings(text: str) -> list[str]:
     """A comma between digits separates thousands, or items: both are tried, outside brackets."""
-    text = words_to_units(text)
+    text = words_to_units(units.rate_in_words(text))
     if (interval := OUTWARD.fullmatch(text)) and interval.group(1) + interval.group(3) != "[]":  # ]1, 2[ is (1, 2)
         low, ends, high = interval.groups()
         text = ("[" if low == "[" else "(") + ends + ("]" if high == "]" else ")")
@@ -392,9 +392,3 @@ COMPOUND = {
     "list": same_list,
     "tuple": same_tuple,
 }
-
-
-def based_value(node: Node) -> tuple[str, int]:
-    """Digits and base; equal numbers in different bases are different answers."""
-    digits, base = node.value
-    return (digits.lstrip("0").upper() or "0", base)

@@ -11,7 +11,8 @@ PARAMETER = "parameter"
 WORDS = r"(?:\\text\s*\{[\s,]*(?:where|for|with)?\s*\}\s*)?"
 SET = r"(?:\\(?:mathbb|mathbf|mathrm)\s*\{?\s*([ZN])\s*\}?|([ZN]))\s*(?:_\s*\{?\s*\+\s*\}?)?"
 CLAUSE = re.compile(
-    rf"[\s,;]*\(?\s*{WORDS}([klmn])\s*(?:\\in\s*{SET}|\\text\s*\{{\s*(?:is )?(?:an|any) integer\s*\}})\s*\)?\s*$"
+    rf"(?<![\s,;])[\s,;]*+\(?\s*{WORDS}([klmn])\s*"
+    rf"(?:\\in\s*{SET}|\\text\s*\{{\s*(?:is )?(?:an|any) integer\s*\}})\s*\)?\s*$"
 )
 
 

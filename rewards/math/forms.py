@@ -1,11 +1,13 @@
-"""Is an equal value an answer, or the question said again?
+"""Is an equal value an answer, or the question repeated?
 
     answer, gold (equal trees), question --is_unevaluated--> bool
 
 Where the gold is a number, an answer is a number in a final form: a fraction, root, power, factorial, logarithm, a
-multiple of pi, a percentage, with one sign. `47+36+29` is none, nor is a final form that the question shows while the
-gold has another (`\\frac{224}{2}` for "What is 224/2?", `\\sqrt{50}` for "Simplify \\sqrt{50}"). Golds that are
-expressions of variables keep their equivalence.
+multiple of pi, a percentage, with one sign; beside a question none within another (`rewards.math.final_forms`).
+`47+36+29` is none, nor is the sine of an angle for a gold without one, nor
+a final form that the question shows while the gold has another (`\\frac{224}{2}` for "What is 224/2?", `\\sqrt{50}`
+for "Simplify \\sqrt{50}"). Golds that are expressions of variables keep their equivalence, but for what the question
+asks to be done (see `rewards.math.asked_form`).
 """
 
 import re
@@ -13,36 +15,62 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
-from rewards.math import algebra, units
+from rewards.math import algebra, asked_form, units
+from rewards.math.final_forms import ROOTS, exact, factors, is_final, is_finished, is_plain, is_scientific
 from rewards.math.matrices import has_matrix
 from rewards.math.names import is_name, named_functions
 from rewards.math.questions import Asked, shapes_of
+from rewards.math.reals import has_idle_part
 from rewards.math.shapes import chain, rational_literal, shape
-from rewards.math.tree import Node, TooBig, Undefined, symbols, walk
+from rewards.math.tree import Node, TooBig, Undefined, Unreadable, symbols, walk
 
 NUMBER = re.compile(r"-?/?(?:dec)?\d+(?:/\d+)?")
+ROUNDED_DIGITS = 6  # significant digits from which on a decimal stands for what rounds to it
 STRUCTURE = frozenset(["list", "set", "tuple", "matrix", "cup", "cap", "setminus", "qty", "percent", "deg"])
-SCALAR_FUNCTIONS = frozenset(
-    ["sqrt", "root", "abs", "ln", "log", "log10", "logbase", "exp", "floor", "ceil", "binom"]
-    + [arc + name for arc in ("", "arc") for name in ("sin", "cos", "tan", "cot", "sec", "csc")]
-    + ["sinh", "cosh", "tanh", "coth"]
-)
-UNDONE = frozenset(["sqrt", "root", "abs", "floor", "ceil", "log", "log10", "logbase", "ln"])
+TRIGONOMETRIC = frozenset(arc + name for arc in ("", "arc") for name in ("sin", "cos", "tan", "cot", "sec", "csc"))
+IMAGINARY = Node("const", (), "i")
+LOGARITHMS = frozenset(["log", "log10", "logbase", "ln"])
+UNDONE = LOGARITHMS | ROOTS | {"abs", "floor", "ceil"}
+UNDONE_KINDS = {
+    "trigonometric": TRIGONOMETRIC,
+    "logarithm": LOGARITHMS,
+    "absolute value": {"abs"},
+    "rounding": {"floor", "ceil"},
+}
 
 
 def is_unevaluated(answer: Node, gold: Node, asked: Asked) -> bool:
     """Whether `answer`, equal to `gold`, leaves undone what was asked. Raises `TooBig`."""
+    if any(has(answer) and not has(gold) for has in (has_operations_of_sets, has_idle_part)):
+        return True
     wanted = list(leaves(gold))
-    if any(symbols(leaf) for leaf in wanted) or not wanted:
+    as_asked = asked_form.in_form(answer, gold, list(leaves(answer)), wanted, asked)
+    if as_asked is not None:
+        return not as_asked
+    lettered = any(map(symbols, wanted))
+    wanted = [without_letter_unit(leaf) for leaf in wanted]  # 112 m is a number of metres, or m a variable
+    if any(map(symbols, wanted)) or not wanted:
         return False
     given = [without_letter_unit(leaf) for leaf in leaves(answer)]
+    if lettered:
+        if asked.known and any(symbols(leaf) and adds_numbers(leaf) for leaf in given):
+            return True
+        given = [leaf for leaf in given if not symbols(leaf)]
     if has_sums_of_matrices(answer) and not has_sums_of_matrices(gold):
         return True
     known = {shape(leaf) for leaf in wanted}
+    if any(is_compound(leaf, asked) and shape(leaf) not in known for leaf in given):
+        return True
+    if asked.known and any(leaves_undone(leaf, wanted) for leaf in given):
+        return True
     if all(is_plain(leaf) or (leaf.head == "mul" and is_scientific(leaf)) for leaf in wanted):
         values = {value for leaf in wanted for value in numbers(leaf)}
-        if any(not is_final(leaf) and not is_worked_out(leaf, values, asked) for leaf in given):
-            return True
+        for leaf in given:
+            if is_rounded(leaf, wanted):
+                if adds_numbers(leaf):
+                    return True
+            elif not (is_finished if asked.known else is_final)(leaf) and not is_worked_out(leaf, values, asked):
+                return True
     elif any(adds_numbers(leaf) for leaf in given) and not any(adds_numbers(leaf) for leaf in wanted):
         return True
     known.update(part_shape for leaf in wanted for _, part_shape, _ in shapes_of(leaf))
@@ -60,7 +88,7 @@ def leaves(node: Node) -> Iterator[Node]:
     elif node.head == "rel" and set(node.value) <= {"=", "~"}:
         sides = values_of(node)
         if sides:  # a chain is evaluated once one of its sides is
-            yield from leaves(next((side for side in sides if all(map(is_final, leaves(side)))), sides[-1]))
+            yield from leaves(most_final(sides))
         else:
             yield from (leaf for arg in node.args for leaf in leaves(arg))
     elif node.head == "rel":
@@ -69,6 +97,11 @@ def leaves(node: Node) -> Iterator[Node]:
         yield from leaves(node.args[1])
     elif node.head not in ("text", "reals", "based"):
         yield node
+
+
+def most_final(sides: list[Node]) -> Node:
+    tests = (is_plain, is_finished, is_final)
+    return next((side for test in tests for side in sides if all(map(test, leaves(side)))), sides[-1])
 
 
 def values_of(equation: Node) -> list[Node]:
@@ -86,83 +119,6 @@ def without_letter_unit(node: Node) -> Node:
     if node.head == "mul" and node.args[1].head == "sym" and not symbols(node.args[0]):
         return node.args[0] if units.read(node.args[1].value) else node
     return node
-
-
-# Forms
-
-
-def is_plain(node: Node) -> bool:
-    """A rational number as one writes it: 112, -2.5, 3/4, 2 1/2; infinity."""
-    body = node.args[0] if node.head == "neg" else node
-    return rational_literal(body) is not None or (body.head == "const" and body.value == "inf")
-
-
-def is_final(node: Node) -> bool:
-    """A form in which a rational number may be answered."""
-    head, args = node.head, node.args
-    if symbols(node):  # \\sin^2 x + \\cos^2 x is 1, but no numbers may be hidden among letters that cancel
-        relies = any(part.head in ("fn", "div") for part in walk(node))  # x - x is a way not to say 0
-        return relies and not any(counts(part) for part in walk_but_exponents(node))
-    if head in ("num", "dec", "const"):
-        return True
-    if head == "neg":
-        return args[0].head != "neg" and is_final(args[0])
-    if head in ("percent", "deg", "qty", "fact"):
-        return is_final(args[0])
-    if head == "add":
-        return node.value == "mixed"
-    if head == "mul":
-        return is_scientific(node)
-    if head == "ratio":
-        return all(is_final(arg) for arg in args)
-    if head == "div":
-        return all(is_final(arg) for arg in args)
-    if head == "pow":
-        return is_final(args[0]) and is_argument(args[1])
-    return head == "fn" and node.value in SCALAR_FUNCTIONS and all(is_argument(arg) for arg in args)
-
-
-def is_scientific(node: Node) -> bool:
-    """`1.12 \\times 10^2`."""
-    factor, power = node.args
-    return (
-        is_plain(factor)
-        and power.head == "pow"
-        and rational_literal(power.args[0]) == 10
-        and is_plain(power.args[1])
-        and power.args[1].head in ("num", "neg")
-    )
-
-
-def is_argument(node: Node) -> bool:
-    """What a function or a power may be taken of: a final form, or a multiple of pi, e, i or a root."""
-    if node.head == "neg":
-        return node.args[0].head != "neg" and is_argument(node.args[0])
-    if node.head == "div":
-        return all(is_argument(arg) for arg in node.args)
-    if node.head == "mul":
-        members = factors(node)
-        rational = sum(not is_irrational(member) for member in members)
-        return rational <= 1 and all(map(is_final, members))
-    return is_final(node)
-
-
-def factors(node: Node) -> list[Node]:
-    return [factor for arg in node.args for factor in factors(arg)] if node.head == "mul" else [node]
-
-
-def is_irrational(node: Node) -> bool:
-    return node.head == "const" or (node.head == "div" and node.args[0].head == "const") or node.head == "fn"
-
-
-def walk_but_exponents(node: Node) -> Iterator[Node]:
-    yield node
-    for arg in node.args[:1] if node.head == "pow" else node.args:
-        yield from walk_but_exponents(arg)
-
-
-def counts(node: Node) -> bool:
-    return node.head in ("num", "dec", "fact")
 
 
 def terms(node: Node) -> list[Node]:
@@ -200,9 +156,53 @@ def kind_of_term(term: Node) -> tuple[str, ...]:
 
 def is_rational(node: Node) -> bool:
     try:
-        return algebra.rational(node) is not None
+        return exact(node) is not None
     except (TooBig, Undefined):
         return True
+
+
+def has_operations_of_sets(node: Node) -> bool:
+    """Whether finite sets are united, cut or taken from each other, which a single one answers."""
+    return any(
+        part.head in ("cup", "cap", "setminus") and sum(arg.head == "set" for arg in part.args) > 1
+        for part in walk(node)
+    )
+
+
+def leaves_undone(leaf: Node, wanted: list[Node]) -> bool:
+    """`\\cos 60^\\circ` for 1/2, which is `\\sin 30^\\circ` too; `1 + 2i + i^2` for 2i; `\\log_4 64` for 3. Not where
+    the gold has such a part itself, or is a decimal."""
+    parts = {kind for gold in wanted for part in walk(gold) if (kind := undone(part))}
+    if symbols(leaf) or any(part.head == "dec" for gold in wanted for part in walk(gold)):
+        return False
+    return any(kind not in parts for part in walk(leaf) if (kind := undone(part)))
+
+
+def undone(part: Node) -> str:
+    if part.head == "fn":
+        return next((kind for kind, names in UNDONE_KINDS.items() if part.value in names), "")
+    return "power of i" if part.head == "pow" and IMAGINARY in walk(part.args[0]) else ""
+
+
+def is_rounded(leaf: Node, wanted: list[Node]) -> bool:
+    """Whether a gold is a decimal that only stands for `leaf`, as 9.42477796 does for 3 pi."""
+    digits = [body.value[2] for gold in wanted if (body := gold.args[0] if gold.head == "neg" else gold).head == "dec"]
+    if not digits or max(digits) < ROUNDED_DIGITS or rational_literal(leaf) is not None:
+        return False
+    try:
+        return not any(algebra.same_expression(leaf, gold) for gold in wanted)
+    except (Unreadable, Undefined):
+        return False
+
+
+def is_compound(leaf: Node, asked: Asked) -> bool:
+    """`5 feet 3 inches` for "How many inches are 5 feet 3 inches?", `47 weeks 36 days` and `0.47 m 36 cm` for any."""
+    if leaf.head != "add" or leaf.value != "mixed" or leaf.args[0].head != "mul":
+        return False
+    (larger, factor), smaller = (rational_literal(arg) for arg in leaf.args[0].args), rational_literal(leaf.args[1])
+    if larger is None or factor is None or smaller is None:
+        return False
+    return larger.denominator > 1 or smaller >= factor or {larger, smaller} <= asked.numbers
 
 
 def has_sums_of_matrices(node: Node) -> bool:
@@ -221,15 +221,26 @@ def is_worked_out(leaf: Node, values: set[Fraction], asked: Asked) -> bool:
     """Whether an unevaluated form shows work of its own, as `2^5 - 1` does for the subsets of five things.
 
     Only where the question is known and is no piece of arithmetic itself: it has a power, factorial or binomial
-    coefficient, none of the gold's own `values` (112 + 0), and at most one number from the question.
+    coefficient, beside them one number and ones, none of the gold's own `values` (112 + 0), and at most one number
+    from the question.
     """
     if not asked.known or asked.arithmetic or symbols(leaf) or values & set(numbers(leaf)):
         return False
-    if any(n.head == "neg" and n.args[0].head == "neg" for n in walk(leaf)):
-        return False
-    if not any(is_work(part) for part in walk(leaf)):
+    parts = list(parts_of(leaf))
+    work = [part for part in parts if is_work(part)]
+    plain = [value for part in parts if (value := rational_literal(part)) is not None]
+    if not work or len(work) + len(plain) < len(parts) or sum(value != 1 for value in plain) > 1:
         return False
     return sum(value in asked.numbers for value in numbers(leaf)) <= 1
+
+
+def parts_of(node: Node) -> Iterator[Node]:
+    """What sums, products and quotients are made of."""
+    if node.head in ("add", "mul", "div") or (node.head == "neg" and node.args[0].head != "neg"):
+        for arg in node.args:
+            yield from parts_of(arg)
+    else:
+        yield node
 
 
 def is_work(node: Node) -> bool:
@@ -272,6 +283,12 @@ def is_function_of(leaf: Node, asked: Asked) -> bool:
     """`\\sqrt{144}` for "the square root of 144", `5!` for "five factorial": what equals a rational gold, left as the
     root, logarithm, absolute value, rounding, power or factorial that the question has in words, of its own numbers."""
     body = leaf.args[0] if leaf.head == "neg" else leaf
+    if body.head == "fn" and body.value == "binom":
+        top, bottom = (rational_literal(arg) for arg in body.args)
+        return (top, bottom) in asked.choices or (top is not None and (top, top - (bottom or 0)) in asked.choices)
+    if is_root(body) or (body.head == "div" and all(arg.head == "fn" and arg.value in UNDONE for arg in body.args)):
+        found = set(numbers(body.args[0])) - {2, 3, 10}
+        return bool(found) and found <= asked.numbers
     if body.head in ("pow", "fact"):
         base, *exponent = (set(numbers(arg)) for arg in body.args)
         wanted = base.union(*(found - {2, 3} for found in exponent))  # squares and cubes have words of their own
@@ -280,6 +297,12 @@ def is_function_of(leaf: Node, asked: Asked) -> bool:
         return False
     found = set(numbers(body)) - {2, 3, 10}  # bases and indices have words of their own
     return bool(found) and found <= asked.numbers
+
+
+def is_root(node: Node) -> bool:
+    """`8^{1/3}`."""
+    exponent = rational_literal(node.args[1]) if node.head == "pow" else None
+    return exponent is not None and exponent.denominator > 1
 
 
 def is_quotient_of(leaf: Node, asked: Asked) -> bool:

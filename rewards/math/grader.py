@@ -185,7 +185,7 @@ def equivalent(answer: str, gold: str, question: str = "") -> Verdict:
     """Whether two answers are the same mathematical object (see the module's docstring).
 
     Any two strings give a verdict; `correct` is None where the grader could not decide. question: its text, which
-    tells a percentage that was asked for from one that was not, and an answer from the question said again.
+    distinguishes a percentage that was asked for from one that was not, and an answer from the question repeated.
     """
     verdict = quick(answer, gold, question)
     return verdict if verdict is not None else default_grader().equivalent(answer, gold, question)

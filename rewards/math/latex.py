@@ -83,7 +83,7 @@ class Parser(Atoms):
             operators.append(operator)
             terms.append(self.ratio())
         self.depth -= 1
-        if operators == ["="] and self.take(r"\pmod"):
+        if operators in ([], ["="]) and self.take(r"\pmod"):
             return Node("mod", (*terms, self.group_or_token()))
         return Node("rel", tuple(terms), tuple(operators)) if operators else terms[0]
 

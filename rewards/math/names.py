@@ -1,11 +1,44 @@
 """What an answer names: `x = 5`, `|AB| = 1`, `S_1 : S_2 = 7 : 32`, `f(x) > 2`, `p = 5, q = 2; p = 7, q = 2`."""
 
+import re
+
+from rewards.math import tokens
 from rewards.math.tree import Node, symbols, walk
 
 FUNCTION_NAMES = frozenset("fghFGHPQpq")
 COORDINATES = frozenset("xyzt")  # an equation in these describes a line or a curve, it names nothing
 RATIOS = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "abs", "prime", "sqrt"])
 NAMING = frozenset(["mul", "div", "add", "neg", "pow", "ratio", "fn", "sym"])
+
+
+IN_WORDS = re.compile(
+    r"((?:\\(?:text|mathrm|operatorname)\s*\{[A-Za-z ]{2,60}\}|[A-Za-z]{3,20}(?: [A-Za-z]{1,20}){0,6}?)"
+    r"(?: ?\(?[A-Z]{1,4}\)?)?) ?= ?([^=<>]+)"
+)
+
+
+def without_words(answer: str, gold: str) -> tuple[str, str]:
+    """`\\text{Area} = 24` and `Total cost = 24` as 24, where the other side names nothing, or the same."""
+    one, other = (split_words(text) for text in (answer, gold))
+    if one and other:
+        same = spelled_out(one[0]) == spelled_out(other[0])
+        return (one[1], other[1]) if same else (answer, gold)
+    if one and "=" not in gold:
+        return one[1], gold
+    return (answer, other[1]) if other and "=" not in answer else (answer, gold)
+
+
+def split_words(text: str) -> tuple[str, str] | None:
+    """(name, value) where words name what a text gives; a function's value (`sin A = 1/2`) has no such name."""
+    found = IN_WORDS.fullmatch(text) if "=" in text else None
+    if found is None or r"\le" in text or r"\ge" in text or r"\ne" in text:
+        return None
+    known = tokens.FUNCTIONS | tokens.WORDS
+    return None if any(word in known for word in spelled_out(found[1]).split()) else (found[1], found[2].strip())
+
+
+def spelled_out(name: str) -> str:
+    return " ".join(re.sub(r"\\[a-z]+|[^A-Za-z]", " ", name).casefold().split())
 
 
 def named(node: Node) -> bool:
@@ -18,6 +51,8 @@ def is_name(first: Node, rest: tuple[Node, ...]) -> bool:
     if first.head == "sym":
         return not any(first.value in symbols(term) for term in rest)
     if is_application(first) or is_symbols(first):
+        return True
+    if first.head == "ratio" and all(arg.head == "sym" for arg in first.args) and all(map(is_known_ratio, rest)):
         return True
     known = symbols(first) - ({"z"} if first.head == "fn" and first.value == "abs" else set())
     return (
@@ -51,6 +86,10 @@ def is_application(node: Node) -> bool:
     while name.head == "fn" and name.value == "prime":
         name = name.args[0]
     return name.head == "sym" and name.value in FUNCTION_NAMES
+
+
+def is_known_ratio(node: Node) -> bool:
+    return node.head == "ratio" and not symbols(node)
 
 
 def is_symbols(node: Node) -> bool:

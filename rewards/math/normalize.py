@@ -29,7 +29,7 @@ SPELLINGS = {
     "λ": r"\lambda ", "μ": r"\mu ", "µ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "δ": r"\delta ", "ε": r"\epsilon ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}", "ℂ": r"\mathbb{C}",
     "⟨": r"\langle ", "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "⌊": r"\lfloor ",
-    "≈": r"\approx ", "≃": r"\approx ", "≅": r"\approx ",
+    "≡": r"\equiv ", "≈": r"\approx ", "≃": r"\approx ", "≅": r"\approx ",
     "≒": r"\approx ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "→": r"\to ",
 }  # fmt: skip
 SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ⁻⁺", "0123456789n-+", strict=True))
@@ -116,7 +116,7 @@ SIMPLE = [
     (r"\degree", re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
     (r"\circ", re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
     ("{:}", re.compile(r"\{:\}"), ":"),
-    ("mod", re.compile(r"\(\s*\\(?:bmod|mod|text\s*\{\s*mod\s*\})\s*([^()]*)\)"), r"\\pmod{\1}"),
+    ("mod", re.compile(r"\(\s*(?:\\bmod|\\?mod(?![A-Za-z])|\\text\s*\{\s*mod\s*\})\s*+([^()]*+)\)"), r"\\pmod{\1}"),
     ("", re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset"),
     # Thousands: 10{,}000  10,\!000  10\,000
     (",", re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\,)\s*(?=\d{3}(?!\d))"), ","),
@@ -128,8 +128,8 @@ DOUBLED = re.compile(
     r"(?<!\\)\\\\(?:boxed|frac|dfrac|tfrac|sqrt|text|mathrm|mathbb|left|pi|infty|begin|cdot|times|circ|le|ge|leq"
     r"|geq|cup|cap|in|pm|sin|cos|tan|ln|log|angle|theta|alpha|beta|emptyset|binom|overline|\{|%|\$|\()(?![a-z])"
 )
-LEAD_IN = r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b|[:=])?"
-ANSWER_IS = re.compile(rf"(?:\\text\s*\{{\s*{LEAD_IN}\s*:?\s*\}}|{LEAD_IN}(?![A-Za-z]))\s*:?\s*", re.I)
+LEAD_IN = r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?answer(?:\s*+(?:is\b|[:=]))?"
+ANSWER_IS = re.compile(rf"(?:\\text\s*\{{\s*{LEAD_IN}\s*+:?\s*+\}}|{LEAD_IN}(?![A-Za-z]))\s*+:?\s*+", re.I)
 LEADS = (r"\approx", r"\sim", r"\cong", r"\text", "~")
 BACKSLASHES = re.compile(r"\\+")
 ABOUT = re.compile(
@@ -160,7 +160,7 @@ def clean(text: str) -> str:
         text = INNER_MATH.sub(r"\1", text)
     if not text.isascii() and (money := FOREIGN_MONEY.fullmatch(text)):
         text = (money.group(2) or money.group(3)) + r"\text{ euro}".replace("euro", "euro" if "€" in text else "gbp")
-    if "\\" in text or "~" in text or "{,}" in text or "{:}" in text:
+    if "\\" in text or "~" in text or "{,}" in text or "{:}" in text or "mod" in text:
         for key, pattern, spelling in SIMPLE:
             if key in text:
                 text = pattern.sub(spelling, text)

@@ -38,14 +38,48 @@ COUNTED = re.compile(r"\bhow many\b(?!\s*$)", re.I)  # "how many games for a per
 PERCENT_ELSEWHERE = re.compile(
     r"pourcent|pour cent|prozent|porcentaje|por ciento|процент|百分|パーセント|percentual|porcentagem", re.I
 )
+# Forms that a question asks for; whether the gold shows them is for `rewards.math.asked_form`.
+ASKED_FORMS = {
+    "expand": r"\bexpand|\bmultipl(?:y|ied) out|\bdistribut(?:e|ive)\b|\b(?:remove|without) (?:the )?(?:bracket|paren)"
+    r"|\bas a polynomial\b|\bfoil\b|\bdevelop\b|\bmultiply\b"
+    r"|\bd[ée]velopp|\bausmultipli|\bdesarroll|раскр\w+ скобки|展开",
+    "factor": r"\bfactor(?:i[sz])?(?:e|ed|ing|ation|er|ez)?\b(?! of\b)|\bfaktorisier|\bfactori[cz]"
+    r"|на множители|因式分解|分解因式",
+    "primes": r"\bprime factori[sz]|\bproduct of (?:\w+ ){0,2}primes?\b|\binto primes?\b"
+    r"|\bfactor(?:i[sz]e)?\s+(?:the (?:number |integer ))?\$?\d[\d,]*+\s*+(?:\$\s*+)?(?:completely|fully|[.?!]|$)",
+    "simplify": r"\bsimplif|\bsimplest\b|\breduce\b|\breduced (?:fraction|form)\b|\blowest terms\b|\birreducible\b"
+    r"|\b(?:collect|combine) (?:the )?(?:like|terms|fractions)\b|\bsimplest radical form\b"
+    r"|\bvereinfach|упрост|化简|约分",
+    "carry out": r"\badd\b|\bsubtract\b|\bsum of\b|\bdifference (?:of|between)\b|\bdivide\b|\bquotient of\b",
+    "radical": r"\bradical (?:form|notation)\b|\bas a (?:root|radical)\b|\busing radicals?\b",
+    "exponent": r"\b(?:rational|fractional) exponents?\b|\bexponent(?:ial)? (?:form|notation)\b|\bas a power\b",
+    "solve": r"\bsolved? (?:\S+ ){0,40}?for \W{0,3}[a-z]\b|\bin terms of\b|\bthe subject\b|\bas a function of\b"
+    r"|\bslope[- ]intercept\b|\bisolate\b",
+    "fraction": r"\bfractions?\b",
+    "decimal": r"\bdecimals?\b",
+    "percent": r"\b(?:as|in|to|into) (?:an? |the )?per\s?cent",
+    "scientific": r"\bscientific (?:notation|form)\b|\bstandard (?:index )?form\b",
+    "square": r"\bcomplet\w+ (?:the )?squares?\b|\bvertex form\b",
+    "partial": r"\bpartial fraction",
+    "single": r"\b(?:single|one) (?:fraction|log|term|power|quotient)",
+    "rationalise": r"\brationali[sz]",
+    "mixed": r"\bmixed (?:number|numeral|fraction)",
+    "improper": r"\bimproper fraction",
+}
+FORM_WORDS = {name: re.compile(words, re.I) for name, words in ASKED_FORMS.items()}
+EITHER = re.compile(r"\b(?:fraction|decimal)s?,? or (?:an? |as an? )?(?:\w+ )?(?:fraction|decimal)", re.I)
+BASES = re.compile(r"\bbase[- ]\W{0,3}(\d{1,2})\b", re.I)
+BASE_WORDS = {"binary": 2, "ternary": 3, "octal": 8, "decimal": 10, "hexadecimal": 16}
 OPERATIONS = frozenset(["add", "mul", "div", "pow", "fact", "fn"])
 POWER = re.compile(r"\b(?:powers?|raised|exponent|squared|cubed|factorial)\b|\b(?:square|cube) of\b", re.I)
+CHOICE = re.compile(r"(?<![\d.])(\d{1,9})\s+choose\s+(\d{1,9})(?!\d|\.\d)", re.I)  # "5 choose 2"
 RATIO = re.compile(r"\bratios?\b|\bproportion|比", re.I)
 MATH = re.compile(r"\$\$(.{1,2000}?)\$\$|\$(.{1,2000}?)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 # What separates the formulas of running text: words that are no functions, and the signs of sentences.
 BREAK = re.compile(
     r"(?<![\\A-Za-z])(?!(?:sqrt|sin|cos|tan|cot|sec|csc|log|ln|lg|exp|pi|arcsin|arccos|arctan|abs)(?![A-Za-z]))"
-    r"[A-Za-z]{2,}(?![A-Za-z])|[?;\"<>|\n]|[.,:](?=\s|$)"
+    r"[A-Za-z]{2,}(?![A-Za-z])|[\u00c0-\u024f\u0400-\u06ff\u0900-\u0dff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
+    r"|[?;\"<>|\n]|[.,:](?=\s|$)"
 )
 
 
@@ -53,7 +87,8 @@ BREAK = re.compile(
 class Asked:
     """known: there is a question. arithmetic: it has a sum, product or power of numbers. numbers: the values that
     stand in it. powers: it has words that ask for a power or factorial. shapes: of its expressions and their parts.
-    chains: its sums and products, as ("+" or "*", members)."""
+    chains: its sums and products, as ("+" or "*", members). choices: (n, k) of every "n choose k". forms: the keys of
+    `ASKED_FORMS` that it has words of. base: the one base of numbers that it names, else 0."""
 
     known: bool = False
     percent: bool = False
@@ -63,6 +98,9 @@ class Asked:
     numbers: frozenset[Fraction] = frozenset()
     shapes: frozenset[str] = frozenset()
     chains: tuple[tuple[str, Counter[str]], ...] = ()
+    choices: frozenset[tuple[int, int]] = frozenset()
+    forms: frozenset[str] = frozenset()
+    base: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +128,23 @@ def asked_of(question: str) -> Asked:
         frozenset(numbers(plain)),
         frozenset(shapes),
         tuple(chains),
+        frozenset((int(n), int(k)) for n, k in CHOICE.findall(plain)),
+        forms_of(plain),
+        base_of(plain),
     )
+
+
+def forms_of(text: str) -> frozenset[str]:
+    found = {name for name, words in FORM_WORDS.items() if words.search(text)}
+    if "partial" in found or EITHER.search(text):
+        found -= {"fraction", "decimal"}
+    return frozenset(found)
+
+
+def base_of(text: str) -> int:
+    lower = text.lower()
+    found = {int(base) for base in BASES.findall(text)} | {n for word, n in BASE_WORDS.items() if word in lower}
+    return found.pop() if len(found) == 1 else 0
 
 
 def asks_percentage(text: str) -> bool:
@@ -104,14 +158,14 @@ def asks_percentage(text: str) -> bool:
 
 
 def numbers(text: str) -> Iterator[Fraction]:
-    """Every number that is written in digits, or in a word: seven, half, dozen."""
+    """Every number that is written in digits, or in a word: seven, half, dozens."""
     for match in NUMBER.finditer(text):
         yield Fraction(match.group().replace(",", ""))
     lower = text.lower()
     for match in COMPOUND.finditer(lower):
         yield Fraction(NUMBERS_IN_WORDS[match[1]] + NUMBERS_IN_WORDS[match[2]])
     for match in WORD.finditer(lower):
-        word = match.group()
+        word = match.group() if match.group() in NUMBERS_IN_WORDS else match.group().removesuffix("s")
         if word in NUMBERS_IN_WORDS:
             yield Fraction(NUMBERS_IN_WORDS[word])
 

@@ -1,10 +1,12 @@
 """Sets of real numbers as sorted, disjoint intervals: `0 \\le x < 1`, `(1,2)\\cup\\{3\\}`, `x \\ne 2`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rewards.math import algebra
-from rewards.math.tree import Node, Unreadable, symbols
+from rewards.math.tree import Node, Undefined, Unreadable, symbols
 
+MAX_PARTS = 50  # of a union that are looked at
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
@@ -42,16 +44,53 @@ def same_reals(left: Node, right: Node) -> bool:
     if left.head not in SETS or right.head not in SETS:
         return False
     first, second = merged(intervals(left)), merged(intervals(right))
-    if not first or not second:  # no solution is said by name, not by conditions that none fulfils
+    if not first or not second:  # no solution is stated by name, not by conditions that none fulfils
         return is_empty_set(left) and is_empty_set(right)
+    if everything() in (first, second):  # nor are all of them stated by `x = 5 or x \ne 5`
+        return first == second and is_one_range(left) and is_one_range(right)
     return len(first) == len(second) and all(
         a[1] == b[1] and a[3] == b[3] and ends_agree(a[0], b[0]) and ends_agree(a[2], b[2])
         for a, b in zip(first, second, strict=True)
     )
 
 
+def has_idle_part(node: Node) -> bool:
+    """`x<3, x=1`, `(2,\\infty)\\cup\\{5\\}`: whether a union has a part that lies within the others, which is a second
+    answer beside the first, not more of it."""
+    parts = list(united(node))
+    if not 1 < len(parts) <= MAX_PARTS:
+        return False
+    try:
+        pieces = [intervals(part) for part in parts]
+    except (Unreadable, Undefined):
+        return False
+    whole = merged([interval for piece in pieces for interval in piece])
+    rests = [merged([i for other in pieces if other is not piece for i in other]) for piece in pieces]
+    return whole != everything() and whole in rests
+
+
+def united(node: Node) -> Iterator[Node]:
+    """What a union is made of, by its sign, by "or", or by commas; the node itself where it is none."""
+    named = node.head == "rel" and node.value == ("in",)
+    conditions = node.head == "list" and node.value != "and" and all(arg.head == "rel" for arg in node.args)
+    union = node.head == "cup" or (conditions and any(arg.value != ("=",) for arg in node.args))
+    for arg in node.args if union else ():
+        yield from united(arg)
+    if named:
+        yield from united(node.args[1])
+    elif not union:
+        yield node
+
+
 def is_empty_set(node: Node) -> bool:
     return node.head == "set" and not node.args
+
+
+def is_one_range(node: Node) -> bool:
+    """`\\mathbb{R}`, `(-\\infty, \\infty)`, `x \\in` either, `-\\infty < x < \\infty`."""
+    if node.head == "rel" and node.value == ("in",):
+        return is_one_range(node.args[1])
+    return node.head in ("reals", "tuple", "rel")
 
 
 SETS = frozenset({"cup", "cap", "setminus", "reals", "set", "tuple", "list", "rel"})
@@ -68,7 +107,7 @@ def intervals(node: Node) -> list[Interval]:
     if head == "setminus":
         return intersection(merged(intervals(args[0])), complement(merged(intervals(args[1]))))
     if head == "reals" and node.value == "R":
-        return [(*infinite(-1), *infinite(1))]
+        return everything()
     if head == "set":
         return [(x, True, x, True) for x in (end(arg) for arg in args)]
     if head == "tuple" and len(args) == 2:
@@ -83,13 +122,16 @@ def intervals(node: Node) -> list[Interval]:
         return result
     if head == "list" and args and all(arg.head == "rel" for arg in args):
         union = [interval for arg in args for interval in intervals(arg)]
-        everything = merged(union) == [(*infinite(-1), *infinite(1))]
-        if node.value is None and everything:  # `x > 1, x < 3`: a comma that joins conditions
+        if node.value is None and merged(union) == everything():  # `x > 1, x < 3`: a comma that joins conditions
             return intervals(Node("list", args, "and"))
         return union
     if head == "rel":
         return solution(node)
     raise Unreadable("not a set of real numbers")
+
+
+def everything() -> list[Interval]:
+    return [(*infinite(-1), *infinite(1))]
 
 
 def infinite(sign: int) -> tuple[Any, bool]:
@@ -110,7 +152,7 @@ def solution(node: Node) -> list[Interval]:
         raise Unreadable("not a relation in one variable")
     if node.value == ("in",):
         return intervals(node.args[1])
-    result = [(*infinite(-1), *infinite(1))]
+    result = everything()
     position = next(n for n, arg in enumerate(node.args) if arg.head == "sym")
     for index, operator in enumerate(node.value):
         if position == index:  # x op bound

@@ -85,11 +85,17 @@ def is_solved(node: Node) -> bool:
 
 
 def same_residue(left: Node, right: Node) -> bool:
-    """`n \\equiv 1 \\pmod 3` and `n \\equiv 4 \\pmod 3`: one modulus, and residues that differ by a multiple of it."""
-    modulus = algebra.rational(right.args[2])
-    if left.args[0] != right.args[0] or not modulus or algebra.rational(left.args[2]) != modulus:
+    """`n \\equiv 1 \\pmod 3` and `n \\equiv 4 \\pmod 3`: one modulus, and residues that differ by a multiple of it.
+
+    `1 \\pmod 3` is the same for any letter, and not for a number on the left side.
+    """
+    modulus = algebra.rational(right.args[-1])
+    if not modulus or algebra.rational(left.args[-1]) != modulus:
         return False
-    first, second = algebra.rational(left.args[1]), algebra.rational(right.args[1])
+    names = [node.args[0] for node in (left, right) if len(node.args) == 3]
+    if names[:-1] != names[1:] or (len(names) == 1 and names[0].head != "sym"):
+        return False
+    first, second = algebra.rational(left.args[-2]), algebra.rational(right.args[-2])
     return first is not None and second is not None and ((first - second) / modulus).denominator == 1
 
 
@@ -124,7 +130,10 @@ def same_inequality(left: Node, right: Node) -> bool:
         return mine == other
     if mine not in FLIPPED or other not in FLIPPED:
         return False
-    return algebra.is_real(factor) and other == (mine if factor > 0 else FLIPPED[mine])
+    positive = (
+        algebra.mpmath().mp.re(factor) > 0
+    )  # a factor that only rounding keeps from being real cannot be compared
+    return algebra.is_real(factor) and other == (mine if positive else FLIPPED[mine])
 
 
 def factor_between(first: Node, second: Node) -> Any:
@@ -148,3 +157,20 @@ def factor_between(first: Node, second: Node) -> Any:
             return None
         used += 1
     return factor if used >= algebra.FEWEST_POINTS else None
+
+
+# Bases
+
+
+def same_digits(answer: Node, gold: Node, base: int) -> bool:
+    """`1010_2` and `1010` where the question names base 2 and no other."""
+    if (answer.head == "based") == (gold.head == "based"):
+        return False
+    based, bare = (answer, gold) if answer.head == "based" else (gold, answer)
+    return bare.head == "num" and based_value(based) == (str(bare.value), base)
+
+
+def based_value(node: Node) -> tuple[str, int]:
+    """Digits and base; equal numbers in different bases are different answers."""
+    digits, base = node.value
+    return (digits.lstrip("0").upper() or "0", base)

@@ -7,7 +7,7 @@ Heads of `Node` (args; value):
     pm (left, right; +1 or -1)   big (bounds, body; "sum" | "prod" | "int" | "lim"), read but not evaluated
     tuple (items; (open, close))   set (items)   list (items; "and" | "or" | None)   matrix (items; (rows, columns))
     piecewise (value, condition, value, condition, ...)
-    mod (left, right, modulus)   cup, cap, setminus (left, right)
+    mod ([left,] right, modulus)   cup, cap, setminus (left, right)
     rel (terms; operators between them)   ratio (items)
     reals (; name of a number set)   based (; (digits, base))   text (; words)   qty (body; unit text)
 """

@@ -63,7 +63,7 @@ KNOWN = table()
 # What makes the text after a number more than the name of what was counted: a second answer, a doubt.
 NO_LABEL = re.compile(
     r"[0-9]|[<>=?!;:]"
-    r"|\b(?:or|not|maybe|perhaps|possibly|either|neither|is|isn|are|but|if|else|wrong|no|incorrect|to|thousand|million"
+    r"|\b(?:or|not|maybe|perhaps|possibly|probably|guess|think|unsure|wait|plus|minus|times|either|neither|is|isn|are|but|if|else|wrong|no|incorrect|to|thousand|million"
     r"|billion|trillion|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|half|dozen)\b",
     re.I,
 )
@@ -72,6 +72,20 @@ MAX_LABEL = 60  # characters
 PER = re.compile(r"\s*/\s*| (?:per|a|an|each|every) ")
 POWER = re.compile(r"\s*\^?\s*\{?([23])\}?$")
 PREFIX = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
+
+
+RATE = re.compile(r"(?<=[\d)}])\s*/\s*(?:\\text\s*\{\s*)?([A-Za-z]{2,})\s*\}?$")
+COUNTED = frozenset(
+    "person people student child kid worker employee piece item ticket box bag bottle book page unit night month year "
+    "lesson visit trip game class team household family room meal serving hen cow tree car customer share".split()
+)
+
+
+def rate_in_words(text: str) -> str:
+    """`18/day` as `18 per day`: what stands behind the bar is no product of letters."""
+    rate = RATE.search(text)
+    known = rate is not None and (singular(rate.group(1).lower()) in COUNTED or read(rate.group(1)) is not None)
+    return f"{text[: rate.start()]} per {rate.group(1)}" if rate is not None and known else text
 
 
 def words(text: str) -> str:

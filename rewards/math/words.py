@@ -10,6 +10,12 @@ SECOND_THOUGHT = re.compile(r"\([A-Z]\)|(?<![A-Za-z0-9\\])[A-H](?![A-Za-z0-9])|(
 TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
 PLAIN_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[.,'\- ])*")
 CLOCK = re.compile(r"(\d{1,2})(?:\s*:\s*(\d\d)(?:\s*:\s*(\d\d))?)?\s*([ap]\s?\.?\s?m\s?\.?)?(?:\s*o'?clock)?", re.I)
+# Whole answers in words, as formulas.
+PHRASES = {
+    **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
+    **dict.fromkeys(("no solution", "no solutions", "no real solution", "no real solutions"), r"\emptyset"),
+    **dict.fromkeys(("empty set", "the empty set"), r"\emptyset"),
+}
 VARIABLES = frozenset("abcdfghkmnpqrstuvwxyz")
 DAY = 24 * 3600
 
@@ -76,10 +82,10 @@ def clock(text: str) -> tuple[int, str] | None:
     if match is None or not (match.group(2) or match.group(4) or text.endswith("clock")):
         return None
     hour, minute, second = (int(part or 0) for part in match.groups()[:3])
-    half = match.group(4)[0].lower() + "m" if match.group(4) else ""
-    if hour > 24 or minute > 59 or second > 59 or (half and not 1 <= hour <= 12):
+    half = match.group(4)[0].lower() + "m" if match.group(4) else "am" if hour == 0 else ""
+    if hour > 24 or minute > 59 or second > 59 or (match.group(4) and not 1 <= hour <= 12):
         return None
-    if half:
+    if match.group(4):
         hour = hour % 12 + (12 if half == "pm" else 0)
     return (hour * 3600 + minute * 60 + second) % DAY, half
 

@@ -86,7 +86,7 @@ def compare_pair(answer: str, gold: str, question: str = "") -> Reply:
 
 
 def unread(answer: str, gold: str) -> Reply:
-    """What to say of a pair that could not be compared: whose fault it is, or that the fallback may try."""
+    """The verdict on a pair that could not be compared: whose fault it is, or that the fallback may try."""
     from rewards.math import reading
 
     wanted, given = reading.kind(gold), reading.kind(answer)
@@ -94,7 +94,7 @@ def unread(answer: str, gold: str) -> Reply:
         return [None, "bad_gold"]
     if given == "none":
         return [False, "rejected_syntax"]
-    if "big" not in (wanted, given) or wanted == "number":  # where 112 is asked for, a sum that is left to do is none
+    if wanted != "big":  # a sum, integral or limit that is left to do is no answer where the gold has none
         return [False, "wrong"]
     if reading.outline(answer) != reading.outline(gold):
         return [False, "wrong"]

@@ -1,6 +1,6 @@
 """A process that imports modules once and then forks workers on request.
 
-    python -m rewards.sandbox.forkserver CONTROL_FD MODULE...
+    python -m rewards.sandbox.forkserver CONTROL_FD MODULE[:ATTRIBUTE]...
 
 Requests come over a SEQPACKET socket, JSON: ["fork", "module:function", memory] with the worker's
 socket attached, answered by its pid; ["kill", pid], answered by 0. Only the forkserver reaps, so a pid
@@ -10,6 +10,7 @@ that it kills is still its child's. It ends when the control socket closes.
 import gc
 import importlib
 import json
+import operator
 import os
 import resource
 import select
@@ -23,8 +24,11 @@ from rewards.sandbox.processes import Died, die_with_parent
 
 def main(argv: list[str]) -> None:
     control = socket.socket(fileno=int(argv[0]))
-    for module in argv[1:]:
-        importlib.import_module(module)
+    for named in argv[1:]:
+        module, _, attribute = named.partition(":")
+        found = importlib.import_module(module)
+        if attribute:  # which may take long to make
+            operator.attrgetter(attribute)(found)
     gc.freeze()
     children: set[int] = set()
     while True:

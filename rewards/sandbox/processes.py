@@ -9,6 +9,7 @@ socket closes), whatever ended the owner.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import select
@@ -17,6 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -77,10 +79,14 @@ def exactly(sock: socket.socket, size: int, deadline: float | None) -> bytes:
 
 
 class Forkserver:
-    """The owner's side of `rewards.sandbox.forkserver`. Thread-safe."""
+    """The owner's side of `rewards.sandbox.forkserver`. Thread-safe.
 
-    def __init__(self, preload: Sequence[str]) -> None:
-        self.preload = tuple(preload)
+    preload: modules, or "module:attribute", that it imports before it forks. python: interpreter of another Python
+    environment, "" for this one; packages: those of ours that are to be found there too.
+    """
+
+    def __init__(self, preload: Sequence[str], python: str = "", packages: Sequence[str] = ("rewards",)) -> None:
+        self.preload, self.python, self.packages = tuple(preload), python, tuple(packages)
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
         self.control: socket.socket | None = None
@@ -144,13 +150,16 @@ class Forkserver:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "rewards.sandbox.forkserver", str(theirs.fileno()), *self.preload]
+        asked = [str(theirs.fileno()), *self.preload]
+        command = [sys.executable, "-m", "rewards.sandbox.forkserver"]
+        if self.python:
+            command = [self.python, "-c", ELSEWHERE, json.dumps({name: place_of(name) for name in self.packages})]
         self.process = subprocess.Popen(
-            command,
+            [*command, *asked],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=environment(),
+            env=environment_elsewhere() if self.python else environment(),
             start_new_session=True,
         )
         theirs.close()
@@ -172,6 +181,39 @@ def environment() -> dict[str, str]:
     ours = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     # What Reasoning Gym imports warns of its own style.
     return {"PYTHONWARNINGS": "ignore::SyntaxWarning", **os.environ, **ours}
+
+
+# Packages of ours by their places, so that nothing that lies beside them is found by another interpreter.
+ELSEWHERE = """
+import importlib.util, json, sys
+for name, place in json.loads(sys.argv.pop(1)).items():
+    spec = importlib.util.spec_from_file_location(name, place + "/__init__.py", submodule_search_locations=[place])
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+from rewards.sandbox.forkserver import main
+main(sys.argv[1:])
+"""
+
+
+def place_of(package: str) -> str:
+    found = importlib.util.find_spec(package)
+    assert found is not None and found.submodule_search_locations, f"{package} is a package"
+    return os.path.abspath(next(iter(found.submodule_search_locations)))
+
+
+def environment_elsewhere() -> dict[str, str]:
+    """As `environment`, for another interpreter: without what this one has installed."""
+    ours = [os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths = [entry or os.getcwd() for entry in sys.path]
+    kept = [path for path in paths if os.path.isdir(path) and not of_an_installation(path, ours)]
+    variables = environment() | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(kept))}
+    return {name: value for name, value in variables.items() if name not in ("PYTHONHOME", "VIRTUAL_ENV")}
+
+
+def of_an_installation(path: str, installed: Sequence[str]) -> bool:
+    real = os.path.realpath(path)
+    inside = any(real == place or real.startswith(place + os.sep) for place in installed)
+    return inside or "site-packages" in real.split(os.sep) or "dist-packages" in real.split(os.sep)
 
 
 class Worker:

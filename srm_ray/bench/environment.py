@@ -57,7 +57,7 @@ async def measure(model: str) -> dict[str, Any]:
     from actors.environment.check import contract_of, plan_of
     from actors.environment.episodes import Episodes
     from actors.environment.pool import EnvironmentPool
-    from actors.rollout.scoring import Engines
+    from actors.rollout.scoring import Engines, Prompting
     from actors.runtime.compute import engine_dtype
     from actors.runtime.placement import Places
     from actors.runtime.pool import PoolOptions
@@ -71,7 +71,7 @@ async def measure(model: str) -> dict[str, Any]:
     options = EngineConfig(max_num_seqs=AT_ONCE, cpus=0.5, kv_cache_gb=0.5)
     options = options.model_copy(update={"dtype": engine_dtype(options, info.path)})
     environments = EnvironmentPool(PoolOptions(Places({})), plan.spec)
-    engines = Engines(info, options, context=CONTEXT, workers=ENGINES, seed=0, episodes=True)
+    engines = Engines(info, options, Prompting(CONTEXT, episodes=True), workers=ENGINES, seed=0)
     async with engines as completer:
         try:
             await environments.start()

@@ -9,12 +9,17 @@ import asyncio
 import resource
 import time
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from srm_ray.bench.overlap import grade, prompt
 from srm_ray.rl.sources import AsyncSource, Calls, Flight, KeepRate, SourceState
+
+if TYPE_CHECKING:
+    from actors.rollout.pool import RolloutPool
+    from actors.rollout.scripted_engine import Script, ScriptedHosts
+    from srm_ray.rl.types import Prompt
 
 WORKERS, IN_FLIGHT, GROUP_SIZE, HOSTS = 256, 64, 8, 4
 BATCH = 2  # groups of a step for each worker
@@ -23,27 +28,39 @@ SECONDS = 8.0  # that the longest completion takes
 
 
 async def measure(workers: int = WORKERS) -> dict[str, Any]:
-    import ray
+    from actors.rollout.scripted_engine import Script, scripted_hosts
 
+    script = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
+    with scripted_hosts(script, HOSTS) as hosts:
+        found = await driven(workers, script, hosts)
+    print(
+        f"fleet     {workers} scripted workers, {found['in_flight']:,} requests in flight: driver "
+        f"{1000 * found['seconds']:.3f} ms of processor time a completion "
+        f"({found['completions_per_s']:,.0f} completions/s), memory {found['memory'] / 2**20:.0f} MiB, "
+        f"grown by {found['growth'] / 2**20:.1f} MiB over the last {STEPS // 2} steps; "
+        f"a push {found['push'] * 1000:.0f} ms",
+        flush=True,
+    )
+    return {"workers": workers, **found}
+
+
+async def driven(workers: int, script: "Script", hosts: "ScriptedHosts") -> dict[str, float]:
+    """The pool and the stream of a run, over the workers that live in `hosts`."""
     from actors.rollout.pool import RolloutPool
-    from actors.rollout.scripted_engine import Script, ScriptedHost, Seat
+    from actors.rollout.scripted_engine import HostedWorker
     from actors.runtime.placement import Places
     from actors.runtime.pool import PoolOptions
     from srm_ray.inference.completers import Sampling
+    from srm_ray.rl.seeds import completion_seed
+    from srm_ray.rl.types import Group
 
-    script: Any = Script(96 / SECONDS, 96, max_num_seqs=IN_FLIGHT, max_model_len=160)
-    hosts = [ray.remote(ScriptedHost).options(num_cpus=0, max_concurrency=100_000).remote(script) for _ in range(HOSTS)]
+    def spawn_hosted(number: int, name: str, place: Any) -> HostedWorker:
+        return HostedWorker(hosts[number % HOSTS], number)
 
-    def seat(number: int, name: str, place: Any) -> Seat:
-        return Seat(hosts[number % HOSTS], number)
-
-    pool = RolloutPool(PoolOptions(Places({}), (workers, workers)), script, spawn=seat)
+    pool = RolloutPool(PoolOptions(Places({}), (workers, workers)), script, spawn=spawn_hosted)
     sampling = Sampling(1.0, 96)
 
-    async def sample(prompt: Any, draw: int) -> Any:
-        from srm_ray.rl.seeds import completion_seed
-        from srm_ray.rl.types import Group
-
+    async def sample(prompt: "Prompt", draw: int) -> Group:
         seeds = tuple(completion_seed(0, prompt.index, draw, i) for i in range(GROUP_SIZE))
         return Group(prompt, await pool.generate(prompt.token_ids, seeds, sampling), draw)
 
@@ -58,35 +75,24 @@ async def measure(workers: int = WORKERS) -> dict[str, Any]:
         keep_rate=KeepRate(1.0),
     )
     try:
-        found = await steps(stream, pool)
+        return await steps(stream, pool)
     finally:
         await stream.close()
-        for host in hosts:
-            ray.kill(host)
-    print(
-        f"fleet     {workers} scripted workers, {found['in_flight']:,} requests in flight: driver "
-        f"{1000 * found['seconds']:.3f} ms of processor time a completion "
-        f"({found['completions_per_s']:,.0f} completions/s), memory {found['memory'] / 2**20:.0f} MiB, "
-        f"grown by {found['growth'] / 2**20:.1f} MiB over the last {STEPS // 2} steps; "
-        f"a push {found['push'] * 1000:.0f} ms",
-        flush=True,
-    )
-    return {"workers": workers, **found}
 
 
-async def steps(stream: AsyncSource, pool: Any) -> dict[str, float]:
+async def steps(stream: AsyncSource, pool: "RolloutPool") -> dict[str, float]:
     """Take batches as a learner that needs no time would. The first half of the steps warms up."""
     from srm_ray.weights.flat import WeightUpdate
 
     process = psutil.Process()
-    node = pool.members[0].info["node"]
+    node = next(iter(pool.nodes()))
     done, most, pushes = 0, 0, []
     for step in range(STEPS):
         if step == STEPS // 2:
             used, began, memory = cpu(), time.perf_counter(), process.memory_info().rss
         collected = await stream.take()
         if step >= STEPS // 2:
-            done += GROUP_SIZE * len(collected.judged)
+            done += GROUP_SIZE * len(collected.graded)
             most = max(most, GROUP_SIZE * len(stream.in_flight))
         pushing = time.perf_counter()
         await pool.push(WeightUpdate(step + 1, "", node, "", ()))

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.model.precision import torch_dtype
 from srm_ray.rl.types import Completion, Group, Prompt, TrainBatch
+
+if TYPE_CHECKING:
+    from actors.worker_groups import WorkerGroups
 
 GROUPS, GROUP_SIZE, LIMIT, ROUNDS = 64, 8, 96, 7
 
@@ -87,7 +90,7 @@ def prompt_ids(index: int) -> tuple[int, ...]:
 # Rollout
 
 
-async def rollout(workers: Any, model: str) -> dict[str, Any]:
+async def rollout(workers: "WorkerGroups", model: str) -> dict[str, Any]:
     """Rounds of the two take turns, so that what else the machine does meets both; the other one waits idle."""
     from dataclasses import asdict
 
@@ -130,15 +133,16 @@ async def rollout(workers: Any, model: str) -> dict[str, Any]:
     return {**result, "engines": engines, "rounds": ours, "bare_rounds": bare}
 
 
-def answer_of(process: Any, beginning: str) -> str:
+def answer_of(process: "subprocess.Popen[str]", beginning: str) -> str:
     """What follows `beginning` in the process's next line that starts so."""
+    assert process.stdout is not None, "its output is a pipe"
     for line in process.stdout:
         if line.startswith(beginning):
             return line[len(beginning) :]
     raise RuntimeError("bare vLLM ended")
 
 
-async def rollout_round(workers: Any, lengths: list[int], round_: int) -> float:
+async def rollout_round(workers: "WorkerGroups", lengths: list[int], round_: int) -> float:
     """Tokens/s of one completion of each length for each prompt and sample, by way of the rollout pool."""
     from srm_ray.inference.completers import Sampling
 
@@ -184,7 +188,7 @@ def long_tailed_batch(groups: int) -> TrainBatch:
     return TrainBatch(tuple(made), 0)
 
 
-async def learner(workers: Any, config: GRPOConfig, model: str) -> dict[str, Any]:
+async def learner(workers: "WorkerGroups", config: GRPOConfig, model: str) -> dict[str, Any]:
     """The whole optimizer step on both sides: packing, forward, backward, clipping, AdamW."""
     batch = long_tailed_batch(GROUPS)
     tokens = sum(len(completion.token_ids) for completion in batch.completions)
@@ -256,7 +260,7 @@ class BareLearner:
 # Weight push
 
 
-async def push(workers: Any) -> dict[str, Any]:
+async def push(workers: "WorkerGroups") -> dict[str, Any]:
     """Publish and load on an idle worker, beside copying the same bytes once and beside two calls that do nothing.
 
     The copy is numpy's, one thread, between two arrays that are in memory already. The first two pushes are left
@@ -299,7 +303,7 @@ async def push(workers: Any) -> dict[str, Any]:
 
 
 def step(model: str) -> dict[str, Any]:
-    """A short run of the real command; its log tells the step's seconds and its parts'."""
+    """A short run of the real command; its log has the step's seconds and its parts'."""
     from srm_ray.runs.metrics import read
 
     with tempfile.TemporaryDirectory() as folder:

@@ -50,6 +50,7 @@ async def measure(config: GRPOConfig, model: str) -> dict[str, Any]:
 
 async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> dict[str, float]:
     """seconds: that the longest completion takes."""
+    from actors.rollout.pool import OtherEngine
     from actors.rollout.scripted_engine import Script, ScriptedWorker
     from actors.worker_groups import WorkerGroups
 
@@ -61,9 +62,8 @@ async def run(config: GRPOConfig, model: str, *, bound: int, seconds: float) -> 
         }
     )
     script = Script(LONGEST / seconds, LONGEST, max_num_seqs=4096, max_model_len=160)
-    async with WorkerGroups(
-        config, model, context=160, stop_token_ids=(2,), spec=script, worker_class=ScriptedWorker
-    ) as workers:
+    engine = OtherEngine(script, ScriptedWorker)
+    async with WorkerGroups(config, model, context=160, stop_token_ids=(2,), engine=engine) as workers:
         calls, keep_rate = Calls(prompt, workers.sample, grade), KeepRate(1.0)
         source: SyncSource | AsyncSource
         if bound:

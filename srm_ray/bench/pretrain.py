@@ -4,7 +4,11 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srm_ray.data.packing import Rows
+    from srm_ray.training.job import TrainSpec
 
 VOCABULARY, ROW, BATCH, STEPS, WARM = 4096, 256, 16, 24, 6
 
@@ -76,7 +80,7 @@ def fresh_model(folder: Path) -> Path:
     return folder
 
 
-def packed_rows() -> Any:
+def packed_rows() -> "Rows":
     """Documents of 40 to 250 made-up tokens in `BATCH` x `STEPS` rows."""
     import numpy as np
 
@@ -88,7 +92,7 @@ def packed_rows() -> Any:
     return pack(made, ROW).take(slice(0, BATCH * STEPS))
 
 
-def bare_rates(job: Any) -> list[float]:
+def bare_rates(job: "TrainSpec") -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
 

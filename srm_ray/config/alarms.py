@@ -1,4 +1,4 @@
-"""Options of the alarms: what a run says aloud before it fails in silence."""
+"""Options of the alarms: what a run warns of before it fails in silence."""
 
 from typing import Literal
 
@@ -18,6 +18,7 @@ AlarmName = Literal[
     "environment_failed",
     "environment_slow",
     "mismatch",
+    "judge_drift",
     "stale",
     "slow",
     "stalled",
@@ -52,9 +53,15 @@ class AlarmsConfig(Section):
     mismatch: float | None = Field(
         0.03, gt=0, description="mean absolute log-probability difference of rollout and learner, nats"
     )
+    judge_drift: float | None = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="share of checked completions on which judge and graders agree that is too low",
+    )
     stale: float | None = Field(0.5, gt=0, le=1, description="share of groups dropped as too many versions old")
     slow: float | None = Field(0.5, gt=0, lt=1, description="tokens/s, as a share of the run's median before")
     stalled: float | None = Field(600, gt=0, description="seconds in which a stage at work finishes nothing")
     stop: tuple[AlarmName, ...] = Field(
-        ("not_finite",), description="alarms that end the run; the others are told and it goes on"
+        ("not_finite",), description="alarms that end the run; the others are reported and it goes on"
     )

@@ -14,8 +14,8 @@ class AlgorithmConfig(Section):
 
     name: str = Field(
         "",
-        description="grpo, dapo, dr_grpo, gspo, cispo, rloo, reinforce_plus_plus, maxrl, sapo, or a module of your "
-        "own, package.module; empty: dapo",
+        description="grpo, dapo, dr_grpo, gspo, cispo, rloo, reinforce_plus_plus, maxrl, sapo, on_policy_distillation, "
+        "or a module of your own, package.module; empty: dapo, with a teacher on_policy_distillation",
     )
     advantage: str = Field(
         "", description="another advantage than the algorithm's: package.module:function, or an algorithm's name"

@@ -26,11 +26,15 @@ class Section(BaseModel):
 
     `subject` names the options that say what a command works on: a model, data. The demo's recipe
     is for commands that give none of them.
+
+    `scaled` names options of a file that another one multiplies, by so much, where the command line turns it on and
+    the file was written without it: a recipe's learning rate is meant for all weights, adapters take another.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     shorthand: ClassVar[str | None] = None
     subject: ClassVar[tuple[str, ...]] = ()
+    scaled: ClassVar[dict[str, tuple[str, float]]] = {}
 
     @cached_property
     def origins(self) -> dict[str, str]:

@@ -21,8 +21,9 @@ from pydantic_core import PydanticUndefined
 
 from srm_ray.config.base import COMMAND_LINE, CONFIGS, Section, flatten, shipped, to_plain
 from srm_ray.config.endpoints import SECRET
+from srm_ray.config.lora import times
 from srm_ray.console import output
-from srm_ray.errors import UserError
+from srm_ray.errors import UserError, printable
 from srm_ray.files import yaml_file
 from srm_ray.files.atomic import write_atomically
 
@@ -34,7 +35,7 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a command was told. source: the file whose options apply, "" for none. named: the first option that names
+    """A command's options. source: the file whose options apply, "" for none. named: the first option that names
     a model or data, for which the demo's recipe is not."""
 
     values: dict[str, Any]
@@ -52,10 +53,11 @@ def parse(config_class: type[ConfigT], argv: list[str], *, stage: str, default: 
     """
     words = [word for word in argv if word not in ("--help", "-h")]
     if len(words) < len(argv):
-        print(help_text(config_class, stage=stage, default=default, about=about, argv=words), file=output.out())
+        text = help_text(config_class, stage=stage, default=default, about=about, argv=words)
+        print(printable(text), file=output.out())  # values of a config from elsewhere stand in it
         sys.exit(0)
-    told = given(config_class, words, default)
-    return build(config_class, told.values, told.origins)
+    parsed = given(config_class, words, default)
+    return build(config_class, parsed.values, parsed.origins)
 
 
 def given(config_class: type[BaseModel], words: list[str], default: str = "") -> Given:
@@ -75,11 +77,21 @@ def given(config_class: type[BaseModel], words: list[str], default: str = "") ->
         check_keys(config_class, values, where=source)
         shown = f"configs/{path.relative_to(CONFIGS)}" if path.is_relative_to(CONFIGS) else str(path)
         origins = dict.fromkeys(flatten(values), shown)
+    filed = flatten(values)
     for key, value in overrides:
         _assign(config_class, values, key, value)
-    said = flatten(own)
-    kept = {key: origin for key, origin in origins.items() if not _within(key, said) and not _contains(key, said)}
-    return Given(values, kept | dict.fromkeys(said, COMMAND_LINE), source, named)
+    given = flatten(own)
+    kept = {key: origin for key, origin in origins.items() if not _within(key, given) and not _contains(key, given)}
+    for key, (switch, factor) in getattr(config_class, "scaled", {}).items():
+        value = filed.get(key)
+        if key in kept and isinstance(value, float | int) and _is_on(given, switch) and not _is_on(filed, switch):
+            _assign(config_class, values, key, times(value, factor))
+            kept[key] = f"{kept[key]} x {factor:g}, as {switch} is given"
+    return Given(values, kept | dict.fromkeys(given, COMMAND_LINE), source, named)
+
+
+def _is_on(values: dict[str, Any], option: str) -> bool:
+    return str(values.get(option, 0)) != "0"
 
 
 def _contains(key: str, names: Iterable[str]) -> bool:
@@ -177,7 +189,7 @@ def _is_flag(config_class: type[BaseModel], key: str) -> bool:
     return field_type(config_class, key.split(".")) is bool
 
 
-def _assign(config_class: type[BaseModel], values: dict[str, Any], key: str, text: str) -> None:
+def _assign(config_class: type[BaseModel], values: dict[str, Any], key: str, text: str | float) -> None:
     """Set the dotted `key` in nested `values`; lists and mappings are read as YAML."""
     path = key.split(".")
     _check_path(config_class, path, given=f"--{key}")
@@ -286,29 +298,29 @@ def check_keys(config_class: type[BaseModel], values: dict[str, Any], where: str
 
 def help_text(config_class: type[BaseModel], *, stage: str, default: str, about: str, argv: Sequence[str] = ()) -> str:
     """Every option with the value that it has beside the words of `argv`, and where that comes from."""
-    told = given(config_class, list(argv), default)
+    parsed = given(config_class, list(argv), default)
     lines = [f"usage: python -m srm_ray.{stage} [--config FILE] [--option value ...]", ""]
     if about:
         lines += [about.strip(), ""]
-    lines += [f"  --config FILE   YAML file of options; {_which_file(told, default)}", ""]
+    lines += [f"  --config FILE   YAML file of options; {_which_file(parsed, default)}", ""]
     try:
-        config = build(config_class, told.values)
-        told = replace(told, values={})  # they are in the config
-    except UserError:  # what a command with these values would be told; the help is how to mend it
+        config = build(config_class, parsed.values)
+        parsed = replace(parsed, values={})  # they are in the config
+    except UserError:  # what a command with these values would be parsed; the help is how to mend it
         config = None
-    return "\n".join(lines + _help_lines(config_class, config, told, ""))
+    return "\n".join(lines + _help_lines(config_class, config, parsed, ""))
 
 
-def _which_file(told: Given, default: str) -> str:
+def _which_file(parsed: Given, default: str) -> str:
     if not default:
-        return f"here: {told.source or 'none'}"
-    if not told.source:
-        return f"here: none, as --{told.named} is given. With neither model nor data: {default}"
-    why = ", the demo's, as neither a model nor data is named" if told.source == default else ""
-    return f"here: {told.source}{why}"
+        return f"here: {parsed.source or 'none'}"
+    if not parsed.source:
+        return f"here: none, as --{parsed.named} is given. With neither model nor data: {default}"
+    why = ", the demo's, as neither a model nor data is named" if parsed.source == default else ""
+    return f"here: {parsed.source}{why}"
 
 
-def _help_lines(config_class: type[BaseModel], config: Any, told: Given, prefix: str) -> list[str]:
+def _help_lines(config_class: type[BaseModel], config: Any, parsed: Given, prefix: str) -> list[str]:
     """config: an instance, None where the values make none: then defaults are shown, and the values as given."""
     lines = []
     for name, field in config_class.model_fields.items():
@@ -317,14 +329,14 @@ def _help_lines(config_class: type[BaseModel], config: Any, told: Given, prefix:
         inner = value if isinstance(value, Section) else None
         if section is not None and not takes_plain_value(field.annotation):
             lines += ["", f"  {key}: {field.description or (section.__doc__ or '').strip().splitlines()[0]}"]
-            lines += _help_lines(section, inner, told, f"{key}.")
+            lines += _help_lines(section, inner, parsed, f"{key}.")
             continue
-        value = _value_at(told.values, key, value)
+        value = _value_at(parsed.values, key, value)
         shown = "required" if value is PydanticUndefined else repr(value)
-        origin = f", {told.origins[key]}" if key in told.origins else ""
+        origin = f", {parsed.origins[key]}" if key in parsed.origins else ""
         lines.append(f"  --{key} {_type_name(field.annotation)}  [{shown}{origin}]  {field.description or ''}")
         if section is not None:
-            lines += _help_lines(section, inner, told, f"{key}.")
+            lines += _help_lines(section, inner, parsed, f"{key}.")
     return lines
 
 

@@ -62,7 +62,10 @@ class HarnessConfig(Section):
 class GradingConfig(Section):
     """Graders: processes that are ended when they take too long, and the code sandbox."""
 
-    processes: int = Field(2, ge=1, description="answers graded at once")
+    workers: int = Field(
+        1, ge=1, description="reward actors beside the engines; with endpoint this process grades by itself"
+    )
+    processes: int = Field(2, ge=1, description="answers that one worker grades at once")
     timeout: float = Field(10.0, gt=0, description="seconds that grading one completion may take")
     extract: Literal["final", "flexible"] = Field(
         "final",
@@ -71,6 +74,9 @@ class GradingConfig(Section):
     )
     threshold: float = Field(0.0, description="above it an environment's reward is right, unless it says so itself")
     allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
+    cpus: float = Field(
+        0.0, ge=0, description="CPUs that Ray reserves for one worker; 0: none, and it runs where the engines are"
+    )
 
 
 class ReferenceConfig(Section):
@@ -81,7 +87,7 @@ class ReferenceConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """Everything that `python -m srm_ray.evaluate` can be told."""
+    """Options of `python -m srm_ray.evaluate`."""
 
     subject: ClassVar[tuple[str, ...]] = ("model", "tasks", "data.path", "endpoint", "environment", "tools")
 

@@ -15,7 +15,7 @@ class KeepConfig(Section):
 
 
 class FilterConfig(GRPOConfig):
-    """Everything that `python -m srm_ray.filter` can be told: any config of GRPO fits."""
+    """Options of `python -m srm_ray.filter`: any config of GRPO fits."""
 
     keep: KeepConfig = KeepConfig()
 

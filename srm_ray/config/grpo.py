@@ -9,17 +9,20 @@ from srm_ray.config.algorithm import AlgorithmConfig, LossConfig
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig, comma_separated
 from srm_ray.config.data import CurriculumConfig, DataConfig, DifficultyConfig
 from srm_ray.config.engine import EngineConfig
-from srm_ray.config.environment import EnvironmentConfig, Tools
+from srm_ray.config.environment import EnvironmentConfig, PlaysEpisodes, Tools
+from srm_ray.config.judge import JudgeConfig, RewardModelConfig
 from srm_ray.config.log import LogConfig
+from srm_ray.config.lora import RATE, PolicyLora, times
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.recovery import CheckpointConfig, RecoveryConfig, StopConfig
+from srm_ray.config.teacher import TeacherConfig
 
 
 class WorkerRange(Section):
     """A number of workers that follows the cluster's free resources."""
 
     min: int = Field(1, ge=1, description="workers that a run starts with and never goes below by itself")
-    max: int = Field(8, ge=1, description="workers that it grows to while the cluster has room")
+    max: int = Field(8, ge=1, description="workers that it grows to while the cluster has free resources")
 
     @model_validator(mode="after")
     def _ordered(self):
@@ -63,6 +66,8 @@ class RewardWeights(Section):
     format: float = Field(0.1, ge=0, description="finished thinking, then an answer")
     length: float = Field(1.0, ge=0, description="soft overlong penalty, when reward.overlong_cache is above 0")
     function: float = Field(1.0, ge=0, description="the reward of your own, when reward.function names one")
+    judge: float = Field(1.0, ge=0, description="the judge's verdict, when reward.judge names one")
+    model: float = Field(1.0, ge=0, description="the reward model's score, when reward.model names one")
 
 
 class RewardConfig(Section):
@@ -78,7 +83,18 @@ class RewardConfig(Section):
         "",
         description="a reward of your own that replaces the built-in grading, package.module:function (rewards.user)",
     )
-    threshold: float = Field(0.0, description="above it a reward of your own is correct, unless it says so itself")
+    judge: JudgeConfig = JudgeConfig()
+    model: RewardModelConfig = RewardModelConfig()
+    check_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of what a judge or a reward model decides that the graders decide, too, where the row has a "
+        "gold: judge/agreement",
+    )
+    threshold: float = Field(
+        0.0, description="above it a reward of your own, a judge's or a model's is correct, unless it says so itself"
+    )
     weights: RewardWeights = RewardWeights()
     last_number: bool = Field(False, description="accept the last number as the answer when none is boxed")
     timeout: float = Field(5.0, gt=0, description="seconds that grading one completion may take")
@@ -88,12 +104,27 @@ class RewardConfig(Section):
     allow_unsafe: bool = Field(False, description="run code tests without a sandbox where none is available")
     cpus: float = Field(0.1, ge=0, description="CPUs that Ray reserves for one worker")
 
+    @property
+    def own(self) -> str:
+        """What decides in place of the built-in graders: "function", "judge" or "model"; "" where they do."""
+        named = {"function": self.function, "judge": self.judge.judges, "model": self.model.path}
+        return next((name for name, given in named.items() if given), "")
+
+    @model_validator(mode="after")
+    def _one_decides(self):
+        given = {"function": self.function, "judge": self.judge.judges, "model": self.model.path}
+        if sum(map(bool, given.values())) > 1:
+            named = " and ".join(f"reward.{name}" for name, there in given.items() if there)
+            raise ValueError(f"one of them decides what is right (got {named})")
+        return self
+
 
 class LearnerConfig(OptimizerConfig):
     """The DeepSpeed learner: ranks, optimizer, schedule and how a step is divided."""
 
     workers: int = Field(1, ge=1, description="learner ranks (actors)")
-    lr: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
+    lora: PolicyLora = Field(PolicyLora(), description="adapters in place of full fine-tuning")
+    lr: float = Field(1e-6, gt=0, description="peak learning rate of AdamW; ten times that of adapters (lora.rank)")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         "constant", description="shape after warm-up; constant is the same however many steps a run is given"
     )
@@ -122,6 +153,29 @@ class LearnerConfig(OptimizerConfig):
         if not self.micro_batch_tokens:
             self.settle(micro_batch_tokens=16_384 if self.gpus else 4_096)
         return self
+
+    @model_validator(mode="after")
+    def _adapters_fit(self):
+        if self.lora.rank and "lr" not in self.model_fields_set:
+            self.settle(lr=times(self.lr, RATE))
+        if self.lora.quantise != "none" and self.zero_stage == 3:
+            raise ValueError(
+                f"learner.lora.quantise {self.lora.quantise} holds the base whole on every rank: learner.zero_stage "
+                "below 3 (got 3)"
+            )
+        if why := self.quantised_conflict:
+            raise ValueError(why)
+        return self
+
+    @property
+    def quantised_conflict(self) -> str:
+        """Why base weights in 4 bits do not go with the precision, which may be settled later; "" where they do."""
+        if self.lora.quantise == "none" or self.precision not in ("bfloat16", "float16"):
+            return ""
+        return (
+            f"learner.lora.quantise {self.lora.quantise} trains an adapter in FP32: learner.precision float32 or "
+            f"bf16_autocast (got {self.precision})"
+        )
 
 
 class WeightsConfig(Section):
@@ -173,10 +227,11 @@ class EvalConfig(Section):
         return self
 
 
-class GRPOConfig(StageConfig):
-    """Everything that `python -m srm_ray.grpo` can be told."""
+class GRPOConfig(StageConfig, PlaysEpisodes):
+    """Options of `python -m srm_ray.grpo`."""
 
     subject: ClassVar[tuple[str, ...]] = ("model", "data.path", "data.name", "data.mixture", "data.eval_path")
+    scaled: ClassVar[dict[str, tuple[str, float]]] = {"learner.lr": ("learner.lora.rank", RATE)}
 
     chat_template: str = Field("", description=CHAT_TEMPLATE)
     steps: int = Field(100, ge=1, description="optimizer steps")
@@ -208,6 +263,7 @@ class GRPOConfig(StageConfig):
     reward: RewardConfig = RewardConfig()
     algorithm: AlgorithmConfig = AlgorithmConfig()
     loss: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     learner: LearnerConfig = LearnerConfig()
     weights: WeightsConfig = WeightsConfig()
     recovery: RecoveryConfig = RecoveryConfig()
@@ -216,11 +272,6 @@ class GRPOConfig(StageConfig):
     eval: EvalConfig = EvalConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     log: LogConfig = LogConfig()
-
-    @property
-    def plays_episodes(self) -> bool:
-        """Whether the policy talks to an environment, or calls tools."""
-        return bool(self.environment.name or self.tools)
 
     @model_validator(mode="after")
     def _follows_something(self):
@@ -238,6 +289,12 @@ class GRPOConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
+    def _shows_something(self):
+        if self.teacher.demonstration and self.plays_episodes:
+            raise ValueError("teacher.demonstration does not hold for environments and tools yet")
+        return self
+
+    @model_validator(mode="after")
     def _fits(self):
         if self.rollout.sleep and not self.rollout.gpus:
             raise ValueError(f"rollout.sleep true frees a GPU's memory (got rollout.gpus {self.rollout.gpus:g})")
@@ -251,6 +308,11 @@ class GRPOConfig(StageConfig):
                 "weights.transport ipc wants one rollout worker and one learner rank on one GPU, rollout.gpus and "
                 f"learner.gpus above 0 and together at most 1 (got {cards[0]:g} and {cards[1]:g}, "
                 f"{cards[2]} and {cards[3]} workers)"
+            )
+        if self.weights.transport == "ipc" and self.learner.lora.rank:
+            raise ValueError(
+                "weights.transport ipc shows the engine the learner's own weights, which an adapter is not part of: "
+                f"weights.transport pull (got learner.lora.rank {self.learner.lora.rank})"
             )
         if self.weights.transport == "ipc" and self.learner.zero_stage == 3:
             raise ValueError("weights.transport ipc wants whole weights, learner.zero_stage below 3 (got 3)")

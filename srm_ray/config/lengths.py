@@ -20,7 +20,7 @@ class OwnContext:
     """The context that a model was made for, tokens, and what says so, for messages."""
 
     tokens: int
-    said_by: str
+    stated_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def context_for(
     """Prompt + completion, tokens; 0 stands for what is left open. Raises `UserError` above the model's own."""
     if max_model_len > own.tokens:
         asked = option(name, max_model_len, origins)
-        raise UserError(f"{asked} is more than the model's own context of {own.tokens} ({own.said_by}): lower {name}")
+        raise UserError(f"{asked} is more than the model's own context of {own.tokens} ({own.stated_by}): lower {name}")
     return max_model_len or min(own.tokens, (max_new_tokens or COMPLETION) + PROMPT)
 
 
@@ -61,7 +61,7 @@ def fit(max_model_len: int, max_new_tokens: int, own: OwnContext, *, origins: Ma
     longest, newest = "rollout.max_model_len", "rollout.max_new_tokens"
     context = context_for(max_model_len, max_new_tokens, own, origins=origins, name=longest)
     completion = max_new_tokens or min(COMPLETION, context // 2)
-    models = f"the model's own is {own.tokens} ({own.said_by})"
+    models = f"the model's own is {own.tokens} ({own.stated_by})"
     of_context = f"{option(longest, context, origins)}; {models}" if max_model_len else f"{longest} is open; {models}"
     of_completion = (
         option(newest, completion, origins) if max_new_tokens else f"{newest} is open: at most half of the context"

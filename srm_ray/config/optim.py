@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from srm_ray.config.base import Section
+from srm_ray.config.lora import ALL_LINEAR
 from srm_ray.config.precision import PRECISION, Precision
 
 
@@ -55,16 +56,25 @@ class OptimizerConfig(Section):
         return self
 
 
+# All linear layers of the models that were tried, when `lora.targets` had no word for them.
+FORMER_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
 def current_options(saved: dict[str, Any]) -> dict[str, Any]:
     """Options of a saved config, by dotted name, with those that have been renamed under their names of today.
 
-    Before, the stages had `optim.clip`, `optim.beta1` and `optim.beta2`, and GRPO `loss.name` alone for its algorithm.
+    Before, the stages had `optim.clip`, `optim.beta1`, `optim.beta2` and `lora.r`, and GRPO `loss.name` alone for its
+    algorithm.
     """
     found = dict(saved)
     if isinstance(saved.get("loss.name"), str) and not saved.get("algorithm.name"):
         found |= {"algorithm.name": saved["loss.name"], "loss.name": ""}
     for key in saved:
         section, _, name = key.rpartition(".")
+        if name == "r" and section.endswith("lora"):
+            found[f"{section}.rank"] = found.pop(key)
+            if found.get(f"{section}.targets") == FORMER_TARGETS:
+                found[f"{section}.targets"] = [ALL_LINEAR]
         if name == "clip" and section.endswith("optim"):
             found[f"{section}.clip_grad"] = found.pop(key)
         if name == "beta1" and section.endswith("optim"):

@@ -56,7 +56,7 @@ class MachineConfig(Section):
 
 
 class SpeedrunConfig(Section):
-    """Everything that `python -m srm_ray.speedrun` can be told. Each stage has its own command's options."""
+    """Options of `python -m srm_ray.speedrun`. Each stage has its own command's options."""
 
     subject: ClassVar[tuple[str, ...]] = (
         "text.path",
@@ -98,7 +98,7 @@ class SpeedrunConfig(Section):
 
     @model_validator(mode="after")
     def _stages_belong_to_the_run(self) -> "SpeedrunConfig":
-        """What the run says for all its stages is not said again, differently, by one of them."""
+        """An option that the run sets for all its stages is not set otherwise by one of them."""
         for name in STAGES:
             section = getattr(self, name)
             for key in ("run_dir", "seed", "resume"):

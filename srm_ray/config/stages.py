@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from srm_ray.config.base import CHAT_TEMPLATE, Section, StageConfig
+from srm_ray.config.lora import RATE, LoraConfig
 from srm_ray.config.optim import OptimizerConfig
 
 
@@ -45,7 +46,7 @@ class OptimConfig(OptimizerConfig):
 class SftOptim(OptimConfig):
     """Optimizer, schedule and how a step is divided: of fine-tuning."""
 
-    lr: float = Field(2e-5, gt=0, description="peak learning rate; where it is not given, 2e-4 of adapters (lora.r)")
+    lr: float = Field(2e-5, gt=0, description="peak learning rate; where it is not given, 2e-4 of adapters (lora.rank)")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps that warm up linearly")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay, on matrices only")
     micro_batch: int = Field(1, ge=1, description="rows in one forward pass of one worker")
@@ -54,29 +55,10 @@ class SftOptim(OptimConfig):
 class PreferOptim(OptimConfig):
     """Optimizer, schedule and how a step is divided: of preference optimisation."""
 
-    lr: float = Field(1e-6, gt=0, description="peak learning rate; where it is not given, 1e-5 of adapters (lora.r)")
+    lr: float = Field(1e-6, gt=0, description="peak learning rate; where it is not given, 1e-5 of adapters (lora.rank)")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up linearly")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay, on matrices only")
     micro_batch: int = Field(1, ge=1, description="pairs in one forward pass of one worker")
-
-
-class LoraConfig(Section):
-    """Low-rank adapters in place of full fine-tuning."""
-
-    r: int = Field(0, ge=0, description="rank of the adapters; 0: train all weights")
-    alpha: int = Field(32, ge=1, description="scale of the adapters is alpha / r")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in front of the adapters")
-    targets: list[str] = Field(
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-        description="names of the projections that get an adapter",
-    )
-    quantise: Literal["none", "nf4"] = Field("none", description="nf4: base weights in 4 bits (QLoRA, bitsandbytes)")
-
-    @model_validator(mode="after")
-    def _quantised_base_needs_adapters(self) -> "LoraConfig":
-        if self.quantise != "none" and self.r == 0:
-            raise ValueError(f"lora.quantise {self.quantise} trains adapters only: set lora.r (got {self.r})")
-        return self
 
 
 class TrainStage(StageConfig):
@@ -106,11 +88,12 @@ class AdapterStage(TrainStage):
     """A training stage that trains all weights, or adapters, which start from nothing and take ten times the rate."""
 
     adapter_lr: ClassVar[float]
+    scaled: ClassVar[dict[str, tuple[str, float]]] = {"optim.lr": ("lora.rank", RATE)}
     lora: LoraConfig = Field(LoraConfig(), description="adapters")
 
     @model_validator(mode="after")
     def _rate_of_adapters(self):
-        if self.lora.r and "lr" not in self.optim.model_fields_set:
+        if self.lora.rank and "lr" not in self.optim.model_fields_set:
             self.settle(optim=self.optim.model_copy(update={"lr": self.adapter_lr}))
         return self
 
@@ -247,7 +230,8 @@ class ConversationData(Section):
     pack: bool = Field(True, description="several examples in a row (they do not attend to each other)")
     source_cap: float = Field(1.0, gt=0, le=1, description="largest share of tokens from one source")
     describe_tools: bool = Field(
-        False, description="say tools, calls and results in words, as environment.describe_tools, whatever the template"
+        False,
+        description="tools, calls and results in words, as environment.describe_tools, whatever the template",
     )
     columns: dict[str, str] = Field({}, description=COLUMNS.format("{prompt: problem, response: solution}"))
     max_dropped: float = Field(0.05, ge=0, le=1, description=MAX_DROPPED)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# (what a library prints, what is said of it), each said once.
+# (what a library prints, our advice on it), each printed once.
 ADVICE = (
     (
         r"object store is using .* instead of /dev/shm",
@@ -37,7 +37,7 @@ class Advisor:
             self.places = {path: path.stat().st_size for path in self._logs()}
 
     def due(self) -> Iterator[str]:
-        """What is to be said now."""
+        """What is to be printed now."""
         for path in self._logs():
             text = b""
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # removed since it was listed

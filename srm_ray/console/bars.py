@@ -1,4 +1,4 @@
-"""Bars of a terminal, by rich: one for each phase under way, below the lines that are said."""
+"""Bars of a terminal, by rich: one for each phase under way, below the printed lines."""
 
 from typing import TextIO
 
@@ -24,7 +24,7 @@ class Bars:
         self.tasks: dict[Phase, TaskID] = {}
         self.progress.start()
 
-    def say(self, text: str) -> None:
+    def echo(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
 
     def show(self, phases: list[Phase]) -> None:

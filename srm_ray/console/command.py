@@ -6,6 +6,7 @@ to go on and 130. Anything else is a defect and shows its traceback.
 """
 
 import functools
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ def command(main: Main) -> Callable[..., int]:
         if main.__module__ != "__main__":
             with output.log_restored():
                 return within(main, *args, **kwargs)
+        sys.excepthook = output.show_defect
         with output.routed():
             interrupts.install()
             try:
@@ -43,6 +45,8 @@ def interactive(main: Main) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> int:
+        if main.__module__ == "__main__":
+            sys.excepthook = output.show_defect
         try:
             return ended(main, *args, **kwargs)
         except KeyboardInterrupt:
@@ -53,7 +57,7 @@ def interactive(main: Main) -> Callable[..., int]:
 
 
 def within(main: Main, *args, **kwargs) -> int:
-    """Of a command that Python code calls. Within another command an interrupt is that one's to say."""
+    """Of a command that Python code calls. Within another command an interrupt is that one's to report."""
     try:
         return ended(main, *args, **kwargs)
     except KeyboardInterrupt:
@@ -64,7 +68,7 @@ def within(main: Main, *args, **kwargs) -> int:
 
 
 def ended(main: Main, *args, **kwargs) -> int:
-    """Exit status of `main`, its error said. Raises KeyboardInterrupt where that ended it."""
+    """Exit status of `main`, its error printed. Raises KeyboardInterrupt where that ended it."""
     try:
         return main(*args, **kwargs) or 0
     except Exception as error:

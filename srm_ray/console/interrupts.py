@@ -20,13 +20,14 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from srm_ray.console import output
+from srm_ray.errors import printable
 
 T = TypeVar("T")
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 WORD = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-HEARS = 0.5  # seconds in which an event loop that is not busy hears of its task's end
-DEAF = 15.0  # seconds after which a main thread that has not heard of the signal is in a library that never will
+CANCEL_WAIT = 0.5  # seconds in which an idle event loop cancels its task
+STUCK_AFTER = 15.0  # seconds after which a main thread that has not handled the signal is stuck in a library
 LEFT = 5.0  # seconds that threads have to end in once a command has
 NOTHING_SAVED = "nothing was saved yet: the same command starts again"
 
@@ -39,8 +40,8 @@ class Interrupts:
     ours: list[signal.Signals] = field(default_factory=list)
     first: signal.Signals = signal.SIGINT  # what ends the command
     count: int = 0  # signals seen by the thread that counts them
-    heard: threading.Event = field(default_factory=threading.Event)  # by Python, in the main thread
-    told: threading.Event = field(default_factory=threading.Event)  # to the person
+    delivered: threading.Event = field(default_factory=threading.Event)  # by Python, in the main thread
+    announced: threading.Event = field(default_factory=threading.Event)  # to the person
     loop: asyncio.AbstractEventLoop | None = None
     main: "asyncio.Task[Any] | None" = None
     insisted: bool = False
@@ -49,6 +50,7 @@ class Interrupts:
     advice: list[Callable[[], str]] = field(default_factory=list)
     work: threading.Thread | None = None  # the last of `in_thread`
     last: list[Callable[[], object]] = field(default_factory=list)  # when no process is left but this one
+    ending: threading.Lock = field(default_factory=threading.Lock)  # held by the one that ends the process at once
 
     # The thread that counts
 
@@ -59,7 +61,7 @@ class Interrupts:
                     self.count_one(signal.Signals(number))
 
     def count_one(self, number: signal.Signals) -> None:
-        if self.own and number == signal.SIGINT:
+        if self.own and number == self.first:
             self.own -= 1
             return
         self.count += 1
@@ -69,12 +71,12 @@ class Interrupts:
             end_at_once(f"ended at once; {how_to_go_on()}")
         if number == signal.SIGHUP:
             output.leave_terminal()
-        _tell(f"{WORD[number]}: what runs is ended in order ({'Ctrl-C ' * (number == signal.SIGINT)}again: at once)")
-        self.told.set()
+        _report(f"{WORD[number]}: what runs is ended in order ({'Ctrl-C ' * (number == signal.SIGINT)}again: at once)")
+        self.announced.set()
         threading.Thread(target=self._expect, name="interrupted", daemon=True).start()
 
     def _expect(self) -> None:
-        if not self.heard.wait(DEAF):
+        if not self.delivered.wait(STUCK_AFTER):
             end_at_once(f"ended at once, since a library does not end in order; {how_to_go_on()}")
 
     # The main thread
@@ -82,9 +84,9 @@ class Interrupts:
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.insisted:
             raise KeyboardInterrupt
-        if self.heard.is_set():
+        if self.delivered.is_set():
             return
-        self.heard.set()
+        self.delivered.set()
         if self.loop is None or self.main is None or self.main.done():
             self.raised = True
             raise KeyboardInterrupt
@@ -98,18 +100,19 @@ class Interrupts:
             main.cancel()
 
     def _insist(self, done: threading.Event) -> None:
-        """Interrupt what keeps the event loop from hearing: synchronous work within its main task."""
-        if not done.wait(HEARS):
+        """Interrupt what blocks the event loop: synchronous work within its main task. By the signal that came: another
+        one may be ignored."""
+        if not done.wait(CANCEL_WAIT):
             self.insisted = True
             self.own += 1
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, self.first)
 
 
 _interrupts = Interrupts()
 
 
 def interrupted() -> bool:
-    return _interrupts.heard.is_set()
+    return _interrupts.delivered.is_set()
 
 
 def installed() -> bool:
@@ -118,9 +121,9 @@ def installed() -> bool:
 
 
 def conclude() -> None:
-    """The last word of a command that Ctrl-C has ended; nothing that it started is left. Its threads have a while."""
+    """The last line of a command that Ctrl-C has ended; nothing that it started is left. Its threads have a while."""
     if _interrupts.installed:
-        _interrupts.told.wait(1.0)
+        _interrupts.announced.wait(1.0)
         if work_goes_on():
             end_at_once(f"{WORD[_interrupts.first]}; {how_to_go_on()}")
         end_children()
@@ -218,7 +221,7 @@ def in_thread(work: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def advising(advice: Callable[[], str]) -> Iterator[None]:
-    """Who interrupts the block is told this, e.g. `the same command goes on after step 40`."""
+    """What is printed to whoever interrupts the block, e.g. `the same command goes on after step 40`."""
     _interrupts.advice.append(advice)
     try:
         yield
@@ -233,14 +236,18 @@ def how_to_go_on() -> str:
     return _interrupts.advice[-1]()
 
 
-def end_at_once(text: str) -> None:
-    """Kill every process that this one has started, and end."""
+def end_at_once(text: str, code: int | None = None) -> None:
+    """Kill every process that this one has started, and end. code: exit status; None: that of the signal. Of several
+    threads that call it, the first one decides."""
+    if not _interrupts.ending.acquire(blocking=False):
+        return
     with contextlib.ExitStack() as rest:  # each of these whatever becomes of the others; the last entered comes first
-        rest.callback(os._exit, status())
+        rest.callback(os._exit, status() if code is None else code)
         for leave in _interrupts.last:
             rest.callback(leave)
         rest.callback(end_children)
-        _tell(text)
+        rest.callback(output.silence_children)  # whatever other threads make of their children's end
+        _report(text)
 
 
 def at_the_end(leave: Callable[[], object]) -> None:
@@ -259,9 +266,9 @@ def end_children() -> None:
     psutil.wait_procs(children, timeout=3)
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     """Past what is being printed. On a terminal the cursor, which bars hide, is shown again."""
     target = output.err()
     show = "\r\x1b[?25h\x1b[K" if target.isatty() else ""
     with contextlib.suppress(OSError, ValueError):
-        os.write(target.fileno(), f"{show}{text}\n".encode())
+        os.write(target.fileno(), f"{show}{printable(text)}\n".encode())

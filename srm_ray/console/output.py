@@ -1,6 +1,6 @@
 """Where words go: ours to the person, everybody else's into a log file.
 
-    say, complain, bars ------------------------------> the terminal, or where the command was sent to
+    echo, complain, bars -----------------------------> the terminal, or where the command was sent to
     what libraries print, here and in child processes -> <run folder>/logs/driver.log
     what a worker and its libraries print ------------> <run folder>/logs/<worker>.log
 
@@ -14,9 +14,11 @@ import os
 import re
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
 from srm_ray.console.advice import Advisor
@@ -61,6 +63,18 @@ def complain(text: str) -> None:
     """To stderr, where there is still someone."""
     with contextlib.suppress(OSError):
         print(printable(text), file=err(), flush=True)
+
+
+def show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback to stderr: its message may hold what anybody wrote. In place of `sys.excepthook`."""
+    complain("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+
+def silence_children() -> None:
+    """From now on output goes into the log alone."""
+    if _routed is not None:
+        for stream in (_routed.out, _routed.err):
+            os.dup2(1, stream.fileno())
 
 
 def leave_terminal() -> None:

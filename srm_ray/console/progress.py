@@ -3,8 +3,8 @@
     with phase("starting 2 engines", remember=True):       about as long as it took the last time
     with phase("evaluation", total=1000) as counted:       counted.advance() as items are done
 
-On a terminal each phase is a bar below the lines that are said. In a file, the innermost one says how far it is
-whenever nothing else was said for a while.
+On a terminal each phase is a bar below the printed lines. In a file, the innermost one says how far it is
+whenever nothing else was printed for a while.
 """
 
 import contextlib
@@ -12,13 +12,16 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from srm_ray.console import output
 from srm_ray.errors import printable
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.faults import WriteFailed
 from srm_ray.files.roots import cache_root
+
+if TYPE_CHECKING:
+    from srm_ray.console.bars import Bars
 
 SHORT = 5.0  # seconds: what takes no longer needs no words
 SILENCE = 20.0  # seconds without a line, at most
@@ -28,9 +31,9 @@ REMEMBERED = 200  # phases
 DURATIONS = "durations.json"  # in the cache: seconds that phases took the last time
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """A line to the person."""
-    _console.say(text)
+    _console.echo(text)
 
 
 def duration(seconds: float) -> str:
@@ -49,8 +52,8 @@ Kind = Literal["alone", "talking", "background"]
 class Phase:
     """Something under way. total: items of it (0: not counted); done: those that were there before.
 
-    usual: seconds that it takes, as far as is known. count, status: items done, and what to tell besides, asked for
-    when it is told.
+    usual: seconds that it takes, as far as is known. count, status: items done, and what to print besides, asked for
+    when it is printed.
     kind: "talking" where what is done within says its own lines, so that this one speaks only into a silence;
     "background" for what does so too, and is shown only while nothing else is under way.
     """
@@ -70,7 +73,7 @@ class Phase:
         self.count, self.kind = count, kind
         self.before, self.note = done, ""
         self.began = time.monotonic()
-        self.told = False  # that it is under way
+        self.announced = False  # that it is under way
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """So many items more are done."""
@@ -120,23 +123,23 @@ class Phase:
 
 
 class Console:
-    """What is under way in this process, and who is told of it."""
+    """What is under way in this process, and what shows it."""
 
     def __init__(self) -> None:
         self.phases: list[Phase] = []
-        self.said = time.monotonic()
+        self.last_line = time.monotonic()
         self.lock = threading.RLock()
-        self.bars: Any = None  # of a terminal
+        self.bars: Bars | None = None  # of a terminal
         self.thread: threading.Thread | None = None
         self.ended = threading.Event()
 
-    def say(self, text: str) -> None:
+    def echo(self, text: str) -> None:
         """Control characters are shown, not obeyed: rows, names and errors are anybody's."""
         bars, text = self.bars, printable(text)
-        self.said = time.monotonic()
+        self.last_line = time.monotonic()
         try:
             if bars is not None:
-                bars.say(text)
+                bars.echo(text)
             else:
                 print(text, file=output.out(), flush=True)
         except OSError:
@@ -150,8 +153,8 @@ class Console:
                 self.thread = threading.Thread(target=self._watch, name="progress", daemon=True)
                 self.thread.start()
         if phase.kind == "alone" and phase.usual > SHORT and not output.on_terminal():
-            phase.told = True
-            self.say(f"{phase.what}: takes about {duration(phase.usual)}")
+            phase.announced = True
+            self.echo(f"{phase.what}: takes about {duration(phase.usual)}")
 
     def end(self, phase: Phase, *, whole: bool) -> None:
         with self.lock:
@@ -162,8 +165,8 @@ class Console:
                 self.ended.set()
         if thread is not None:
             thread.join()
-        if whole and phase.kind == "alone" and (phase.told or phase.took > SHORT):
-            self.say(f"{phase.what}: took {duration(phase.took)}")
+        if whole and phase.kind == "alone" and (phase.announced or phase.took > SHORT):
+            self.echo(f"{phase.what}: took {duration(phase.took)}")
 
     def _watch(self) -> None:
         """The thread that shows bars, or breaks a silence."""
@@ -174,22 +177,22 @@ class Console:
                 if time.monotonic() - read > READ_EVERY:
                     read = time.monotonic()
                     for advice in output.advisor.due():
-                        self.say(f"note: {advice}")
+                        self.echo(f"note: {advice}")
                 with self.lock:
                     phases = list(self.phases)
                 if terminal:
                     self._show(phases)
                 elif phases:
-                    self.break_silence(phases[-1])
+                    self.report_if_silent(phases[-1])
         finally:
             self._hide()
 
-    def break_silence(self, phase: Phase) -> None:
+    def report_if_silent(self, phase: Phase) -> None:
         """One line, where it is due."""
-        silent = time.monotonic() - self.said
-        if silent > SILENCE or (phase.kind == "alone" and not phase.told and phase.took > SHORT - 1):
-            phase.told = True
-            self.say(f"{phase.what}: {phase.state()}")
+        silent = time.monotonic() - self.last_line
+        if silent > SILENCE or (phase.kind == "alone" and not phase.announced and phase.took > SHORT - 1):
+            phase.announced = True
+            self.echo(f"{phase.what}: {phase.state()}")
 
     def _show(self, phases: list[Phase]) -> None:
         due = [phase for phase in phases if phase.took > 1.0 and phase.kind != "background"]
@@ -214,7 +217,7 @@ _console = Console()
 
 @contextlib.contextmanager
 def phase(what: str, *, remember: bool = False, usual: float = 0.0, **options: Any) -> Iterator[Phase]:
-    """While the block runs, `what` is under way: see `Phase`. What took more than a few seconds is told at its end.
+    """While the block runs, `what` is under way: see `Phase`. What took more than a few seconds is reported at its end.
 
     remember: it takes about as long as a phase of this name took the last time (usual: the first time).
     """
@@ -246,7 +249,7 @@ def remember_seconds(what: str, seconds: float) -> None:
 
 
 def _durations() -> dict[str, float]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
         found = json.loads((cache_root() / DURATIONS).read_text())
         return {str(name): float(seconds) for name, seconds in found.items()}
     return {}
@@ -266,7 +269,7 @@ class Progress:
         self.mean = took if self.mean is None else 0.8 * self.mean + 0.2 * took
         number = int(metrics["step"])
         drawn = metrics["groups/kept"] + metrics["groups/dropped_uniform"]
-        say(
+        echo(
             f"step {number:>{len(str(self.steps))}}/{self.steps}"
             f"  right {metrics['reward/accuracy']:6.1%}"
             f"  groups {metrics['groups/kept']:.0f} of {drawn:.0f}"

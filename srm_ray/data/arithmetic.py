@@ -1,6 +1,6 @@
 r"""Generated arithmetic: sums, of three two-digit numbers unless asked otherwise, with worked reasoning.
 
-    problem(seed, index) -> Problem(question, answer, reasoning)
+    problem(seed, index) -> SumProblem(question, answer, reasoning)
 
 Everything is a pure function of (seed, index), so any process can make any problem. The operands'
 hash decides whether a problem is held out: one problem in sixteen is never generated for training,
@@ -25,7 +25,7 @@ SUPERVISED_FROM = 1_000_000  # supervised examples are other problems of the str
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SumProblem:
     """One sum. operands: e.g. (47, 36, 29); question: its text; answer: "112"; reasoning: column by column."""
 
     operands: tuple[int, ...]
@@ -40,7 +40,7 @@ def held_out(operands: tuple[int, ...]) -> bool:
     return splits.held_out(repr(tuple(sorted(operands))), HELD_OUT_ONE_IN)
 
 
-def problem(seed: int, index: int, split: Split = "train", *, terms: int = TERMS, digits: int = DIGITS) -> Problem:
+def problem(seed: int, index: int, split: Split = "train", *, terms: int = TERMS, digits: int = DIGITS) -> SumProblem:
     """Problem number `index` of the endless stream of `seed`; no problem is in both splits.
 
     terms: numbers in the sum; digits: of each of them.
@@ -50,14 +50,14 @@ def problem(seed: int, index: int, split: Split = "train", *, terms: int = TERMS
     while True:
         operands = tuple(draw.randrange(lowest, limit) for _ in range(terms))
         if held_out(operands) == (split == "held_out"):
-            return Problem(operands, question(operands), str(sum(operands)), reasoning(operands))
+            return SumProblem(operands, question(operands), str(sum(operands)), reasoning(operands))
 
 
 def problems(
     seed: int, count: int, split: Split = "train", *, terms: int = TERMS, digits: int = DIGITS
-) -> list[Problem]:
+) -> list[SumProblem]:
     """The first `count` distinct problems of a stream, in order; fewer where that many do not turn up."""
-    found: dict[tuple[int, ...], Problem] = {}
+    found: dict[tuple[int, ...], SumProblem] = {}
     index = 0
     while len(found) < count and index < 20 * count + 1000:
         candidate = problem(seed, index, split, terms=terms, digits=digits)

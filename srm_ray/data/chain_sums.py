@@ -45,8 +45,8 @@ class ChainSums:
         for index in itertools.count(SUPERVISED_FROM):
             question, thought, answer = self.problem(index)
             thinks = random.Random(f"thinks/chain_sum/{self.seed}/{index}").random() < thinking_share
-            said = f"<think>\n{thought if thinks else ''}\n</think>\n{answer_text(answer)}"
-            yield [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
+            content = f"<think>\n{thought if thinks else ''}\n</think>\n{answer_text(answer)}"
+            yield [{"role": "user", "content": question}, {"role": "assistant", "content": content}]
 
     def tokenizer_texts(self, count: int = 6000) -> Iterator[str]:
         for index in range(count):

@@ -36,6 +36,9 @@ GOLDS = (
     "answerkey", "answer_key", "answer_idx", "correct_option", "correct_choice", "cop", "correct",
     "answer_letter", "answer", "label", "target", "gold", "correct_answer", "answer_index", "solution",
 )  # fmt: skip
+KEYS = tuple(
+    name for name in GOLDS if name not in ("answer", "label", "target", "gold", "solution")
+)  # of such rows alone
 COLUMNS = frozenset(
     [
         *LISTS,
@@ -206,6 +209,18 @@ def letter_of(columns: Columns, choices: Choices, names: Sequence[str] = ()) -> 
 
 
 def place_of_gold(value: Any, choices: Choices, *, numbered: bool = False) -> int | None:
+    """Where the right choice stands: as `place_named`, or by the final answer of a worked one."""
+    place = place_named(value, choices, numbered=numbered)
+    if place is not None or not isinstance(value, str) or value.strip().isdigit():
+        return place
+    from rewards import extract
+
+    text = value.strip()
+    places = (place_of(one, choices.texts) for one in (*extract.final_answers(text)[-1:], text))
+    return next((place for place in places if place is not None), None)
+
+
+def place_named(value: Any, choices: Choices, *, numbered: bool = False) -> int | None:
     """Where the right choice stands: by its label, its text, or its number from 0. numbered: whole numbers are numbers
     from 0 also where choices have numbers for labels, as in the columns called `label` (PIQA, COPA, SWAG)."""
     value = unpacked(value)
@@ -227,22 +242,15 @@ def place_of_gold(value: Any, choices: Choices, *, numbered: bool = False) -> in
         return labels.index(text.upper().strip("().: "))
     if plain(text) in [plain(one) for one in choices.texts]:
         return [plain(one) for one in choices.texts].index(plain(text))
-    if text.isdigit():
-        return int(text) if int(text) < len(choices.texts) else None
-    from rewards import extract
-
-    for said in [*extract.final_answers(text)[-1:], text]:
-        if (place := place_of(said, choices.texts)) is not None:
-            return place
-    return None
+    return int(text) if text.isdigit() and int(text) < len(choices.texts) else None
 
 
-def rendered(question: str, choices: Choices) -> str:
-    """The question with its choices by letter; as it is where it shows them already."""
+def rendered(question: str, choices: Choices, *, asked: bool = True) -> str:
+    """The question with its choices by letter, and `asked` for one; as it is where it shows them already."""
     if shows(question, choices.texts):
         return question
     lines = [f"{LETTERS[place]}. {text}" for place, text in enumerate(choices.texts)]
-    return "\n".join([question.rstrip(), "", *lines, "", ASKED])
+    return "\n".join([question.rstrip(), "", *lines, *(["", ASKED] if asked else [])])
 
 
 def shows(question: str, texts: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ r"""Supervised examples: rows in any of the usual schemas to conversations.
     {"instruction": ..., "input": ..., "output": ...}       Alpaca's
     {"question": ..., "answer": "... #### 72"}              GSM8K's: reasoning without <<...>> marks, then the answer
     {"problem": ..., "solution": ...}, {"query": ..., "response": ...}, ...     see `columns`
+    {"question": ..., "choices": [...], "answer": 2}         multiple choice: the choices shown, the letter learned
     {"text": ...}                             a dialogue of Human: and Assistant:, else a document, learned whole
 
 What is not one of them raises `UserError`; a row that is one and cannot be used raises `Unusable` (`drops`).
@@ -15,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from srm_ray.data import choices
+from srm_ray.data.choices import Choices
 from srm_ray.data.columns import (
     ANSWERING,
     ASKING,
@@ -30,7 +33,7 @@ from srm_ray.data.messages import Message, Turns, drawn_dialogue, from_json, is_
 from srm_ray.errors import UserError
 
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
-GOLD = re.compile(r"^####[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+GOLD = re.compile(r"^####[ \t]*+(\S.*)$", re.MULTILINE)
 REPEATED_GOLD = re.compile(r"(the )?(final )?answer( is)?\b.*", re.IGNORECASE)  # behind it, as MetaMath has it
 THOUSANDS = re.compile(r"-?\$?\d{1,3}(,\d{3})+(\.\d+)?%?")
 WEIGHTS = ("weight", "sample_weight")
@@ -71,10 +74,7 @@ def to_example(row: Mapping[str, Any], style: str = "boxed", mapped: Sequence[st
     which come before all others."""
     found = found_schema(row, mapped, SCHEMAS)
     if found is None:
-        raise UserError(
-            f"no conversation: its columns are {', '.join(row) or 'none'}; {KNOWN}. Name yours: "
-            '--data.columns "{prompt: COLUMN, response: COLUMN}"'
-        )
+        raise UserError(no_conversation(row))
     schema, names, columns = found
     built = schema.build(columns, names, style)
     name = schema.name.format(*names)
@@ -85,6 +85,13 @@ def to_example(row: Mapping[str, Any], style: str = "boxed", mapped: Sequence[st
     tools = tools_of(columns.value(columns.first(TOOLS))) if columns.first(TOOLS) else ()
     notes = () if turns.messages[-1] == built.messages[-1] else (TRAILING,)
     return Example(turns.messages, turns.trained, tools, schema=name, unread=columns.unread + turns.unread, notes=notes)
+
+
+def no_conversation(row: Mapping[str, Any]) -> str:
+    return (
+        f"no conversation: its columns are {', '.join(row) or 'none'}; {KNOWN}. Name yours: "
+        '--data.columns "{prompt: COLUMN, response: COLUMN}"'
+    )
 
 
 def found_schema(
@@ -119,18 +126,29 @@ def dialogue(columns: Columns, names: tuple[str, ...], style: str) -> Turns:
 
 
 def asked_and_answered(columns: Columns, names: tuple[str, ...], style: str) -> Turns:
-    """One question and its answer, each a text or a list of messages."""
+    """One question and its answer, each a text or a list of messages; of multiple choice the letter."""
     asking, answering = names
     asked = question_turns(columns, asking)
     if columns.holds_turns(answering):
-        said = columns.turns(answering)
-        return Turns(asked.messages + said.messages, asked.trained + said.trained, asked.unread + said.unread)
+        answers = columns.turns(answering)
+        return Turns(asked.messages + answers.messages, asked.trained + answers.trained, asked.unread + answers.unread)
     thought = next((text for name in THOUGHTS if (text := columns.text_or_none((name,))) and not is_switch(text)), "")
-    answer = columns.text(answering)
-    if answering == "answer" and asking in ("question", "problem") and not thought:
+    found = choices_beside(columns, asked)
+    letter = found is not None and names_a_choice(columns, answering, found)
+    if found is not None:
+        asked = with_choices(asked, found, letter=letter)
+    answer = choices.letter_of(columns, found) if found is not None and letter else columns.text(answering)
+    if (letter or (answering == "answer" and asking in ("question", "problem"))) and not thought:
         answer = question_answer(answer, style)
     message = {"role": "assistant", "content": answer, **({"reasoning_content": thought} if thought else {})}
     return Turns((*asked.messages, message), (*asked.trained, True), asked.unread)
+
+
+def keyed(columns: Columns, names: tuple[str, ...], style: str) -> Turns:
+    """A question with choices and a column that only says which is right."""
+    if not choices.possible(frozenset(columns.names)):
+        raise UserError(no_conversation(columns.row))
+    return asked_and_answered(columns, names, style)
 
 
 def question_turns(columns: Columns, asking: str) -> Turns:
@@ -141,10 +159,33 @@ def question_turns(columns: Columns, asking: str) -> Turns:
     drawn = drawn_dialogue(text)
     if drawn:
         return to_turns(drawn, asking)
-    more = columns.text_or_none(("input",)) if asking == "instruction" else ""
+    more = columns.text_or_none(("input",)) if asking != "input" else ""
+    more = more if more.strip() != text.strip() else ""
     context = columns.text_or_none(CONTEXTS)
-    parts = (context, text) if context and asking == "question" else (text, more, context)
+    parts = (context, text, more) if context and asking == "question" else (text, more, context)
     return to_turns([{"role": "user", "content": "\n\n".join(part for part in parts if part)}], asking)
+
+
+def choices_beside(columns: Columns, asked: Turns) -> Choices | None:
+    """The choices that the row has in columns of their own for the question."""
+    if not choices.possible(frozenset(columns.names)) or not asked.messages or asked.messages[-1]["role"] != "user":
+        return None
+    return choices.choices_of(columns, asked.messages[-1]["content"])
+
+
+def with_choices(asked: Turns, found: Choices, *, letter: bool) -> Turns:
+    """The question with its choices. letter: asked for by its letter."""
+    *before, last = asked.messages
+    text = choices.rendered(last["content"], found, asked=letter)
+    return replace(asked, messages=(*before, {**last, "content": text}))
+
+
+def names_a_choice(columns: Columns, answering: str, found: Choices) -> bool:
+    """Whether the answer's column only says which choice is right, rather than being a worked answer."""
+    if answering not in ("answer", *choices.KEYS):
+        return False
+    value = columns.value(answering)
+    return found.right is not None or not isinstance(value, str) or choices.place_named(value, found) is not None
 
 
 def document(columns: Columns, names: tuple[str, ...], style: str) -> Turns | str:
@@ -158,6 +199,7 @@ SCHEMAS = (
     Schema("{0} + {1}", (("prompt",), ("completion", "response")), asked_and_answered),
     Schema("Alpaca ({0} + {1})", (("instruction",), ("output",)), asked_and_answered),
     Schema("{0} + {1}", (ASKING, ANSWERING), asked_and_answered),
+    Schema("multiple choice ({0} + {1})", (ASKING, choices.KEYS), keyed),
     Schema("{0}", (("text", "content", "document"),), document),
 )
 
@@ -194,7 +236,7 @@ def with_history(turns: Turns, columns: Columns) -> Turns:
     elif all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in value):
         roles = ("user", "assistant")
         before = to_turns(
-            [{"role": role, "content": said} for pair in value for role, said in zip(roles, pair, strict=True)], name
+            [{"role": role, "content": text} for pair in value for role, text in zip(roles, pair, strict=True)], name
         )
     else:
         before = to_turns(value, name)
@@ -248,7 +290,7 @@ def question_answer(answer: str, style: str) -> str:
     if not found and len(answer.split()) > 1:
         return plain
     reasoning = CALCULATOR_MARK.sub("", answer[: found.start()]).strip() if found else ""
-    gold = found[1] if found else plain
+    gold = found[1].rstrip() if found else plain
     if THOUSANDS.fullmatch(gold):
         gold = gold.replace(",", "")
     stated = rf"\boxed{{{gold}}}" if style == "boxed" else f"**Final Answer:** {gold}"

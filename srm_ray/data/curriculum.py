@@ -1,6 +1,6 @@
 """Difficulty that rises with accuracy: which level of a source each prompt index is drawn at.
 
-    judged groups -> share right at a source's current level -> a window's worth at raise_at? -> next level
+    graded groups -> share right at a source's current level -> a window's worth at raise_at? -> next level
                                                                 for every index from the cursor on
 
 What a prompt index is drawn at depends on the schedule alone, a list of (first index, level), which is saved
@@ -37,16 +37,16 @@ class Curriculum:
 
     def __init__(self, levels: dict[str, int], *, raise_at: float, window: int):
         self.raise_at, self.window = raise_at, window
-        self.climbs = {name: LevelSchedule(count - 1) for name, count in levels.items() if count}
+        self.schedules = {name: LevelSchedule(count - 1) for name, count in levels.items() if count}
 
     @property
     def at_top(self) -> bool:
         """Whether no source has a harder level to come."""
-        return all(climb.level == climb.top for climb in self.climbs.values())
+        return all(one.level == one.top for one in self.schedules.values())
 
     def level(self, source: str, index: int) -> int:
         """The level that prompt `index` is drawn at; 0 for a source without levels."""
-        return self.climbs[source].at(index) if source in self.climbs else 0
+        return self.schedules[source].at(index) if source in self.schedules else 0
 
     def observe(self, groups: Iterable[Group], cursor: int) -> dict[str, int]:
         """Count the grades of a step; levels that this raised, by source, hold from prompt index `cursor` on.
@@ -54,35 +54,35 @@ class Curriculum:
         Completions that no grader could decide do not count, nor do groups of a level already passed.
         """
         for group in groups:
-            climb = self.climbs.get(group.prompt.source)
-            if climb is None or group.prompt.level != climb.level:
+            one = self.schedules.get(group.prompt.source)
+            if one is None or group.prompt.level != one.level:
                 continue
             decided = [reward.correct for reward in group.rewards if reward.correct is not None]
-            climb.seen += len(decided)
-            climb.right += sum(decided)
+            one.seen += len(decided)
+            one.right += sum(decided)
         raised = {}
-        for name, climb in self.climbs.items():
-            if climb.seen < self.window:
+        for name, one in self.schedules.items():
+            if one.seen < self.window:
                 continue
-            passed = climb.right >= self.raise_at * climb.seen
-            climb.right = climb.seen = 0
-            if passed and climb.level < climb.top:
-                climb.schedule.append((cursor, climb.level + 1))
-                raised[name] = climb.level
+            passed = one.right >= self.raise_at * one.seen
+            one.right = one.seen = 0
+            if passed and one.level < one.top:
+                one.schedule.append((cursor, one.level + 1))
+                raised[name] = one.level
         return raised
 
     def describe(self) -> dict[str, float]:
-        return {f"curriculum/level/{metric_name(name)}": climb.level for name, climb in self.climbs.items()}
+        return {f"curriculum/level/{metric_name(name)}": one.level for name, one in self.schedules.items()}
 
     def to_plain(self) -> dict[str, Any]:
         return {
-            name: {"schedule": [list(entry) for entry in climb.schedule], "right": climb.right, "seen": climb.seen}
-            for name, climb in self.climbs.items()
+            name: {"schedule": [list(entry) for entry in one.schedule], "right": one.right, "seen": one.seen}
+            for name, one in self.schedules.items()
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
         """As `to_plain` gave it; sources that it does not name go back to their beginning."""
-        for name, climb in self.climbs.items():
+        for name, one in self.schedules.items():
             saved = plain.get(name, {"schedule": [(0, 0)], "right": 0, "seen": 0})
-            climb.schedule = [(int(first), int(level)) for first, level in saved["schedule"]]
-            climb.right, climb.seen = saved["right"], saved["seen"]
+            one.schedule = [(int(first), int(level)) for first, level in saved["schedule"]]
+            one.right, one.seen = saved["right"], saved["seen"]

@@ -1,6 +1,6 @@
 """Problems drawn by how often they are solved: which problem of a finite source each prompt index gets.
 
-    judged groups -> right and seen of each problem -> weight: the chance that its next group says something
+    graded groups -> right and seen of each problem -> weight: the chance that its next group says something
         next indices: a share in the usual order, whatever is known; the others by weight
 
 The weight of a problem solved with probability p is 1 - p^G - (1 - p)^G, the chance that a group of G has right and
@@ -8,7 +8,7 @@ wrong completions (DAPO's choice, arXiv 2503.14476, eq. 11). What is solved is h
 and then, what was never tried comes first. p is (right + 1/4) / (seen + 1/2) over counts of which each visit forgets a
 share.
 
-An index keeps its problem until it is judged, so that one drawn again is the same; from the cursor on, problems are
+An index keeps its problem until it is graded, so that one drawn again is the same; from the cursor on, problems are
 chosen anew after every step. Choices depend on seed, index and rates alone, and all of it is saved with the run.
 """
 
@@ -64,7 +64,7 @@ class Difficulty:
     def __init__(self, options: DifficultyConfig, *, seed: int, group_size: int):
         self.options, self.seed, self.group_size = options, seed, group_size
         self.rates: dict[str, Rates] = {}
-        self.assigned: dict[int, tuple[str, int]] = {}  # of indices that have not been judged: source and problem
+        self.assigned: dict[int, tuple[str, int]] = {}  # of indices that have not been graded: source and problem
 
     def row(self, index: int, source: str, count: int, usual: Callable[[], int]) -> int:
         """The problem, 0 to count - 1, that prompt `index` asks. usual: the one that the usual order has for it."""

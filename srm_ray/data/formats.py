@@ -8,6 +8,7 @@ decoded at a time, of Parquet one batch. Numbers are those of lines in text file
 
 import bz2
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -15,7 +16,7 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ HOLDERS = ("data", "rows", "examples", "instances", "items", "train", "test")  #
 SOLID = re.compile(r"[^\s,\ufeff]")
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
+# Of one line or JSON value (bytes, or characters), and of a compressed table: a file of a kilobyte may unpack to 10 GB.
+LONGEST = 1 << 28
+LARGEST_TABLE = 1 << 31
 
 
 def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
@@ -43,7 +47,7 @@ def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
 
     number = 0
     try:
-        with opened(path) as file:
+        with readable(path, option), opened(path) as file:
             for number, row in form_of(file, path):
                 yield number, row
     except UnicodeDecodeError as error:
@@ -51,12 +55,29 @@ def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
             f"{path}: not {error.encoding.upper()} text ({error.reason} after line {number}): convert it, e.g. "
             f"iconv -f latin1 -t utf-8"
         ) from None
-    except DAMAGED as error:
-        raise UserError(f"{option} {path}: its compressed content is damaged or cut off ({error})") from None
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"{option} {path}: a table that cannot be read ({' '.join(str(error).split())})") from None
+
+
+@contextlib.contextmanager
+def readable(path: Path, option: str = "--data.path") -> Iterator[None]:
+    """What the machine or a damaged archive refuses while `path` is read, in one line."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise UserError(f"{option} {path}: its compressed content is damaged or cut off ({error})") from None
     except OSError as error:
         raise UserError(f"{option} {path}: {error.strerror or error}") from None
+
+
+def bounded(file: io.BufferedReader | io.TextIOWrapper, path: Path) -> Iterator[Any]:
+    """The lines of a file, as it has them (bytes or text). Raises `UserError` for one beyond `LONGEST`."""
+    number = 0
+    while line := file.readline(LONGEST + 1):
+        number += 1
+        if len(line) > LONGEST:
+            raise UserError(f"{path}:{number}: a line of more than {LONGEST >> 20} MB: is it what it should be?")
+        yield line
 
 
 def form_of(file: io.BufferedReader, path: Path) -> Iterator[tuple[int, Row]]:
@@ -165,8 +186,8 @@ def repaired(value: Any) -> Any:
     return {repaired(name): repaired(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
-def lines_of(file: Iterable[bytes | str], path: Path) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(file, 1):
+def lines_of(file: io.BufferedReader | io.TextIOWrapper, path: Path) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(bounded(file, path), 1):
         text = str(line, "utf-8-sig" if number == 1 else "utf-8") if isinstance(line, bytes) else line
         if text.strip():
             yield number, parse(text, f"{path}:{number}")
@@ -201,6 +222,10 @@ def values(file: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, Row]]:
                 raise json.JSONDecodeError("the end", text, place)
             value, end = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
+            if len(text) - place > LONGEST:
+                raise UserError(
+                    f"{path}:{line}: no JSON value in {LONGEST >> 20} MB: is it what it should be?"
+                ) from None
             more = file.read(max(HEAD, len(text) - place))
             if more:  # what it fails on may be no more than cut off
                 text, place = text[place:] + more, 0
@@ -238,7 +263,12 @@ def lists_of(row: Row) -> list[list[Row]]:
 def parquet(file: io.BufferedReader) -> Iterator[tuple[int, Row]]:
     import pyarrow.parquet
 
-    source = str(file.raw.name) if isinstance(file.raw, io.FileIO) else io.BytesIO(file.read())
+    if isinstance(file.raw, io.FileIO):
+        source: str | io.BytesIO = str(file.raw.name)
+    else:
+        source = io.BytesIO(file.read(LARGEST_TABLE + 1))
+        if source.getbuffer().nbytes > LARGEST_TABLE:
+            raise UserError(f"a compressed table of more than {LARGEST_TABLE >> 30} GB: unpack it, and give its file")
     yield from numbered(pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=BATCH))
 
 
@@ -266,10 +296,10 @@ def table(file: io.TextIOWrapper, path: Path, start: str, delimiter: str) -> Ite
     """Rows of CSV as text, an empty cell as null; (line that a row ends in, row)."""
     header = start.split("\n", 1)[0]
     delimiter = delimiter or max(",;\t", key=header.count)
-    csv.field_size_limit(1 << 30)
+    csv.field_size_limit(LONGEST)
     if file.encoding == "utf-8":
         file.reconfigure(encoding="utf-8-sig")
-    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+    reader = csv.DictReader(bounded(file, path), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             if None in row:

@@ -1,4 +1,4 @@
-"""Situations of the generated word problems that no training text tells of (see `situations`)."""
+"""Situations of the generated word problems that no training text uses (see `situations`)."""
 
 from srm_ray.data.situations import S, Situation
 

@@ -3,11 +3,11 @@
 Starts nothing: rows are read, `ROWS` of each source at most, and rendered with the model's tokenizer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.console.progress import say
-from srm_ray.data.prompts import prompts_of, training_tasks, with_system
+from srm_ray.console.progress import echo
+from srm_ray.data.prompts import ROWS_CHECKED, prompts_of, training_tasks, with_system
 from srm_ray.data.tasks import Task
 from srm_ray.model.loading import open_model, settle_lengths
 from srm_ray.rl.types import Prompt
@@ -24,13 +24,20 @@ GRADES = {
 }
 
 
-def inspect(config: GRPOConfig, count: int, *, chat: bool = True) -> int:
+def inspect(
+    config: GRPOConfig,
+    count: int,
+    *,
+    chat: bool = True,
+    trial: Callable[[Sequence[Prompt]], None] | None = None,
+) -> int:
     """Show the first `count` problems of a run. chat: render them with the model's chat template, where there is a
-    model; False: an endpoint does. Raises `UserError` for what the run itself would refuse."""
-    graded = not config.reward.function
+    model; False: an endpoint does. trial: tries the user's reward function on the first prompts. Raises
+    `UserError` for what the run itself would refuse."""
+    graded = not config.reward.own
     tasks = training_tasks(config.data, seed=config.seed, graded=graded, curriculum=config.curriculum, limit=ROWS)
     if any(source.size is not None for source in tasks.sources.values()):
-        say(f"of each source the first {ROWS:,} rows are read")
+        echo(f"of each source the first {ROWS:,} rows are read")
     own = config.reward.function
     if not (config.model and chat):
         size = count if tasks.size is None else min(count, tasks.size)
@@ -38,7 +45,7 @@ def inspect(config: GRPOConfig, count: int, *, chat: bool = True) -> int:
             task, _ = tasks.task(index)
             turns = with_system(task.messages, config.data.system)
             text = "\n\n".join(f"[{turn['role']}]\n{turn['content']}" for turn in turns)
-            say(shown(task, f"{index + 1}. {task.where or task.source}", text, own))
+            echo(shown(task, f"{index + 1}. {task.where or task.source}", text, own))
         return 0
     info = open_model(config.model, config.chat_template)
     config, lengths = settle_lengths(config, info)
@@ -46,7 +53,11 @@ def inspect(config: GRPOConfig, count: int, *, chat: bool = True) -> int:
     stream.check()
     for prompt in stream.first(count):
         where = tasks.task(prompt.index)[0].where or prompt.source
-        say(shown(prompt, f"{prompt.index + 1}. {where}, {len(prompt.token_ids)} tokens", prompt.text, own))
+        echo(shown(prompt, f"{prompt.index + 1}. {where}, {len(prompt.token_ids)} tokens", prompt.text, own))
+    if trial is not None:
+        tried = stream.first(ROWS_CHECKED)
+        trial(tried)
+        echo(f"{own} grades the first {len(tried)} rows, with an empty completion and with the gold")
     return 0
 
 

@@ -1,7 +1,7 @@
 """MBPP's rows, in the full form (`text`), the sanitized one (`prompt`, `test_imports`) and MBPP+ ("Mbpp/2"): the one
 reader for training and for measuring.
 
-Its files hold all of its splits, told apart by task_id: rows of the split asked for are taken, and for training no
+Its files hold all of its splits, distinguished by task_id: rows of the split asked for are taken, and for training no
 other than `train` may be.
 """
 

@@ -57,7 +57,7 @@ def to_turns(value: Any, name: str = "messages") -> Turns:
     if not value:
         raise Unusable(f"{name} is empty")
     if len(value) > 1 and all(isinstance(item, str) for item in value):  # what is said in turn, as LIMA has it
-        value = [{"role": ("user", "assistant")[at % 2], "content": said} for at, said in enumerate(value)]
+        value = [{"role": ("user", "assistant")[at % 2], "content": reply} for at, reply in enumerate(value)]
     value = [turn for item in value for turn in exchange(item)]
     messages: list[Message] = []
     trained: list[bool] = []
@@ -75,10 +75,13 @@ def to_turns(value: Any, name: str = "messages") -> Turns:
 def exchange(item: Any) -> list[Any]:
     """What is asked and answered in one item ({"human": ..., "assistant": ...}) as two messages; another as it is."""
     if isinstance(item, Mapping) and not first_of(item, ROLE_KEYS):
-        for asked, said in EXCHANGES:
-            if isinstance(item.get(asked), str) and isinstance(item.get(said), str):
-                more = {key: one for key, one in item.items() if key not in (asked, said)}
-                turns = [{"role": "user", "content": item[asked]}, {"role": "assistant", "content": item[said], **more}]
+        for asked, reply in EXCHANGES:
+            if isinstance(item.get(asked), str) and isinstance(item.get(reply), str):
+                more = {key: one for key, one in item.items() if key not in (asked, reply)}
+                turns = [
+                    {"role": "user", "content": item[asked]},
+                    {"role": "assistant", "content": item[reply], **more},
+                ]
                 return turns if item[asked] else turns[1:]
     return [item]
 
@@ -160,10 +163,10 @@ def calls_of(value: Any, where: str) -> list[dict[str, Any]]:
             raise Unusable("a tool call without a name")
         keys = ("arguments", "parameters", "args")
         given: Any = next((inner[key] for key in keys if inner.get(key) is not None), {})
-        call: dict[str, Any] = {
-            "type": "function",
-            "function": {"name": inner["name"], "arguments": from_json(given, "the arguments of a tool call")},
-        }
+        given = from_json(given, "the text of a tool call's arguments", strict=True)
+        if not isinstance(given, Mapping | None):
+            raise Unusable(f"the arguments of a tool call are {described(given)}, no object")
+        call: dict[str, Any] = {"type": "function", "function": {"name": inner["name"], "arguments": given or {}}}
         if isinstance(item.get("id"), str):
             call["id"] = item["id"]
         calls.append(call)
@@ -205,7 +208,7 @@ def from_json(value: Any, name: str, *, strict: bool = False) -> Any:
         return None
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         if strict:
             raise Unusable(f"{name} is no JSON") from None
         return value
@@ -237,7 +240,7 @@ def drawn_dialogue(text: str) -> list[dict[str, str]] | None:
             continue
         turns: list[dict[str, str]] = []
         for piece in body.replace(assistant, "\0a").replace(human, "\0u").split("\0")[1:]:
-            role, said = ("assistant" if piece[0] == "a" else "user"), piece[1:].strip()
-            turns.append({"role": role, "content": said})
+            role, reply = ("assistant" if piece[0] == "a" else "user"), piece[1:].strip()
+            turns.append({"role": role, "content": reply})
         return turns[:-1] if turns[-1]["role"] == "assistant" and not turns[-1]["content"] else turns
     return None

@@ -67,23 +67,23 @@ def packed(sequences: Iterable[Sequence_], length: int, *, open_rows: int = 32) 
     split) is the caller's to say.
     """
     rows: list[list[Sequence_]] = []
-    room: list[int] = []
+    left: list[int] = []
     for ids, mask in sequences:
         size = len(ids)
         if size > length:
             raise ValueError(f"a sequence of {size} tokens does not fit a row of {length}")
-        for place, free in enumerate(room):
+        for place, free in enumerate(left):
             if free >= size:
                 rows[place].append((ids, mask))
-                room[place] -= size
+                left[place] -= size
                 break
         else:
             rows.append([(ids, mask)])
-            room.append(length - size)
+            left.append(length - size)
         if len(rows) > open_rows:
-            fullest = min(range(len(room)), key=room.__getitem__)
+            fullest = min(range(len(left)), key=left.__getitem__)
             yield rows.pop(fullest)
-            room.pop(fullest)
+            left.pop(fullest)
     yield from rows
 
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from srm_ray.data.columns import ASKING, DIALOGUES, TOOLS, Columns
-from srm_ray.data.conversations import question_turns, weight, with_history, with_system
+from srm_ray.data.conversations import (
+    choices_beside,
+    question_turns,
+    weight,
+    with_choices,
+    with_history,
+    with_system,
+)
 from srm_ray.data.drops import Unusable
 from srm_ray.data.messages import Message, Turns, drawn_dialogue, to_turns, tools_of
 from srm_ray.errors import UserError
@@ -56,7 +63,9 @@ def to_pair(row: Mapping[str, Any], mapped: Sequence[str] = ()) -> Pair:
     whole = better.messages[0]["role"] != "assistant"
     asking = columns.first(("prompt",) if "prompt" in mapped else (*ASKING, *(() if whole else DIALOGUES)))
     asked = question_turns(columns, asking) if asking else Turns((), ())
-    prompt, (said, unsaid) = split(asked, better, worse)
+    found = None if whole else choices_beside(columns, asked)
+    asked = asked if found is None else with_choices(asked, found, letter=False)
+    prompt, (better_turns, worse_turns) = split(asked, better, worse)
     if not prompt.messages:
         raise Unusable(f"no prompt: {chosen} and {rejected} share no turns, and there is no prompt column")
     prompt = with_system(with_history(prompt, columns), columns)
@@ -64,8 +73,8 @@ def to_pair(row: Mapping[str, Any], mapped: Sequence[str] = ()) -> Pair:
         raise Unusable("the prompt ends with the assistant's turn")
     return Pair(
         prompt.messages,
-        said,
-        unsaid,
+        better_turns,
+        worse_turns,
         tools_of(columns.value(columns.first(TOOLS))) if columns.first(TOOLS) else (),
         f"{asking + ' + ' if asking else ''}{chosen} + {rejected}",
         tuple(dict.fromkeys(columns.unread + asked.unread + better.unread + worse.unread)),

@@ -1,4 +1,4 @@
-"""The problems of files and data sets: read, looked at, and what cannot be used counted and told.
+"""The problems of files and data sets: read, checked, and what cannot be used counted and reported.
 
     RowSource --records--> rows --ProblemReader--> tasks --> once each --> golds that their grader can read --> Problems
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rewards.golds import unreadable
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data import mbpp
 from srm_ray.data.drops import Drops, Unusable
 from srm_ray.data.problems import ProblemReader
@@ -33,8 +33,17 @@ class Problems:
 
     def __str__(self) -> str:
         """One line: how many, as what, what was ignored and what was dropped."""
-        told = f"{len(self.tasks):,} of {self.drops.read:,} rows, {self.notes}"
-        return f"{told}; dropped: {self.drops}" if self.drops.counts else told
+        summary = f"{len(self.tasks):,} of {self.drops.read:,} rows, {self.notes}"
+        return f"{summary}; dropped: {self.drops}" if self.drops.counts else summary
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """drop_duplicates: problems that come again with the same answer are dropped. max_dropped: share of the rows that
+    may be unusable."""
+
+    drop_duplicates: bool = True
+    max_dropped: float = MAX_DROPPED
 
 
 def read_problems(
@@ -43,18 +52,19 @@ def read_problems(
     *,
     grader: str = "",
     graded: bool = True,
+    rows: bool = False,
     measuring: bool = False,
-    drop_duplicates: bool = True,
-    max_dropped: float = MAX_DROPPED,
+    screen: Screen = Screen(),
 ) -> Problems:
     """The problems of a source. What is ignored or dropped is said in one line.
 
     name: what tasks have as source where rows name none. grader: as of `ProblemReader`. graded: rows must have a gold
-    that can be graded. measuring: problems that come twice are kept, and MBPP's other splits may be read.
+    that can be graded. rows: tasks keep their row. measuring: problems that come twice are kept, and the other
+    splits of MBPP may be read.
 
     Raises `UserError` for what cannot be read, what no schema fits, and too many rows that cannot be used.
     """
-    reader, drops = ProblemReader(source.columns, grader=grader, graded=graded), Drops()
+    reader, drops = ProblemReader(source.columns, grader=grader, graded=graded, rows=rows), Drops()
     tasks: list[Task] = []
     answers: dict[int, int] = {}  # digests of what was asked before, and of its answer
     for record in records(source):
@@ -66,16 +76,16 @@ def read_problems(
                 raise Unusable(OTHER_SPLIT, asked=True)
             task = reader.task(record, name)
             if not measuring:
-                check_new(task, answers, drop_duplicates)
+                check_new(task, answers, screen.drop_duplicates)
             tasks.append(task)
         except Unusable as reason:
             drops.add(str(reason), record.where, asked=reason.asked)
     if graded:
         tasks = with_readable_golds(tasks, drops)
     read = Problems(tasks, drops, reader.notes)
-    check(read, source, measuring, max_dropped)
+    check(read, source, measuring, screen.max_dropped)
     if drops.counts or reader.notes.unread or reader.notes.left_out:
-        say(f"{source.path or source.name}: {read}")
+        echo(f"{source.path or source.name}: {read}")
     return read
 
 

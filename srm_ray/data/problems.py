@@ -4,7 +4,7 @@
                           gold   answers | a choice | tests | a target with its numbers  row_golds, choices, row_tests
                       --> Task
 
-What cannot be used raises `Unusable`; what of a row is left out is counted in `Notes`, to be said once for a file.
+What cannot be used raises `Unusable`; what of a row is left out is counted in `Notes`, reported once for a file.
 """
 
 import difflib
@@ -78,17 +78,19 @@ class ProblemReader:
 
     columns: the mapping that the records were read with (`RowSource.columns`). grader: who grades what is no code and
     no choice, where it is not to be the math grader: "text". graded: rows must have a gold; False where a reward
-    function of the user's own decides, which gets the whole row.
+    function of the user's own decides, which gets the whole row. rows: whether others get it, too.
     """
 
-    def __init__(self, columns: Iterable[str] = (), *, grader: str = "", graded: bool = True) -> None:
-        self.mapped, self.grader, self.graded = tuple(columns), grader, graded
+    def __init__(
+        self, columns: Iterable[str] = (), *, grader: str = "", graded: bool = True, rows: bool = False
+    ) -> None:
+        self.mapped, self.grader, self.graded, self.rows = tuple(columns), grader, graded, rows
         for name in self.mapped:
             if name.lower() not in KNOWN:
                 near = difflib.get_close_matches(name, KNOWN, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise UserError(f"--data.columns: no problem is read from a column {name!r}{hint}")
-        self.notes = Notes()
+        self.notes = Notes(passed_on=not graded or rows)
         self._plans: dict[tuple[str, ...], Plan] = {}
 
     def task(self, record: Record, source: str) -> Task:
@@ -105,9 +107,9 @@ class ProblemReader:
         self.notes.schemas[plan.schema.name] += 1
         if len(columns.read) < len(names):
             self.notes.unread.update(columns.unread)
-        if self.graded:
+        if self.graded and not self.rows:
             return task
-        # The row travels as JSON, and only where a reward of the user's own wants it.
+        # The row travels as JSON, and only where it is wanted.
         return replace(task, row=json.loads(json.dumps(record.fields, default=str)))
 
     def _schema(self, record: Record) -> Schema:
@@ -126,7 +128,7 @@ class ProblemReader:
         if self._plans:  # of the rows before this one
             raise Unusable(missing)
         raise UserError(
-            f"{record.where}: {missing}; say which columns hold the problem and its answer, perhaps {proposal(names)}"
+            f"{record.where}: {missing}; name the columns of the problem and its answer, perhaps {proposal(names)}"
         )
 
     def _with_gold(self, task: Task, columns: Columns, plan: Plan) -> Task:
@@ -144,7 +146,7 @@ class ProblemReader:
         target = row_golds.countdown_of(columns) if plan.countdown and grader in ("", "countdown") else None
         if target is not None:
             return self._countdown(task, columns, plan.schema, target)
-        messages, said = prompt_of(columns, plan.schema, self.notes)
+        messages, reply = prompt_of(columns, plan.schema, self.notes)
         task = replace(task, messages=messages, grader=grader)
         if plan.tests and grader in ("", "code"):
             tests, entry = row_tests.tests_of(columns)
@@ -154,12 +156,12 @@ class ProblemReader:
             found = choices.choices_of(columns, messages[-1]["content"])
             if found is not None:
                 return self._choice(task, columns, found)
-        return self._answer(task, columns, plan, said)
+        return self._answer(task, columns, plan, reply)
 
-    def _answer(self, task: Task, columns: Columns, plan: Plan, said: str | None) -> Task:
-        """said: by the assistant behind the prompt, which is the gold where no column is."""
+    def _answer(self, task: Task, columns: Columns, plan: Plan, reply: str | None) -> Task:
+        """reply: of the assistant after the prompt, which is the gold where no column is."""
         try:
-            golds = row_golds.golds_of(columns, plan.schema, said, as_it_is=task.grader == "text")
+            golds = row_golds.golds_of(columns, plan.schema, reply, as_it_is=task.grader == "text")
         except Unusable:
             if self.graded:
                 raise

@@ -7,20 +7,23 @@ A built-in generator is endless. A file or a dataset is read in an order shuffle
 (seed, pass), so a cursor (the next index) and the curriculum's schedule are all that a checkpoint needs.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srm_ray.config.data import CurriculumConfig, DataConfig, SourceConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data.curriculum import Curriculum
+from srm_ray.data.demonstrations import Demonstrations
 from srm_ray.data.difficulty import Difficulty
 from srm_ray.data.drops import Drops
-from srm_ray.data.problem_files import MAX_DROPPED, read_problems
+from srm_ray.data.problem_files import MAX_DROPPED, Screen, read_problems
 from srm_ray.data.reading import RowSource
 from srm_ray.data.rendering import render_prompt
 from srm_ray.data.tasks import FileTasks, GymTasks, SumTasks, Task, Tasks, WordTasks, share_of
+from srm_ray.data.turn_masks import ContextLosses
 from srm_ray.errors import UserError
 from srm_ray.model.chat_template import Refused, spelled_controls
 from srm_ray.rl.types import Prompt
@@ -98,7 +101,7 @@ class TaskStream:
                 if not kept:
                     raise UserError(f"none of the problems of {name} can be used: {drops}")
                 if drops.counts:
-                    say(f"{name}: {len(kept):,} of {drops.read:,} problems; dropped: {drops}")
+                    echo(f"{name}: {len(kept):,} of {drops.read:,} problems; dropped: {drops}")
                     self.sources[name] = FileTasks(kept, [], tasks.seed)
         self.size = next(iter(self.sources.values())).size if len(self.sources) == 1 else None
 
@@ -119,7 +122,10 @@ class TaskStream:
 class PromptStream:
     """`stream[index]` is the rendered prompt of that index. limit: tokens that a prompt may have. limited_by: how that
     came about, for the message of a prompt that does not fit. max_dropped: the largest share of a file's problems that
-    `check` may leave out."""
+    `check` may leave out.
+
+    shown: what the policy is shown as its own teacher; None: it is not. keeps_messages: prompts have theirs.
+    """
 
     def __init__(
         self,
@@ -132,7 +138,11 @@ class PromptStream:
         max_dropped: float = MAX_DROPPED,
     ):
         self._max_dropped = max_dropped
+        self.shown: Demonstrations | None = None
+        self.keeps_messages = False
         self._spelled: list[str] = []  # where the prompts are that spell control tokens
+        self._losses = ContextLosses(tokenizer)
+        self._losing: Counter[str] = Counter()
         self.tasks, self.size, self.curriculum = tasks, tasks.size, tasks.curriculum
         self.difficulty = tasks.difficulty
         self._tokenizer, self._system, self._limit, self._limited_by = tokenizer, system, limit, limited_by
@@ -158,10 +168,13 @@ class PromptStream:
         if spelled_controls(self._tokenizer, task.messages):
             self._spelled.append(task.where or task.source)
         try:
-            size = len(self._rendered(task))
+            ids = self._rendered(task)
         except Refused as error:
             return f"refused by the chat template ({error.words})"
-        return "" if size <= self._limit else f"prompts of more than {self._limit} tokens: {self._limited_by}"
+        self._losing.update(self._losses.of(with_system(task.messages, self._system), lambda: ids))
+        if len(ids) > self._limit:
+            return f"prompts of more than {self._limit} tokens: {self._limited_by}"
+        return self.shown.fits(task) if self.shown else ""
 
     def render(self, task: Task, index: int, level: int = 0) -> Prompt:
         ids = self.ids(task)
@@ -176,6 +189,8 @@ class PromptStream:
             ids,
             text,
             level=level,
+            messages=task.messages if self.keeps_messages else (),
+            shown_ids=self.shown.ids(task) if self.shown else (),
             **task.known(),
         )
 
@@ -190,13 +205,16 @@ class PromptStream:
         Families of Reasoning Gym are probed (`GymTasks.probe`)."""
         self.tasks.probe()
         self._spelled.clear()
+        self._losing.clear()
         self.tasks.keep(self.fits, self._max_dropped)
         self.size = self.tasks.size
         if self._spelled:
-            say(
+            echo(
                 f"{len(self._spelled)} prompts spell control tokens of the model ({self._spelled[0]} is the first), "
                 "which are taken as text"
             )
+        for lost, count in self._losing.items():
+            echo(f"{count:,} prompts: {lost}")
         for index, task in enumerate(self.tasks.samples()):
             self.render(task, index)
 
@@ -215,11 +233,14 @@ def training_tasks(
     curriculum: CurriculumConfig | None = None,
     difficulty: Difficulty | None = None,
     limit: int = 0,
+    rows: bool = False,
 ) -> TaskStream:
     """The tasks that a run trains on. graded: rows must have an answer or tests; False where a reward function of
-    the user's own decides. limit: rows of each file or data set that are read; 0: all."""
+    the user's own decides. limit: rows of each file or data set that are read; 0: all. rows: tasks keep their row."""
     parts = sources_of(config)
-    sources = {name: open_tasks(part, seed, name, graded=graded, limit=limit) for name, part in parts.items()}
+    sources = {
+        name: open_tasks(part, seed, name, graded=graded, limit=limit, rows=rows) for name, part in parts.items()
+    }
     weights = {name: getattr(part, "weight", 1.0) for name, part in parts.items()}
     return TaskStream(sources, weights, curriculum or CurriculumConfig(), difficulty)
 
@@ -272,7 +293,7 @@ def held_out_prompts(
             prompts.append(stream.render(task, len(prompts)))
     dropped.check(config.max_dropped)
     if dropped.counts:
-        say(f"{len(prompts):,} of {len(found):,} held-out problems; dropped: {dropped}")
+        echo(f"{len(prompts):,} of {len(found):,} held-out problems; dropped: {dropped}")
     return prompts
 
 
@@ -285,19 +306,20 @@ def sources_of(config: DataConfig) -> dict[str, SourceConfig]:
     return {config.name.split("/")[-1] or config.generator: config}
 
 
-def open_tasks(config: SourceConfig, seed: int, source: str, *, graded: bool = True, limit: int = 0) -> Tasks:
+def open_tasks(
+    config: SourceConfig, seed: int, source: str, *, graded: bool = True, limit: int = 0, rows: bool = False
+) -> Tasks:
     """The training problems of one source, each marked with `source` (rows that name their own keep it)."""
     generated = open_generator(config, seed, source)
     if generated is not None:
         return generated
-    rows = RowSource(config.path, config.name, config.subset, config.split, config.columns, limit=limit)
     found = read_problems(
-        rows,
+        RowSource(config.path, config.name, config.subset, config.split, config.columns, limit=limit),
         source,
         grader=config.grader,
         graded=graded,
-        drop_duplicates=config.drop_duplicates,
-        max_dropped=config.max_dropped,
+        rows=rows,
+        screen=Screen(config.drop_duplicates, config.max_dropped),
     )
     return FileTasks(found.tasks, [], seed)
 
@@ -329,5 +351,5 @@ def open_generator(config: SourceConfig, seed: int, source: str) -> Tasks | None
 
 def _held_out(rows: RowSource, config: SourceConfig, source: str, graded: bool) -> list[Task]:
     rows = replace(rows, split=config.eval_split, columns=config.columns)
-    most, grader = config.max_dropped, config.grader
-    return read_problems(rows, source, grader=grader, graded=graded, measuring=True, max_dropped=most).tasks
+    screen = Screen(max_dropped=config.max_dropped)
+    return read_problems(rows, source, grader=config.grader, graded=graded, measuring=True, screen=screen).tasks

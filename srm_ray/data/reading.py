@@ -4,7 +4,7 @@
     `datasets` name               -> hub_rows                 -->
     any files                     -> pieces(files): byte ranges that can be read apart, on any node
 
-Every reader of the project goes through here, so that wrong input is told in one way: `UserError`
+Every reader of the project goes through here, so that wrong input is reported in one way: `UserError`
 with file and line.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srm_ray.console import hub
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data import formats
 from srm_ray.data.formats import Row, parse, rows
 from srm_ray.errors import UserError
@@ -109,13 +109,16 @@ def files_named(
 ) -> list[Path]:
     """The files that paths, folders and globs separated by commas name, each once, in order.
 
-    split: of a folder whose files tell their splits apart by name (train-00000-of-00002.parquet, test.jsonl), those
+    split: of a folder whose files have their split in the name (train-00000-of-00002.parquet, test.jsonl), those
     of this one. suffixes: of the files that are looked for in a folder. Raises `UserError` where there are none.
     """
     parts = [text] if Path(text).expanduser().exists() else names(text)
     found = [file for part in parts for file in files_of_part(part, split, option, suffixes)]
     if not found:
         raise UserError(f"{option} {text!r}: names no file")
+    for file in found:
+        if not file.is_file():
+            raise UserError(f"{option} {file}: a pipe or device can be read only once: write its rows to a file")
     return list(dict.fromkeys(found))
 
 
@@ -158,7 +161,7 @@ def advice(path: Path, part: str, option: str) -> str:
 
 
 def files_in(folder: Path, split: str, option: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files of a folder that have one of the suffixes, in order: where their names tell splits apart, those of
+    """The files of a folder that have one of the suffixes, in order: where their names have the split, those of
     `split`."""
     files = [
         file
@@ -182,16 +185,16 @@ def files_in(folder: Path, split: str, option: str, suffixes: Sequence[str]) -> 
         raise UserError(f"{option} {folder}: files of {held} are in it, none of split {split}: name the files to read")
     if len(chosen) < len(files):
         others = ", ".join(str(file.relative_to(folder)) for file in files if file not in chosen)
-        say_once(
+        echo_once(
             f"{folder}: {len(chosen)} of {len(files)} files are read, those of split {wanted}; not read: {others[:200]}"
         )
     return chosen
 
 
 @cache
-def say_once(line: str) -> None:
+def echo_once(line: str) -> None:
     """What is found out each time that the files are looked for."""
-    say(line)
+    echo(line)
 
 
 def split_of(file: Path, folder: Path) -> str:
@@ -327,7 +330,7 @@ def main_subset(name: str) -> str:
     if len(found) < 2 or "default" in found:
         return ""
     if "main" in found:
-        say(f"{name}: configuration main of {', '.join(found)}")
+        echo(f"{name}: configuration main of {', '.join(found)}")
         return "main"
     raise UserError(f"--data.name {name} has the configurations {', '.join(found)}: choose one with --data.subset")
 

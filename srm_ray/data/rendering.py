@@ -13,7 +13,7 @@ the prompt already holds, belongs to both.
 Tokenizers of other models keep their own template; the mask then comes from rendering the
 conversation turn by turn (`turn_masks`).
 
-This project's template knows no tools: they, their calls and results are said in words (`tool_text`), as episodes have
+This project's template knows no tools: they, their calls and results are put in words (`tool_text`), as episodes have
 them; so they are for another template, where that is asked for.
 """
 
@@ -50,8 +50,8 @@ def render_prompt(
     check_messages(messages)
     if not has_own_template(tokenizer):
         given = {"tools": list(tools)} if tools else {}
-        said = prompt_messages(tokenizer, messages)
-        return render_ids(tokenizer, said, add_generation_prompt=True, enable_thinking=thinking, **given)
+        prompt = prompt_messages(tokenizer, messages)
+        return render_ids(tokenizer, prompt, add_generation_prompt=True, enable_thinking=thinking, **given)
     ids, _ = _render_own(tokenizer, *in_words(messages, tools or (), [False] * len(messages)))
     opening = ids + _assistant_opening(tokenizer) + _think_opening(tokenizer)
     return opening if thinking else [*opening, *_no_thinking(tokenizer)]
@@ -84,7 +84,7 @@ def training_sequences(
     of it would be given, in one sequence wherever the template allows it. Results of tools are never learned.
 
     trained: whether each message is to be learned; None: all of the assistant's. tools: schemas of functions.
-    describe_tools: say them in words, whatever the template knows. Raises `Unusable` with the reason where none of it
+    describe_tools: write them in words, whatever the template knows. Raises `Unusable` with the reason where none of it
     can be learned.
     """
     check_messages(messages)
@@ -101,7 +101,7 @@ def training_sequences(
 
 
 def render_completion(tokenizer: "PreTrainedTokenizerFast", content: str) -> list[int]:
-    """Ids that a policy would have to sample after `render_prompt` to say `content`, end of turn included."""
+    """Ids that a policy would have to sample after `render_prompt` to answer `content`, end of turn included."""
     ids, mask = render_conversation(tokenizer, [{"role": "user", "content": "x"}, assistant(content)])
     prompt = render_prompt(tokenizer, [{"role": "user", "content": "x"}])
     if ids[: len(prompt)] != prompt:

@@ -1,4 +1,4 @@
-"""What became of the rows of a data set, as it is said when they have been read."""
+"""What became of the rows of a data set, as it is reported when they have been read."""
 
 import hashlib
 from collections import Counter
@@ -43,7 +43,7 @@ def fingerprint(sequences: Sequence[Encoded]) -> bytes:
 @dataclass(slots=True)
 class Report:
     """kept: how many; units: what messages call what is read and kept. tokens: by source. schemas, unread, notes: rows
-    that were read so, that have that column, of which that must be said. seen: digests of the rows so far."""
+    that were read so, that have that column, of which that must be reported. seen: digests of the rows so far."""
 
     kept: int = 0
     drops: Drops = field(default_factory=Drops)
@@ -84,14 +84,14 @@ class Report:
         return f"{kept}, {sum(self.tokens.values()):,} tokens; dropped: {self.drops}"
 
     def lines(self) -> list[str]:
-        """All there is to say: what was kept and dropped, how rows were read, what of them plays no part."""
-        said = [str(self)]
+        """The whole report: what was kept and dropped, how rows were read, what of them plays no part."""
+        found = [str(self)]
         if self.schemas:
-            said.append(f"read as {self._counted(self.schemas)}")
+            found.append(f"read as {self._counted(self.schemas)}")
         if self.unread:
-            said.append(f"not used, of the rows' fields: {self._counted(self.unread)}")
-        said += [f"{count:,} of {self.drops.read:,} {self.unit}: {note}" for note, count in self.notes.most_common()]
-        return said
+            found.append(f"not used, of the rows' fields: {self._counted(self.unread)}")
+        found += [f"{count:,} of {self.drops.read:,} {self.unit}: {note}" for note, count in self.notes.most_common()]
+        return found
 
     def _counted(self, names: Counter[str]) -> str:
         """The names, with how many rows have each where not all of them have it."""

@@ -69,7 +69,7 @@ def check_tokenizer(path: Path, tokenizer: "PreTrainedTokenizerFast") -> None:
         return
 
 
-def groups(path: Path, stops: Sequence[int], report: Report) -> Any:
+def groups(path: Path, stops: Sequence[int], report: Report) -> list[tuple[list[int], Group]]:
     """(prompt ids, finished completions by whether they are right) of each group of a step's file."""
     prompts: dict[tuple[int, int], list[int]] = {}
     found: dict[tuple[int, int], Group] = defaultdict(lambda: {True: [], False: []})
@@ -97,7 +97,7 @@ def pair_up(prompt: list[int], group: Group, longest: int, draw: random.Random) 
 
 
 def sampled(tokens: list[int], episode: dict[str, Any] | None) -> list[bool]:
-    """Which tokens of a completion the policy sampled: all, but for what an environment said."""
+    """Which tokens of a completion the policy sampled: all but the environment's replies."""
     if episode is None:
         return [True] * len(tokens)
     mask = [False] * len(tokens)

@@ -16,7 +16,7 @@ PLACES = ("reward_model.ground_truth", "ground_truth", "answer", "extra_info")  
 HOLDERS = ("reward_model", "ground_truth", "answer", "extra_info")  # columns of these
 
 
-def golds_of(columns: Columns, schema: Schema, said: str | None, *, as_it_is: bool = False) -> tuple[str, ...]:
+def golds_of(columns: Columns, schema: Schema, reply: str | None, *, as_it_is: bool = False) -> tuple[str, ...]:
     """The answers of the first column that has some; of the assistant's last turn where none has. as_it_is: no answer
     is looked for in a text. Raises `Unusable`."""
     empty: list[str] = []
@@ -32,11 +32,11 @@ def golds_of(columns: Columns, schema: Schema, said: str | None, *, as_it_is: bo
             return texts_of(value)
         except BadGold as error:
             raise Unusable(f"{path}: {error}") from None
-    if said is not None:
-        if as_it_is and said.strip():
-            return (said.strip(),)
+    if reply is not None:
+        if as_it_is and reply.strip():
+            return (reply.strip(),)
         try:
-            return texts_of(said)
+            return texts_of(reply)
         except BadGold as error:
             raise Unusable(f"the assistant's turn: {error}") from None
     raise Unusable(empty[0] if empty else f"`answer` or `tests` is missing (found {', '.join(columns.row)})")

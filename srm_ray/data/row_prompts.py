@@ -14,17 +14,17 @@ RENDERED = re.compile(
 
 
 def prompt_of(columns: Columns, schema: Schema, notes: Notes) -> tuple[tuple[dict[str, str], ...], str | None]:
-    """(messages that end with the user's turn, what the assistant's turn behind it said)."""
+    """(messages that end with the user's turn, the assistant's reply after it)."""
     name = columns.first(schema.prompt)
     if not name:
         there = [name for name in schema.prompt if name in columns.names]
         raise Unusable(
             f"{there[0]} is null" if there else f"`prompt` or `messages` is missing (found {', '.join(columns.row)})"
         )
-    said: str | None = None
+    reply: str | None = None
     if name in DIALOGUES or columns.holds_turns(name):
         turns = columns.turns(name)
-        messages, said = asked(turns, name, notes)
+        messages, reply = asked(turns, name, notes)
     else:
         messages = [{"role": "user", "content": columns.text(name)}]
     beside = [n for n in (*schema.before, *schema.after) if n != name and filled(columns, n)]
@@ -40,21 +40,21 @@ def prompt_of(columns: Columns, schema: Schema, notes: Notes) -> tuple[tuple[dic
             raise Unusable(
                 f"its prompt is rendered by a chat template already ({found.group()}): give messages or text"
             )
-    return tuple(messages), said
+    return tuple(messages), reply
 
 
 def asked(turns: Turns, name: str, notes: Notes) -> tuple[list[dict[str, str]], str | None]:
-    """The conversation up to its last user's turn: what the assistant says behind it is never part of a prompt."""
+    """The conversation up to its last user's turn: the assistant's reply after it is never part of a prompt."""
     messages = [dict(message) for message in turns.messages]
-    said: str | None = None
+    reply: str | None = None
     while messages and messages[-1]["role"] == "assistant":
-        said = messages.pop()["content"]
-    if said is not None:
+        reply = messages.pop()["content"]
+    if reply is not None:
         notes.left_out["the assistant's last turn is no part of the prompt"] += 1
     if not messages or messages[-1]["role"] not in ("user", "tool") or not messages[-1]["content"].strip():
         raise Unusable(f"{name} has no user's turn at its end")
     notes.unread.update(turns.unread)
-    return messages, said
+    return messages, reply
 
 
 def filled(columns: Columns, name: str) -> bool:

@@ -112,16 +112,18 @@ def proposal(names: Iterable[str]) -> str:
 @dataclass(slots=True)
 class Notes:
     """What of a file's rows was read and what was not. schemas: rows by schema; unread: rows in which a column had
-    something that was not looked at; left_out: rows of which a part was left out, by what it was."""
+    something that was not looked at; left_out: rows of which a part was left out, by what it was. passed_on: whether
+    the whole row goes on to a reward of the user's own."""
 
     schemas: Counter[str] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    passed_on: bool = False
 
     def __str__(self) -> str:
         """One line: "read as GSM8K; not used: id, level"."""
         parts = ["read as " + " and as ".join(self.schemas)] if self.schemas else []
         if self.unread:
-            parts.append(f"not used: {', '.join(self.unread)}")
+            parts.append(f"not {'in the prompts' if self.passed_on else 'used'}: {', '.join(self.unread)}")
         parts += [f"in {count:,} of them {what}" for what, count in self.left_out.items()]
         return "; ".join(parts)

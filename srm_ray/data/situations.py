@@ -1,11 +1,11 @@
-"""The situations of the generated word problems: what is told, with which numbers, and how it is worked out.
+"""The situations of the generated word problems: their text, with which numbers, and how it is worked out.
 
 In a text {A} and {B} are two people's names, {he}, {He}, {his} and {him} the first one's pronouns, {x} is a number and
 {x apple} the number with its noun. Where a situation has items, one is drawn: {x item}, {items} and {an item} speak of
 it. Numbers are drawn from their ranges; those that follow from others ("x = y * q") make every result a whole number
 above zero. An expression is worked out from left to right. t is the result of the step before.
 
-Held-out situations are told of in no training text: what a model does there, it does not know by heart.
+Held-out situations occur in no training text: what a model does there, it does not know by heart.
 """
 
 from dataclasses import dataclass

@@ -76,7 +76,7 @@ def select_examples(
 
 
 def usable(rendered: Iterable[Rendered], report: Report, max_dropped: float, what: str) -> Iterator[Rendered]:
-    """Those that are not dropped; says how far it is. Raises `UserError` where too many are."""
+    """Those that are not dropped; reports its progress. Raises `UserError` where too many are."""
     fit = 0
     with phase(f"reading {what}") as bar:
         for row in rendered:

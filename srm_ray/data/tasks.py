@@ -21,7 +21,7 @@ from rewards.gym import CHUNK, BadFamily, Gym, GymTask, Scorer
 from rewards.gym_probe import REPORTED, Rates, probe
 from rewards.problem import Problem
 from srm_ray.config.data import GYM, SourceConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data import arithmetic, word_problems
 from srm_ray.data.splits import digest, held_out
 from srm_ray.errors import UserError
@@ -100,7 +100,7 @@ class SumTasks:
             found += arithmetic.problems(HELD_OUT_SEED, wanted, "held_out", **settings)
         return [self._task(problem) for problem in found]
 
-    def _task(self, problem: arithmetic.Problem) -> Task:
+    def _task(self, problem: arithmetic.SumProblem) -> Task:
         return Task(({"role": "user", "content": problem.question},), answer=problem.answer, source=self.source)
 
 
@@ -137,7 +137,7 @@ def sum_settings(options: dict[str, Any]) -> dict[str, int]:
 
 
 class GymTasks:
-    """A family of Reasoning Gym. Numbers are graded as mathematics, what only its scorer can tell by that, the
+    """A family of Reasoning Gym. Numbers are graded as mathematics, what only its scorer knows by that, the
     rest as text."""
 
     size = None
@@ -178,7 +178,7 @@ class GymTasks:
 
     def probe(self) -> None:
         """Try the family's grading on answers that deserve nothing, at every level. Raises UserError where it gives
-        them full marks; says where another problem's answer is often right."""
+        them full marks; warns where another problem's answer is often right."""
         scorer = Scorer()
         try:
             for level, options in enumerate(self.options):
@@ -207,7 +207,7 @@ class GymTasks:
                 "another family"
             )
         if rates.others > REPORTED:
-            say(f"{what}: another problem's answer is right {rates.others:.0%} of the time")
+            echo(f"{what}: another problem's answer is right {rates.others:.0%} of the time")
 
     def _held_out(self, task: Task) -> bool:
         return held_out(task.messages[0]["content"], GYM_HELD_OUT_ONE_IN)

@@ -1,6 +1,7 @@
 """Documents as plain text, from files in order or from a `datasets` name, one at a time."""
 
 import codecs
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,15 +63,14 @@ def is_plain(file: Path) -> bool:
 
 def plain_texts(file: Path) -> Iterator[tuple[int, bytes]]:
     """(number of its first line, UTF-8 text) of each document of a text file, which may be compressed or in UTF-16."""
-    try:
-        with formats.opened(file) as opened:
+    with formats.readable(file), formats.opened(file) as opened:
+        try:
             wide = opened.peek(2)[:2] in WIDE
-            lines = (line.encode() for line in codecs.getreader("utf-16")(opened)) if wide else opened
+            text = io.TextIOWrapper(opened, "utf-16", newline="\n") if wide else opened
+            lines = (line.encode() if wide else line for line in formats.bounded(text, file))
             yield from reading.runs(enumerate(lines, 1))
-    except formats.DAMAGED as error:
-        raise UserError(f"{file}: its compressed content is damaged or cut off ({error})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file}: {error}") from None
 
 
 def decoded(text: bytes, where: str) -> str:

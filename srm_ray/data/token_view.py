@@ -5,7 +5,7 @@
          |What| is| 1|+|2|?|<|im_end|>|\\n
     loss |It| is| 3|.|<|im_end|>
 
-A bar stands before each token. Green and dim on a terminal; the margin says the same where there are no colours.
+A bar stands before each token. Green and dim on a terminal; the margin shows the same where there are no colours.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from srm_ray.config.stages import FilterConfig
 from srm_ray.console import output
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data.drops import Unusable
 from srm_ray.data.reading import Record
 from srm_ray.data.rendering import encode_document
@@ -62,7 +62,7 @@ def show(
         except Unusable as error:
             report.add(Rendered(record.path, record.where, reason=str(error), asked=error.asked))
             if shown < count:
-                say(f"--- {record.where}: dropped, {error}")
+                echo(f"--- {record.where}: dropped, {error}")
             continue
         except UserError as error:
             raise UserError(f"{record.where}: {error}") from None
@@ -74,10 +74,10 @@ def show(
         if shown < count:
             shown += 1
             for line in row_lines(tokenizer, record.where, made, colours=coloured()):
-                say(line)
+                echo(line)
     if not report.kept:
         raise UserError(f"no row can be used: {report.drops}")
-    return told(report)
+    return finished(report)
 
 
 def show_encoded(tokenizer: "PreTrainedTokenizerFast", pairs: Sequence[tuple[Encoded, Encoded]], report: Report) -> int:
@@ -85,8 +85,8 @@ def show_encoded(tokenizer: "PreTrainedTokenizerFast", pairs: Sequence[tuple[Enc
     for place, pair in enumerate(pairs, 1):
         shown = Shown(pair, names=("chosen", "rejected"))
         for line in row_lines(tokenizer, f"pair {place}", shown, colours=coloured()):
-            say(line)
-    return told(report)
+            echo(line)
+    return finished(report)
 
 
 def show_documents(
@@ -103,25 +103,25 @@ def show_documents(
         report.add(Rendered(source, where if reason else "", reason=reason))
         if reason:
             if report.kept < count:
-                say(f"--- {where}: dropped, {reason}")
+                echo(f"--- {where}: dropped, {reason}")
             continue
         report.kept += 1
         ids = encode_document(tokenizer, text)
         report.tokens[source] += len(ids)
         if report.kept <= count:
             for line in row_lines(tokenizer, where, Shown(((ids, [True] * len(ids)),)), colours=coloured()):
-                say(line)
+                echo(line)
     if not report.kept:
         raise UserError(f"source {source!r}: no document passes data.filters: {report.drops}")
-    told(report)
+    finished(report)
 
 
-def told(report: Report) -> int:
-    say("---")
+def finished(report: Report) -> int:
+    echo("---")
     if report.drops.read == LOOKED_AT:
-        say(f"of the first {LOOKED_AT:,} rows:")
+        echo(f"of the first {LOOKED_AT:,} rows:")
     for line in report.lines():
-        say(line)
+        echo(line)
     return 0
 
 

@@ -37,12 +37,12 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) 
 
 
 def results_text(results: Sequence[str]) -> str:
-    """What the user's message says of the results of one turn's calls."""
+    """The user's message with the results of one turn's calls."""
     return "\n".join(map(RESULT.format, results))
 
 
 def call_text(call: Mapping[str, Any]) -> str:
-    """A call of OpenAI's form, its arguments an object, as a turn says it."""
+    """A call of OpenAI's form, its arguments an object, as a turn writes it."""
     function = call["function"]
     return CALL.format(json.dumps({"name": function["name"], "arguments": function["arguments"]}))
 
@@ -51,7 +51,7 @@ def in_words(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], trained: Sequence[bool]
 ) -> tuple[list[Message], list[bool]]:
     """The conversation without `tools`, `tool_calls` and the role tool; and whether each message is to be learned."""
-    said: list[dict[str, Any]] = []
+    written: list[dict[str, Any]] = []
     wanted: list[bool] = []
     results: list[str] = []
     for message, learned in zip(messages, trained, strict=True):
@@ -59,7 +59,7 @@ def in_words(
         if message["role"] == "tool":
             results.append(message["content"])
             if len(results) > 1:
-                said.pop()
+                written.pop()
                 wanted.pop()
             plain = {"role": "user", "content": results_text(results)}
         else:
@@ -67,7 +67,7 @@ def in_words(
         if calls := message.get("tool_calls"):
             words = [plain["content"].strip(), *map(call_text, calls)]
             plain["content"] = "\n".join(word for word in words if word)
-        said.append(plain)
+        written.append(plain)
         wanted.append(learned)
-    whole = with_tools(said, tools)
-    return list(whole), [False] * (len(whole) - len(said)) + wanted
+    whole = with_tools(written, tools)
+    return list(whole), [False] * (len(whole) - len(written)) + wanted

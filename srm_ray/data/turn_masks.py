@@ -1,18 +1,18 @@
 r"""Which tokens of a conversation are the assistant's, for any chat template that is not this project's own.
 
     turn k -> start: messages before it, with the generation prompt     what a rollout of that turn would be given
-           -> said:  what the template puts behind that, up to the end of the turn
-    turns whose start + said begin the same text share a sequence; the others get one of their own
+           -> body:  what the template puts behind that, up to the end of the turn
+    turns whose start + body begin the same text share a sequence; the others get one of their own
 
 A template need not be consistent: some drop the thinking of earlier turns (Qwen3), of every turn (DeepSeek-R1's first
 one), open `<think>` in the generation prompt though a finished turn has none, or end a conversation with a token that
-no turn has (Phi-3). What counts is what a rollout would see and would have to say. Where the template does not hold
+no turn has (Phi-3). What counts is what a rollout would see and have to generate. Where the template does not hold
 all of the assistant's words, they are put behind the generation prompt as the data has them, and a note says so.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -84,11 +84,11 @@ def habits_of(tokenizer: "PreTrainedTokenizerFast") -> Habits:
     """Found out by rendering, once for a tokenizer and template."""
     key = (id(tokenizer), tokenizer.chat_template)
     if key not in _habits:
-        _habits[key] = look_at(tokenizer)
+        _habits[key] = examine(tokenizer)
     return _habits[key]
 
 
-def look_at(tokenizer: "PreTrainedTokenizerFast") -> Habits:
+def examine(tokenizer: "PreTrainedTokenizerFast") -> Habits:
     asked = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": PROBE}]
     once = render_text(tokenizer, asked, enable_thinking=True)
     longer = render_text(tokenizer, [*asked, {"role": "user", "content": "Why?"}], enable_thinking=True)
@@ -137,8 +137,8 @@ def mask_turns(
             if place == 0:
                 notes[FIRST_TURN] = None
                 continue
-            start, said = turn(tokenizer, shown[: place + 1], habits, tools, notes)
-            add(found, start, said, habits)
+            start, body = turn(tokenizer, shown[: place + 1], habits, tools, notes)
+            add(found, start, body, habits)
     except Refused as error:
         raise Unusable(f"the chat template refuses it: {error.words}") from None
     if not found:
@@ -176,7 +176,7 @@ def turn(
     tools: Sequence[Mapping[str, Any]],
     notes: dict[str, None],
 ) -> tuple[str, str]:
-    """(the prompt of the last message, what is said behind it)."""
+    """(the prompt of the last message, what follows it)."""
     variables: dict[str, Any] = {"enable_thinking": True, **({"tools": list(tools)} if tools else {})}
     start = render_text(tokenizer, messages[:-1], add_generation_prompt=True, **variables)
     through = render_text(tokenizer, messages, **variables).removesuffix(habits.tail)
@@ -186,13 +186,13 @@ def turn(
         if call["function"]["name"] not in through[min(len(start), len(through)) - 1 :]:
             raise Unusable("the chat template leaves tool calls out")
     if through.startswith(start):
-        said = through[len(start) :]
-        if not holds(said, answer):
+        body = through[len(start) :]
+        if not holds(body, answer):
             if not message.get("tool_calls"):
                 raise Unusable("the chat template leaves the assistant's words out")
-            notes["the chat template leaves out what is said beside a tool call"] = None
-        if holds(said, thought):
-            return start, said
+            notes["the chat template leaves out text beside a tool call"] = None
+        if holds(body, thought):
+            return start, body
     if message.get("tool_calls"):
         raise Unusable("the chat template shows a turn with tool calls without its thinking")
     opening, closing = next((pair for pair in THINKING if start.rstrip().endswith(pair)), ("", ""))
@@ -244,9 +244,9 @@ def holds(text: str, part: str) -> bool:
     return "".join(part.split()) in "".join(text.split())
 
 
-def add(found: list[Learned], start: str, said: str, habits: Habits) -> None:
-    text = start + said
-    rest = len(habits.ending) - habits.learned if said.endswith(habits.ending) else len(said) - len(said.rstrip())
+def add(found: list[Learned], start: str, body: str, habits: Habits) -> None:
+    text = start + body
+    rest = len(habits.ending) - habits.learned if body.endswith(habits.ending) else len(body) - len(body.rstrip())
     span = (len(start), len(text) - rest)
     for one in found:
         if one.text.startswith(text):
@@ -260,9 +260,28 @@ def context_lost(text: str, messages: Sequence[Message], tools: Sequence[Mapping
     roles = {message["role"]: None for message in messages if not holds(text, message["content"])}
     names = {"system": "the system message", "user": "a user's message", "tool": "a tool's result"}
     lost = [f"the chat template leaves {names[role]} out" for role in roles if role in names]
+    calls = [call["function"]["name"] for message in messages for call in message.get("tool_calls", ())]
+    if any(name not in text for name in calls):
+        lost.append("the chat template leaves tool calls out")
     if tools and not any(str(tool.get("function", tool).get("name")) in text for tool in tools):
         lost.append("the chat template does not show the tools")
     return lost
+
+
+class ContextLosses:
+    """What the chat template leaves out of prompts, looked at once for each run of roles."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[tuple[str, ...], list[str]] = {}
+
+    def of(self, messages: Sequence[Message], render: Callable[[], Sequence[int]]) -> list[str]:
+        """render: the messages' ids, asked for where such roles come for the first time."""
+        kind = tuple(f"{message['role']}{' calls' if message.get('tool_calls') else ''}" for message in messages)
+        if kind not in self._known:
+            text = self._tokenizer.decode(list(render()), skip_special_tokens=False)
+            self._known[kind] = context_lost(text, messages, ())
+        return self._known[kind]
 
 
 def encoded(tokenizer: "PreTrainedTokenizerFast", sequence: Learned, hidden: Hidden, habits: Habits) -> Encoded:

@@ -2,7 +2,7 @@ r"""Generated word problems: one and two steps in plain English, with worked rea
 
     problem(seed, index) -> WordProblem(question, answer, reasoning), its situation drawn from `situations`
 
-Everything is a pure function of (seed, index). Held-out problems are of situations that training never tells of, not
+Everything is a pure function of (seed, index). Held-out problems are of situations that training never uses, not
 only of other numbers.
 """
 
@@ -54,9 +54,9 @@ def problem(seed: int, index: int, split: Split = "train") -> WordProblem:
     for why, expression in situation.steps:
         first, sign, second = expression.split()
         result = worked_out(expression, numbers)
-        lines.append(f"{capital(told(why, numbers, words))}: {numbers[first]} {sign} {numbers[second]} = {result}")
+        lines.append(f"{capital(filled(why, numbers, words))}: {numbers[first]} {sign} {numbers[second]} = {result}")
         numbers["t"] = result
-    return WordProblem(name, told(situation.text, numbers, words), str(numbers["t"]), "\n".join(lines))
+    return WordProblem(name, filled(situation.text, numbers, words), str(numbers["t"]), "\n".join(lines))
 
 
 def problems(seed: int, count: int, split: Split = "train") -> list[WordProblem]:
@@ -103,7 +103,7 @@ def words_of(situation: Situation, draw: random.Random) -> dict[str, str]:
     return words
 
 
-def told(text: str, numbers: Mapping[str, int], words: Mapping[str, str]) -> str:
+def filled(text: str, numbers: Mapping[str, int], words: Mapping[str, str]) -> str:
     def put(match: re.Match[str]) -> str:
         name, noun = match.groups()
         noun = words.get(noun, noun) if noun else ""
@@ -138,5 +138,5 @@ def capital(text: str) -> str:
 def conversation(seed: int, index: int) -> Messages:
     """A supervised example: the question, then reasoning and answer; another problem than GRPO is given."""
     example = problem(seed, SUPERVISED_FROM + index)
-    said = f"<think>\n{example.reasoning}\n</think>\n{answer_text(example.answer)}"
-    return [{"role": "user", "content": example.question}, {"role": "assistant", "content": said}]
+    content = f"<think>\n{example.reasoning}\n</think>\n{answer_text(example.answer)}"
+    return [{"role": "user", "content": example.question}, {"role": "assistant", "content": content}]

@@ -14,15 +14,15 @@ class Budget:
     """limit: dollars; 0: none. A request whose price does not fit waits for those under way, which cost less than they
     might have; with none under way the budget is spent.
 
-    longest_answer: tokens that one answer can have. turns: requests that one answer can take, each with all that was
-    said before. told: bytes that may be added between two of them; offered: bytes that come with each, tools mostly.
+    longest_answer: tokens that one answer can have. turns: requests that one answer can take, each with everything
+    before it. added: bytes that may be added between two of them; offered: bytes that come with each, tools mostly.
     """
 
     def __init__(
-        self, limit: float, ledger: Ledger, longest_answer: int, *, turns: int = 1, told: int = 0, offered: int = 0
+        self, limit: float, ledger: Ledger, longest_answer: int, *, turns: int = 1, added: int = 0, offered: int = 0
     ) -> None:
         self.limit, self.ledger, self.longest_answer = limit, ledger, longest_answer
-        self.turns, self.told, self.offered = turns, told, offered
+        self.turns, self.added, self.offered = turns, added, offered
         self.reserved, self.under_way = 0.0, 0
         self._changed = asyncio.Condition()
 
@@ -31,8 +31,8 @@ class Budget:
         size = len(json.dumps(list(messages), ensure_ascii=False).encode("utf-8", "replace"))
         tokens_in = max(size + AROUND * len(messages), 0 if self.turns > 1 else self.ledger.longest_prompt)
         if self.turns > 1:
-            told = (self.turns - 1) * (self.told + 2 * AROUND) + self.longest_answer
-            tokens_in = self.turns * (tokens_in + self.offered + told)
+            added = (self.turns - 1) * (self.added + 2 * AROUND) + self.longest_answer
+            tokens_in = self.turns * (tokens_in + self.offered + added)
         price_in, price_out = self.ledger.prices
         return (price_in * tokens_in + price_out * self.longest_answer) / 1e6
 

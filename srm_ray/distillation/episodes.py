@@ -1,9 +1,11 @@
-"""A served model that plays: an answer of the ledger is a whole episode, its conversation as SFT data has it.
+"""A model that plays, served or here: an answer of the ledger is a whole episode, its conversation as SFT data has it.
 
 task --reset--> messages --converse (srm_ray.environments.dialogue)--> Answer --reward, or graders--> grade
                                                                         --> row (messages, tools)
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from rewards.verdict import Reward
@@ -12,7 +14,7 @@ from srm_ray.data.tasks import Task
 from srm_ray.distillation.endpoint import Endpoint
 from srm_ray.distillation.ledger import Answer, Place, whole
 from srm_ray.environments.contract import Contract
-from srm_ray.environments.dialogue import Dialogue, asking, converse
+from srm_ray.environments.dialogue import Ask, Dialogue, asking, converse
 from srm_ray.environments.episode import Limits
 from srm_ray.environments.grading import own_reward
 from srm_ray.environments.prompts import row_of
@@ -24,32 +26,49 @@ from srm_ray.rl.types import Episode
 
 
 class Player:
-    """A server in the teacher's place. system: what it is told first; seed: the run's own."""
+    """A model in the teacher's place. begin: gives what asks it in one episode; system: its system message; seed:
+    the run's own."""
 
     def __init__(
-        self, endpoint: Endpoint, sessions: Sessions, contract: Contract, limits: Limits, system: str, seed: int
+        self, begin: Callable[[], Ask], sessions: Sessions, contract: Contract, limits: Limits, system: str, seed: int
     ):
-        self.endpoint, self.sessions, self.contract = endpoint, sessions, contract
+        self.begin, self.sessions, self.contract = begin, sessions, contract
         self.limits, self.system, self.seed = limits, system, seed
 
     async def answer(self, task: Task, place: Place) -> Answer:
-        """An environment that fails is an answer too, with `failure`. Raises what `Endpoint.answer` does."""
+        """An environment that fails is an answer too, with `failure`. Raises what asking the model does."""
         index, sample = place
-        decoding = {name: value for name, value in self.endpoint.decoding.items() if name != "max_tokens"}
-        ask = asking(self.endpoint, **decoding | self.endpoint.config.body)
         async with self.sessions.player() as player:
             try:
-                said = await player.reset(row_of(task), environment_seed(self.seed, index))
+                observation = await player.reset(row_of(task), environment_seed(self.seed, index))
             except EpisodeFailed as failed:
                 return answer_of(Dialogue((), Episode((), failure=failed.reason), 0, 0))
-            begun = opening(with_system(task.messages, self.system) if task.messages else [], said, self.contract.kind)
+            messages = with_system(task.messages, self.system) if task.messages else []
+            begun = opening(messages, observation, self.contract.kind)
             seed = completion_seed(self.seed, index, 0, sample)
-            try:
-                made = await converse(player, ask, self.contract, begun, self.limits, seed)
-            except Refused as refused:
-                return self.endpoint.refused(refused)
-        self.endpoint.answered = True
+            made = await converse(player, self.begin(), self.contract, begun, self.limits, seed)
         return answer_of(made)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A player behind an endpoint, whose refusals are answers."""
+
+    player: Player
+    endpoint: Endpoint
+
+    async def answer(self, task: Task, place: Place) -> Answer:
+        try:
+            made = await self.player.answer(task, place)
+        except Refused as refused:
+            return self.endpoint.refused(refused)
+        self.endpoint.answered = True
+        return made
+
+
+def asking_endpoint(endpoint: Endpoint) -> Ask:
+    decoding = {name: value for name, value in endpoint.decoding.items() if name != "max_tokens"}
+    return asking(endpoint, **decoding | endpoint.config.body)
 
 
 def answer_of(made: Dialogue) -> Answer:
@@ -73,7 +92,7 @@ def reward_of(answer: Answer, contract: Contract, threshold: float) -> Reward | 
 
 
 def row_of_answer(answer: Answer, contract: Contract, source: str, *, keep_system: bool, system: str) -> dict[str, Any]:
-    """The conversation as SFT reads it, less the system message that the teacher alone was told."""
+    """The conversation as SFT reads it, less the system message that only the teacher had."""
     assert answer.episode is not None, "the answer is an episode"
     messages = answer.episode["messages"]
     if not keep_system and system and messages and messages[0] == {"role": "system", "content": system}:

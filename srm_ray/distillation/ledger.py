@@ -35,8 +35,8 @@ class Answer:
     episode: dict[str, Any] | None = None
 
     @property
-    def said(self) -> str:
-        """All that was said, by which answers are told apart."""
+    def full_text(self) -> str:
+        """The whole conversation or the text: answers with the same one are duplicates."""
         return json.dumps(self.episode["messages"]) if self.episode else self.text
 
 
@@ -109,11 +109,11 @@ class Ledger:
         kept: dict[int, set[str]] = {}
         for place in sorted(place for place in self.answers if place[0] < prompts and place[1] < samples):
             answer, texts = self.answers[place], kept.setdefault(place[0], set())
-            if self.grades.get(place, (None, ""))[0] is not True or answer.said in texts:
+            if self.grades.get(place, (None, ""))[0] is not True or answer.full_text in texts:
                 continue
             if per_prompt and len(texts) >= per_prompt:
                 continue
-            texts.add(answer.said)
+            texts.add(answer.full_text)
             yield place, answer
 
     def summary(self) -> dict[str, Any]:

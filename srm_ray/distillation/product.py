@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from srm_ray.config.distill import DistillConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import RunError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.files.journal import encoded
@@ -25,7 +25,7 @@ PRODUCT = "sft.jsonl"
 
 
 class Scorer(Protocol):
-    """What grades: a reward worker."""
+    """What grades: a reward worker in this process, or those on Ray beside a local teacher's engines."""
 
     async def score(self, group: "Group") -> "Sequence[Reward]": ...
 
@@ -38,7 +38,6 @@ class Job:
     tasks: "TaskStream"
     count: int
     ledger: "Ledger"
-    grader: "Scorer"
     contract: "Contract | None" = None
 
 
@@ -67,22 +66,22 @@ def finish(job: Job, folder: RunFolder, teacher: str, failures: Sequence[str], s
         "wall_seconds": seconds,
     }
     folder.write_summary({**kept, **summary, "teacher": teacher, "final": str(folder.final / PRODUCT)})
-    say_summary(summary, kept)
-    say(f"SFT data {folder.final / PRODUCT} (python -m srm_ray.sft --data.path reads it)")
+    echo_summary(summary, kept)
+    echo(f"SFT data {folder.final / PRODUCT} (python -m srm_ray.sft --data.path reads it)")
     return 0
 
 
-def say_summary(summary: dict[str, Any], kept: dict[str, Any]) -> None:
+def echo_summary(summary: dict[str, Any], kept: dict[str, Any]) -> None:
     share = summary["acceptance"]
-    say("")
-    say(f"prompts       {kept['prompts']}, completions {summary['answers']}")
-    say(f"accepted      {summary['right']} ({share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}])")
-    say(f"kept          {kept['kept']} (each text once)")
-    say(f"grades        {', '.join(f'{reason} {number}' for reason, number in summary['reasons'].items())}")
-    say(f"tokens        {summary['tokens_in']:,} in, {summary['tokens_out']:,} out")
-    say(f"cost          ${summary['cost_dollars']:.4f}")
+    echo("")
+    echo(f"prompts       {kept['prompts']}, completions {summary['answers']}")
+    echo(f"accepted      {summary['right']} ({share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}])")
+    echo(f"kept          {kept['kept']} (each text once)")
+    echo(f"grades        {', '.join(f'{reason} {number}' for reason, number in summary['reasons'].items())}")
+    echo(f"tokens        {summary['tokens_in']:,} in, {summary['tokens_out']:,} out")
+    echo(f"cost          ${summary['cost_dollars']:.4f}")
     if kept["missing"]:
-        say(f"not asked     {kept['missing']}: the budget is spent")
+        echo(f"not asked     {kept['missing']}: the budget is spent")
 
 
 def row_of(job: Job, task: "Task", answer: "Answer") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-r"""Calls of tools in what a model says, as its family writes them.
+r"""Tool calls in a model's text, as its family writes them.
 
     hermes      <tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>      Qwen 2.5 and 3, Hermes, SmolLM3
     llama       {"name": "add", "parameters": {"a": 1}}, after <|python_tag|> or alone  Llama 3.1 to 3.3
@@ -6,69 +6,45 @@ r"""Calls of tools in what a model says, as its family writes them.
     pythonic    [add(a=1), add(a=2)]                                                   Llama 3.2 and 4, Olmo 3
 
 What stands in thinking is no call. What is meant as a call and cannot be read is one all the same, of no tool, with
-what is wrong as its result: the model is told.
+what is wrong as its result, which the model sees.
 """
 
 import ast
 import json
 import re
-from typing import Any, Literal, get_args
+from typing import Any
 
 from rewards.extract import after_thinking
-from srm_ray.errors import UserError
+from srm_ray.model.call_family import LLAMA_TAG, Family
 from srm_ray.rl.types import ToolCall
 
-Family = Literal["hermes", "llama", "mistral", "pythonic"]
-FAMILIES = get_args(Family)
-MOST = 32  # calls that a turn may have; the others are not made, and the model is told
+MOST = 32  # calls that a turn may have; the others are not made, and their results say so
 DEEPEST = 50  # levels of nesting in arguments
 HERMES = re.compile(r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)", re.DOTALL)
 MISTRAL_NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?(?:\[ARGS\]\s*)?(?=\{)")
-PYTHONIC = re.compile(r"\s*(?:<\|python_start\|>|<\|python_tag\|>)?\s*(\[\s*[A-Za-z_][\w.]*\(.*\])\s*(?:<\|\w+\|>)?\s*",
+PYTHONIC = re.compile(r"\s*+(?:<\|python_start\|>|<\|python_tag\|>)?\s*+"
+                      r"(\[\s*[A-Za-z_][\w.]*\(.*\])\s*+(?:<\|\w+\|>)?\s*+",
                       re.DOTALL)  # fmt: skip
-LLAMA_TAG = "<|python_tag|>"
-SIGNS: tuple[tuple[str, Family], ...] = (  # what a chat template contains, most telling first
-    ("<tool_call>", "hermes"),
-    ("[TOOL_CALLS]", "mistral"),
-    ("func_name1(params_name1=", "pythonic"),
-    ("<|python_start|>", "pythonic"),
-    ('"parameters": dictionary of argument', "llama"),
-    (LLAMA_TAG, "llama"),
-)
-OTHERS = (
-    "<function=",
-    "<arg_key>",
-    "<｜tool▁call",
-    "<|tool_call_begin|>",
-    "<|channel|>",
-)  # ways that are not read here
-
-
-def family_of(template: str) -> Family:
-    """The family whose calls a chat template writes. Raises `UserError` where that cannot be told."""
-    if sign := next((sign for sign in OTHERS if sign in template), None):
-        raise UserError(
-            f"the model's chat template writes tool calls with {sign}, which cannot be read here: give "
-            f"environment.calls, one of {', '.join(FAMILIES)}, if the model writes such calls as well"
-        )
-    for sign, family in SIGNS:
-        if sign in template:
-            return family
-    raise UserError(
-        "the model's chat template does not say how its model writes tool calls: give environment.calls, one of "
-        f"{', '.join(FAMILIES)}"
-    )
 
 
 def parse(text: str, family: Family) -> tuple[ToolCall, ...]:
     """The calls in a turn's text, in order; () where there is none. text: with the opening of its thinking."""
-    said = after_thinking(text)
-    if said is None:
+    visible = after_thinking(text)
+    if visible is None:
         return ()
-    found = READERS[family](said)
+    found = READERS[family](visible)
     if len(found) > MOST:
         found = [*found[:MOST], unreadable(f"a turn may have {MOST} calls, this one has {len(found)}")]
     return tuple(found)
+
+
+SIGNS_OF_CALLS = {"hermes": "<tool_call>", "mistral": "[TOOL_CALLS]", "llama": LLAMA_TAG}
+
+
+def without_calls(visible: str, family: Family) -> str:
+    """The words before a turn's calls, of a turn that has some, thinking left out."""
+    before, sign, _ = visible.partition(SIGNS_OF_CALLS.get(family, "\0"))
+    return before.strip() if sign else ""
 
 
 def unreadable(why: str) -> ToolCall:

@@ -194,10 +194,12 @@ def _check_step(made: type[Any], name: str) -> None:
 
 def schema(function: Callable[..., Any], name: str) -> dict[str, Any]:
     """The JSON schema of a tool from its annotations and its docstring. Raises `BadEnvironment`."""
-    from transformers.utils import get_json_schema
-
+    try:
+        from transformers.utils import get_json_schema
+    except ImportError:
+        raise BadEnvironment(f"transformers describes tools, and {sys.executable} lacks it: install it there") from None
     if not (function.__doc__ or "").strip():
-        raise BadEnvironment(f"the tool {name} has no docstring: the model is told by it what the tool does")
+        raise BadEnvironment(f"the tool {name} has no docstring: the model learns from it what the tool does")
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise BadEnvironment(f"the tool {name}: {parameter} cannot be described to a model: name every argument")

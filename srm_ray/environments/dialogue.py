@@ -1,6 +1,6 @@
 """One episode with a model that is asked by messages, as served ones are: no tokens, no log-probabilities.
 
-    messages, tools --ask--> Said (words, calls) --calls, or step--> results, or observation --> messages, and again
+    messages, tools --ask--> TurnReply (words, calls) --calls, or step--> results, or observation --> messages, again
 
 The rules are those of `srm_ray.environments.episode`. What comes out is a conversation as SFT data has it.
 """
@@ -22,7 +22,7 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TurnReply:
     """A turn of a served model. calls: OpenAI's `tool_calls`. tokens_in, tokens_out: as billed."""
 
     content: str
@@ -34,18 +34,18 @@ class Said:
 
 
 # messages, tools, seed, most new tokens
-Ask = Callable[[Sequence[Message], Sequence[Mapping[str, Any]], int, int], Awaitable[Said]]
+Ask = Callable[[Sequence[Message], Sequence[Mapping[str, Any]], int, int], Awaitable[TurnReply]]
 
 
 def asking(client: OpenAIClient, **body: Any) -> Ask:
     """A server as `Ask`. body: further fields of each request. It raises what `OpenAIClient.complete` does."""
 
-    async def ask(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], seed: int, most: int) -> Said:
+    async def ask(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], seed: int, most: int) -> TurnReply:
         sent = [{key: value for key, value in one.items() if key != "reasoning_content"} for one in messages]
         offered = {"tools": [plain_tool(tool) for tool in tools]} if tools else {}
         reply = await client.complete(sent, seed, **offered, **{"max_tokens": most, **body})
         cut = reply.finish == "length"
-        return Said(reply.content, reply.reasoning, reply.calls, cut, reply.tokens_in, reply.tokens_out)
+        return TurnReply(reply.content, reply.reasoning, reply.calls, cut, reply.tokens_in, reply.tokens_out)
 
     return ask
 
@@ -75,7 +75,7 @@ async def converse(
 ) -> Dialogue:
     """Play on from the messages `begun`. Never raises for what model or environment do; what `ask` raises ends it.
 
-    `limits.max_tokens` holds what the model has said, as far as the server tells.
+    `limits.max_tokens` bounds the model's tokens, as far as the server reports them.
     """
     messages, turns = list(begun), list[Turn]()
     tokens_in = tokens_out = 0
@@ -84,16 +84,16 @@ async def converse(
         while not truncated:
             left = limits.max_tokens - tokens_out
             own = turn_seed(seed, len(turns))
-            said = await ask(messages, contract.tools, own, min(left, limits.max_turn_tokens or left))
-            said = replace(said, calls=said.calls[:MOST])
-            tokens_in, tokens_out = tokens_in + said.tokens_in, tokens_out + said.tokens_out
-            messages.append(message_of(said))
-            turn, answers, done = await _answer(said, Turn(0, 0, own, said.content, ""), player, contract)
+            reply = await ask(messages, contract.tools, own, min(left, limits.max_turn_tokens or left))
+            reply = replace(reply, calls=reply.calls[:MOST])
+            tokens_in, tokens_out = tokens_in + reply.tokens_in, tokens_out + reply.tokens_out
+            messages.append(message_of(reply))
+            turn, answers, done = await _answer(reply, Turn(0, 0, own, reply.content, ""), player, contract)
             turns.append(turn)
             if done:
                 break
             messages += answers
-            if said.truncated or tokens_out >= limits.max_tokens:
+            if reply.truncated or tokens_out >= limits.max_tokens:
                 truncated = "tokens"
             elif len(turns) == limits.max_turns:
                 truncated = "turns"
@@ -104,35 +104,35 @@ async def converse(
     return Dialogue(tuple(messages), episode, tokens_in, tokens_out)
 
 
-async def _answer(said: Said, turn: Turn, player: Player, contract: Contract) -> tuple[Turn, list[Message], bool]:
-    """The turn with what the environment made of it, the messages that say so, and whether the episode is over."""
-    if said.truncated:
+async def _answer(reply: TurnReply, turn: Turn, player: Player, contract: Contract) -> tuple[Turn, list[Message], bool]:
+    """The turn with what the environment made of it, the messages of that, and whether the episode is over."""
+    if reply.truncated:
         return turn, [], False
     if contract.kind == "turns":
-        step = await player.step(said.content)
-        told = replace(turn, observation=step.observation, reward=step.reward, seconds=step.seconds)
-        return told, [{"role": "user", "content": step.observation}], step.done
-    if not said.calls:
+        step = await player.step(reply.content)
+        answered = replace(turn, observation=step.observation, reward=step.reward, seconds=step.seconds)
+        return answered, [{"role": "user", "content": step.observation}], step.done
+    if not reply.calls:
         return turn, [], True
-    made = await player.call([call_of(call) for call in said.calls])
+    made = await player.call([call_of(call) for call in reply.calls])
     answers = [
         {"role": "tool", "tool_call_id": str(call.get("id", n)), "name": one.name, "content": one.result}
-        for n, (call, one) in enumerate(zip(said.calls, made, strict=True))
+        for n, (call, one) in enumerate(zip(reply.calls, made, strict=True))
     ]
     return replace(turn, calls=made, seconds=sum(one.seconds for one in made)), answers, False
 
 
-def message_of(said: Said) -> Message:
-    message: Message = {"role": "assistant", "content": said.content}
-    if said.reasoning:
-        message["reasoning_content"] = said.reasoning
-    if said.calls:
-        message["tool_calls"] = [dict(call) for call in said.calls]
+def message_of(reply: TurnReply) -> Message:
+    message: Message = {"role": "assistant", "content": reply.content}
+    if reply.reasoning:
+        message["reasoning_content"] = reply.reasoning
+    if reply.calls:
+        message["tool_calls"] = [dict(call) for call in reply.calls]
     return message
 
 
 def call_of(call: Mapping[str, Any]) -> ToolCall:
-    """A call of OpenAI's form; one that is not to be read is an error of the model's, which is told."""
+    """A call of OpenAI's form; one that cannot be parsed is the model's error, and its result says so."""
     function = call.get("function")
     if not isinstance(function, Mapping) or not isinstance(name := function.get("name"), str):
         return unreadable("a call has the name of a tool")

@@ -1,4 +1,4 @@
-"""One episode: sample a turn, give it to the environment, render what that says, and again, until one of them ends it.
+"""One episode: sample a turn, give it to the environment, render its reply, and again, until one of them ends it.
 
     prompt --generate--> turn --calls, or step--> results, or observation --render--> prompt of the next turn
 
@@ -7,8 +7,8 @@ Pure of Ray and vLLM: how a turn is sampled and who answers it are given. The ru
 - A turn is sampled with a seed of its own (run, prompt, draw, completion, turn), from the ids of all before it.
 - An episode of tools ends with the first turn without a call, one of turns when its `step` says so.
 - It is cut, and `truncated`, by `max_turns`, by a turn that is longer than `max_turn_tokens`, by `max_tokens`, which
-  hold what was sampled and what the environment said together, and where what the environment says leaves no room.
-- What the environment says after the last turn is kept in the turn's record, and is no token.
+  hold the sampled tokens and the environment's replies together, and where a reply leaves no room.
+- The environment's reply to the last turn is kept in the turn's record, and is no token.
 - An environment that fails (time, death, an exception) ends the episode as `failure`: undecided, out of the loss.
 """
 
@@ -71,7 +71,7 @@ class Track:
     truncated: str = ""
 
     def sampled(self, tail: Sequence[int], turn: Completion) -> int:
-        """Lay a sampled turn after what the environment said before it. Returns where the turn starts."""
+        """Lay a sampled turn after the environment's reply before it. Returns where the turn starts."""
         if tail:
             self.ids += tail
             self.logprobs += [0.0] * len(tail)
@@ -94,8 +94,8 @@ async def play(
 ) -> Completion:
     """The episode as a completion of its prompt. Never raises for what model or environment do.
 
-    failing: hears of an environment that fails. Raises `UserError` where the chat template does not serve for what is
-    said.
+    failing: called when an environment fails. Raises `UserError` where the chat template does not serve for the
+    messages.
     """
     track = Track()
     outcome, failure = Outcome(None), ""
@@ -132,7 +132,7 @@ async def _turns(
         if sampled.truncated:
             track.truncated = "tokens"
             return
-        turn, said, done = await _answer(turn, player, renderer, opening + sampled.text)
+        turn, replies, done = await _answer(turn, player, renderer, opening + sampled.text)
         track.turns[-1] = turn
         if done:
             return
@@ -140,8 +140,8 @@ async def _turns(
             track.truncated = "turns"
             return
         conversation.append(renderer.turn(turn.calls))
-        tail = renderer.after(conversation, said)
-        conversation += said
+        tail = renderer.after(conversation, replies)
+        conversation += replies
         if len(track.ids) + len(tail) >= limits.max_tokens:
             track.truncated = "tokens"
             return
@@ -149,11 +149,11 @@ async def _turns(
 
 
 async def _answer(turn: Turn, player: Player, renderer: TurnRenderer, text: str) -> tuple[Turn, list[Message], bool]:
-    """The turn with what the environment made of it, what that says to the model, and whether the episode is over."""
+    """The turn with what the environment made of it, the reply to the model, and whether the episode is over."""
     if renderer.kind == "turns":
         step = await player.step(turn.text)
-        told = replace(turn, observation=step.observation, reward=step.reward, seconds=step.seconds)
-        return told, renderer.observation(step.observation), step.done
+        answered = replace(turn, observation=step.observation, reward=step.reward, seconds=step.seconds)
+        return answered, renderer.observation(step.observation), step.done
     asked = tool_calls.parse(text, renderer.family)
     if not asked:
         return turn, [], True

@@ -13,7 +13,7 @@ def own_rewards(group: Group, threshold: float) -> Group:
 
 
 def own_reward(episode: Episode | None, threshold: float) -> Reward:
-    """What the environment pays; undecided where it failed, or says nothing. threshold: see `own_rewards`."""
+    """What the environment pays; undecided where it failed, or gives no reward. threshold: see `own_rewards`."""
     if episode is None or episode.failure or episode.reward is None:
         return Reward(0.0, None, (episode and episode.failure) or "environment_error")
     parts = {"environment": episode.reward}
@@ -24,7 +24,7 @@ def own_reward(episode: Episode | None, threshold: float) -> Reward:
 
 
 def for_graders(group: Group) -> Group:
-    """The same group with each episode's last turn as its completion: what the model says in the end is graded."""
+    """The same group with each episode's last turn as its completion: what the model answers in the end is graded."""
     return replace(group, completions=tuple(map(_last_turn, group.completions)))
 
 

@@ -20,7 +20,7 @@ OWN = frozenset({"done", "reward", "metadata"})  # fields of every observation, 
 
 
 class OpenEnv:
-    """Turns. What a turn says behind its thinking is the action; an observation of one text is that text, else JSON."""
+    """Turns. What a turn holds after its thinking is the action; an observation of one text is that text, else JSON."""
 
     def __init__(self) -> None:
         try:
@@ -38,8 +38,8 @@ class OpenEnv:
         return words_of(self._ask("reset", {"seed": seed, **given}))
 
     def step(self, text: str) -> tuple[str, float, bool]:
-        said = after_thinking(text)
-        found = self._ask("step", {self.action: (text if said is None else said).strip()})
+        visible = after_thinking(text)
+        found = self._ask("step", {self.action: (text if visible is None else visible).strip()})
         return words_of(found), float(found.get("reward") or 0.0), bool(found.get("done"))
 
     def close(self) -> None:

@@ -55,10 +55,10 @@ class Player:
         self.object = self.loaded.make()
         names = [name for name in self.loaded.contract.names if name not in self.loaded.functions]
         self.tools = {name: getattr(self.object, name) for name in names} | self.loaded.functions
-        said = finished(self.object.reset(**self.loaded.contract.arguments(row, seed)))
-        if said is None and self.loaded.contract.kind == "tools":
+        observation = finished(self.object.reset(**self.loaded.contract.arguments(row, seed)))
+        if observation is None and self.loaded.contract.kind == "tools":
             return None
-        return self._cut(text_of(said))
+        return self._cut(text_of(observation))
 
     def call(self, name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
         """What the tool gave, or what is wrong; and whether it is that."""
@@ -74,7 +74,7 @@ class Player:
         except ValidationError as error:
             wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
             return self._cut(f"Error: {name}: {'; '.join(wrong)}"), True
-        except Exception as error:  # of the user's own tool: the model is told, and goes on
+        except Exception as error:  # of the user's own tool: the model sees it, and goes on
             return self._cut(f"Error: {one_line(error)}"), True
 
     def step(self, text: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Player:
 
 
 def text_of(value: Any) -> str:
-    """What a model is told of a value: text as it is, anything else as JSON, surrogates replaced."""
+    """A value as the model sees it: text as it is, anything else as JSON, surrogates replaced."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return text.encode("utf-8", "replace").decode()
 
@@ -130,7 +130,7 @@ def number(value: Any, what: str) -> float:
 
 
 def serve(sock: socket.socket) -> None:
-    """Answer until the other side closes. The first message is ["load", name, tools, most characters told, the
+    """Answer until the other side closes. The first message is ["load", name, tools, most characters of an answer, the
     contract where it is known]."""
     player: Player | None = None
     while True:

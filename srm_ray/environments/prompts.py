@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from srm_ray.config.data import CurriculumConfig, DataConfig, SourceConfig
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data.drops import Drops, Unusable
 from srm_ray.data.problems import ProblemReader
 from srm_ray.data.prompts import (
@@ -137,14 +137,16 @@ def held_out_episodes(config: DataConfig, asked: Asked, count: int) -> list[Prom
     return rendered(held_out_tasks(config, asked.environment, asked.graded, count), asked, config.system)
 
 
-def held_out_tasks(config: DataConfig, environment: str, graded: bool, count: int) -> list[Task]:
-    """As `held_out_episodes`, before they are rendered."""
+def held_out_tasks(
+    config: DataConfig, environment: str, graded: bool, count: int, *, option: str = "data"
+) -> list[Task]:
+    """As `held_out_episodes`, before they are rendered. option: what messages call these settings."""
     if seeds_alone(config, environment):
         return SeedTasks(environment).held_out(count)
     found: list[Task] = []
     parts = sources_of(config)
     for place, (name, part) in enumerate(parts.items()):
-        found += _held_out(part, name, graded, share_of(count, len(parts), place))
+        found += _held_out(part, name, graded, share_of(count, len(parts), place), option)
     return found
 
 
@@ -157,14 +159,15 @@ def rendered(found: list[Task], asked: Asked, system: str) -> list[Prompt]:
     return [stream.render(task, index) for index, task in enumerate(found)]
 
 
-def _held_out(config: SourceConfig, source: str, graded: bool, count: int) -> list[Task]:
+def _held_out(config: SourceConfig, source: str, graded: bool, count: int, option: str) -> list[Task]:
     if config.eval_path:
-        return _tasks(config, RowSource(config.eval_path, split=config.eval_split), source, graded)[:count]
+        rows = RowSource(config.eval_path, split=config.eval_split, option=option)
+        return _tasks(config, rows, source, graded)[:count]
     if (generated := open_generator(config, 0, source)) is not None:
         return generated.held_out(count)
     if config.path:
         return []
-    rows = RowSource(name=config.name, subset=config.subset, split=config.eval_split)
+    rows = RowSource(name=config.name, subset=config.subset, split=config.eval_split, option=option)
     return _tasks(config, rows, source, graded)[:count]
 
 
@@ -198,7 +201,7 @@ def _tasks(config: SourceConfig, rows: RowSource, source: str, graded: bool) -> 
     if not tasks:
         raise UserError(f"{rows.path or rows.name}: none of its {drops.read:,} rows can be used: {drops}")
     if drops.counts:
-        say(f"{rows.path or rows.name}: {len(tasks):,} of {drops.read:,} rows; dropped: {drops}")
+        echo(f"{rows.path or rows.name}: {len(tasks):,} of {drops.read:,} rows; dropped: {drops}")
     return tasks
 
 

@@ -8,6 +8,7 @@ from the beginning, with what they print left out. The last turn is graded as an
 import json
 from typing import Any
 
+from rewards.code.output import raised
 from rewards.code.sandbox import Broken, Limits, Sandbox, program_job
 
 SECONDS = 10.0  # of all programs of a session together, each time
@@ -69,6 +70,5 @@ def failure_of(frame: Any) -> str:
     """What a program raised; "" where it ended as it should."""
     if isinstance(frame, list) and frame[:1] == ["done"]:
         return ""
-    if isinstance(frame, list) and len(frame) == 3 and frame[0] == "raise":
-        return f"{frame[1]}: {frame[2]}"
-    return WHY["no_result"]
+    error = raised(frame)
+    return WHY["no_result"] if error is None else f"{error[0]}: {error[1]}"

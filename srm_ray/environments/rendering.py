@@ -1,14 +1,14 @@
-r"""Turns to tokens: what was sampled stays as it was sampled, what the environment says is rendered after it.
+r"""Turns to tokens: sampled tokens stay as they were sampled, the environment's replies are rendered after them.
 
     prompt | sampled ... <|im_end|> | \n<|im_start|>user\n observation <|im_end|>\n<|im_start|>assistant\n | sampled ...
 
 Tokens are never made anew from text. The chat template renders the conversation with a placeholder in place of each
 sampled turn; what it puts after the last placeholder's end of turn is what is appended. So a template that drops the
-thinking of earlier turns drops nothing: the model sees what it said, as it said it. That the template leaves alone what
+thinking of earlier turns drops nothing: the model sees its text as it wrote it. That the template leaves alone what
 it has rendered before is checked, of its kind when a run starts and of every turn: its rendering of the conversation so
 far must begin its rendering of the longer one.
 
-A control token spelled in what the environment says is encoded as the plain text it is, as in
+A control token spelled in a reply of the environment is encoded as the plain text it is, as in
 `srm_ray.data.rendering`: neither a document nor a program's output forges a turn.
 
 Where the template knows no tools, they are described in the system message, and results come as the user's
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from srm_ray.data.rendering import has_own_template, render_prompt
 from srm_ray.data.tool_text import results_text, with_tools
-from srm_ray.environments.calls import FAMILIES, Family, family_of
 from srm_ray.errors import UserError
+from srm_ray.model.call_family import FAMILIES, Family, family_of
 from srm_ray.model.chat_template import encode_hidden, hide_controls, render_text
 from srm_ray.rl.types import ToolCall
 
@@ -74,10 +74,10 @@ class TurnRenderer:
 
     # A prompt
 
-    def messages(self, messages: Sequence[Message], said: str | None) -> list[Message]:
-        """The conversation that an episode begins with: the row's, with what `reset` said (tools: added to the last
+    def messages(self, messages: Sequence[Message], observation: str | None) -> list[Message]:
+        """The conversation that an episode begins with: the row's, with what `reset` returned (tools: added to the last
         message; turns: a message of its own), and the tools where they are described."""
-        begun = opening(messages, said, self.kind)
+        begun = opening(messages, observation, self.kind)
         return with_tools(begun, self.tools) if self.described else begun
 
     def prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ class TurnRenderer:
     # What comes after a turn
 
     def results(self, calls: Sequence[ToolCall]) -> list[Message]:
-        """The messages that tell the model what its calls gave."""
+        """The messages with the results of the model's calls."""
         if self.described:
             return [{"role": "user", "content": results_text([call.result for call in calls])}]
         return [
@@ -102,14 +102,14 @@ class TurnRenderer:
         """What stands in the conversation for a sampled turn, until `after` renders it."""
         return {"role": "assistant", "content": "", "calls": max(1, len(calls))}
 
-    def after(self, conversation: Sequence[Message], said: Sequence[Message]) -> list[int]:
-        """Ids that follow a sampled turn: what is left of its ending, `said`, and the next generation prompt.
+    def after(self, conversation: Sequence[Message], replies: Sequence[Message]) -> list[int]:
+        """Ids that follow a sampled turn: what is left of its ending, `replies`, and the next generation prompt.
 
         conversation: the episode so far, its last message the sampled turn. Raises `UserError` where the template
         changes what it had rendered before.
         """
-        shown, hidden = hide_controls(self.tokenizer, [*conversation, *said])
-        marks = _Marks([*conversation, *said])
+        shown, hidden = hide_controls(self.tokenizer, [*conversation, *replies])
+        marks = _Marks([*conversation, *replies])
         stood = [self._standing(dict(message), marks, n) for n, message in enumerate(shown)]
         before, text = stood[: len(conversation) - 1], self._text(stood, generation=True)
         if not text.startswith(self._stood(before)) and not text.startswith(self._shared(before)):
@@ -197,7 +197,7 @@ class TurnRenderer:
 
     def _rehearse(self) -> None:
         conversation: list[Message] = self.messages([{"role": "user", "content": "begin"}], None)
-        answers = self.results([ToolCall("x", {}, "told")]) if self.kind == "tools" else self.observation("told")
+        answers = self.results([ToolCall("x", {}, "probe")]) if self.kind == "tools" else self.observation("probe")
         prompting: set[str] = set()
         for _ in range(3):
             marks = _Marks(conversation)
@@ -205,21 +205,21 @@ class TurnRenderer:
             prompting.add(self._text(stood, generation=True).removeprefix(self._shared(stood)))
             conversation.append(self.turn())
             ids = self.after(conversation, answers)
-            if "told" not in self.tokenizer.decode(ids):
-                raise UserError("the model's chat template does not render what an environment says")
+            if "probe" not in self.tokenizer.decode(ids):
+                raise UserError("the model's chat template does not render the replies of an environment")
             conversation += answers
         self.prompting = prompting.pop() if len(prompting) == 1 else ""
 
 
-def opening(messages: Sequence[Message], said: str | None, kind: Kind) -> list[Message]:
-    """The row's messages with what `reset` said: of tools added to the last one, of turns one of its own."""
+def opening(messages: Sequence[Message], observation: str | None, kind: Kind) -> list[Message]:
+    """The row's messages with what `reset` returned: of tools added to the last one, of turns one of its own."""
     begun = [dict(message) for message in messages]
-    if said is None:
+    if observation is None:
         return begun
     if kind == "tools" and begun and begun[-1]["role"] == "user":
-        begun[-1]["content"] += said
+        begun[-1]["content"] += observation
     else:
-        begun.append({"role": "user", "content": said})
+        begun.append({"role": "user", "content": observation})
     return begun
 
 

@@ -10,6 +10,7 @@ way at once. Processes die with their forkserver, and that with its owner.
 import asyncio
 import contextlib
 import json
+import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from srm_ray.rl.types import ToolCall
 
 SERVE = "srm_ray.environments.process:serve"
 LIGHT = ("srm_ray.environments.process", "pydantic")
+PACKAGES = ("rewards", "srm_ray")  # that another interpreter is shown
+TRY = "import sys, pydantic; assert sys.version_info >= (3, 11), 'Python 3.11 or newer is needed'"
 START_TIMEOUT = 120.0  # seconds to import the user's modules
 CHECK_MEMORY = 4 << 30  # bytes of address space of the process that checks, at least: it describes tools, once
 
@@ -30,8 +33,8 @@ class EnvironmentSpec:
     """What episodes are played with.
 
     name: "package.module:Class", or "" for tools alone. tools: "package.module:function" each. timeout: seconds of one
-    call. memory: bytes of address space of an episode's process. characters: most of one answer that a model is told.
-    at_once: episodes under way at once.
+    call. memory: bytes of address space of an episode's process. characters: most of one answer that a model sees.
+    at_once: episodes under way at once. python: interpreter of another Python environment, "" for this one.
     """
 
     name: str
@@ -40,10 +43,15 @@ class EnvironmentSpec:
     memory: int = 4 << 30
     characters: int = 8000
     at_once: int = 256
+    python: str = ""
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(each.partition(":")[0] for each in (self.name, *self.tools) if each))
+    def objects(self) -> tuple[str, ...]:
+        return tuple(each for each in (self.name, *self.tools) if each)
+
+    def forkserver(self, *objects: str) -> Forkserver:
+        """That forks an episode's process. objects: what it imports first."""
+        return Forkserver((*LIGHT, *objects), self.python, PACKAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +167,20 @@ class LocalPlayer:
         return self.session
 
 
+def check_python(python: str) -> None:
+    """Raises `BadEnvironment` where an interpreter cannot serve."""
+    try:
+        tried = subprocess.run([python, "-c", TRY], capture_output=True, text=True, timeout=START_TIMEOUT, check=False)
+    except OSError as error:
+        raise BadEnvironment(f"environment.python {python} cannot be run: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise BadEnvironment(f"environment.python {python} does not answer") from None
+    if tried.returncode:
+        problem = tried.stderr.strip().splitlines()[-1:] or [f"it ends with status {tried.returncode}"]
+        wanted = f"{python} -m pip install pydantic" if "pydantic" in problem[0] else "give another one"
+        raise BadEnvironment(f"environment.python {python}: {problem[0]} ({wanted})")
+
+
 class Sessions:
     """Opens episodes. `start` before anything else; `close` ends all."""
 
@@ -171,7 +193,9 @@ class Sessions:
 
     async def start(self) -> Contract:
         """Check the environment, in a process of its own. Raises `BadEnvironment`."""
-        first = Forkserver(LIGHT)
+        if self.spec.python:
+            await asyncio.to_thread(check_python, self.spec.python)
+        first = self.spec.forkserver()
         try:
             session = await self._session(first, max(self.spec.memory, CHECK_MEMORY))
             plain = await session.ask("load", *self._named, None, timeout=START_TIMEOUT)
@@ -180,7 +204,7 @@ class Sessions:
         finally:
             await asyncio.to_thread(first.close)
         self.contract = Contract.of(plain)
-        self.forkserver = Forkserver((*LIGHT, *self.spec.modules))
+        self.forkserver = self.spec.forkserver(*self.spec.objects)
         return self.contract
 
     @property

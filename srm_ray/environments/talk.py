@@ -9,6 +9,7 @@ The tokens are those that an episode of training would have (`srm_ray.environmen
 import asyncio
 import json
 from collections.abc import Coroutine, Generator, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rewards.extract import opened_thinking
@@ -27,25 +28,28 @@ from srm_ray.rl.types import ToolCall
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class OpenEnvironment:
+    """What is played in. sessions: started, on `runner`'s event loop. max_turns: of the model, to one question or in
+    one episode."""
+
+    contract: Contract
+    renderer: TurnRenderer
+    sessions: Sessions
+    runner: asyncio.Runner
+    max_turns: int
+
+
 class PlayedConversation(Conversation):
-    """sessions: started, on `runner`'s event loop. max_turns: of the model, to one question or in one episode."""
+    """A conversation whose answers go through an environment."""
 
     def __init__(
-        self,
-        engine: Engine,
-        sampling: Sampling,
-        seed: int,
-        *,
-        system: str,
-        renderer: TurnRenderer,
-        contract: Contract,
-        sessions: Sessions,
-        runner: asyncio.Runner,
-        max_turns: int,
-    ) -> None:  # three as of every conversation, and by name the parts of playing, each made by the caller
+        self, engine: Engine, sampling: Sampling, seed: int, environment: OpenEnvironment, *, system: str = ""
+    ) -> None:
         super().__init__(engine, sampling, seed, system=system)
-        self.renderer, self.contract, self.sessions, self.runner = renderer, contract, sessions, runner
-        self.max_turns = max_turns
+        self.contract, self.renderer = environment.contract, environment.renderer
+        self.sessions, self.runner = environment.sessions, environment.runner
+        self.max_turns = environment.max_turns
         self.player: LocalPlayer | None = None
         self.messages: list[Message] = []
         self.ids: list[int] = []
@@ -58,15 +62,15 @@ class PlayedConversation(Conversation):
         self._end()
 
     def ask(self, text: str) -> Iterator[Piece]:
-        """Stream what the model says, calls and hears to a line of the person's."""
+        """Stream what the model writes and calls, and what it gets back, after a line that the person typed."""
         try:
             if self.player is None:
                 yield from self._begin(text)
             else:
-                if self.messages[-1]["role"] != "assistant":  # stopped before the model could say a word
+                if self.messages[-1]["role"] != "assistant":  # stopped before the model wrote anything
                     self.ids.append(self.stop)
                     self.messages.append(self.renderer.turn())
-                self._hear([{"role": "user", "content": text}])
+                self._append([{"role": "user", "content": text}])
             yield from self._play()
         except EpisodeFailed as failed:
             self._end()
@@ -82,20 +86,20 @@ class PlayedConversation(Conversation):
         self.player, self.turns = player, 0
         seed = environment_seed(self.seed, self.episodes)
         self.episodes += 1
-        said = self._run(player.reset(row, seed))
+        observation = self._run(player.reset(row, seed))
         begun: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         if "prompt" in row and self.contract.kind == "tools":
             begun.append({"role": "user", "content": str(row["prompt"])})
-        self.messages = self.renderer.messages(begun, said)
+        self.messages = self.renderer.messages(begun, observation)
         self.ids = list(self.renderer.prompt(self.messages))
-        if said is not None:
-            yield Piece("environment", f"[environment] {said.strip()}")
+        if observation is not None:
+            yield Piece("environment", f"[environment] {observation.strip()}")
 
     def _play(self) -> Iterator[Piece]:
         for _ in range(self.max_turns):
-            said = yield from self._say()
+            text = yield from self._echo()
             assert self.last is not None, "a turn was sampled"
-            goes_on = not self.last.truncated and (yield from self._answer(said))
+            goes_on = not self.last.truncated and (yield from self._answer(text))
             if not goes_on:
                 break
         else:
@@ -103,7 +107,7 @@ class PlayedConversation(Conversation):
         if self.contract.kind == "turns":
             self._end()
 
-    def _say(self) -> Generator[Piece, None, str]:
+    def _echo(self) -> Generator[Piece, None, str]:
         """One turn of the model, as it is sampled; returns its text."""
         left = self.engine.context - len(self.ids) - 1
         if left < 1:
@@ -128,22 +132,22 @@ class PlayedConversation(Conversation):
             self.last = Answer(parts["thinking"].strip(), parts["answer"].strip(), len(sampled), cut, 0)
             self.ids += [*sampled, self.stop]
             self.turns += 1
-            said = self._text(sampled)
-            self.messages.append(self.renderer.turn(self._calls(said)))
-        return said
+            text = self._text(sampled)
+            self.messages.append(self.renderer.turn(self._calls(text)))
+        return text
 
-    def _answer(self, said: str) -> Generator[Piece, None, bool]:
-        """What the environment says to a turn, told the model too; returns whether the model goes on."""
+    def _answer(self, text: str) -> Generator[Piece, None, bool]:
+        """The environment's reply to a turn, shown and given to the model; returns whether the model goes on."""
         assert self.player is not None, "an episode is under way"
         if self.contract.kind == "turns":
-            step = self._run(self.player.step(said))
+            step = self._run(self.player.step(text))
             yield Piece("environment", f"[environment] {step.observation} (reward {step.reward:g})")
             if step.done:
                 yield from self._worth(self.player)
                 return False
-            self._hear(self.renderer.observation(step.observation))
+            self._append(self.renderer.observation(step.observation))
             return True
-        asked = self._calls(said)
+        asked = self._calls(text)
         if not asked:
             yield from self._worth(self.player)
             return False
@@ -151,7 +155,7 @@ class PlayedConversation(Conversation):
         for one in made:
             yield Piece("call", f"[call] {one.name or '?'}({json.dumps(one.arguments, ensure_ascii=False)})")
             yield Piece("result", f"[result] {one.result}")
-        self._hear(self.renderer.results(made))
+        self._append(self.renderer.results(made))
         return True
 
     def _worth(self, player: LocalPlayer) -> Iterator[Piece]:
@@ -160,15 +164,15 @@ class PlayedConversation(Conversation):
         if outcome.reward is not None:
             yield Piece("environment", f"[environment] reward {outcome.reward:g}")
 
-    def _hear(self, said: list[Message]) -> None:
-        self.ids += self.renderer.after(self.messages, said)
-        self.messages += said
+    def _append(self, replies: list[Message]) -> None:
+        self.ids += self.renderer.after(self.messages, replies)
+        self.messages += replies
 
-    def _calls(self, said: str) -> tuple[ToolCall, ...]:
-        return tool_calls.parse(said, self.renderer.family) if self.contract.kind == "tools" else ()
+    def _calls(self, text: str) -> tuple[ToolCall, ...]:
+        return tool_calls.parse(text, self.renderer.family) if self.contract.kind == "tools" else ()
 
     def _text(self, sampled: list[int]) -> str:
-        """A turn's text, with the opening of its thinking where a call is to be told from it."""
+        """A turn's text, with the opening of its thinking where a call is to be parsed from it."""
         decode = self.engine.tokenizer.decode
         text = str(decode(sampled, skip_special_tokens=False))
         if self.contract.kind == "turns":

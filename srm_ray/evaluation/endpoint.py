@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards.extract import CLOSE, OPEN
-from srm_ray.environments.dialogue import Ask, Said, asking
+from srm_ray.environments.dialogue import Ask, TurnReply, asking
 from srm_ray.errors import RunError, UserError
 from srm_ray.inference.completers import ChatCompletion, Messages, Sampling
 from srm_ray.inference.openai_client import Failed, OpenAIClient, Refused, Reply, Server
@@ -31,7 +31,7 @@ class Endpoint(OpenAIClient):
         """For episodes, turn by turn; tools are offered as OpenAI's."""
         ask = asking(self, temperature=sampling.temperature, top_p=sampling.top_p)
 
-        async def asked(messages: Any, tools: Any, seed: int, most: int) -> Said:
+        async def asked(messages: Any, tools: Any, seed: int, most: int) -> TurnReply:
             try:
                 return await ask(messages, tools, seed, most)
             except (Failed, Refused, UserError) as error:

@@ -77,38 +77,44 @@ class Judge:
         return Reward(float(verdict.correct is True), verdict.correct, verdict.reason)
 
 
-async def run(
-    suite: Suite,
-    prompts: Sequence[Prompt],
-    model: EpisodeModel,
-    judge: Judge,
-    *,
-    file: SampleFile,
-    settings: dict[str, Any],
-    seed: int,
-    position: str,
-    in_flight: int,
-) -> SuiteResult:  # what is played, by whom and who judges; then, by name, what an evaluation is of any suite
-    """Play what `file` does not hold yet; the result of all. in_flight: episodes under way at once."""
-    todo = [prompt for prompt in prompts if prompt.index not in file.done]
-    with suite_progress(suite.name, position, len(prompts), len(prompts) - len(todo)) as progress:
+@dataclass(frozen=True)
+class EpisodeEvaluator:
+    """How problems are played and judged: everything but the model. in_flight: episodes under way at once."""
 
-        async def one(prompt: Prompt) -> None:
-            seeds = [completion_seed(seed, prompt.index, 0, sample) for sample in range(file.n)]
-            episodes = await model.play(prompt, seeds, environment_seed(HELD_OUT, prompt.index))
-            rewards = [await judge.reward(prompt, played) for played in episodes]
-            pairs = enumerate(zip(episodes, rewards, strict=True))
-            file.add(prompt.index, [line(prompt, n, played, reward) for n, (played, reward) in pairs])
-            right = sum(reward.correct is True for reward in rewards) / len(rewards)
-            progress.add(right, sum(played.tokens for played in episodes))
+    judge: Judge
+    seed: int
+    in_flight: int
 
-        await each(todo, one, max(1, in_flight // file.n))
-    return summarise(suite.name, suite.metric, file.finish([prompt.index for prompt in prompts]), settings, seed=seed)
+    async def run(
+        self,
+        suite: Suite,
+        prompts: Sequence[Prompt],
+        model: EpisodeModel,
+        file: SampleFile,
+        position: str,
+        settings: dict[str, Any],
+    ) -> SuiteResult:
+        """Play what `file` does not hold yet; the result of all."""
+        todo = [prompt for prompt in prompts if prompt.index not in file.done]
+        with suite_progress(suite.name, position, len(prompts), len(prompts) - len(todo)) as progress:
+
+            async def one(prompt: Prompt) -> None:
+                seeds = [completion_seed(self.seed, prompt.index, 0, sample) for sample in range(file.n)]
+                episodes = await model.play(prompt, seeds, environment_seed(HELD_OUT, prompt.index))
+                rewards = [await self.judge.reward(prompt, played) for played in episodes]
+                pairs = enumerate(zip(episodes, rewards, strict=True))
+                file.add(prompt.index, [line(prompt, n, played, reward) for n, (played, reward) in pairs])
+                right = sum(reward.correct is True for reward in rewards) / len(rewards)
+                progress.add(right, sum(played.tokens for played in episodes))
+
+            await each(todo, one, max(1, self.in_flight // file.n))
+        lines = file.finish([prompt.index for prompt in prompts])
+        return summarise(suite.name, suite.metric, lines, settings, seed=self.seed)
 
 
 def line(prompt: Prompt, sample: int, played: Played, reward: Reward) -> Line:
     """As of a completion (`samples.lines_of`), with the episode turn by turn."""
-    said = after_thinking(played.last)
+    visible = after_thinking(played.last)
     return {
         "prompt_index": prompt.index,
         "draw": 0,
@@ -128,7 +134,7 @@ def line(prompt: Prompt, sample: int, played: Played, reward: Reward) -> Line:
         "tokens": played.tokens,
         "answer": None,
         "group": None,
-        "finished": said is not None and not played.episode.truncated,
-        "boxed": bool(boxed(said or "")),
+        "finished": visible is not None and not played.episode.truncated,
+        "boxed": bool(boxed(visible or "")),
         "episode": played.episode.record(),
     }

@@ -16,6 +16,8 @@ from typing import Protocol
 from rewards.extract import after_thinking, boxed, opened_thinking
 from rewards.problem import Problem
 from rewards.verdict import Verdict, judged
+from srm_ray.console.progress import echo
+from srm_ray.errors import UserError
 from srm_ray.evaluation.statistics import votes
 from srm_ray.inference.completers import ChatCompletion
 
@@ -100,3 +102,13 @@ def last_number_of(text: str) -> str | None:
 def bare(answer: str) -> str:
     """An answer as gsm8k's `exact_match` compares it: without commas, dollar signs and a final full stop."""
     return IGNORED.sub("", answer).lower()
+
+
+def check_tier(tier: str, with_code: tuple[str, ...]) -> None:
+    """Say in which tier of the sandbox these suites' code runs; `UserError` where none holds ("")."""
+    if not tier:
+        raise UserError(
+            f"no sandbox works here, so {' and '.join(with_code)} cannot be graded: install bubblewrap, "
+            "or accept the risk with --grading.allow_unsafe"
+        )
+    echo(f"code runs in sandbox tier {tier}")

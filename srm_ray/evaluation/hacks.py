@@ -65,6 +65,9 @@ def completions_of(prompt: Prompt, other: str, frequent: str) -> dict[str, str]:
     }
     if numbers:
         made["numbers of the question"] = f"{end}\\boxed{{{', '.join(numbers)}}}"
+    if len(numbers) > 1:
+        for sign, kind in (("+", "sum"), ("*", "product")):
+            made[f"{kind} of the question's numbers, not carried out"] = f"{end}\\boxed{{{sign.join(numbers)}}}"
     if other:
         made["gold of another problem"] = f"{end}\\boxed{{{other}}}"
     if frequent:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from srm_ray.console.progress import phase, say
+from srm_ray.console.progress import echo, phase
 from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
@@ -86,14 +86,14 @@ class InTraining:
         if step == 0:
             if "start" not in record:
                 record |= {"start": await self.scores(), "best": None}
-                say(f"suites before GRPO: {show(record['start'])}")
+                echo(f"suites before GRPO: {show(record['start'])}")
             return
         for name in self.items.keys() - record.setdefault("start", {}).keys():
-            say(f"{name} was not measured before GRPO: it has no change to show, and eval.guard does not hold on it")
+            echo(f"{name} was not measured before GRPO: it has no change to show, and eval.guard does not hold on it")
         best = record.setdefault("best", None)
         if best and best["scores"].keys() != self.items.keys():
-            say(f"step {best['step']} was the best by the mean of {', '.join(best['scores'])}: forgotten, as other")
-            say("suites are measured now, and the best of them is looked for from here on")
+            echo(f"step {best['step']} was the best by the mean of {', '.join(best['scores'])}: forgotten, as other")
+            echo("suites are measured now, and the best of them is looked for from here on")
             record["best"] = None
 
     def measured(self, record: Record, step: int) -> bool:
@@ -110,7 +110,7 @@ class InTraining:
         if decision.best:
             await self.keep(step)
             record["best"] = record["last"]
-        say(f"  after step {step}: suites {show(scores, record['start'])}: {self.verdict(decision, before)}")
+        echo(f"  after step {step}: suites {show(scores, record['start'])}: {self.verdict(decision, before)}")
         found = {f"suite/{name}": score for name, score in scores.items()}
         return found | {"suite/mean": decision.mean, "suite/kept": int(decision.best)}
 
@@ -140,7 +140,7 @@ def final_step(record: Record, last: int) -> int:
 
 
 def summary(record: Record, last: int, *, measured_after: bool) -> list[str]:
-    """What a run says at its end; nothing where no suite was measured. measured_after: held-out accuracy was."""
+    """What a run prints at its end; nothing where no suite was measured. measured_after: held-out accuracy was."""
     if not record:
         return []
     lines = ["", "suites of eval.suite, greedy, %", *table(record)]
@@ -205,13 +205,13 @@ class Evaluations:
             if state.step == 0:
                 found = await self.held_out.measure()
                 state.before = found.to_plain()
-                say(f"held-out greedy accuracy before GRPO: {found.accuracy} of {found.accuracy.n}")
+                echo(f"held-out greedy accuracy before GRPO: {found.accuracy} of {found.accuracy.n}")
             else:
-                say(f"held-out accuracy before GRPO is not known: it is first asked for after step {state.step}")
+                echo(f"held-out accuracy before GRPO is not known: it is first asked for after step {state.step}")
         if self.suites:
             await self.suites.start(state.suites, state.step)
         elif state.suites:
-            say("no suites are measured any more: final/ will be the last step's weights")
+            echo("no suites are measured any more: final/ will be the last step's weights")
             state.suites = {}
 
     def due(self, step: int, *, last: bool) -> bool:
@@ -225,7 +225,7 @@ class Evaluations:
         found = await self.probe.metrics() if self.probe else {}
         if self.held_out and not last:
             accuracy = (await self.held_out.measure()).accuracy
-            say(f"  after step {state.step}: held-out greedy accuracy {accuracy}")
+            echo(f"  after step {state.step}: held-out greedy accuracy {accuracy}")
             found |= {"eval/accuracy": accuracy.value}
             found |= {"eval/accuracy_low": accuracy.low, "eval/accuracy_high": accuracy.high}
         if self.suites:

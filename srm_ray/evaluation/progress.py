@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from srm_ray.console.progress import Phase, phase, say
+from srm_ray.console.progress import Phase, echo, phase
 
 
 class SuiteProgress:
@@ -27,6 +27,6 @@ class SuiteProgress:
 def suite_progress(suite: str, position: str, total: int, done: int, what: str = "right") -> Iterator[SuiteProgress]:
     """total: problems (or requests) of the suite, `done` of them answered before this command. position: e.g. "2/5"."""
     if done:
-        say(f"  {suite} ({position}): {done} of {total} were answered before")
+        echo(f"  {suite} ({position}): {done} of {total} were answered before")
     with phase(f"  {suite} ({position})", total=total, done=done) as bar:
         yield SuiteProgress(bar, what)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rewards.dispatch import Graders
 from srm_ray.config.data import DataConfig
 from srm_ray.config.export import MeasureConfig
 from srm_ray.data import arithmetic
@@ -21,6 +20,7 @@ from srm_ray.data.rendering import assistant, encode_document, render_conversati
 from srm_ray.data.tasks import HELD_OUT_SEED
 from srm_ray.errors import UserError
 from srm_ray.evaluation.evaluator import Evaluator
+from srm_ray.evaluation.grading import Grader
 from srm_ray.inference.completers import LogLikelihoodModel, Sampling
 from srm_ray.inference.engine import Engine
 from srm_ray.inference.local import LocalModel
@@ -106,13 +106,20 @@ def sum_documents(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast") -
 
 
 async def measure(
-    engine: Engine, questions: Questions, config: MeasureConfig, *, seed: int, done: Callable[[], object] = lambda: None
+    engine: Engine,
+    grader: Grader,
+    questions: Questions,
+    config: MeasureConfig,
+    *,
+    seed: int,
+    done: Callable[[], object] = lambda: None,
 ) -> Measured:
     """done: called after each document and each problem."""
     model = LocalModel(engine)
+    evaluator = Evaluator(grader, Sampling(max_new_tokens=config.max_new_tokens), seed=0)
     return Measured(
         perplexity=await perplexity(model, questions.documents, done),
-        accuracy=await accuracy(model, questions.problems, config.max_new_tokens, done) if questions.problems else None,
+        accuracy=await accuracy(model, evaluator, questions.problems, done) if questions.problems else None,
         tokens_per_second=speed(engine, questions.documents[0][0][:SPEED_PROMPT], config.speed_tokens, seed=seed),
     )
 
@@ -141,14 +148,9 @@ def counted_spans(mask: Sequence[bool]) -> Iterator[tuple[int, int]]:
 
 
 async def accuracy(
-    model: LogLikelihoodModel, problems: Sequence[Prompt], max_new_tokens: int, done: Callable[[], object]
+    model: LogLikelihoodModel, evaluator: Evaluator, problems: Sequence[Prompt], done: Callable[[], object]
 ) -> Share:
-    graders = Graders()
-    try:
-        evaluator = Evaluator(graders, Sampling(max_new_tokens=max_new_tokens), seed=0)
-        samples = await evaluator.prompts(problems, model, done)
-    finally:
-        graders.close()
+    samples = await evaluator.prompts(problems, model, done)
     return wilson(sum(one.verdict.correct is True for (one,) in samples), len(problems))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from srm_ray.errors import UserError
 from srm_ray.evaluation import statistics
 from srm_ray.files.atomic import write_atomically
+from srm_ray.files.json_file import read_object
 from srm_ray.intervals import Share, wilson
 
 FILE = "results.json"
@@ -82,10 +83,10 @@ def read(folder: Path) -> Results:
     if not path.is_file():
         raise UserError(f"{folder} holds no finished evaluation (no {FILE})")
     try:
-        plain = json.loads(path.read_text())
+        plain = read_object(path)
         suites = {name: SuiteResult.from_plain(suite) for name, suite in plain["suites"].items()}
         return Results(plain["model"], plain["fingerprint"], suites)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not the results of an evaluation: {error}") from None
 
 

@@ -78,10 +78,13 @@ def read(path: Path) -> list[Line]:
     """Lines of a samples file; one cut short by a kill, and what follows it, is left out."""
     lines: list[Line] = []
     if path.is_file():
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             for text in file:
                 try:
-                    lines.append(json.loads(text))
-                except json.JSONDecodeError:
+                    found = json.loads(text)
+                except (ValueError, RecursionError):
                     break
+                if not isinstance(found, dict):
+                    break
+                lines.append(found)
     return lines

@@ -121,7 +121,7 @@ def own(task: str, columns: Mapping[str, str], grader: str) -> Suite:
 
 SPLIT_NAMES = {spelling for spellings in SPLITS.values() for spelling in spellings} | {"data"}
 
-BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.Problem | numerals.Numeral | word_problems.WordProblem]]] = {
+BUILT_IN: dict[str, Callable[[int], Sequence[arithmetic.SumProblem | numerals.Numeral | word_problems.WordProblem]]] = {
     "arithmetic": lambda limit: arithmetic.problems(HELD_OUT_SEED, limit or ARITHMETIC_PROBLEMS, "held_out"),
     "numerals": lambda limit: numerals.held_out_problems(limit or numerals.LIMIT),
     "word_problems": lambda limit: word_problems.problems(HELD_OUT_SEED, limit or WORD_PROBLEMS, "held_out"),

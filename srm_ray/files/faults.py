@@ -44,7 +44,7 @@ def writing_to(path: Path) -> Iterator[None]:
         number = refused(error)
         if number is None:
             raise
-        cause = said(number)
+        cause = os_reason(number)
         other = error.filename if isinstance(error, OSError) else None
         if isinstance(other, str) and Path(path).name not in other:
             cause = f"{other}: {cause}"  # what is read meanwhile
@@ -65,7 +65,7 @@ def refused(error: BaseException) -> int | None:
     return None
 
 
-def said(number: int) -> str:
+def os_reason(number: int) -> str:
     """E.g. `No space left on device; free some space there, then give the same command again`."""
     return f"{os.strerror(number)}; {ADVICE[number]}"
 
@@ -76,4 +76,4 @@ def line_of(error: BaseException) -> str:
     if number is None:
         return ""
     name = error.filename if isinstance(error, OSError) and error.filename else ""
-    return f"{name}: {said(number)}" if name else said(number)
+    return f"{name}: {os_reason(number)}" if name else os_reason(number)

@@ -35,9 +35,12 @@ class Journal:
         found = []
         for number, line in enumerate(whole.split(b"\n")[:-1], 1):
             try:
-                found.append(json.loads(line))
-            except ValueError:
-                raise UserError(f"{self.path}:{number} is not a line that this program wrote") from None
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise UserError(f"{self.path}:{number} is not a line that this program wrote")
+            found.append(row)
         return found
 
     def add(self, line: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ _held = Held()
 
 
 def hold(folder: Path, option: str) -> None:
-    """Keep every other process out of `folder`, which exists, until this one ends. Within one process it may be said
+    """Keep every other process out of `folder`, which exists, until this one ends. Within one process it may be called
     again, as commands call each other.
 
     option: what named the folder, for the message. Raises UserError where another command works there, OSError where
@@ -47,11 +47,11 @@ def alone(file: Path, waiting: Callable[[], None], *, poll: float = 1.0) -> Iter
     waiting: called once where another one is. poll: seconds between two tries.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    told = False
+    announced = False
     while not _lock(file):
-        if not told:
+        if not announced:
             waiting()
-            told = True
+            announced = True
         time.sleep(poll)
     try:
         yield

@@ -17,6 +17,12 @@ def runs_root() -> Path:
     return Path("runs")
 
 
+def lasting(name: str) -> str:
+    """A file, or a model, by a name that holds in any working directory, such as a worker's: a hub name, or an absolute
+    path."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+
 def cache_root() -> Path:
     """`$SRM_RAY_CACHE`, else `~/.cache/srm_ray`: what is made once and used by every run and job of a machine."""
     return Path(os.environ.get("SRM_RAY_CACHE") or Path.home() / ".cache" / "srm_ray")

@@ -7,7 +7,6 @@ Architectures: `qwen3` (what this project trains), `qwen2` (Qwen2 and Qwen2.5), 
 a window), `gemma3` (text), `phi3` (Phi-3 and Phi-4-mini), `olmo2`.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.files.json_file import read_object
 
 # transformers' classes by llama.cpp's names. Dense models alone: those with experts are other classes.
 NAMES = {
@@ -174,17 +174,23 @@ class Architecture:
 def read_architecture(folder: str | Path) -> Architecture:
     """The architecture of a Hugging Face folder. Raises `UserError` where llama.cpp has none for it."""
     path = Path(folder) / "config.json"
-    try:
-        config = json.loads(path.read_text())
-    except OSError:
-        raise UserError(f"{folder}: not a model folder (no config.json in it)") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    return architecture_of(config, where=str(folder))
+    if not path.is_file():
+        raise UserError(f"{folder}: not a model folder (no config.json in it)")
+    return architecture_of(read_object(path), where=str(folder))
 
 
 def architecture_of(config: dict[str, Any], *, where: str = "the model") -> Architecture:
-    """From the plain values of a `config.json`, of transformers 4 or 5."""
+    """From the plain values of a `config.json`, of transformers 4 or 5. Raises `UserError` where it is of no
+    architecture of llama.cpp, or lacks what the architecture is made of."""
+    try:
+        return _architecture_of(config, where)
+    except KeyError as missing:
+        raise UserError(f"{where}: config.json has no {missing.args[0]}") from None
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{where}: config.json holds no sizes of a model ({error})") from None
+
+
+def _architecture_of(config: dict[str, Any], where: str) -> Architecture:
     classes = config.get("architectures") or [""]
     kinds = {"gemma3_text" if name == "gemma3" else name for name in NAMES.values()}
     name = NAMES.get(classes[0]) or (kinds & {config.get("model_type")} or {""}).pop().removesuffix("_text")

@@ -14,7 +14,7 @@ FIT = 1e-4  # relative: how near Llama 3's frequencies must come to those of the
 
 
 def config_of(model: Architecture) -> dict[str, Any]:
-    """Without token ids and dtype. Raises `UserError` where transformers' class cannot be told to do the same."""
+    """Without token ids and dtype. Raises `UserError` where transformers' class cannot be configured to do the same."""
     classes = {architecture: name for name, architecture in reversed(NAMES.items())}
     found: dict[str, Any] = {
         "architectures": [classes[model.name]],

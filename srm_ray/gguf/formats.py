@@ -41,9 +41,7 @@ def _q4_k_m_type(tensor: Tensor, model: Architecture) -> str:
     some layers for values and the feed-forward's way down."""
     if tensor.name == ("token_embd.weight" if model.tied else "output.weight"):
         return "Q6_K" if tensor.shape[-1] % 256 == 0 else "Q8_0"
-    if tensor.name.endswith("attn_qkv.weight"):
-        return "Q5_K"
-    if tensor.name.endswith(("attn_v.weight", "ffn_down.weight")):
+    if tensor.name.endswith(("attn_v.weight", "attn_qkv.weight", "ffn_down.weight")):
         layer, layers = int(tensor.name.split(".")[1]), model.layers
         edge = layer < layers // 8 or layer >= 7 * layers // 8
         if edge or (layer - layers // 8) % 3 == 2:

@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from srm_ray.config.formats import Format
 from srm_ray.errors import RunError, UserError
@@ -21,8 +21,8 @@ def require_llama_cpp(what: str) -> None:
         raise UserError(f"{what} needs llama.cpp, which is not installed: {INSTALL}")
 
 
-def load_llama_cpp() -> Any:
-    """The `llama_cpp` module, told to be quiet: what goes wrong is raised, and it reports every fallback of a type."""
+def load_llama_cpp() -> ModuleType:
+    """The `llama_cpp` module, silenced: what goes wrong is raised, and it reports every fallback of a type."""
     import llama_cpp
 
     logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL + 1)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError
 from srm_ray.gguf.architecture import Architecture, Tensor
@@ -17,21 +17,32 @@ from srm_ray.gguf.configuration import config_of
 from srm_ray.gguf.metadata import Tables, architecture_from, shortest
 from srm_ray.gguf.vocabulary import Vocabulary, header_of, open_gguf, tokenizer_of, vocabulary_from
 
-SAID = ("name", "basename", "organization", "license", "license.link", "source.url", "source.huggingface.repository")
+if TYPE_CHECKING:
+    from gguf import GGUFReader
+
+ORIGIN_KEYS = (
+    "name",
+    "basename",
+    "organization",
+    "license",
+    "license.link",
+    "source.url",
+    "source.huggingface.repository",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class GgufModel:
     """An open file. model, vocabulary: what it holds. types: how many tensors there are of each of ggml's types.
 
-    said: what it says of where it comes from, by key.
+    origin: what the file says about where it comes from, by key.
     """
 
     path: Path
     model: Architecture
     vocabulary: Vocabulary
     types: dict[str, int]
-    said: dict[str, str]
+    origin: dict[str, str]
     stored: dict[str, Any]
 
     def read(self, tensor: Tensor) -> Any:
@@ -56,7 +67,7 @@ def open_model_file(path: Path) -> GgufModel:
         raise UserError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
-def _opened(path: Path, reader: Any) -> GgufModel:
+def _opened(path: Path, reader: "GGUFReader") -> GgufModel:
     if reader.byte_order != "I":
         raise UserError("its numbers are of the other byte order")
     keys = header_of(reader)
@@ -74,8 +85,8 @@ def _opened(path: Path, reader: Any) -> GgufModel:
     if len(vocabulary.tokens) != model.vocabulary:
         raise UserError(f"{len(vocabulary.tokens)} tokens, and its embedding has {model.vocabulary} rows")
     types = Counter(tensor.tensor_type.name for tensor in reader.tensors)
-    said = {key: str(keys[f"general.{key}"]) for key in SAID if keys.get(f"general.{key}")}
-    return GgufModel(path, model, vocabulary, dict(types.most_common()), said, stored)
+    origin = {key: str(keys[f"general.{key}"]) for key in ORIGIN_KEYS if keys.get(f"general.{key}")}
+    return GgufModel(path, model, vocabulary, dict(types.most_common()), origin, stored)
 
 
 FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -108,7 +119,7 @@ def check_tensors(model: Architecture, shapes: dict[str, tuple[int, ...]], store
 
 def write_folder(found: GgufModel, folder: Path, dtype: str, *, done: Callable[[int], None] | None = None) -> None:
     """Config, weights, tokenizer and generation config of an open file, into a folder that is made. The lineage, which
-    says that a folder is whole, is the caller's. done: told the parameters written, tensor by tensor."""
+    says that a folder is whole, is the caller's. done: called with the parameters written, tensor by tensor."""
     import torch
 
     from srm_ray.model import tokenization

@@ -18,6 +18,8 @@ from srm_ray.model import tokenization
 from srm_ray.model.chat_template import turn_end
 
 if TYPE_CHECKING:
+    from gguf import GGUFReader
+    from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerFast
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # llama.cpp's token types
@@ -131,9 +133,12 @@ def read_vocabulary(path: Path) -> Vocabulary:
         raise UserError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
-def header_of(reader: Any) -> dict[str, Any]:
-    """The keys of an open file, with plain values."""
-    return {name: field.contents() for name, field in reader.fields.items()}
+def header_of(reader: "GGUFReader") -> dict[str, Any]:
+    """The keys of an open file, with plain values. Raises `UserError` where a text is none."""
+    try:
+        return {name: field.contents() for name, field in reader.fields.items()}
+    except UnicodeDecodeError as error:
+        raise UserError(f"a text in its header is not UTF-8 ({error.reason} {error.object[error.start]:#x})") from None
 
 
 def vocabulary_from(keys: Mapping[str, Any]) -> Vocabulary:
@@ -141,6 +146,11 @@ def vocabulary_from(keys: Mapping[str, Any]) -> Vocabulary:
 
     def value(key: str, default: Any = None) -> Any:
         return keys.get(f"tokenizer.{key}", default)
+
+    def items(key: str) -> tuple[Any, ...]:
+        if not isinstance(found := value(key, []), list):
+            raise UserError(f"its tokenizer is broken: {key} is no list")
+        return tuple(found)
 
     kind, given = value("ggml.model"), value("ggml.pre", sentencepiece.PRE)
     pre = given if kind == sentencepiece.MODEL else pre_tokenizers.canonical(given)
@@ -151,13 +161,13 @@ def vocabulary_from(keys: Mapping[str, Any]) -> Vocabulary:
     pieces = kind == sentencepiece.MODEL
     first = pieces or pre in pre_tokenizers.WHOLE_WORDS  # whether bos comes first where a file does not say
     found = Vocabulary(
-        tokens=tuple(value("ggml.tokens", ())),
-        types=tuple(value("ggml.token_type", ())),
-        merges=() if pieces else tuple(value("ggml.merges", ())),
+        tokens=items("ggml.tokens"),
+        types=items("ggml.token_type"),
+        merges=() if pieces else items("ggml.merges"),
         template=value("chat_template", ""),
         pre=pre,
         add_bos=bool(value("ggml.add_bos_token", first)),
-        scores=tuple(value("ggml.scores", ())) if pieces else (),
+        scores=items("ggml.scores") if pieces else (),
         space_prefix=pieces and bool(value("ggml.add_space_prefix", True)),
         strips=pieces and keys.get("general.architecture") == "phi3",
         **ids,
@@ -194,7 +204,7 @@ def wrong_in(found: Vocabulary, *, pieces: bool) -> str:
 IDS = {"eos": "eos", "bos": "bos", "pad": "padding", "unk": "unknown", "turn_end": "eot", "message_end": "eom"}
 
 
-def open_gguf(path: Path) -> Any:
+def open_gguf(path: Path) -> "GGUFReader":
     """`gguf.GGUFReader` of a file. Raises `UserError` where it is none."""
     import gguf
 
@@ -207,7 +217,7 @@ def open_gguf(path: Path) -> Any:
         raise UserError(f"{path}: not a whole GGUF file ({error})") from None
 
 
-def tokenizer_of(vocabulary: Vocabulary, *, context: int = 0) -> Any:
+def tokenizer_of(vocabulary: Vocabulary, *, context: int = 0) -> "PreTrainedTokenizerFast":
     """The Hugging Face tokenizer that gives a file's ids."""
     from tokenizers import Tokenizer, decoders, models, processors
     from transformers import PreTrainedTokenizerFast
@@ -245,7 +255,7 @@ def tokenizer_of(vocabulary: Vocabulary, *, context: int = 0) -> Any:
     )
 
 
-def added(token: str, kind: int, vocabulary: Vocabulary) -> Any:
+def added(token: str, kind: int, vocabulary: Vocabulary) -> "AddedToken":
     """A token that is found in the text before anything else."""
     from tokenizers import AddedToken
 

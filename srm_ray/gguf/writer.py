@@ -6,8 +6,9 @@ folder: config.json -> Architecture; tokenizer -> Vocabulary; *.safetensors -> t
 A tensor is in memory at a time, so a 3B model needs little more than its largest matrix.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.config.formats import FORMATS, Format
 from srm_ray.errors import UserError
@@ -17,6 +18,9 @@ from srm_ray.gguf.architecture import Architecture, Tensor, read_architecture
 from srm_ray.gguf.formats import tensor_type
 from srm_ray.gguf.metadata import keys_of
 from srm_ray.gguf.vocabulary import MODEL, Vocabulary, vocabulary_of
+
+if TYPE_CHECKING:
+    from gguf import GGMLQuantizationType, GGUFWriter
 
 
 def write_gguf(folder: Path, destination: Path, form: Format, *, name: str = "") -> Path:
@@ -74,21 +78,25 @@ def write_tensors(
 NUMPY = {"F32": "float32", "F16": "float16"}
 
 
-def is_packed(kind: Any) -> bool:
+def is_packed(kind: "GGMLQuantizationType") -> bool:
     """Whether numpy holds a type as plain bytes."""
     return kind.name not in NUMPY
 
 
-def add_model(writer: Any, model: Architecture, form: Format, name: str) -> None:
+def add_model(writer: "GGUFWriter", model: Architecture, form: Format, name: str) -> None:
     writer.add_name(name or "model")
     writer.add_file_type(form.file_type)
     writer.add_quantization_version(2)
-    add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+    add: dict[type, Callable[[str, Any], None]] = {
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+    }
     for key, value in keys_of(model).items():
         add[type(value)](f"{model.name}.{key}", value)
 
 
-def add_vocabulary(writer: Any, vocabulary: Vocabulary) -> None:
+def add_vocabulary(writer: "GGUFWriter", vocabulary: Vocabulary) -> None:
     pieces = bool(vocabulary.scores)
     writer.add_tokenizer_model(sentencepiece.MODEL if pieces else MODEL)
     writer.add_tokenizer_pre(vocabulary.pre)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from srm_ray.data.rendering import render_prompt
+from srm_ray.data.turn_masks import context_lost
 from srm_ray.errors import UserError
 from srm_ray.inference.completers import Sampling
 from srm_ray.inference.engine import Engine
 from srm_ray.model.tokenization import END_THINK, THINK
 
-SMALLEST_ROOM = 0.25  # share of the context that an answer gets at least, by dropping old turns
+SMALLEST_SHARE = 0.25  # share of the context that an answer gets at least, by dropping old turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ class Conversation:
         self.history: list[dict[str, str]] = []
         self.last: Answer | None = None
 
+    def check(self) -> list[str]:
+        """What the chat template leaves out of a first message. Raises `UserError` where there is no template, or where
+        it refuses the message."""
+        first = [{"role": "user", "content": "Hello"}]
+        text = self.engine.tokenizer.decode(self._render(first), skip_special_tokens=False)
+        return context_lost(text, self._whole(first), ())
+
     def reset(self) -> None:
         self.history, self.last = [], None
 
@@ -129,12 +137,12 @@ class Conversation:
 
     def _fitting(self, turn: list[dict[str, str]]) -> tuple[list[dict[str, str]], list[int], int]:
         """The newest turns that leave room for an answer, their prompt, and how many messages were dropped."""
-        room = min(self.sampling.max_new_tokens, max(1, int(SMALLEST_ROOM * self.engine.context)))
+        least = min(self.sampling.max_new_tokens, max(1, int(SMALLEST_SHARE * self.engine.context)))
         dropped = 0
         while True:
             messages = turn[dropped:]
             ids = self._render(messages)
-            if len(ids) + room <= self.engine.context:
+            if len(ids) + least <= self.engine.context:
                 return messages, ids, dropped
             if len(messages) == 1:
                 raise UserError(
@@ -143,8 +151,10 @@ class Conversation:
             dropped += 2
 
     def _render(self, messages: list[dict[str, str]]) -> list[int]:
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return render_prompt(self.engine.tokenizer, [*system, *messages], thinking=self.thinking)
+        return render_prompt(self.engine.tokenizer, self._whole(messages), thinking=self.thinking)
+
+    def _whole(self, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [{"role": "system", "content": self.system}, *messages] if self.system else messages
 
     def _opened(self, prompt_ids: list[int]) -> bool:
         tail = self.engine.tokenizer.decode(prompt_ids[-16:], skip_special_tokens=False)

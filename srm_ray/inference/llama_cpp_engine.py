@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
 from srm_ray.gguf.quantiser import load_llama_cpp, require_llama_cpp
 from srm_ray.gguf.vocabulary import CONTROL, Vocabulary, open_gguf, read_vocabulary, tokenizer_of
@@ -53,7 +53,7 @@ class LlamaCppEngine:
         self.close = weakref.finalize(self, self.llama.close)
         self.tokenizer = tokenizer_of(vocabulary, context=self.context)
         if chat_template:
-            say(with_template(self.tokenizer, chat_template))
+            echo(with_template(self.tokenizer, chat_template))
         self.stop_ids = tuple(sorted({*stop_ids(self.tokenizer), *self._ends(vocabulary)}))
         self.about = f"{path.name} ({path.stat().st_size / 1e6:,.1f} MB, llama.cpp, {cores} threads)"
 

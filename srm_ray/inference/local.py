@@ -3,13 +3,13 @@
     Engine (transformers, llama.cpp) --LocalModel--> one request after another: answers, log-likelihoods
     transformers model --BatchedModel--> requests that wait together are answered together: answers
 
-Both give way to the event loop after each token, so that Ctrl-C is heard in the middle of a completion.
+Both give way to the event loop after each token, so that Ctrl-C works in the middle of a completion.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from srm_ray.inference.sampling import sample
 from srm_ray.model.loading import open_model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 AT_ONCE = 250  # completions of a batch
 
@@ -80,7 +80,7 @@ class BatchedModel:
         from transformers import AutoModelForCausalLM
 
         self.info = open_model(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(
+        self.model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             self.info.path, dtype=torch.float32, trust_remote_code=False
         ).eval()
         self._waiting: list[Waiting] = []

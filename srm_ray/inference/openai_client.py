@@ -6,7 +6,7 @@ The `openai` package speaks the protocol. What is ours is what it leaves open:
 
 - A request that fails for a reason that may pass (408, 409, 425, 429, 5xx, a broken connection, too slow, an answer
   that is no chat completion) is tried again, later each time, as the server asks (Retry-After) where it does. One that
-  the server refuses for what it says (400, 413, 422) is `Refused`. A wrong key, address or model is a `UserError`.
+  the server refuses for its content (400, 413, 422) is `Refused`. A wrong key, address or model is a `UserError`.
 - A server that answers is not trusted: bodies are bounded while they are read, packed ones while they are unpacked,
   JSON by its depth before it is parsed, token counts by what a completion can have. No redirect is followed, so no
   key goes to an address that the user did not name; nor does a proxy of the environment see one. What a server says
@@ -15,23 +15,25 @@ The `openai` package speaks the protocol. What is ours is what it leaves open:
 
 import asyncio
 import json
-import math
 import os
 import random
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from srm_ray.config.endpoints import EndpointConfig
 from srm_ray.errors import UserError, printable
 
 if TYPE_CHECKING:
     import httpx2
 
+T = TypeVar("T")
+
 LONGEST_BODY = 16 << 20  # bytes of an answer, unpacked: some millions of tokens
 DEEPEST = 64  # levels of an answer's JSON; a chat completion has six
-MOST_TOKENS = 1 << 32  # that an answer may say it has cost
+MOST_TOKENS = 1 << 32  # that an answer may report as its cost
 LONGEST_REASON = 200  # characters of a server's own words in a message
 LONGEST_WAIT = 120.0  # seconds between two attempts
 HIDDEN = "[the key]"
@@ -71,6 +73,21 @@ class Server:
     url_option: str = "--endpoint"
     model_option: str = "--model"
 
+    @staticmethod
+    def of(config: EndpointConfig, option: str) -> "Server":
+        """As a section of a config names it. option: the section's place, for messages."""
+        return Server(
+            config.url,
+            config.model,
+            config.key,
+            concurrency=config.concurrency,
+            timeout=config.timeout,
+            attempts=config.attempts,
+            backoff=config.backoff,
+            url_option=f"--{option}.url",
+            model_option=f"--{option}.model",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -98,7 +115,7 @@ class OpenAIClient:
             raise UserError(f"{server.url_option} {printable(server.url)}: an address begins with http:// or https://")
         self.url = base if "/" in base.split("://", 1)[1] else f"{base}/v1"
         self.model = server.model
-        self._room = asyncio.Semaphore(server.concurrency)
+        self._slots = asyncio.Semaphore(server.concurrency)
         self._client: Any = None
         self._headers: dict[str, Any] = {}
 
@@ -140,22 +157,27 @@ class OpenAIClient:
             "seed": seed & 0x7FFFFFFF,  # servers differ in how large a seed may be
             **body,
         }
+        return await self.ask("/chat/completions", request, read_reply, seed)
+
+    async def ask(self, path: str, request: dict[str, Any], read: Callable[[Any], T], seed: int = 0) -> T:
+        """What `read` makes of the server's answer, whose ValueError counts as an answer that is none; tried again as
+        often as the server's options say. Raises as `complete` does. seed: of the spread of the waits."""
         problem, asked = "", 0.0
-        async with self._room:
+        async with self._slots:
             for attempt in range(self.server.attempts):
                 if attempt:
                     await asyncio.sleep(self._wait(attempt, asked, seed))
                 try:
-                    return await self._attempt(request)
+                    return await self._attempt(path, request, read)
                 except _TryAgain as again:
                     problem, asked = str(again), again.after
         raise Failed(f"{problem} ({self.server.attempts} attempts)")
 
-    async def _attempt(self, request: dict[str, Any]) -> Reply:
+    async def _attempt(self, path: str, request: dict[str, Any], read: Callable[[Any], T]) -> T:
         import openai
 
         try:
-            return read_reply(await self._send("post", "/chat/completions", request))
+            return read(await self._send("post", path, request))
         except openai.APIStatusError as error:
             problem = reason(error.response)
             if error.status_code in REFUSALS:
@@ -194,7 +216,8 @@ class OpenAIClient:
         except (openai.OpenAIError, TimeoutError, OSError, ValueError) as error:
             raise UserError(f"{option} {self.url}: no answer ({cause(error)})") from None
         data = listed.get("data") if isinstance(listed, dict) else None
-        names = [printable(str(one.get("id")))[:LONGEST_REASON] for one in data or () if isinstance(one, dict)]
+        models = data if isinstance(data, list) else []
+        names = [printable(str(one.get("id")))[:LONGEST_REASON] for one in models if isinstance(one, dict)]
         if not self.model and len(names) == 1:
             self.model = names[0]
         if not self.model:
@@ -224,6 +247,8 @@ def bounded_transport(connections: int, limit: int = LONGEST_BODY, *, secret: st
     """
     import httpx2
 
+    hide = hiding(secret)
+
     class Bounded(httpx2.AsyncBaseTransport):
         def __init__(self) -> None:
             self.inner = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=connections))
@@ -236,19 +261,30 @@ def bounded_transport(connections: int, limit: int = LONGEST_BODY, *, secret: st
                 content = await read_body(answer.stream, answer.headers.get("content-encoding", ""), limit)
             finally:
                 await answer.aclose()
-            if secret:
-                content = content.replace(secret.encode(), HIDDEN.encode())
             kept = [
-                (name, value.replace(secret, HIDDEN) if secret else value)
+                (name, hide(value.encode("latin-1", "replace")).decode("latin-1"))
                 for name, value in answer.headers.multi_items()
                 if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
             ]
-            return httpx2.Response(answer.status_code, headers=kept, content=content, request=request)
+            return httpx2.Response(answer.status_code, headers=kept, content=hide(content), request=request)
 
         async def aclose(self) -> None:
             await self.inner.aclose()
 
     return Bounded()
+
+
+def hiding(secret: str) -> Callable[[bytes], bytes]:
+    """A function that takes a key out of bytes, as it is and as JSON or addresses have it (`\\/`, `\\u002f`, `%2f`)."""
+    if not secret:
+        return lambda content: content
+    spelled = (
+        rb"(?:\\?%s|(?i:\\u%s|%%%s))"
+        % (re.escape(char.encode()), b"%04x" % ord(char), b"%%".join(b"%02x" % byte for byte in char.encode()))
+        for char in secret
+    )
+    pattern = re.compile(b"".join(spelled))
+    return lambda content: pattern.sub(HIDDEN.encode(), content)
 
 
 async def read_body(pieces: AsyncIterator[bytes] | Any, encoding: str, limit: int) -> bytes:
@@ -268,7 +304,8 @@ async def read_body(pieces: AsyncIterator[bytes] | Any, encoding: str, limit: in
     return bytes(found)
 
 
-STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+# A string that never ends is one too: to look for its end again from each of its quotes would take for ever.
+STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def parse(content: bytes) -> Any:
@@ -318,8 +355,8 @@ def token_count(value: Any) -> int:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    if not math.isfinite(value) or not 0 <= value <= MOST_TOKENS or value != int(value):
-        raise _Fault(f"a usage of {value:g} tokens")
+    if not 0 <= value <= MOST_TOKENS or value != int(value):  # a comparison holds for any number, nan's never does
+        raise _Fault(f"a usage of {str(value)[:40]} tokens")
     return int(value)
 
 

@@ -2,13 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.inference.completers import Sampling
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
 
 async def sample(
-    model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling, *, stop_ids: Sequence[int], seed: int = 3407
+    model: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    stop_ids: Sequence[int],
+    seed: int = 3407,
 ) -> list[list[int]]:
     """One completion for each prompt, without its stop token. The event loop has its turn after each token.
 
@@ -22,7 +31,7 @@ async def sample(
     positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
     generator = torch.Generator().manual_seed(seed)
     stops, done, cache = torch.tensor(stop_ids), torch.zeros(len(prompts), dtype=torch.bool), None
-    sampled: list[Any] = []
+    sampled: list[torch.Tensor] = []
     for _ in range(sampling.max_new_tokens):
         with torch.no_grad():
             out = model(
@@ -46,7 +55,7 @@ async def sample(
     return [cut(row, set(stop_ids)) for row in torch.stack(sampled, 1).tolist()]
 
 
-def choose(logits_BV: Any, temperature: float, generator: Any) -> Any:
+def choose(logits_BV: "torch.Tensor", temperature: float, generator: "torch.Generator") -> "torch.Tensor":
     """Token ids [B]."""
     import torch
 

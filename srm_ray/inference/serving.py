@@ -2,7 +2,8 @@
 
 The reasoning parser follows the tokenizer: with this project's template the prompt ends inside
 `<think>`, so an answer begins with thinking whose opening tag the server never sees sampled. That is
-what `deepseek_r1` expects: text before `</think>` becomes `reasoning`, text after it `content`.
+what `deepseek_r1` expects: text before `</think>` becomes `reasoning`, text after it `content`. Calls of tools are
+parsed where the chat template renders tools and writes calls in a way that a parser of vLLM's reads.
 """
 
 import shlex
@@ -12,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 from srm_ray.errors import UserError
+from srm_ray.files.roots import lasting
 from srm_ray.model.adapters import is_adapter
+from srm_ray.model.call_family import vllm_parser
 from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.model.tokenization import END_THINK, THINK
 
@@ -31,12 +34,14 @@ def serve_command(model: str, *, name: str = "", port: int = PORT, portable: boo
     if is_adapter(model):
         raise UserError(f"--model {model} is an adapter: merge it first: python -m srm_ray.sft merge {model} FOLDER")
     info = open_model(model)
-    path = str(Path(model).absolute()) if Path(model).exists() else model
+    path = lasting(model)
     words = ["vllm", "serve", "."] if portable else [*vllm_serve(), path]
     words += ["--served-model-name", name or model_name(model), "--port", str(port)]
     words += ["--max-model-len", str(info.context)]
     if parser := reasoning_parser(info):
         words += ["--reasoning-parser", parser]
+    if parser := vllm_parser(str(info.tokenizer.chat_template or "")):
+        words += ["--enable-auto-tool-choice", "--tool-call-parser", parser]
     return words if portable else words + _cpu_options(info)
 
 

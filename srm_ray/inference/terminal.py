@@ -1,7 +1,7 @@
 """The terminal side of a chat: lines in, dimmed thinking and plain answers out, Ctrl-C that stops an answer.
 
 Without a terminal (input piped, or output to a file) there are no colours and no prompt signs, and
-thinking stands between its tags. What a model says is shown and never obeyed: control characters and escape
+thinking stands between its tags. What a model writes is shown and never obeyed: control characters and escape
 sequences come out as text.
 """
 
@@ -93,9 +93,9 @@ class Terminal:
             self._answering = False
             pieces.close()  # type: ignore[attr-defined]  # a generator: what it has given goes to the history
         self._write(self._after(shown) + "\n")
-        self._say_how_it_ended(conversation)
+        self._echo_ending(conversation)
 
-    def _say_how_it_ended(self, conversation: Conversation) -> None:
+    def _echo_ending(self, conversation: Conversation) -> None:
         answer = conversation.last
         if self._stopped:
             self.notice("(stopped)")

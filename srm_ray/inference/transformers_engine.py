@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from srm_ray.config.precision import AUTO
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
 from srm_ray.inference.completers import Sampling
 from srm_ray.inference.sampling import choose
-from srm_ray.model import adapters, precision
+from srm_ray.model import lora, precision
 from srm_ray.model.loading import open_model
 
 
@@ -27,12 +27,12 @@ class TransformersEngine:
         self.stop_ids = self.info.stop_token_ids
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            loaded = adapters.load_policy(self.info.path)
+            loaded = lora.load_policy(self.info.path)
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"--model {model}: its weights cannot be loaded: {reason}") from None
         parameters = sum(weight.numel() for weight in loaded.parameters())
-        self.dtype = precision.here(dtype, parameters, say)
+        self.dtype = precision.here(dtype, parameters, echo)
         self.model = loaded.to(self.device, getattr(torch, self.dtype)).eval()
         self.about = f"{model} ({parameters / 1e6:,.1f}M, {self.dtype}, {self.device})"
 

@@ -266,14 +266,14 @@ def spelled_end(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 
 def with_template(tokenizer: "PreTrainedTokenizerFast", chosen: str) -> str:
-    """Give the tokenizer the template that `--chat_template` names: `chatml`, or a file. Returns what to say of it.
+    """Give the tokenizer the template that `--chat_template` names: `chatml`, or a file. Returns a line about it.
 
     ChatML's turns end with `<|im_end|>` where that is one of the tokenizer's tokens, else with its end-of-sequence
     token, so that there is a token to stop at. Raises `UserError` where there is no such file, or it is no template.
     """
     if chosen != "chatml":
         template = read_template(Path(chosen))
-        said = f"chat template: {chosen}"
+        line = f"chat template: {chosen}"
     else:
         spelled = tokenization.IM_START in tokenizer.get_vocab() and tokenization.IM_END in tokenizer.get_vocab()
         end = tokenization.IM_END if spelled else tokenizer.eos_token
@@ -282,11 +282,11 @@ def with_template(tokenizer: "PreTrainedTokenizerFast", chosen: str) -> str:
         first = tokenizer("a")["input_ids"][0]
         start = tokenizer.bos_token if first == tokenizer.bos_token_id else ""
         template = CHATML.replace("{end}", quoted(end)).replace("{start}", quoted(start))
-        said = f"chat template: ChatML, turns end with {end}"
+        line = f"chat template: ChatML, turns end with {end}"
     replacing = bool(tokenizer.chat_template) and tokenizer.chat_template != template
     tokenizer.chat_template = template
     render_text(tokenizer, [{"role": "user", "content": "How many?"}], add_generation_prompt=True)
-    return said + (", in place of the model's own" if replacing else "")
+    return line + (", in place of the model's own" if replacing else "")
 
 
 def quoted(text: str) -> str:
@@ -303,7 +303,7 @@ def read_template(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
         template = json.loads(text).get("chat_template") if path.suffix == ".json" else text
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"--chat_template {path}: cannot be read: {error}") from None
     if not isinstance(template, str) or not template.strip():
         raise UserError(f"--chat_template {path}: holds no chat template")

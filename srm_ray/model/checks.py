@@ -1,9 +1,14 @@
 """What a model's folder says, judged before anyone believes it. A model is data: none of its code is run."""
 
+import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 LONGEST = (1 << 31) - 1  # tokens of a context: what a tokenizer without a limit has is more
 SIZES = {  # what a config may say, at most
@@ -16,6 +21,30 @@ SIZES = {  # what a config may say, at most
     "vocab_size": 1 << 24,
     "max_position_embeddings": LONGEST,
 }
+
+MANY = 1 << 14  # of what a config counts beside: experts, blocks, modules
+COUNTED = re.compile(r"(?:num|n)_(?:\w+_)?(?:experts?|layers?|blocks?|modules?|heads?)(?:_\w+)?")
+
+
+READ = (".json", ".safetensors", ".model", ".jinja", ".txt", ".gguf")
+LARGEST = {".jinja": 4 << 20, ".json": 512 << 20, ".txt": 512 << 20, ".model": 512 << 20}  # bytes
+CONFIGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "adapter_config.json")
+LARGEST_CONFIG = 32 << 20
+
+
+def check_files(path: Path) -> None:
+    """Raises `UserError` where what is to be read of a local folder is no file (to open a pipe would wait for ever), or
+    is larger than any of its kind."""
+    for entry in os.scandir(path):
+        suffix = Path(entry.name).suffix
+        if suffix not in READ or entry.is_dir():
+            continue
+        name = printable(entry.name)
+        if not entry.is_file():
+            raise UserError(f"--model {path}: {name} is no file, but a pipe, a device or a link to nothing: remove it")
+        most = LARGEST_CONFIG if entry.name.endswith(CONFIGS) else LARGEST.get(suffix)
+        if most and entry.stat().st_size > most:
+            raise UserError(f"--model {path}: {name} is larger than {most >> 20} MB, which none is")
 
 
 def check_plain(plain: dict[str, Any], name: str) -> None:
@@ -30,7 +59,20 @@ def check_plain(plain: dict[str, Any], name: str) -> None:
         )
 
 
-def check_numbers(config: Any, name: str) -> None:
+def checked_config(name: str) -> "PretrainedConfig":
+    """Of a folder or hub name, judged before and after transformers reads it. Raises `UserError`, and what transformers
+    raises."""
+    from transformers import AutoConfig
+
+    from srm_ray.model.folder import read_json
+
+    check_plain(read_json(name, "config.json"), name)
+    config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    check_numbers(config, name)
+    return config
+
+
+def check_numbers(config: "PretrainedConfig", name: str) -> None:
     """Raises `UserError` for sizes that no model has: to make its layers alone would take for ever."""
     for one in (config, getattr(config, "text_config", None)):
         for key, most in SIZES.items():
@@ -41,9 +83,14 @@ def check_numbers(config: Any, name: str) -> None:
                 raise UserError(
                     f"--model {name}: {key} in its config.json is {str(value)[:40]!r}, 1 to {most:,} can be"
                 )
+        for key, value in vars(one).items() if one is not None else ():
+            if COUNTED.fullmatch(key) and isinstance(value, int) and value > MANY:
+                raise UserError(
+                    f"--model {name}: {key} in its config.json is {str(value)[:40]!r}, {MANY:,} at most can be"
+                )
 
 
-def check_weights(path: Path, config: Any) -> None:
+def check_weights(path: Path, config: "PretrainedConfig") -> None:
     """Raise `UserError` where a local folder's weights are not those of the model that its config describes: other
     shapes, other names, some missing."""
     files = sorted(path.glob("*.safetensors"))
@@ -77,7 +124,7 @@ def check_weights(path: Path, config: Any) -> None:
     check_names(path, model, set(wanted), set(found))
 
 
-def check_names(path: Path, model: Any, wanted: set[str], found: set[str]) -> None:
+def check_names(path: Path, model: "PreTrainedModel", wanted: set[str], found: set[str]) -> None:
     """Raise `UserError` where weights are missing: they would begin at random. Where some have other names, whether
     they are the same is left to transformers, which knows the older names of many."""
     start = f"{model.base_model_prefix}."  # which some checkpoints leave out

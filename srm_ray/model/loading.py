@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from srm_ray.config.distill import DistillConfig
 from srm_ray.config.engine import EngineConfig
@@ -13,7 +13,7 @@ from srm_ray.config.filter import FilterConfig
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import Lengths, OwnContext, fit, option
 from srm_ray.console import hub
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError, one_line
 from srm_ray.model import chat_template as templates
 from srm_ray.model import checks, families, tokenization
@@ -22,7 +22,7 @@ from srm_ray.model.folder import GENERATION, read_json
 from srm_ray.model.plain_weights import download
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 RunT = TypeVar("RunT", GRPOConfig, FilterConfig, DistillConfig)
 
@@ -34,7 +34,7 @@ class ModelInfo:
     context: positions the model was made for. vocabulary: rows of its embedding.
 
     stop_token_ids: tokens that end a completion: what ends a turn in the chat template, and all that config,
-    generation config and tokenizer name. context_said_by: what says how long the context is.
+    generation config and tokenizer name. context_stated_by: the source of the context's length.
     chat_template: Jinja that `--chat_template` put in place of the tokenizer's own; "": none did.
     unpacked: why rows of several documents cannot be made for it; "": they can.
     piece: tokens within which layers attend (Llama 4's), which no packed row may exceed; 0: no such layers.
@@ -46,7 +46,7 @@ class ModelInfo:
     vocabulary: int
     stop_token_ids: tuple[int, ...]
     tokenizer: "PreTrainedTokenizerFast"
-    context_said_by: str = "the model"
+    context_stated_by: str = "the model"
     cache_values: int = 0
     chat_template: str = ""
     unpacked: str = ""
@@ -54,7 +54,7 @@ class ModelInfo:
 
     @property
     def own_context(self) -> OwnContext:
-        return OwnContext(self.context, self.context_said_by)
+        return OwnContext(self.context, self.context_stated_by)
 
 
 def row_length(asked: int, usual: int, info: ModelInfo, origins: Mapping[str, str]) -> int:
@@ -62,7 +62,7 @@ def row_length(asked: int, usual: int, info: ModelInfo, origins: Mapping[str, st
     if asked > info.context:
         raise UserError(
             f"{option('data.row_length', asked, origins)} is more than the model's own context of {info.context} "
-            f"({info.context_said_by}): lower data.row_length"
+            f"({info.context_stated_by}): lower data.row_length"
         )
     if info.piece and asked > info.piece:
         raise UserError(
@@ -93,13 +93,11 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
         )
     if looks_local and not (path / "config.json").is_file():
         raise UserError(f"--model {name}: not a model folder (no config.json in it)")
-    from transformers import AutoConfig
-
+    if looks_local:
+        checks.check_files(path)
     try:
         with nullcontext() if looks_local else hub.asking(name):
-            checks.check_plain(read_json(name, "config.json"), name)
-            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-            checks.check_numbers(config, name)
+            config = checks.checked_config(name)
             tokenizer = tokenization.load(name, rows=getattr(config, "vocab_size", 0))
     except UserError:
         raise
@@ -111,14 +109,14 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
     if chat_template:
         note(templates.with_template(tokenizer, chat_template))
     positions = getattr(config, "max_position_embeddings", 0)
-    said_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
+    stated_by = f"max_position_embeddings of {name}" if positions else f"model_max_length of the tokenizer of {name}"
     return ModelInfo(
         name,
         min(int(positions or tokenizer.model_max_length), checks.LONGEST),
         config.vocab_size,
         stops_of(name, config, tokenizer),
         tokenizer,
-        said_by,
+        stated_by,
         cache_values(config),
         tokenizer.chat_template if chat_template else "",
         families.why_not_packed(config),
@@ -126,7 +124,15 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
     )
 
 
-def stops_of(name: str, config: Any, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
+def open_named(option: str, name: str) -> ModelInfo:
+    """As `open_model`, of the model that `option` names and not --model: the message says so."""
+    try:
+        return open_model(name)
+    except UserError as error:
+        raise UserError(str(error).replace("--model", option, 1)) from None
+
+
+def stops_of(name: str, config: "PretrainedConfig", tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
     """Ids that end a completion. Raises `UserError` where there are none; says where a template's turns have no end
     that sampling could stop at."""
     named = (read_json(name, GENERATION).get("eos_token_id"), getattr(config, "eos_token_id", None))
@@ -142,7 +148,7 @@ def stops_of(name: str, config: Any, tokenizer: "PreTrainedTokenizerFast") -> tu
 @cache
 def note(text: str) -> None:
     """Say it once a process: a model is opened several times."""
-    say(text)
+    echo(text)
 
 
 def require_packing(info: ModelInfo, what: str) -> None:
@@ -152,7 +158,7 @@ def require_packing(info: ModelInfo, what: str) -> None:
         raise UserError(f"--model {info.path}: {info.unpacked}, and {what}: it is not supported here")
 
 
-def cache_values(config: Any) -> int:
+def cache_values(config: "PretrainedConfig") -> int:
     """Numbers that the KV cache holds for a token: keys and values of each head of each layer."""
     queries = getattr(config, "num_attention_heads", 0) or 1
     heads = getattr(config, "num_key_value_heads", None) or queries

@@ -29,14 +29,22 @@ class AttentionLayout:
 
 
 def packed_attention(
-    module, query, key, value, attention_mask, scaling=None, dropout=0.0, *, attention_layout, sliding_window=None, **_
-):
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    *,
+    attention_layout: AttentionLayout,
+    sliding_window: int | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:  # the parameters are those of transformers' attention interface
     """query [1, H, T, D], key and value [1, K, T, D]; returns ([1, T, H, D], None), as transformers expects.
 
-    sliding_window: keys that a query sees, itself among them; None: all before it. The parameters are those of
-    transformers' attention interface.
+    sliding_window: keys that a query sees, itself among them; None: all before it.
     """
-    heads, _, size = query.shape[1:]
+    heads, size = query.shape[1], query.shape[3]
     query_T, key_T, value_T = (x[0].transpose(0, 1).flatten(1) for x in (query, key, value))
     outputs = []
     for index_BL in attention_layout.buckets:
@@ -73,7 +81,7 @@ def visible(width: int, window: int | None, chunk: int | None, device: torch.dev
 
 
 def chunk_of(module) -> int | None:
-    """Tokens of a piece, in a layer that attends within pieces: transformers tells it to the mask alone."""
+    """Tokens of a piece, in a layer that attends within pieces: transformers passes it to the mask alone."""
     kinds = getattr(module.config, "layer_types", None)
     if not kinds or kinds[module.layer_idx] != "chunked_attention":
         return None

@@ -19,10 +19,13 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.config.precision import AUTO
 from srm_ray.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 BF16_FLAGS = {"avx512_bf16": "AVX512_BF16", "amx_bf16": "AMX", "bf16": "Arm's BF16 extension"}
 # oneDNN's limits (ONEDNN_MAX_CPU_ISA) below which it has no BF16 instructions.
@@ -59,7 +62,7 @@ def probe(gpu: bool, measure: bool = False) -> Hardware:
 
 def probe_cpu(measure: bool = False) -> Hardware:
     name, flags = cpu_name(), cpu_flags()
-    extension = next((told for flag, told in BF16_FLAGS.items() if flag in flags), "")
+    extension = next((name for flag, name in BF16_FLAGS.items() if flag in flags), "")
     limit = limited()
     if extension and not limit:
         return Hardware(False, name, True, extension)
@@ -89,7 +92,7 @@ def cpu_name() -> str:
 def vector_width(flags: Collection[str]) -> str:
     """The widest vectors of a processor without BF16, for a person."""
     known = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "sve": "SVE", "asimd": "NEON"}
-    return next((told for flag, told in known.items() if flag in flags), platform.machine())
+    return next((name for flag, name in known.items() if flag in flags), platform.machine())
 
 
 def limited() -> str:
@@ -134,13 +137,13 @@ def probe_gpus() -> Hardware:
 
 
 def gpus() -> list[tuple[str, float]]:
-    """(name, compute capability) of each, as the driver tells them: PyTorch would take memory of each to say so."""
+    """(name, compute capability) of each, as the driver lists them: PyTorch would take memory of each to say so."""
     command = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
         return gpus_by_torch()
-    lines = [line.rpartition(",") for line in told.splitlines() if line.strip()]
+    lines = [line.rpartition(",") for line in listing.splitlines() if line.strip()]
     return [(name.strip(), float(capability)) for name, _, capability in lines]
 
 
@@ -205,7 +208,7 @@ def warning(chosen: str, hardware: Hardware) -> str:
 
 
 def here(asked: str, parameters: int, report: Callable[[str], None]) -> str:
-    """The dtype for a model of so many parameters that answers in this process; a warning is told."""
+    """The dtype for a model of so many parameters that answers in this process; a warning is printed."""
     import torch
 
     found = probe(torch.cuda.is_available(), is_bf16(asked))
@@ -225,7 +228,7 @@ def parameters_of(model: str) -> int:
         return sum(w.numel() for w in AutoModelForCausalLM.from_config(config).parameters())
 
 
-def torch_dtype(name: str) -> Any:
+def torch_dtype(name: str) -> "torch.dtype | None":
     """Of products: None for FP32. name: of a precision in training."""
     import torch
 

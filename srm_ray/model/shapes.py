@@ -8,9 +8,12 @@ and Hugging Face load a saved model without code of ours.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from srm_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 HEAD_DIM = 128
 ALIGNMENT = 128
@@ -98,7 +101,7 @@ def parameters(size: Shape) -> int:
     return size.vocab_size * d + size.layers * block + d
 
 
-def qwen3_config(size: Shape, *, pad_id: int = 0, bos_id: int = 1, eos_id: int = 2) -> Any:
+def qwen3_config(size: Shape, *, pad_id: int = 0, bos_id: int = 1, eos_id: int = 2) -> "PretrainedConfig":
     """The `Qwen3Config` of a shape."""
     from transformers import Qwen3Config
 
@@ -123,7 +126,7 @@ def qwen3_config(size: Shape, *, pad_id: int = 0, bos_id: int = 1, eos_id: int =
     )
 
 
-def build(size: Shape, *, seed: int, device: str = "cpu") -> Any:
+def build(size: Shape, *, seed: int, device: str = "cpu") -> "PreTrainedModel":
     """A fresh FP32 `Qwen3ForCausalLM`; on `device="meta"` it has shapes but no memory.
 
     Init N(0, 0.02) everywhere but the output projections of attention and feed-forward, which get
@@ -140,7 +143,7 @@ def build(size: Shape, *, seed: int, device: str = "cpu") -> Any:
     return model
 
 
-def initialise(model: Any, *, layers: int, seed: int) -> None:
+def initialise(model: "PreTrainedModel", *, layers: int, seed: int) -> None:
     """Draw every weight afresh, in the order of their names, from a generator of its own."""
     import torch
 

@@ -151,7 +151,7 @@ def _filtered(node: nodes.Expr, name: str) -> nodes.Expr:
 
 
 class Generation(Extension):
-    """`{% generation %}` marks what an assistant says; it is rendered as it stands."""
+    """`{% generation %}` marks the assistant's text; it is rendered as it stands."""
 
     tags = {"generation"}  # noqa: RUF012
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError, one_line
+from srm_ray.model import tokenizer_file
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
@@ -54,7 +56,7 @@ CHAT_TEMPLATE = r"""{%- for message in messages -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n<think>\n' -}}{%- endif -%}"""
 
 
-def train(texts: Iterable[str], vocab_size: int, *, progress: bool = False) -> Any:
+def train(texts: Iterable[str], vocab_size: int, *, progress: bool = False) -> "PreTrainedTokenizerFast":
     """Train on `texts` and return a `tokenizers.Tokenizer` of exactly `vocab_size` entries.
 
     Raises `UserError` when `vocab_size` is not a multiple of 128, or when the text is too small or
@@ -90,7 +92,7 @@ def train(texts: Iterable[str], vocab_size: int, *, progress: bool = False) -> A
     return keep_in_text(tokenizer)
 
 
-def keep_in_text(tokenizer: "PreTrainedTokenizerFast") -> Any:
+def keep_in_text(tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedTokenizerFast":
     """Mark the think tags as text rather than control (the trainer marks all it is given as control):
     decoding that skips special tokens, as vLLM's does, must not lose them."""
     from tokenizers import Tokenizer
@@ -131,7 +133,7 @@ def byte_characters() -> dict[int, str]:
     return table
 
 
-def wrap(tokenizer: "PreTrainedTokenizerFast", *, context: int = 0) -> Any:
+def wrap(tokenizer: "PreTrainedTokenizerFast", *, context: int = 0) -> "PreTrainedTokenizerFast":
     """The `PreTrainedTokenizerFast` that is saved: names the special tokens, carries the chat template."""
     from transformers import PreTrainedTokenizerFast
 
@@ -154,7 +156,7 @@ def save(tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def load(folder: str | Path, *, chat_template: str = "", rows: int = 0) -> Any:
+def load(folder: str | Path, *, chat_template: str = "", rows: int = 0) -> "PreTrainedTokenizerFast":
     """The tokenizer of a model folder or hub name. Raises `UserError` when there is none.
 
     chat_template: Jinja, in place of its own. rows: of the model's embedding, which it must fit (see `fitted`).
@@ -165,10 +167,16 @@ def load(folder: str | Path, *, chat_template: str = "", rows: int = 0) -> Any:
     if looks_local and not has_tokenizer(folder):
         raise UserError(f"{folder}: not a folder with a tokenizer (no tokenizer_config.json in it)")
     try:
+        tokenizer_file.check(Path(folder) if looks_local else tokenizer_file.of_hub(str(folder)))
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except UserError:
+        raise
     except Exception as error:  # whatever is in its files: tokenizers raises bare ones
         reason = one_line(error)[:200] or type(error).__name__
         raise UserError(f"{folder}: its tokenizer cannot be loaded: {reason}") from None
+    longest = tokenizer.model_max_length
+    if isinstance(longest, bool) or not isinstance(longest, int | float) or not 0 < longest < float("inf"):
+        raise UserError(f"{folder}: its tokenizer cannot be loaded: model_max_length is {str(longest)[:40]!r}")
     tokenizer.chat_template = chat_template or tokenizer.chat_template
     if isinstance(tokenizer.chat_template, dict):  # several by name, as some models have
         tokenizer.chat_template = tokenizer.chat_template.get("default")
@@ -179,7 +187,7 @@ def has_tokenizer(folder: str | Path) -> bool:
     return any((Path(folder) / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
 
 
-def fitted(tokenizer: "PreTrainedTokenizerFast", rows: int, where: str) -> Any:
+def fitted(tokenizer: "PreTrainedTokenizerFast", rows: int, where: str) -> "PreTrainedTokenizerFast":
     """The tokenizer, without control tokens that were added to it and never to the embedding of `rows` rows (a padding
     token, mostly). Raises `UserError` where other tokens have no row."""
     entries = max(tokenizer.get_vocab().values(), default=-1) + 1
@@ -263,11 +271,11 @@ def round_trip_texts() -> Iterator[str]:
         yield "".join(chr(code) for code in range(start, start + 0x1000) if not 0xD800 <= code < 0xE000)
 
 
-def round_trips(core: Any, text: str) -> bool:
+def round_trips(core: "Tokenizer", text: str) -> bool:
     return core.decode(core.encode(text, add_special_tokens=False).ids, skip_special_tokens=False) == text
 
 
-def tokens_with_digits(core: Any) -> Iterator[str]:
+def tokens_with_digits(core: "Tokenizer") -> Iterator[str]:
     """Tokens that hold a digit and anything else (a digit's bytes may also be several tokens)."""
     to_byte = {character: byte for byte, character in byte_characters().items()}
     for token in core.get_vocab():
@@ -285,12 +293,12 @@ def digit_texts() -> Iterator[str]:
             yield "".join(chr(zero + digit) for digit in (1, 4, 2))
 
 
-def joins_digits(core: Any, text: str) -> bool:
+def joins_digits(core: "Tokenizer", text: str) -> bool:
     """Whether a token spans two of the characters of `text`, all of them digits."""
     return any(end - start > 1 for start, end in core.encode(text, add_special_tokens=False).offsets)
 
 
-def characters_per_token(core: Any, text: str) -> float:
+def characters_per_token(core: "Tokenizer", text: str) -> float:
     """Compression: characters of `text` for each token."""
     return len(text) / max(1, len(core.encode(text, add_special_tokens=False).ids))
 

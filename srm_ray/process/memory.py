@@ -6,13 +6,12 @@ leaks nothing.
 
 import ctypes
 from functools import cache
-from typing import Any
 
 EVERY = 20  # steps, or groups
 
 
 @cache
-def c_library() -> Any:
+def c_library() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 

@@ -40,7 +40,7 @@ def own() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     # Locked before it has its name: a lock that nobody holds is that of a dead process.
     unnamed = folder / "new"
-    lock = os.open(unnamed, os.O_CREAT | os.O_RDWR)
+    lock = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     unnamed.rename(folder / "lock")
     _owned = Owned(folder, lock, os.environ.get("TMPDIR"))

@@ -1,4 +1,4 @@
-"""What the page says of an evaluation: scores with intervals and rates, and the capability tax."""
+"""What the page shows of an evaluation: scores with intervals and rates, and the capability tax."""
 
 import json
 from pathlib import Path

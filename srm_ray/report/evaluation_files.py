@@ -7,19 +7,19 @@ tax.json:     {"model", "parent", "suites": [{"suite", "parent": {value, ...}, "
 All numbers are shares, 0..1. A field that is missing is left out of the card; a file that is not JSON is an error.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srm_ray.errors import UserError
+from srm_ray.files.json_file import read_object
 
 RESULTS, TAX = "results.json", "tax.json"
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationFacts:
+class EvaluationInfo:
     """scores, tax: lines of text tables, without header; empty where there are none. parent: whom tax compares with."""
 
     folder: str
@@ -32,13 +32,13 @@ SCORES_HEADER = ["suite", "metric", "score", "95 % interval", "n"]
 TAX_HEADER = ["suite", "parent", "this model", "delta", "95 % interval", ""]
 
 
-def read_evaluation(path: Path) -> EvaluationFacts:
+def read_evaluation(path: Path) -> EvaluationInfo:
     """Of an evaluation's folder, or of one of its two files. Raises `UserError` where neither is there."""
     folder = path if path.is_dir() else path.parent
     results, tax = read_json(folder / RESULTS), read_json(folder / TAX)
     if not results and not tax:
         raise UserError(f"--evaluation {path}: no {RESULTS} and no {TAX} in it")
-    return EvaluationFacts(
+    return EvaluationInfo(
         str(folder),
         [score_line(name, suite) for name, suite in named(results.get("suites"))],
         [tax_line(name, suite) for name, suite in named(tax.get("suites"))],
@@ -55,8 +55,8 @@ def find_evaluation(roots: Iterable[Path], *, model: Path, fingerprint: str) -> 
     for root in dict.fromkeys(root.absolute() for root in roots):
         for path in root.glob(f"*/{RESULTS}"):
             try:
-                known = json.loads(path.read_text())
-            except (OSError, ValueError):  # another run's business, perhaps being written
+                known = read_object(path)
+            except UserError:  # another run's business, perhaps being written
                 continue
             if fingerprint and known.get("fingerprint"):
                 same = known["fingerprint"] == fingerprint
@@ -72,11 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """{} where there is no file."""
     if not path.is_file():
         return {}
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
-    return value if isinstance(value, dict) else {}
+    return read_object(path)
 
 
 def named(suites: Any) -> list[tuple[str, Mapping[str, Any]]]:

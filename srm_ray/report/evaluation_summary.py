@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from srm_ray.config.evaluate import EvaluateConfig
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import duration, echo
 from srm_ray.evaluation.results import Results
 from srm_ray.evaluation.samples import read
 from srm_ray.evaluation.tables import results_table, tax_table
@@ -28,14 +28,14 @@ def conclude(config: EvaluateConfig, folder: RunFolder, results: Results, tax: T
     for name in results.suites:
         show_samples(folder, name, config.shown)
     reference = config.reference
-    say(f"\n{results.model}")
-    say("\n".join(results_table(results, reference.scores, reference.name)))
+    echo(f"\n{results.model}")
+    echo("\n".join(results_table(results, reference.scores, reference.name)))
     if tax:
-        say(f"\nagainst {tax.parent} (delta in points, paired bootstrap)")
-        say("\n".join(tax_table(tax)))
-        say(f"real losses: {', '.join(tax.losses) or 'none'}")
-    say(f"\n{duration(seconds)}; samples and results in {folder.path}")
-    say(f"report {write_report(folder)}")
+        echo(f"\nagainst {tax.parent} (delta in points, paired bootstrap)")
+        echo("\n".join(tax_table(tax)))
+        echo(f"real losses: {', '.join(tax.losses) or 'none'}")
+    echo(f"\n{duration(seconds)}; samples and results in {folder.path}")
+    echo(f"report {write_report(folder)}")
 
 
 def link_samples(folder: RunFolder, names: list[str]) -> None:
@@ -48,6 +48,6 @@ def link_samples(folder: RunFolder, names: list[str]) -> None:
 
 def show_samples(folder: RunFolder, name: str, count: int) -> None:
     for line in read(folder.path / "samples" / f"{name}.jsonl")[:count]:
-        say(f"\n--- {name} {line['prompt_index']}, gold {line['gold']}")
-        say(line["prompt"] + line["completion"])
-        say(f"--- graded: {line['reason']}")
+        echo(f"\n--- {name} {line['prompt_index']}, gold {line['gold']}")
+        echo(line["prompt"] + line["completion"])
+        echo(f"--- graded: {line['reason']}")

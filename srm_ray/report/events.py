@@ -2,7 +2,7 @@
 
     events.jsonl (what the run recorded) + metrics.jsonl + summary.json -> a list of `Event` by step
 
-Consecutive steps with the same kind of event are told as one; an alarm spans the steps that it stood in.
+Consecutive steps with the same kind of event are shown as one; an alarm spans the steps that it stood in.
 """
 
 from collections import defaultdict
@@ -10,9 +10,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-NOT_SHOWN = ("started", "continued", "alarm_over")  # the beginning of every run; told of the run as a whole; see _alarm
+NOT_SHOWN = (
+    "started",
+    "continued",
+    "alarm_over",
+)  # of every run; of the run as a whole; see _alarm
 # What the workers report (actors.runtime.pool): event -> kind, its text with the event's info, whether it is a warning.
-CREW = {
+WORKERS = {
     "restarted": ("restart", "{worker} replaced: {cause}", True),
     "gave_up": ("gave up", "no more replacements of {role} workers, the last was {worker}: {cause}", True),
     "scaled": ("scaling", "{workers} {role} workers wanted{because}", False),
@@ -53,8 +57,8 @@ def _recorded(recorded: list[dict[str, Any]], newest: int) -> list[Event]:
     for index, one in enumerate(recorded):
         if one["event"] == "alarm":
             events.append(_alarm(one, recorded[index + 1 :], newest))
-        elif one["event"] in CREW:
-            kind, text, warning = CREW[one["event"]]
+        elif one["event"] in WORKERS:
+            kind, text, warning = WORKERS[one["event"]]
             info = defaultdict(str, one, because=f": {one['cause']}" if one.get("cause") else "")
             step = int(one.get("step") or 0)
             events.append(Event(step, step, kind, text.format_map(info), warning))
@@ -139,7 +143,7 @@ def _evaluations(metrics: list[dict[str, Any]]) -> list[Event]:
 
 
 def drawn(line: dict[str, Any]) -> int:
-    """Groups judged in a step, with and without signal."""
+    """Groups graded in a step, with and without signal."""
     return int(_number(line, "groups/kept") + _number(line, "groups/dropped_uniform"))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import duration, echo
 from srm_ray.console.text_table import aligned
 from srm_ray.evaluation import in_training
 from srm_ray.evaluation.accuracy import Evaluation
@@ -44,16 +44,16 @@ def finish(folder: RunFolder, state: State, evaluation: Evaluation | None, secon
             "restarts": folder.count_events("continued") + folder.count_events("restarted"),
         }
     )
-    say("")
+    echo("")
     if after and evaluation:
         show_evaluation(before, after, evaluation)
     for line in in_training.summary(state.suites, state.step, measured_after=bool(after)):
-        say(line)
+        echo(line)
     if ended == "solved":
-        say(f"\nthe problems are solved, and the run ends: {endings.shown(state.recent)}")
-    say(f"\n{state.step} steps in {duration(seconds)}{shares(times)}")
-    say(f"run folder {folder.path}, model {folder.final}")
-    say(f"report {write_report(folder)}")
+        echo(f"\nthe problems are solved, and the run ends: {endings.shown(state.recent)}")
+    echo(f"\n{state.step} steps in {duration(seconds)}{shares(times)}")
+    echo(f"run folder {folder.path}, model {folder.final}")
+    echo(f"report {write_report(folder)}")
 
 
 def totals(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -68,27 +68,31 @@ def shares(times: dict[str, float]) -> str:
     if not whole:
         return ""
     parts = {name: seconds / whole for name, seconds in times.items() if name != "step"}
-    told = ", ".join(f"{name} {share:.0%}" for name, share in sorted(parts.items(), key=lambda item: -item[1]) if share)
-    return f"; in the loop {duration(whole)}: {told}"
+    listed = ", ".join(
+        f"{name} {share:.0%}" for name, share in sorted(parts.items(), key=lambda item: -item[1]) if share
+    )
+    return f"; in the loop {duration(whole)}: {listed}"
 
 
 def show_evaluation(before: dict[str, Any] | None, after: dict[str, Any], evaluation: Evaluation) -> None:
     if before:
-        say(f"held-out greedy accuracy   before GRPO {show(before)}   after {show(after)}")
+        echo(f"held-out greedy accuracy   before GRPO {show(before)}   after {show(after)}")
         gain = after["accuracy"]["value"] - before["accuracy"]["value"]
         apart = after["accuracy"]["low"] > before["accuracy"]["high"]
-        say(
+        echo(
             f"gain                       {100 * gain:+.1f} points, "
             f"95 % intervals {'do not touch' if apart else 'touch'}"
         )
-        say(f"completions that think     before {before['thinks']['value']:.1%}   after {after['thinks']['value']:.1%}")
-        say(
+        echo(
+            f"completions that think     before {before['thinks']['value']:.1%}   after {after['thinks']['value']:.1%}"
+        )
+        echo(
             f"mean length of thinking    before {before['thinking_characters']:.1f}   "
             f"after {after['thinking_characters']:.1f} characters"
         )
         show_sources(before.get("by_source", {}), after["by_source"])
     else:
-        say(f"held-out greedy accuracy   after GRPO {show(after)}")
+        echo(f"held-out greedy accuracy   after GRPO {show(after)}")
     for group in evaluation.samples:
         show_sample(group)
 
@@ -108,16 +112,16 @@ def show_sources(before: dict[str, Any], after: dict[str, Any]) -> None:
         gain = f"{100 * (share['value'] - earlier['value']):+.1f}" if earlier else ""
         apart = "*" if earlier and share["low"] > earlier["high"] else ""
         rows.append([source, show({"accuracy": earlier}) if earlier else "-", show({"accuracy": share}), gain, apart])
-    say("")
-    say("\n".join(aligned(rows)))
-    say("* intervals do not touch")
+    echo("")
+    echo("\n".join(aligned(rows)))
+    echo("* intervals do not touch")
 
 
 def show_sample(group: Group, sample: int = 0) -> None:
     completion, reward = group.completions[sample], group.rewards[sample]
-    say(f"\n--- {group.prompt.source} problem, gold answer {group.prompt.answer}")
-    say(group.prompt.text + completion.text)
-    say(f"--- graded: {reward.reason}, reward {reward.value:g}")
+    echo(f"\n--- {group.prompt.source} problem, gold answer {group.prompt.answer}")
+    echo(group.prompt.text + completion.text)
+    echo(f"--- graded: {reward.reason}, reward {reward.value:g}")
 
 
 def show_starved(folder: RunFolder, groups: Sequence[Group]) -> None:
@@ -128,4 +132,4 @@ def show_starved(folder: RunFolder, groups: Sequence[Group]) -> None:
             firsts.setdefault(reward.reason, (group, sample))
     for group, sample in firsts.values():
         show_sample(group, sample)
-    say(f"\nall completions are in {folder.rollouts}, report {write_report(folder)}")
+    echo(f"\nall completions are in {folder.rollouts}, report {write_report(folder)}")

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from srm_ray.model.lineage import read_lineage
-from srm_ray.report.evaluation_files import SCORES_HEADER, TAX_HEADER, EvaluationFacts, read_json
+from srm_ray.report.evaluation_files import SCORES_HEADER, TAX_HEADER, EvaluationInfo, read_json
 from srm_ray.report.quantisation_table import Row, as_markdown, cells, header
 
 LONGEST_CHAIN = 20
@@ -29,7 +29,7 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True)
 class CardInfo:
-    """What a card says. notes: what the table of formats was measured on, and on what machine.
+    """What a card holds. notes: what the table of formats was measured on, and on what machine.
 
     serving: the command and a client's request, as text.
     """
@@ -44,7 +44,7 @@ class CardInfo:
     price_per_hour: float
     notes: Sequence[str]
     serving: str
-    evaluation: EvaluationFacts | None = None
+    evaluation: EvaluationInfo | None = None
 
 
 def trace(model: str) -> list[Ancestor]:
@@ -136,7 +136,7 @@ def short(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def results(chain: Sequence[Ancestor], evaluation: EvaluationFacts | None) -> str:
+def results(chain: Sequence[Ancestor], evaluation: EvaluationInfo | None) -> str:
     lines = [["stage", "measure", "value"]]
     for one in chain:
         stage = str(one.lineage.get("stage", ""))

@@ -180,11 +180,15 @@ def by_interest(steps: list[int]) -> list[int]:
 
 
 def choose(folder: RunFolder, steps: list[int], budget: int) -> list[Block]:
-    """Blocks of the newest step and of a spread of the others, together in `budget` bytes, by step."""
+    """Blocks of the newest step and of a spread of the others, together in `budget` bytes, by step. A step whose file
+    holds what no run writes is left out: it costs no run its report."""
     chosen: list[Block] = []
     left = budget
     for step in by_interest(steps):
-        made = block(folder, step, limit=left)
+        try:
+            made = block(folder, step, limit=left)
+        except rollout_log.MALFORMED:
+            continue
         if chosen and (made.tokens is None or made.size > left):
             break
         chosen.append(made)

@@ -1,16 +1,27 @@
-"""What the page says about a run as a whole: metrics as columns, summary, config, events, steps with rollouts."""
+"""What the page shows of a run as a whole: metrics as columns, summary, config, events, steps with rollouts."""
 
 import json
 import time
 from typing import Any
 
 from srm_ray.config.base import flatten
+from srm_ray.errors import UserError, one_line
 from srm_ray.files import yaml_file
 from srm_ray.intervals import wilson
 from srm_ray.report import evaluation_data, events
 from srm_ray.runs import checkpoints
 from srm_ray.runs import metrics as metrics_log
 from srm_ray.runs.folder import RunFolder
+
+# What reading files raises that hold other things than a run writes into them.
+MALFORMED = (UserError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+
+
+def why(folder: RunFolder, error: Exception) -> str:
+    """What of a run's files cannot be shown, in one line."""
+    if isinstance(error, UserError):
+        return one_line(error)
+    return f"{folder.path} holds what no run writes, and is not shown ({type(error).__name__}: {one_line(error)[:200]})"
 
 
 def load(folder: RunFolder) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def _changed(folder: RunFolder) -> float | None:
 
 
 def driver_state(folder: RunFolder) -> dict[str, Any]:
-    """What the newest checkpoint says of the run so far: accuracy before it, how often it was continued."""
+    """What the newest checkpoint holds of the run so far: accuracy before it, how often it was continued."""
     found = checkpoints.newest(folder.checkpoints) if folder.checkpoints.is_dir() else None
     if found is None:
         return {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from srm_ray.console.progress import echo
 from srm_ray.report import page, rollout_data, run_data
 from srm_ray.report.plain import packed
 from srm_ray.runs.folder import RunFolder
@@ -20,15 +21,21 @@ from srm_ray.runs.folder import RunFolder
 LOCAL = {"localhost", "127.0.0.1", "[::1]"}
 
 
-def outside(folder: RunFolder) -> str:
-    """A link in a run folder that leads out of it, "" where there is none: what it leads to is not of the run."""
+def foreign(folder: RunFolder) -> str:
+    """Why nothing is shown of a run folder: a link that leads out of it, or a pipe or device that would be waited for;
+    "" where there is none."""
     root = folder.path.resolve()
     found = [folder.final / "tokenizer.json"]
     for place in (folder.path, folder.rollouts, folder.path / "samples"):
         if place.is_dir():
-            found += [Path(entry.path) for entry in os.scandir(place) if entry.is_symlink()]
+            for entry in os.scandir(place):
+                if entry.is_symlink():
+                    found.append(Path(entry.path))
+                elif not entry.is_file() and not entry.is_dir():
+                    return f"{entry.path} is a pipe or a device: nothing is shown of a run that has such files"
     found = [path for path in found if path != folder.checkpoints]  # which may lie on a larger disk, and is not shown
-    return next((str(path) for path in found if not path.resolve().is_relative_to(root)), "")
+    link = next((path for path in found if not path.resolve().is_relative_to(root)), None)
+    return f"{link} leads out of the run folder: nothing is shown of a run that has such links" if link else ""
 
 
 class ReportServer(http.server.ThreadingHTTPServer):
@@ -38,7 +45,13 @@ class ReportServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, folder: RunFolder, port: int):
         self.folder = folder
+        self.shown: set[str] = set()
         super().__init__(("127.0.0.1", port), Handler)
+
+    def echo_once(self, line: str) -> None:
+        if line not in self.shown and len(self.shown) < 100:
+            self.shown.add(line)
+            echo(line)
 
     @property
     def url(self) -> str:
@@ -58,9 +71,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         if host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
             return self._refuse(HTTPStatus.FORBIDDEN)
-        if outside(self.server.folder):
+        if foreign(self.server.folder):
             return self._refuse(HTTPStatus.FORBIDDEN)
-        parts = urlsplit(self.path).path.strip("/").split("/")
+        try:
+            self._answer(urlsplit(self.path).path.strip("/").split("/"))
+        except run_data.MALFORMED as error:  # the run's files hold what no run writes
+            self.server.echo_once(run_data.why(self.server.folder, error))
+            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    def _answer(self, parts: list[str]) -> None:
         if parts == [""]:
             return self._page()
         if parts == ["run"]:

@@ -10,7 +10,7 @@ by the group), in buckets of similar length.
     rows       [p p p p a a a] [p p p p b b] [q q q c c c c]
     predict    the position whose hidden state predicts each completion token: last p, a, a, last p, b, ...
 
-What the environment of an episode says is among a completion's tokens T, so that later turns attend to it, and not
+The environment's replies in an episode are among a completion's tokens T, so that later turns attend to it, and not
 among the C that are predicted: it has no loss, no log-probability and no place in a denominator.
 
 Sizes come from token counts, so this module needs numpy alone.
@@ -37,6 +37,8 @@ class PackedBatch:
     predicts completion token c. targets_C: the token. sequence_C: 0..S-1. advantages_C,
     rollout_logprobs_C: float32. mask_C: float32, 0 for tokens of undecided or filtered completions.
     proof_C: float32, 1 for tokens whose log-probabilities must be the learner's own (see `micro_batches`).
+    teacher_logprobs_C, teacher_ids_CK, teacher_top_CK: what a teacher makes of the tokens, float32, int64, float32
+    (`srm_ray.rl.types.TeacherScores`); None where it has not scored them.
     policy_mask_C: float32, 1 for tokens that the policy loss is of (`srm_ray.rl.entropy.high_entropy`); None: all.
     order_S: index of each completion in the step's batch, to lay results back. workers_S: worker names.
     """
@@ -57,6 +59,9 @@ class PackedBatch:
     old_logprobs_C: np.ndarray | None = None
     policy_mask_C: np.ndarray | None = None
     reference_logprobs_C: np.ndarray | None = None
+    teacher_logprobs_C: np.ndarray | None = None
+    teacher_ids_CK: np.ndarray | None = None
+    teacher_top_CK: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,9 @@ class Bundle:
 
 
 def counts_in_loss(group: Group, index: int, *, filter_overlong: bool) -> bool:
-    """Whether completion `index` counts: undecided ones never, truncated ones unless they are penalised."""
-    undecided = group.rewards[index].correct is None
+    """Whether completion `index` counts: truncated ones unless they are penalised, undecided ones only where a teacher
+    has scored them, whose word does not depend on the grade."""
+    undecided = group.rewards[index].correct is None and group.completions[index].teacher is None
     return not undecided and not (filter_overlong and group.completions[index].truncated)
 
 
@@ -191,7 +197,21 @@ def pack(pieces: Sequence[Bundle], proof_version: int | None = None) -> PackedBa
         proof_C=np.repeat(np.asarray(proofs, np.float32), lengths),
         order_S=np.asarray([r.order for r in ordered]),
         workers_S=tuple(r.completion.worker for r in ordered),
+        **teacher_arrays(completions),
     )
+
+
+def teacher_arrays(completions: Sequence[Completion]) -> dict[str, np.ndarray]:
+    """The fields of `PackedBatch` that a teacher's scores fill: none where it has not scored all of the completions."""
+    scored = [(one, one.teacher) for one in completions if one.teacher is not None]
+    if len(scored) < len(completions):
+        return {}
+    found = {"teacher_logprobs_C": np.concatenate([sampled_only(t.logprobs, one) for one, t in scored])}
+    ids = [sampled_only(t.top_ids, one) for one, t in scored if t.top_ids is not None]
+    top = [sampled_only(t.top_logprobs, one) for one, t in scored if t.top_logprobs is not None]
+    if len(ids) == len(top) == len(scored):
+        found |= {"teacher_ids_CK": np.concatenate(ids).astype(np.int64), "teacher_top_CK": np.concatenate(top)}
+    return found
 
 
 def sampled_only(values_T: np.ndarray, completion: Completion) -> np.ndarray:

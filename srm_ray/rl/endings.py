@@ -41,7 +41,7 @@ class Starved(RunError):
 class Outcome:
     """What a step's sampling came to.
 
-    drawn: groups judged, kept: those trained on. right, decided: completions. reasons: completions by the grader's
+    drawn: groups graded, kept: those trained on. right, decided: completions. reasons: completions by the grader's
     word, see `rewards.verdict.REASONS`.
     """
 
@@ -52,10 +52,10 @@ class Outcome:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
-def outcome_of(judged: Sequence[Group], kept: int) -> Outcome:
-    rewards = [reward for group in judged for reward in group.rewards]
+def outcome_of(graded: Sequence[Group], kept: int) -> Outcome:
+    rewards = [reward for group in graded for reward in group.rewards]
     return Outcome(
-        drawn=len(judged),
+        drawn=len(graded),
         kept=kept,
         right=sum(reward.correct is True for reward in rewards),
         decided=sum(reward.correct is not None for reward in rewards),
@@ -111,7 +111,7 @@ def counted(reasons: Iterable[tuple[str, int]]) -> str:
 
 
 def shortage(outcome: Outcome, want: int) -> str:
-    """What is said of a step with fewer groups than wanted; "" where it has them all."""
+    """What is reported of a step with fewer groups than wanted; "" where it has them all."""
     if outcome.kept >= want:
         return ""
     without = outcome.drawn - outcome.kept

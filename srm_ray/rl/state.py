@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from rewards.verdict import Reward
-from srm_ray.errors import UserError
+from srm_ray.errors import UserError, one_line
 from srm_ray.rl.endings import Outcome
 from srm_ray.rl.sources import SourceState
-from srm_ray.rl.types import Completion, Episode, Group, Prompt
+from srm_ray.rl.types import Completion, Episode, Group, Prompt, TeacherScores
 
-FORMAT = 2  # 1 had no number, and pickled the source
+# 1 had no number, and pickled the source. 2 is read: what it has no fields for was not asked of it. A field more is a
+# number more, so that an older version says in one line that it cannot go on.
+FORMAT, READ = 3, (2, 3)
 FILE, SOURCE = "driver.json", "source.json"  # apart, since an asynchronous run's groups may be large
 
 
@@ -55,23 +57,36 @@ def write(folder: Path, state: State) -> None:
 def read(folder: Path) -> State:
     """Raises UserError, in one line, where a checkpoint was written in another format."""
     plain = _json(folder / FILE)
-    if (found := plain.pop("format", 1)) != FORMAT:
+    if (found := plain.pop("format", 1)) not in READ:
         raise UserError(
             f"checkpoint {folder} has a driver state of format {found}, and this version of srm_ray reads format "
-            f"{FORMAT} alone: continue it with the version that began it, or --resume never starts the run over"
+            f"{' and '.join(map(str, READ))} alone: continue it with the version that began it, or --resume never "
+            "starts the run over"
         )
-    plain["recent"] = [Outcome(**outcome) for outcome in plain["recent"]]
-    return State(**plain, source=_source(_json(folder / SOURCE)))
+    try:
+        plain["recent"] = [Outcome(**outcome) for outcome in plain["recent"]]
+        state = State(**plain, source=_source(_json(folder / SOURCE)))
+        for name, usual in vars(State()).items():
+            kinds = int | float if isinstance(usual, float) else type(usual)
+            if usual is not None and not isinstance(getattr(state, name), kinds):
+                raise TypeError(f"{name} is {str(getattr(state, name))[:40]!r}")
+        return state
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+        raise _unreadable(folder, f"{type(error).__name__}: {one_line(error)[:200]}") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"checkpoint {path.parent} cannot be read ({path.name}: {error}): remove it, and the run goes on from the "
-            "one before"
-        ) from None
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path.parent, f"{path.name}: {error}") from None
+    if not isinstance(found, dict):
+        raise _unreadable(path.parent, f"{path.name} holds no object")
+    return found
+
+
+def _unreadable(folder: Path, why: str) -> UserError:
+    return UserError(f"checkpoint {folder} cannot be read ({why}): remove it, and the run goes on from the one before")
 
 
 def _plain_source(source: SourceState) -> dict[str, Any]:
@@ -98,7 +113,8 @@ def _plain_group(group: Group) -> dict[str, Any]:
 def _plain_completion(completion: Completion) -> dict[str, Any]:
     arrays = {name: getattr(completion, name).tolist() for name in ("token_ids", "logprobs", "versions")}
     plain = {each.name: getattr(completion, each.name) for each in fields(completion)} | arrays
-    return plain | {"episode": completion.episode and asdict(completion.episode)}
+    teacher = completion.teacher and completion.teacher.record()
+    return plain | {"episode": completion.episode and asdict(completion.episode), "teacher": teacher}
 
 
 def _group(plain: dict[str, Any]) -> Group:
@@ -117,4 +133,5 @@ def _group(plain: dict[str, Any]) -> Group:
 def _completion(plain: dict[str, Any]) -> Completion:
     types = {"token_ids": np.int32, "logprobs": np.float32, "versions": np.int32}
     arrays = {name: np.array(plain[name], dtype) for name, dtype in types.items()}
-    return Completion(**plain | arrays | {"episode": Episode.of(plain.get("episode"))})
+    others = {"episode": Episode.of(plain.get("episode")), "teacher": TeacherScores.of(plain.get("teacher"))}
+    return Completion(**plain | arrays | others)

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
+from rewards.verdict import Reward
 from srm_ray.rl.batching import sampled_only
 from srm_ray.rl.sources import Collected
 from srm_ray.rl.types import Completion, Group
@@ -12,8 +15,8 @@ SOURCES_SHOWN = 20
 
 def of_groups(collected: Collected, version: int) -> dict[str, float]:
     """Metrics of the sampled groups, those without signal included. version: the learner's, for staleness."""
-    rewards = [reward for group in collected.judged for reward in group.rewards]
-    completions = [completion for group in collected.judged for completion in group.completions]
+    rewards = [reward for group in collected.graded for reward in group.rewards]
+    completions = [completion for group in collected.graded for completion in group.completions]
     tokens = sum(completion.sampled_tokens for completion in completions)
     stale = sum(completion.sampled_tokens for group in collected.stale for completion in group.completions)
     return {
@@ -21,10 +24,10 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
         "reward/accuracy": sum(reward.correct is True for reward in rewards) / len(rewards),
         "reward/undecided": sum(reward.correct is None for reward in rewards),
         "reward/undecided_prompt": max(
-            sum(reward.correct is None for reward in group.rewards) / len(group.rewards) for group in collected.judged
+            sum(reward.correct is None for reward in group.rewards) / len(group.rewards) for group in collected.graded
         ),
         "groups/kept": len(collected.groups),
-        "groups/dropped_uniform": len(collected.judged) - len(collected.groups),
+        "groups/dropped_uniform": len(collected.graded) - len(collected.groups),
         "groups/dropped_stale": len(collected.stale),
         "completion/length_mean": tokens / len(completions),
         "completion/tokens": tokens + stale,
@@ -33,9 +36,11 @@ def of_groups(collected: Collected, version: int) -> dict[str, float]:
         "time/reward": collected.seconds_reward,
         "throughput/rollout_tokens_per_s": tokens / max(1e-9, collected.seconds_sampling),
         **staleness(collected.groups, version),
-        **prefix_cached(collected.judged),
+        **prefix_cached(collected.graded),
+        **of_teacher(completions),
+        **agreement(rewards),
         **of_episodes(completions),
-        **by_source(collected.judged),
+        **by_source(collected.graded),
     }
 
 
@@ -64,6 +69,23 @@ def prefix_cached(groups: Sequence[Group]) -> dict[str, float]:
                 if cached is not None:
                     asked, had = asked + length + start, had + cached
     return {"throughput/prefix_cached": had / asked} if asked else {}
+
+
+def of_teacher(completions: Sequence[Completion]) -> dict[str, float]:
+    """How far the samples are from the teacher, which scored them; nothing where none did."""
+    apart = [
+        sampled_only(one.logprobs - one.teacher.logprobs, one).astype(np.float64)
+        for one in completions
+        if one.teacher is not None
+    ]
+    tokens = sum(map(len, apart))
+    return {"teacher/reverse_kl": float(sum(part.sum() for part in apart)) / tokens} if tokens else {}
+
+
+def agreement(rewards: Sequence[Reward]) -> dict[str, float]:
+    """Of judge or reward model with the graders, where both decided; nothing where none was checked."""
+    both = [one.correct == bool(one.parts["verified"]) for one in rewards if "verified" in one.parts]
+    return {"judge/agreement": sum(both) / len(both)} if both else {}
 
 
 def of_episodes(completions: Sequence[Completion]) -> dict[str, float]:

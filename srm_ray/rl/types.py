@@ -22,6 +22,7 @@ class Prompt(Problem):
     text: the same as text, special tokens included.
     level: the difficulty that it was drawn at; 0 where its source has none. Example: 2.
     messages: the conversation before rendering, where an environment goes on with it; else ().
+    shown_ids: the prompt that the policy is shown as its own teacher, with a demonstration in it; else ().
     """
 
     index: int
@@ -29,6 +30,7 @@ class Prompt(Problem):
     text: str
     level: int = 0
     messages: tuple[dict[str, str], ...] = ()
+    shown_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class ToolCall:
     """A call of a tool, and what came of it.
 
     name, arguments: as the model wrote them; of a call that could not be read, "" and {}.
-    result: what the model is told. error: the tool was not called, or raised; `result` says why. seconds: that it took.
+    result: what the model sees. error: the tool was not called, or raised; `result` says why. seconds: that it took.
     """
 
     name: str
@@ -48,12 +50,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of an episode: what was sampled, and what the environment said to it.
+    """One turn of an episode: what was sampled, and the environment's reply.
 
     start, end: the turn's sampled tokens are `token_ids[start:end]` of its completion; what follows up to the next
         turn's start is the environment's.
     seed: the turn's own. text: decoded, without the stop token. worker: who sampled it.
-    calls: of tools, in order. observation: what the environment's `step` said; "" where tools are called instead.
+    calls: of tools, in order. observation: what the environment's `step` returned; "" where tools are called instead.
     reward: of this step, or None. seconds: that the environment took. cached: see `Completion`, of this turn's prompt.
     """
 
@@ -103,6 +105,35 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherScores:
+    """What a teacher makes of a completion's tokens, each given the tokens before it, at temperature 1.
+
+    logprobs: of the tokens themselves. Shape [T], float32.
+    top_ids, top_logprobs: the teacher's K likeliest tokens in each place. [T, K], int32 and float32; None where they
+        were not asked for.
+    """
+
+    logprobs: np.ndarray
+    top_ids: np.ndarray | None = None
+    top_logprobs: np.ndarray | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON, whose floats read back bit for bit."""
+        arrays = {name: getattr(self, name) for name in self.__slots__}
+        return {name: None if array is None else array.tolist() for name, array in arrays.items()}
+
+    @staticmethod
+    def of(plain: dict[str, Any] | None) -> "TeacherScores | None":
+        """The scores of which `plain` is the JSON."""
+        if plain is None:
+            return None
+        logprobs, ids, top = plain["logprobs"], plain["top_ids"], plain["top_logprobs"]
+        if ids is None:
+            return TeacherScores(np.array(logprobs, np.float32))
+        return TeacherScores(np.array(logprobs, np.float32), np.array(ids, np.int32), np.array(top, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One sampled completion.
 
@@ -117,6 +148,7 @@ class Completion:
     episode: its turns, where an environment took part; None: all tokens were sampled in one go. The environment's
         tokens have the log-probability 0 and the version of the token before them.
     cached: tokens of the prompt that the engine had in its prefix cache; None of an episode, and where not known.
+    teacher: what the run's teacher makes of it; None where there is none.
     """
 
     token_ids: np.ndarray
@@ -128,6 +160,7 @@ class Completion:
     worker: str
     episode: Episode | None = None
     cached: int | None = None
+    teacher: TeacherScores | None = None
 
     @property
     def truncated(self) -> bool:

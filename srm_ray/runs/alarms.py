@@ -1,4 +1,4 @@
-"""Silent failures made loud: lines of metrics in, alarms out. Pure; `srm_ray.runs.watch` tells them.
+"""Silent failures made loud: lines of metrics in, alarms out. Pure; `srm_ray.runs.watch` reports them.
 
 A limit is held against the mean of the last `window` steps, so that one odd step is no alarm; what must not
 happen even once (no gradient, a number that is none) is looked for in each step. An alarm is raised when its
@@ -41,7 +41,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """measure: of (the window's lines, those before, group size), or None where it cannot be told.
+    """measure: of (the window's lines, those before, group size), or None where it is not known.
 
     above: whether too much is the trouble, or too little. text: with {value} and {limit}.
     """
@@ -195,6 +195,13 @@ RULES = (
         _mean_of("policy/mismatch_abs"),
         "log-probabilities of rollout and learner differ by {value:.2g} nats on average (limit {limit:.2g}): compare "
         "rollout.dtype and learner.precision",
+    ),
+    Rule(
+        "judge_drift",
+        _mean_of("judge/agreement"),
+        "judge and graders agree on {value:.0%} of the completions that both decided (limit {limit:.0%}): the "
+        "policy may have found what the judge takes for right; read its verdicts in judge/, and change its template",
+        above=False,
     ),
     Rule(
         "stale",

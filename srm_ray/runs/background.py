@@ -8,10 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.runs.metrics import Mirror
 
-ROOM = 10_000  # steps that wait for a tracker that is away; the oldest go first
+MAX_WAITING = 10_000  # steps that wait for a tracker that is away; the oldest go first
 LONGEST_WAIT = 60.0  # seconds between two tries
 
 
@@ -29,7 +29,7 @@ class Background:
         *,
         patience: float = 30.0,
         first_wait: float = 1.0,
-        report: Callable[[str], None] = say,
+        report: Callable[[str], None] = echo,
     ) -> None:
         self.mirror, self.name, self.patience, self.first_wait, self.report = mirror, name, patience, first_wait, report
         self.dropped = 0
@@ -42,7 +42,7 @@ class Background:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         with self._changed:
-            if len(self._waiting) >= ROOM:
+            if len(self._waiting) >= MAX_WAITING:
                 self._waiting.popleft()
                 self.dropped += 1
             self._waiting.append((step, values))
@@ -72,7 +72,7 @@ class Background:
             try:
                 self.mirror.write(step, values)
             except Exception as error:  # whatever a tracker's client raises: it is no part of the run
-                self._told(error)
+                self._report_failure(error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, min(wait, LONGEST_WAIT))
                 if self._closing:
@@ -89,10 +89,10 @@ class Background:
         try:
             self.mirror.close()
         except Exception as error:  # as above
-            self._told(error)
+            self._report_failure(error)
 
-    def _told(self, error: Exception) -> None:
+    def _report_failure(self, error: Exception) -> None:
         if not self._away:
             self._away = True
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            self.report(f"warning: {self.name} does not take steps ({said}); the run goes on, they are tried again")
+            message = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            self.report(f"warning: {self.name} does not take steps ({message}); the run goes on, they are tried again")

@@ -51,7 +51,7 @@ def discard_product(folder: RunFolder) -> bool:
 
 
 def complete(folder: RunFolder, steps: int, *, solved_ends: bool) -> str:
-    """What is said where the run has ended well already, else "". steps: asked for. solved_ends: see config.stop."""
+    """The message where the run has ended well already, else "". steps: asked for. solved_ends: see config.stop."""
     done = folder.read_summary()
     if not done or not folder.final.is_dir():
         return ""

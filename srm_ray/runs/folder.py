@@ -19,7 +19,7 @@ from srm_ray.config.base import flatten, to_plain
 from srm_ray.config.optim import current_options
 from srm_ray.config.precision import AUTO, current_name
 from srm_ray.console import interrupts
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
 from srm_ray.files import lock, yaml_file
 from srm_ray.files.atomic import append, discard, write_atomically
@@ -32,10 +32,11 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 MAY_CHANGE = {
     "steps", "run_dir", "resume", "workers", "checkpoint", "eval", "rollout.workers", "reward.workers", "alarms", "log",
     "placement", "recovery", "stop", "rollout.start_timeout", "weights.push_timeout", "learner.step_timeout",
+    "teacher.workers", "teacher.start_timeout", "learner.lora.push", "learner.lora.final",
 }  # fmt: skip
 # Options that a run settles once, with the machine and the model before it, and the value that leaves them open: its
 # saved config holds what they became.
-DTYPES = ("learner.precision", "optim.precision", "rollout.dtype", "engine.dtype", "measure.dtype")
+DTYPES = ("learner.precision", "optim.precision", "rollout.dtype", "engine.dtype", "measure.dtype", "teacher.dtype")
 SETTLED: dict[str, Any] = dict.fromkeys(DTYPES, AUTO) | {"rollout.max_model_len": 0, "rollout.max_new_tokens": 0}
 
 
@@ -64,6 +65,14 @@ class RunFolder:
             lock.hold(self.path, "--run_dir")
         except OSError as error:
             raise UserError(f"--run_dir {self.path}: {error.strerror}") from None
+        for path in (self.config, self.metrics, self.events, self.summary, self.report, self.trackers):
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                raise UserError(f"{path} is a link, a pipe or a device, where a run writes a file: remove it")
+
+    def check_writable(self) -> None:
+        """Raises UserError, as `create`, before work begins; leaves no folder that was not there."""
+        self.create()
+        self.remove_empty()
 
     def remove_empty(self) -> None:
         """Take the folder away again where nothing but its lock is in it."""
@@ -89,8 +98,12 @@ class RunFolder:
         if not self.config.is_file():
             return config
         saved = current_options(flatten(yaml_file.read(self.config)))
+        if foreign := sorted({key.split(".")[0] for key in saved} - type(config).model_fields.keys()):
+            raise UserError(
+                f"{self.path} is of another command, whose config has {', '.join(foreign[:4])}: give another --run_dir"
+            )
         saved |= {key: current_name(saved[key]) for key in DTYPES if key in saved}
-        # What a run was never told, since there was no such option yet, it did as the default does.
+        # An option that did not exist yet when the run began had its default's effect.
         # (Not validated: a command may need an option that has no default.)
         saved = flatten(to_plain(type(config).model_construct())) | saved
         for key, still_open in SETTLED.items():
@@ -103,14 +116,14 @@ class RunFolder:
                     "give another --run_dir, or --resume never to start it over"
                 )
         if note := schedule_note(saved, asked):
-            say(note)
+            echo(note)
         return config
 
     def save_config(self, config: BaseModel) -> None:
         write_atomically(self.config, yaml.safe_dump(to_plain(config), sort_keys=False))
 
     def how_to_go_on(self) -> str:
-        """What is said to who interrupts the run."""
+        """The advice to whoever interrupts the run."""
         from srm_ray.runs.checkpoints import newest
 
         found = newest(self.checkpoints)
@@ -123,7 +136,7 @@ class RunFolder:
     def read_events(self) -> list[dict[str, Any]]:
         """What `record_event` wrote, in order; a last line cut short by a kill is left out."""
         found: list[dict[str, Any]] = []
-        for line in self.events.read_text().splitlines() if self.events.is_file() else ():
+        for line in self.events.read_text("utf-8", "replace").splitlines() if self.events.is_file() else ():
             try:
                 found.append(json.loads(line))
             except (ValueError, RecursionError):
@@ -150,7 +163,7 @@ class RunFolder:
 
 
 def schedule_note(saved: dict[str, Any], asked: dict[str, Any]) -> str:
-    """What is said where a run is given more steps and its learning rate is made anew for them; "" elsewhere."""
+    """The message where a run is given more steps and its learning rate is made anew for them; "" elsewhere."""
     before, now = saved.get("steps") or 0, asked.get("steps") or 0
     for section in ("learner", "optim"):
         shape, length = asked.get(f"{section}.schedule", "constant"), asked.get(f"{section}.schedule_steps")

@@ -6,9 +6,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from srm_ray.files.atomic import append, flush, write_atomically
+
+if TYPE_CHECKING:
+    from tensorboard.summary import Writer
 
 TIMED = ("time/", "throughput/", "alarms/")  # alarms watch the clock as well
 
@@ -45,6 +48,14 @@ NAMES = {
     "policy/mismatch_kl": "KL of rollout against learner, nats a token (k3)",
     "policy/mismatch_abs": "mean absolute log-probability difference of rollout and learner, nats",
     "policy/mismatch_max": "largest absolute log-probability difference, nats",
+    "teacher/reverse_kl": "log-probability of a sampled token less the teacher's, nats, mean; where there is a teacher",
+    "teacher/top_k_kl": "reverse KL over the teacher's top k, nats a token, where teacher.top_k is above 0",
+    "teacher/workers": "engines of the teacher at work",
+    "restarts/teacher": "engines of the teacher replaced so far",
+    "judge/agreement": "share of the completions that graders check on which a judge or reward model agrees",
+    "judge/calls": "times that the judge has been asked so far",
+    "judge/failed": "verdicts that it has not given so far",
+    "judge/cost": "dollars that its verdicts have cost so far",
     "weights/version": "version that the next step samples with",
     "staleness/mean": "versions between sampling and training, mean of tokens",
     "staleness/max": "the largest number of versions between sampling and training",
@@ -90,6 +101,12 @@ class Mirror(Protocol):
     def close(self) -> None: ...
 
 
+class ClusterMetrics(Mirror, Protocol):
+    """The metrics of the cluster (`actors.runtime.metrics.RayMetrics`)."""
+
+    def count(self, name: str, tags: dict[str, str]) -> None: ...
+
+
 class MetricsLog:
     """Appends steps to metrics.jsonl and mirrors them. `after` drops what a continued run does again.
 
@@ -101,17 +118,16 @@ class MetricsLog:
         path: Path,
         tensorboard: Path | None = None,
         *,
-        ray_metrics: bool = False,
-        tags: dict[str, str] | None = None,
+        cluster: ClusterMetrics | None = None,
         trackers: Sequence[Mirror] = (),
     ):
         self.path, self.step = path, 0
-        self._ray = RayMetrics(tags or {}) if ray_metrics else None
+        self._cluster = cluster
         self._mirrors: list[Mirror] = [*trackers]
         if tensorboard is not None:
             self._mirrors.append(TensorBoard(tensorboard))
-        if self._ray is not None:
-            self._mirrors.append(self._ray)
+        if cluster is not None:
+            self._mirrors.append(cluster)
 
     def after(self, step: int) -> None:
         """Keep lines up to `step` alone (a killed run may have logged more, or half a line)."""
@@ -132,9 +148,9 @@ class MetricsLog:
             mirror.write(self.step, numbers)
 
     def count(self, name: str, **tags: str) -> None:
-        """Add one to a counter of `COUNTERS`; it lives in Ray's metrics alone."""
-        if self._ray is not None:
-            self._ray.count(name, tags)
+        """Add one to a counter of `COUNTERS`; it lives in the cluster's metrics alone."""
+        if self._cluster is not None:
+            self._cluster.count(name, tags)
 
     def flush(self) -> None:
         """To disk: a checkpoint must not be newer than the log beside it."""
@@ -154,7 +170,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._writer: Any = None
+        self._writer: Writer | None = None
 
     def write(self, step: int, values: dict[str, float]) -> None:
         if self._writer is None:
@@ -173,44 +189,10 @@ class TensorBoard:
             self._writer.close()
 
 
-class RayMetrics:
-    """Gauges and counters of this process's Ray node, with `tags` as labels."""
-
-    def __init__(self, tags: dict[str, str]):
-        self.tags = tags
-        self._made: dict[str, Any] = {}
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        from ray.util.metrics import Gauge
-
-        for name, value in {"step": float(step), **values}.items():
-            if name not in self._made:
-                self._made[name] = Gauge(
-                    "srm_ray_" + name.replace("/", "_"),
-                    description=NAMES.get(name, name),
-                    tag_keys=tuple(self.tags),
-                )
-            self._made[name].set(value, tags=self.tags)
-
-    def count(self, name: str, tags: dict[str, str]) -> None:
-        from ray.util.metrics import Counter
-
-        tags = self.tags | tags
-        if name not in self._made:
-            self._made[name] = Counter("srm_ray_" + name, description=COUNTERS[name], tag_keys=tuple(tags))
-        self._made[name].inc(1, tags=tags)
-
-    def flush(self) -> None:
-        """Ray's agent collects by itself."""
-
-    def close(self) -> None:
-        """What was set is collected until the process ends."""
-
-
 def read(path: Path) -> list[dict[str, Any]]:
     """Steps of a metrics.jsonl, in order; a last line cut short by a kill is left out."""
     steps = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8", "replace").splitlines():
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):

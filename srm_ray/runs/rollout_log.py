@@ -3,8 +3,9 @@
 One line a completion: `prompt_index`, `draw`, `sample`, `prompt`, `completion`, `gold`, `reward`, `correct`,
 `reason`, `parts`, `advantage`, `kept` (trained on), `finish_reason`, `seed`, `worker`, `token_ids`,
 `logprobs` (as sampled), `versions` (of each token, as [version, count] runs), where trained on
-`learner_logprobs` (the learner's own before the step, six decimals), of an episode `episode` (`turns` with the places
-of sampled tokens in `token_ids`, what was called and what the environment said; see `srm_ray.rl.types.Episode`), and on
+`learner_logprobs` (the learner's own before the step, six decimals), where there is a teacher `teacher` (what it makes
+of the tokens; see `srm_ray.rl.types.TeacherScores`), of an episode `episode` (`turns` with the places
+of sampled tokens in `token_ids`, what was called and the environment's replies; see `srm_ray.rl.types.Episode`), and on
 the first line of a group `prompt_ids`. All other floats are written so that they read back bit for bit: a step can be
 replayed.
 """
@@ -18,8 +19,11 @@ from typing import Any
 import numpy as np
 
 from rewards.verdict import Reward
+from srm_ray.errors import UserError, one_line
 from srm_ray.files.atomic import replacing_file
-from srm_ray.rl.types import Completion, Episode, Group, Prompt
+from srm_ray.rl.types import Completion, Episode, Group, Prompt, TeacherScores
+
+MALFORMED = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -33,7 +37,7 @@ def write(
     kept: set[tuple[int, int]],
     learner: Iterable[tuple[Group, Sequence[np.ndarray]]] = (),
 ) -> None:
-    """Write the groups judged in `step`; `kept` holds (prompt index, draw) of those that were trained on.
+    """Write the groups graded in `step`; `kept` holds (prompt index, draw) of those that were trained on.
 
     learner: groups trained on, each with the learner's log-probabilities of its completions' tokens, [T] each.
     """
@@ -72,6 +76,8 @@ def _line(group: Group, sample: int, kept: bool) -> dict[str, Any]:
         "logprobs": completion.logprobs.tolist(),
         "versions": [[version, len(list(run))] for version, run in itertools.groupby(completion.versions.tolist())],
     }
+    if completion.teacher is not None:
+        line["teacher"] = completion.teacher.record()
     if completion.episode is not None:
         line["episode"] = completion.episode.record()
     if sample == 0:
@@ -82,22 +88,26 @@ def _line(group: Group, sample: int, kept: bool) -> dict[str, Any]:
 def read(folder: Path, step: int) -> tuple[Group, ...]:
     """The groups that `step` trained on, by prompt index and draw, equal in all that the learner reads.
 
-    Raises FileNotFoundError where the step has no file, ValueError where a line of it is broken.
+    Raises FileNotFoundError where the step has no file, UserError where a line of it is broken.
     """
     return read_all(folder, step)[0]
 
 
 def read_all(folder: Path, step: int) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
     """The groups that `step` trained on, and those it did not; see `read`."""
+    path = path_of(folder, step)
     groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for number, text in enumerate(path_of(folder, step).read_text().splitlines(), 1):
+    for number, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         try:
             line = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path_of(folder, step)}, line {number}: {error}") from None
-        groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
-    kept = tuple(_group(groups[key]) for key in sorted(groups) if groups[key][0]["kept"])
-    return kept, tuple(_group(groups[key]) for key in sorted(groups) if not groups[key][0]["kept"])
+            groups.setdefault((line["prompt_index"], line["draw"]), []).append(line)
+        except MALFORMED as error:
+            raise UserError(f"{path}, line {number}: {type(error).__name__}: {one_line(error)}") from None
+    try:
+        kept = tuple(_group(groups[key]) for key in sorted(groups) if groups[key][0]["kept"])
+        return kept, tuple(_group(groups[key]) for key in sorted(groups) if not groups[key][0]["kept"])
+    except MALFORMED as error:
+        raise UserError(f"{path} holds what no run writes: {type(error).__name__}: {one_line(error)}") from None
 
 
 def _group(lines: list[dict[str, Any]]) -> Group:
@@ -114,6 +124,8 @@ def _group(lines: list[dict[str, Any]]) -> Group:
 
 def _completion(line: dict[str, Any]) -> Completion:
     versions, counts = zip(*line["versions"], strict=True) if line["versions"] else ((), ())
+    if sum(counts) != len(line["token_ids"]) or min(counts, default=0) < 0:
+        raise ValueError(f"versions of {sum(counts)} tokens, where there are {len(line['token_ids'])}")
     return Completion(
         token_ids=np.array(line["token_ids"], np.int32),
         logprobs=np.array(line["logprobs"], np.float32),
@@ -123,6 +135,7 @@ def _completion(line: dict[str, Any]) -> Completion:
         text=line["completion"],
         worker=line["worker"],
         episode=Episode.of(line.get("episode")),
+        teacher=TeacherScores.of(line.get("teacher")),
     )
 
 

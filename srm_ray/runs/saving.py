@@ -10,11 +10,11 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from srm_ray.console.progress import duration, phase, say
+from srm_ray.console.progress import duration, echo, phase
 from srm_ray.rl import state as driver
 from srm_ray.rl.state import State
 from srm_ray.runs import checkpoints, rollout_log
-from srm_ray.runs.final import discard_best
+from srm_ray.runs.final import Export, discard_best
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
 
@@ -28,14 +28,25 @@ class Learner(Protocol):
 
 
 class Saver:
-    """keep: newest checkpoints kept. limit: seconds that the last one may take.
+    """keep: newest checkpoints kept. limit: seconds that the last one may take. model: writes what a checkpoint has in
+    `model/` beside the training state.
 
     version: of the weights in the newest checkpoint. settled: False while the learner may be in the middle of a step,
     so that its weights would not be those of the driver's state. broken: why they are no numbers any more, or "".
     """
 
-    def __init__(self, folder: RunFolder, learner: Learner, log: MetricsLog, *, keep: int, limit: float):
+    def __init__(
+        self,
+        folder: RunFolder,
+        learner: Learner,
+        log: MetricsLog,
+        *,
+        keep: int,
+        limit: float,
+        model: Export | None = None,
+    ):
         self.folder, self.learner, self.log, self.keep, self.limit = folder, learner, log, keep, limit
+        self.model = model
         self.version = 0
         self.settled = True
         self.broken = ""
@@ -53,6 +64,9 @@ class Saver:
             checkpoints.writing(self.folder.checkpoints, state.step, keep=self.keep) as path,
         ):
             await self.learner.save(path.absolute())
+            if self.model:
+                (path / "model").mkdir()
+                await self.model(path / "model", state.step)
             await asyncio.to_thread(driver.write, path, state)
         self.version = state.version
         discard_best(self.folder, state.suites.get("best"))
@@ -73,7 +87,7 @@ class Saver:
         state = driver.read(path)
         self.version = state.version
         self.folder.record_event("continued", step=step)
-        say(f"continuing from {path}")
+        echo(f"continuing from {path}")
         with phase(f"loading {path}"):
             await self.learner.load(path.absolute())
         return state
@@ -99,7 +113,7 @@ class Saver:
         except asyncio.CancelledError as cancelled:
             if working.cancelled():
                 raise
-            say(f"  ending: waits up to {duration(self.limit)} for the learner to finish its step")
+            echo(f"  ending: waits up to {duration(self.limit)} for the learner to finish its step")
             done, _ = await asyncio.wait((working,), timeout=self.limit)
             if not done:
                 raise cancelled from None
@@ -112,28 +126,28 @@ class Saver:
     async def save_last(self, state: State) -> None:
         """Save the weights that have moved since the newest checkpoint, for whatever ends the run.
 
-        Never raises but for a cancellation: what ends the run is to be heard, and a save that fails is told.
+        Never raises but for a cancellation: what ends the run is to be reported, and a save that fails is a warning.
         """
         if not self.settled:
-            say(f"  the learner did not finish its step: its weights are not saved, {self._usable()}")
+            echo(f"  the learner did not finish its step: its weights are not saved, {self._usable()}")
             return
         if state.version == self.version:
             return
         if self.broken:
-            say(f"  the weights of step {state.step} are not saved, since {self.broken}: {self._usable()}")
+            echo(f"  the weights of step {state.step} are not saved, since {self.broken}: {self._usable()}")
             return
         began = time.monotonic()
-        say(f"  saving the weights of step {state.step}, up to {duration(self.limit)}")
+        echo(f"  saving the weights of step {state.step}, up to {duration(self.limit)}")
         try:
             await asyncio.wait_for(self.save(state), self.limit)
         except TimeoutError:
-            say(f"  the weights of step {state.step} were not saved within {duration(self.limit)}; {self._usable()}")
+            echo(f"  the weights of step {state.step} were not saved within {duration(self.limit)}; {self._usable()}")
         except Exception as error:
-            say(f"  the weights of step {state.step} could not be saved ({error}); {self._usable()}")
+            echo(f"  the weights of step {state.step} could not be saved ({error}); {self._usable()}")
         else:
             path = checkpoints.folder_of(self.folder.checkpoints, state.step)
             self.folder.record_event("saved", step=state.step, text=f"weights saved in {path} before the run ended")
-            say(f"  saved in {path} after {duration(time.monotonic() - began)}; the same command goes on from there")
+            echo(f"  saved in {path} after {duration(time.monotonic() - began)}; the same command goes on from there")
 
     def _usable(self) -> str:
         newest = checkpoints.newest(self.folder.checkpoints)

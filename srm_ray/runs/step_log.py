@@ -1,4 +1,4 @@
-"""What a run writes and says of each step: its completions, its line of metrics, its alarms.
+"""What a run writes and prints of each step: its completions, its line of metrics, its alarms.
 
 begin(metrics) -> add(more of them) -> write()     an end in between is written with what was known: `write_begun`
 """
@@ -6,7 +6,7 @@ begin(metrics) -> add(more of them) -> write()     an end in between is written 
 import asyncio
 from typing import Any
 
-from srm_ray.console.progress import Progress, say
+from srm_ray.console.progress import Progress, echo
 from srm_ray.files.faults import WriteFailed
 from srm_ray.process import memory
 from srm_ray.rl.sources import Collected
@@ -37,32 +37,32 @@ class StepLog:
         self.metrics |= metrics
 
     async def write(self, shortage: str = "") -> None:
-        """The step's completions and its line, then what is said of it. Raises RunError for an alarm that ends the run.
+        """The step's completions and its line, then its messages. Raises RunError for an alarm that ends the run.
 
-        shortage: what is said where the step has too few groups, see `srm_ray.rl.endings.shortage`.
+        shortage: the message where the step has too few groups, see `srm_ray.rl.endings.shortage`.
         """
         metrics = await self._write()
         if self.learned:
             self.progress.step(metrics)
         if shortage:
-            say(f"step {metrics['step']}/{self.steps} {shortage}")
+            echo(f"step {metrics['step']}/{self.steps} {shortage}")
         self.watch.report()
         memory.give_back(metrics["step"])
 
     async def write_begun(self) -> None:
-        """The line of a step whose end was interrupted. What cannot be written is said, and hides nothing else."""
+        """The line of a step whose end was interrupted. What cannot be written is reported, and hides nothing else."""
         if self.metrics is not None:
             try:
                 await self._write()
             except (OSError, WriteFailed) as error:
-                say(f"  the line of the step that was interrupted could not be written: {error}")
+                echo(f"  the line of the step that was interrupted could not be written: {error}")
 
     async def _write(self) -> dict[str, Any]:
         metrics, collected, learned = self.metrics, self.collected, self.learned
         assert metrics is not None, "begin comes first"
         with self.clock.part("log"):
             if self.writing is None:
-                groups, kept = (*collected.judged, *collected.stale), collected.kept
+                groups, kept = (*collected.graded, *collected.stale), collected.kept
                 proofs = list(zip(collected.groups, learned.logprobs, strict=True)) if learned else ()
                 work = asyncio.to_thread(
                     rollout_log.write, self.folder.rollouts, metrics["step"], groups, kept, learner=proofs

@@ -16,6 +16,7 @@ from srm_ray.config.base import flatten
 from srm_ray.config.log import LogConfig
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
+from srm_ray.files.json_file import read_object
 from srm_ray.runs.background import Background
 from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import Mirror
@@ -79,7 +80,7 @@ class Mlflow:
         except ImportError:
             raise UserError("log.mlflow needs a package that is not installed: pip install 'srm-ray[track]'") from None
         if "://" not in uri or uri.startswith("file:"):
-            # MLflow 3 refuses a folder unless told that it is meant; the small client has no other local store.
+            # MLflow 3 refuses a folder unless this says that it is meant; the small client has no other local store.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             uri = Path(uri.removeprefix("file:").removeprefix("//")).absolute().as_uri()
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its default waits for minutes
@@ -113,7 +114,7 @@ class Mlflow:
 
 
 def _read_ids(folder: RunFolder) -> dict[str, str]:
-    return json.loads(folder.trackers.read_text()) if folder.trackers.is_file() else {}
+    return read_object(folder.trackers, "remove it") if folder.trackers.is_file() else {}
 
 
 def _write_ids(folder: RunFolder, ids: dict[str, str]) -> None:

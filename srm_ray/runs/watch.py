@@ -3,7 +3,7 @@
     train --metrics of a step--> judge -> alarms --+--> events.jsonl, the terminal, a counter
     thread: which stage finished nothing lately? --+--> and, where `alarms.stop` says so, the end of the run
 
-The clock runs in a thread of its own: it must be heard when the event loop itself hangs.
+The clock runs in a thread of its own: it must report when the event loop itself hangs.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from srm_ray.config.alarms import AlarmsConfig
-from srm_ray.console.progress import duration, say
+from srm_ray.console.progress import duration, echo
 from srm_ray.errors import RunError
 from srm_ray.runs.alarms import Alarm, Alarms
 from srm_ray.runs.folder import RunFolder
@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 @dataclass
 class Stage:
-    """in_flight: calls at work. heard: when one last began on an idle stage, or ended (monotonic seconds)."""
+    """in_flight: calls at work. active_at: when one last began on an idle stage, or ended (monotonic seconds)."""
 
     in_flight: int = 0
-    heard: float = 0.0
+    active_at: float = 0.0
     stalled: bool = False
 
 
@@ -50,18 +50,18 @@ class Watch(AbstractAsyncContextManager["Watch"]):
     # After each step
 
     def check(self, metrics: dict[str, Any]) -> dict[str, int]:
-        """Hold a step against the limits. Returns what is to be logged with it; `report` says the rest."""
+        """Hold a step against the limits. Returns what is to be logged with it; `report` prints the rest."""
         with self._lock:
             self._news = self.alarms.check(metrics)
             self._step = int(metrics["step"])
             return {"alarms/fired": self.alarms.fired}
 
     def report(self) -> None:
-        """Say what `check` found. Raises RunError for an alarm that ends the run."""
+        """Print what `check` found. Raises RunError for an alarm that ends the run."""
         raised, over = self._news
         for alarm in over:
             self.folder.record_event("alarm_over", alarm=alarm.name, about=alarm.about, step=self._step)
-            say(f"  alarm over: {' '.join(filter(None, alarm.key))}, since step {alarm.step}")
+            echo(f"  alarm over: {' '.join(filter(None, alarm.key))}, since step {alarm.step}")
         for alarm in raised:
             self._announce(alarm)
         for alarm in raised:
@@ -83,7 +83,7 @@ class Watch(AbstractAsyncContextManager["Watch"]):
             text=alarm.text,
         )  # fmt: skip
         self.log.count("alarms", alarm=alarm.name)
-        say(f"  ALARM {alarm.name}: {alarm.text}")
+        echo(f"  ALARM {alarm.name}: {alarm.text}")
 
     # Stages
 
@@ -94,14 +94,14 @@ class Watch(AbstractAsyncContextManager["Watch"]):
             with self._lock:
                 state = self.stages.setdefault(stage, Stage())
                 if not state.in_flight:
-                    state.heard = time.monotonic()
+                    state.active_at = time.monotonic()
                 state.in_flight += 1
             try:
                 return await call(*args, **kwargs)
             finally:
                 with self._lock:
                     state.in_flight -= 1
-                    state.heard = time.monotonic()
+                    state.active_at = time.monotonic()
                     state.stalled = False
 
         return watched
@@ -143,7 +143,7 @@ class Watch(AbstractAsyncContextManager["Watch"]):
         found, now = [], time.monotonic()
         with self._lock:
             for name, stage in self.stages.items():
-                silent = now - stage.heard
+                silent = now - stage.active_at
                 if not stage.in_flight or stage.stalled or silent < limit:
                     continue
                 stage.stalled = True

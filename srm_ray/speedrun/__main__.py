@@ -25,7 +25,7 @@ from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.config.stages import CorpusConfig
 from srm_ray.console import interrupts, output
 from srm_ray.console.command import command
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.errors import UserError
 from srm_ray.runs.folder import RunFolder
 from srm_ray.speedrun import chain
@@ -121,7 +121,7 @@ class Speedrun:
             path = interrupts.in_thread(partial(gguf_of, start.package, start.file, folder))
             found = checksum(path)
             RunFolder(folder, stage="package").write_summary({"file": path.name, "sha256": found})
-            say(f"{path.name}, {path.stat().st_size / 1e6:,.1f} MB, SHA-256 {found}")
+            echo(f"{path.name}, {path.stat().st_size / 1e6:,.1f} MB, SHA-256 {found}")
             return 0
 
         path = Path(start.file)
@@ -151,7 +151,7 @@ class Speedrun:
         def work() -> int:
             lines = generated.write(folder, amounts, seed=self.config.seed)
             RunFolder(folder, stage="text").write_summary({"lines": lines})
-            say(", ".join(f"{count:,} lines in {name}" for name, count in lines.items()))
+            echo(", ".join(f"{count:,} lines in {name}" for name, count in lines.items()))
             return 0
 
         plain = {**to_plain(options), "path": "", "seed": self.config.seed, "format": TEXT_FORMAT}
@@ -209,7 +209,7 @@ class Speedrun:
                 )
             )
             folder.write_summary(counts)
-            say(
+            echo(
                 f"{counts['correct'] / counts['completions']:.1%} of {counts['completions']} completions are right; "
                 f"{counts['groups_with_signal']} of {count} prompts have both kinds"
             )
@@ -283,10 +283,10 @@ class Speedrun:
         made = card.collect(self.root, self.config)
         write_atomically(self.folder.report, card_page.page(made))
         self.folder.write_summary(made.to_plain())
-        say(f"\n{self.folder.path.name}: report card\n")
+        echo(f"\n{self.folder.path.name}: report card\n")
         for line in card.lines(made):
-            say(line)
-        say(f"\nmodel {self.root / 'grpo' / 'final'}\nreport {self.folder.report}")
+            echo(line)
+        echo(f"\nmodel {self.root / 'grpo' / 'final'}\nreport {self.folder.report}")
         return 0
 
 
@@ -303,7 +303,7 @@ def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def data_inputs(config: Any) -> dict[str, str]:
+def data_inputs(config: BaseModel) -> dict[str, str]:
     """Fingerprint of the files that a stage's data section names; a hub's data are known by their name alone."""
     from srm_ray.data.texts import files_of
 

@@ -6,7 +6,6 @@
                                                                                 report.html (card_page)
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from srm_ray.config.speedrun import SpeedrunConfig
 from srm_ray.console.progress import duration
 from srm_ray.console.text_table import aligned
 from srm_ray.evaluation import results, tax
+from srm_ray.files.json_file import read_object
 from srm_ray.intervals import Share
 from srm_ray.report.quantisation_table import Row, cells, header
 from srm_ray.runs import metrics as metrics_log
@@ -132,7 +132,7 @@ def size_row(plain: dict[str, Any]) -> Row:
 def read_deltas(path: Path, before: str, stage: str) -> list[Delta]:
     return [
         Delta(stage, before, *(one[key] for key in ("suite", "delta", "low", "high", "verdict")))
-        for one in json.loads(path.read_text())["suites"]
+        for one in read_object(path)["suites"]
     ]
 
 

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from srm_ray.console.progress import duration, phase, say
+from srm_ray.console.progress import duration, echo, phase
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import discard, write_atomically
+from srm_ray.files.json_file import read_object
 
 RECORD = "stage.json"
 
@@ -47,7 +48,13 @@ class Record:
 
 def read(folder: Path) -> Record | None:
     path = folder / RECORD
-    return Record(**json.loads(path.read_text())) if path.is_file() else None
+    if not path.is_file():
+        return None
+    advice = "remove it, and the stage is done again"
+    try:
+        return Record(**read_object(path, advice))
+    except TypeError as error:
+        raise UserError(f"{path} is no record of a stage ({error}): {advice}") from None
 
 
 def write(folder: Path, record: Record) -> None:
@@ -62,21 +69,21 @@ def run_stage(name: str, folder: Path, inputs: dict[str, str], work: Callable[[]
     """
     before = read(folder)
     if before and before.done and before.inputs == inputs and (folder / "summary.json").is_file():
-        say(f"\n== {name}: done already, in {duration(before.seconds)}")
+        echo(f"\n== {name}: done already, in {duration(before.seconds)}")
         return before
     if before and before.inputs != inputs:
         changed = sorted(
             key for key in before.inputs.keys() | inputs.keys() if before.inputs.get(key) != inputs.get(key)
         )
-        say(f"\n== {name}: {', '.join(changed)} changed since it was made, so it is made again")
+        echo(f"\n== {name}: {', '.join(changed)} changed since it was made, so it is made again")
         discard(folder)
         before = None
     elif before:
-        say(f"\n== {name}: continuing")
+        echo(f"\n== {name}: continuing")
     elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):  # but partial files
         raise UserError(f"{folder} holds files that are no stage of this run: give another --run_dir, or remove them")
     else:
-        say(f"\n== {name}")
+        echo(f"\n== {name}")
     folder.mkdir(parents=True, exist_ok=True)
     began = time.time()
     record = Record(inputs, began, spent(folder, before), (before.tries if before else 0) + 1)
@@ -88,7 +95,7 @@ def run_stage(name: str, folder: Path, inputs: dict[str, str], work: Callable[[]
         raise StageEnded(name, status)
     record = replace(record, seconds=took, done=True)
     write(folder, record)
-    say(f"== {name}: {duration(took)}")
+    echo(f"== {name}: {duration(took)}")
     return record
 
 

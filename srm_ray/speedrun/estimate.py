@@ -9,21 +9,25 @@ bound. The machine's rates are what its config says: nothing is measured here.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from actors.train.memory import GIB, count, memory, size_of, training_memory
 from srm_ray.config.base import Section
 from srm_ray.config.evaluate import EngineConfig
 from srm_ray.config.grpo import GRPOConfig, RolloutConfig
 from srm_ray.config.lengths import PRETRAIN_ROW, SFT_ROW, OwnContext, context_for, fit, half
+from srm_ray.config.lora import LoraConfig
 from srm_ray.config.precision import AUTO
 from srm_ray.config.speedrun import MachineConfig, SpeedrunConfig
-from srm_ray.config.stages import LoraConfig, TrainStage
-from srm_ray.console.progress import duration, say
+from srm_ray.config.stages import TrainStage
+from srm_ray.console.progress import duration, echo
 from srm_ray.console.text_table import aligned
 from srm_ray.errors import UserError
 from srm_ray.model.loading import cache_values
 from srm_ray.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 CHARACTERS_A_TOKEN = 4  # of real text; generated sums have 1.2
 DOCUMENT_TOKENS, EXAMPLE_TOKENS = 43, 35  # of generated text: means over 10,000 of each
@@ -169,11 +173,11 @@ class Budget:
         return min(wanted, rollout.memory_fraction * self.machine.memory_gib)
 
     def learner_memory(self, config: GRPOConfig) -> float:
-        learner, size = config.learner, size_of(self.model_config, LoraConfig())
+        learner, size = config.learner, size_of(self.model_config, config.learner.lora)
         return memory(size, learner, workers=learner.workers, tokens=learner.micro_batch_tokens).total / GIB
 
 
-def base_config(config: SpeedrunConfig) -> Any:
+def base_config(config: SpeedrunConfig) -> "PretrainedConfig":
     """The model that the run trains: pretrain's size with the tokenizer's vocabulary, or the model it starts from."""
     from srm_ray.model.shapes import qwen3_config, shape
 
@@ -204,7 +208,7 @@ def show_budget(config: SpeedrunConfig) -> int:
     """Print the plan; exit status 0."""
     budget = Budget(config)
     machine, estimates = config.machine, budget.estimates()
-    say(f"plan of a speedrun: {budget.parameters:,} parameters, {machine.name}")
+    echo(f"plan of a speedrun: {budget.parameters:,} parameters, {machine.name}")
     rows = [["stage", "tokens trained", "tokens sampled", "time", "memory GiB", "cost $", ""]]
     for one in estimates:
         counts = [f"{tokens:,.0f}" if tokens else "" for tokens in (one.trained, one.sampled)]
@@ -215,11 +219,11 @@ def show_budget(config: SpeedrunConfig) -> int:
     seconds = sum(one.seconds for one in estimates)
     rows.append(["total", "", "", duration(seconds), "", f"{dollars(seconds, machine):.2f}", ""])
     for line in aligned(rows):
-        say(line)
+        echo(line)
     need = max(one.memory for one in estimates)
     verdict = "fits" if need <= machine.memory_gib else "DOES NOT FIT"
-    say(f"memory: {need:.1f} GiB at most, {machine.memory_gib:g} GiB there: {verdict}")
-    say(assumptions(machine))
+    echo(f"memory: {need:.1f} GiB at most, {machine.memory_gib:g} GiB there: {verdict}")
+    echo(assumptions(machine))
     return 0
 
 
@@ -229,6 +233,6 @@ def dollars(seconds: float, machine: MachineConfig) -> float:
 
 def assumptions(machine: Section) -> str:
     """Every number that the plan took on trust."""
-    told = ", ".join(f"{name} {value:g}" for name, value in machine if isinstance(value, float | int))
+    rates = ", ".join(f"{name} {value:g}" for name, value in machine if isinstance(value, float | int))
     limits = f"completions at their limit, {KEEP_RATE:.0%} of groups kept, export not reckoned"
-    return f"reckoned with {told} (--machine.NAME changes one); {limits}"
+    return f"reckoned with {rates} (--machine.NAME changes one); {limits}"

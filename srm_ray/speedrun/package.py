@@ -35,8 +35,8 @@ def downloaded(requirement: str, folder: Path) -> Path:
     )
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise RunError(f"{requirement} could not be downloaded ({said}): {OWN}")
+        message = (done.stderr.strip().splitlines() or ["no output from pip"])[-1]
+        raise RunError(f"{requirement} could not be downloaded ({message}): {OWN}")
     return wheels[0]
 
 

@@ -8,6 +8,7 @@ from srm_ray.errors import UserError
 from srm_ray.rl.algorithms import loading
 from srm_ray.rl.algorithms.contract import Algorithm, Options
 
+TEACHERS_OWN = "on_policy_distillation"
 OPEN = ("normalisation", "normalise_std")  # null: as the algorithm has them
 
 
@@ -29,6 +30,7 @@ def settled(config: GRPOConfig) -> GRPOConfig:
 
     Raises `UserError`. Starts nothing.
     """
+    config = with_teacher(config)
     algorithm = algorithm_of(config.algorithm, config.loss)
     loading.check(algorithm)
     loss = {name: getattr(algorithm.options, name) for name in OPEN} | {"name": ""}
@@ -40,6 +42,20 @@ def settled(config: GRPOConfig) -> GRPOConfig:
     )
 
 
+def with_teacher(config: GRPOConfig) -> GRPOConfig:
+    """With what a teacher makes of an algorithm left open: on-policy distillation; and of a choice of groups left open:
+    all of them, since a teacher gives a signal for each. Raises `UserError` for distillation without a teacher."""
+    chosen = config.algorithm
+    distills = TEACHERS_OWN in (chosen.name, chosen.advantage)
+    if not config.teacher.teaches:
+        if distills:
+            raise UserError(f"--algorithm {TEACHERS_OWN} wants a teacher: --teacher MODEL, or another of teacher.*")
+        return config
+    name = chosen.name or ("" if config.loss.name else TEACHERS_OWN)
+    chosen = chosen.model_copy(update={"name": name, "choice": chosen.choice or TEACHERS_OWN})
+    return config.model_copy(update={"algorithm": chosen})
+
+
 def described(config: GRPOConfig) -> dict[str, str]:
     """The algorithm as a run's events have it: its name, and of each part of the user's where its code is from."""
     algorithm = algorithm_of(config.algorithm, config.loss)
@@ -47,6 +63,6 @@ def described(config: GRPOConfig) -> dict[str, str]:
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> str:
-    """What is said where a continued run has other code than it began with; "" where it has not."""
+    """The message where a continued run has other code than it began with; "" where it has not."""
     others = [now[part].partition(" ")[0] for part in now if before.get(part, now[part]) != now[part]]
     return f"the code of {' and '.join(others)} is another than that which the run was made with" if others else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.precision import AUTO
+from srm_ray.model.lora import is_adapted, save_adapter_alone
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,8 @@ class Engine:
         no_compiled_collectives()
         self.module, self.options = module, options
         self.model = cast("PreTrainedModel", module.model)
+        if is_adapted(self.model):
+            save_adapter_alone(module)
         with compiling or contextlib.nullcontext():
             optimizer = make_optimizer(module, options)
         self.deepspeed: DeepSpeedEngine
@@ -120,7 +123,7 @@ class Engine:
 
         model, engine, found = self.model, self.deepspeed, {}
         masters = engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled()
-        adapted = hasattr(model, "peft_config")
+        adapted = is_adapted(model)
         for name, weight in model.named_parameters():
             if adapted and not weight.requires_grad:
                 continue
@@ -130,13 +133,22 @@ class Engine:
         return found
 
     def save(self, folder: Path, **client_state: Any) -> None:
-        """Weights, optimizer and `client_state` (plain values) into `folder`, every rank its part."""
-        self.deepspeed.save_checkpoint(str(folder), tag=TAG, client_state=client_state, save_latest=False)
+        """Weights, optimizer and `client_state` (plain values) into `folder`, every rank its part; of a model with an
+        adapter without the base, which is where it was."""
+        self.deepspeed.save_checkpoint(
+            str(folder),
+            tag=TAG,
+            client_state=client_state,
+            save_latest=False,
+            exclude_frozen_parameters=is_adapted(self.model),
+        )
 
     def load(self, folder: Path) -> dict[str, Any]:
         """What `save` wrote. Returns the client state; raises RuntimeError where there is none."""
         tag = FORMER_TAG if (folder / FORMER_TAG).is_dir() else TAG
-        path, client_state = self.deepspeed.load_checkpoint(str(folder), tag=tag)
+        path, client_state = self.deepspeed.load_checkpoint(
+            str(folder), tag=tag, load_module_strict=not is_adapted(self.model)
+        )
         if path is None:
             raise RuntimeError(f"no training state in {folder}")
         return client_state
@@ -163,7 +175,7 @@ def make_optimizer(module: "nn.Module", options: OptimizerConfig) -> "torch.opti
 
 
 def clips_itself(options: OptimizerConfig) -> bool:
-    """Without ZeRO and reduced weights DeepSpeed clips but does not tell the norm, so the engine does both."""
+    """Without ZeRO and reduced weights DeepSpeed clips but does not return the norm, so the engine does both."""
     return options.zero_stage == 0 and options.precision in ("float32", "bf16_autocast")
 
 

@@ -1,10 +1,10 @@
-"""What a rank of a supervised or preference stage is told."""
+"""What a rank of a supervised or preference stage is given."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from srm_ray.config.stages import OptimConfig
-from srm_ray.model.adapters import Adapter
+from srm_ray.model.lora import Adapter
 from srm_ray.training.schedule import Schedule
 
 
@@ -23,7 +23,7 @@ class TrainSpec:
     shuffle: whether (seed, epoch) permutes the rows; rows of a curriculum are read in their order.
     loss: a name in `TOKEN_LOSSES` or `PAIR_LOSSES`. beta: of the preference losses.
     chat_template: Jinja, saved with the model in place of its tokenizer's own; "": that.
-    say_every: steps between progress lines. neftune: NEFTune's alpha.
+    log_every: steps between progress lines. neftune: NEFTune's alpha.
     """
 
     name: str
@@ -39,7 +39,7 @@ class TrainSpec:
     best: bool = True
     checkpoint_every: int = 100
     keep: int = 3
-    say_every: int = 1
+    log_every: int = 1
     shuffle: bool = True
     loss: str = "nll"
     beta: float = 0.1

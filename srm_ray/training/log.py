@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 REPORT_EVERY = 2.0  # seconds between two records of a rank that is within a step
-SAY_EVERY = 20.0  # seconds between two lines, at most, where steps are short enough
+LINE_EVERY = 20.0  # seconds between two lines, at most, where steps are short enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TrainLogger:
         self.metrics = MetricsLog(folder / "metrics.jsonl", folder / "tensorboard") if job.run_dir else None
         self.spent, self.steps = 0.0, 0
         self.done = 0  # steps
-        self.said = self.reported = time.monotonic()
+        self.last_line = self.reported = time.monotonic()
 
     def begin(self, done: int) -> None:
         if self.metrics:
@@ -57,14 +57,14 @@ class TrainLogger:
         self.report(f"{self.job.name}: continuing after step {done}" if done else "")
 
     def report(self, line: str = "", status: str = "") -> None:
-        """To the driver: where this is, and a line to say."""
+        """To the driver: where this is, and a line to print."""
         record = {"job": self.job.name, "step": self.done, "steps": self.job.schedule.steps}
         append(self.file, json.dumps({**record, "status": status, "line": line}) + "\n")
         self.reported = time.monotonic()
-        self.said = self.reported if line else self.said
+        self.last_line = self.reported if line else self.last_line
 
     def status(self, status: str, step: int | None = None) -> None:
-        """What goes on within a step; told every few seconds."""
+        """What goes on within a step; reported every few seconds."""
         self.done = self.done if step is None else step
         if time.monotonic() - self.reported > REPORT_EVERY:
             self.report(status=status)
@@ -76,8 +76,8 @@ class TrainLogger:
         self.steps += 1
         self.done = step
         rate = made.tokens / seconds
-        late = time.monotonic() - self.said > SAY_EVERY
-        if late or step % self.job.say_every == 0 or step == self.job.schedule.steps or extra:
+        late = time.monotonic() - self.last_line > LINE_EVERY
+        if late or step % self.job.log_every == 0 or step == self.job.schedule.steps or extra:
             left = self.spent / self.steps * (self.job.schedule.steps - step)
             measured = "".join(f"  {name} {value:.4f}" for name, value in extra.items())
             self.report(

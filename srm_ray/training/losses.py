@@ -8,13 +8,17 @@ others share their micro-batch, and change with accumulation and ranks.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from srm_ray.model.families import decoder_of
+from srm_ray.model.lora import plain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 TokenLoss = Callable[[Tensor], Tensor]
 
@@ -33,18 +37,13 @@ def dft(logprobs_N: Tensor) -> Tensor:
 TOKEN_LOSSES: dict[str, TokenLoss] = {"nll": nll, "dft": dft}
 
 
-def plain(model: Any) -> Any:
-    """The causal LM inside an adapted one, or the model itself."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-def backbone_of(model: Any) -> Any:
+def backbone_of(model: "PreTrainedModel") -> "torch.nn.Module":
     """What computes the hidden states, and so what there is to compile: everything but the output embedding."""
     return decoder_of(plain(model))
 
 
 def target_logprobs(
-    model: Any,
+    model: "PreTrainedModel",
     tokens_BT: Tensor,
     positions_BT: Tensor,
     mask_BT: Tensor,
@@ -95,7 +94,7 @@ def sum_by_row(logprobs_N: Tensor, mask_BT: Tensor) -> Tensor:
     return logprobs_N.new_zeros(len(mask_BT)).index_add(0, row_N, logprobs_N)
 
 
-def _gather_logprobs(head: Any, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+def _gather_logprobs(head: "torch.nn.Module", hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
     return -F.cross_entropy(head(hidden_ND).float(), targets_N, reduction="none")
 
 

@@ -9,9 +9,10 @@ from srm_ray.training.job import TrainSpec
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 
-def loss_module(model: Any, job: TrainSpec) -> Any:
+def loss_module(model: "PreTrainedModel", job: TrainSpec) -> Any:
     """A module whose forward pass returns summed losses of a micro-batch, shape [4]."""
     import torch
 

@@ -30,11 +30,12 @@ from srm_ray.training.objectives import loss_module, noise_seed, to_device
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 
-def policy_of(job: TrainSpec) -> Any:
+def policy_of(job: TrainSpec) -> "PreTrainedModel":
     """The model that the job trains, with its adapter where there is one."""
-    from srm_ray.model.adapters import load_policy
+    from srm_ray.model.lora import load_policy
     from srm_ray.training.losses import backbone_of
 
     options = job.optim
@@ -124,7 +125,7 @@ class Rank:
 
     def step(self, chosen: np.ndarray, step: int) -> tuple[float, float, dict[str, float]]:
         """Train on the chosen units. Returns the step's loss (mean over its N), the gradient's norm
-        before clipping, and what else the loss tells."""
+        before clipping, and what else the loss reports."""
         import torch
 
         job, engine = self.job, self.engine

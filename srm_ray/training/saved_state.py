@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from srm_ray.errors import RunError, one_line
+
 VERSION = 1
 
 
@@ -31,7 +33,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """What `random_state` returned. Raises ValueError for another version of it."""
+    """What `random_state` returned. Raises ValueError, TypeError and their like for anything else."""
     import torch
 
     if state.get("version") != VERSION:
@@ -39,6 +41,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
+    if not 0 <= position <= len(keys):  # which NumPy takes, to read behind its end
+        raise ValueError(f"position {position} of {len(keys)} words")
     np.random.set_state((name, np.array(keys, np.uint32), position, has_gauss, cached))
     torch.set_rng_state(_bytes(state["torch"]))
     if state["cuda"] and torch.cuda.is_available():
@@ -56,7 +60,15 @@ def write_random_state(path: Path) -> None:
 
 
 def read_random_state(path: Path) -> None:
-    restore_random_state(json.loads(path.read_text()))
+    """Raises RunError where the file is none of `write_random_state`'s."""
+    try:
+        restore_random_state(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        why = one_line(error)[:200]
+        raise RunError(
+            f"{path} holds no random state that can be restored ({type(error).__name__}: {why}): "
+            f"remove the checkpoint {path.parent}, and the run goes on from the one before it"
+        ) from None
 
 
 def read_as_data(engine: Any) -> None:

@@ -52,7 +52,8 @@ class Schedule:
 def decay_groups(model: "nn.Module", weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay on matrices only: gains and biases are left alone."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    return [
+    groups = [
         {"params": [w for w in trained if w.ndim >= 2], "weight_decay": weight_decay},
         {"params": [w for w in trained if w.ndim < 2], "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]  # adapters are matrices

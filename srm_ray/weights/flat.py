@@ -10,8 +10,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Buffer = mmap.mmap | bytearray | memoryview
 SMALL = 32 << 20  # bytes
 ALIGNMENT = 64  # bytes; every tensor starts on a cache line
 
@@ -36,6 +40,8 @@ class WeightUpdate:
     version: 0, 1, ... path: where processes of `node` open the buffer. digest: xxh3 of the buffer, hex.
     specs: layout. data: reference to the same bytes in the object store, for other nodes; or None.
     handles: where the tensors lie on a GPU, pickled; then path is empty, and digest `srm_ray.weights.ipc.checksum`'s.
+    base: of an adapter alone, the weights that it is added to (`srm_ray.weights.lora`), which never change. scale: of
+    the adapter, alpha / rank.
     """
 
     version: int
@@ -45,9 +51,11 @@ class WeightUpdate:
     specs: tuple[TensorSpec, ...]
     data: Any = None
     handles: bytes = b""
+    base: "WeightUpdate | None" = None
+    scale: float = 0.0
 
 
-def lay_out(parameters: Iterable[tuple[str, Any]], dtype: str = "") -> tuple[tuple[TensorSpec, ...], int]:
+def lay_out(parameters: "Iterable[tuple[str, Tensor]]", dtype: str = "") -> tuple[tuple[TensorSpec, ...], int]:
     """Specs of named tensors laid end to end, each as `dtype` (empty: its own), and the buffer's size in bytes."""
     import torch
 
@@ -60,8 +68,8 @@ def lay_out(parameters: Iterable[tuple[str, Any]], dtype: str = "") -> tuple[tup
     return tuple(specs), offset
 
 
-def write(buffer: Any, specs: tuple[TensorSpec, ...], parameters: Iterable[tuple[str, Any]]) -> str:
-    """Copy named tensors into `buffer` (writable, at least as large as `lay_out` said). Returns its digest."""
+def write(buffer: Buffer, specs: tuple[TensorSpec, ...], parameters: "Iterable[tuple[str, Tensor]]") -> str:
+    """Copy named tensors into `buffer` (writable, at least as large as `lay_out` returned). Returns its digest."""
     import xxhash
 
     summed, done = xxhash.xxh3_64(), 0
@@ -92,7 +100,7 @@ def few_threads(nbytes: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def view(buffer: Any, spec: TensorSpec):
+def view(buffer: Buffer, spec: TensorSpec) -> "Tensor":
     """The tensor that `spec` describes, sharing the buffer's memory."""
     import torch
 
@@ -102,12 +110,17 @@ def view(buffer: Any, spec: TensorSpec):
     return torch.frombuffer(buffer, dtype=getattr(torch, spec.dtype), count=count, offset=spec.offset).view(spec.shape)
 
 
-def views(buffer: Any, specs: Iterable[TensorSpec]) -> Iterator[tuple[str, Any]]:
+def views(buffer: Buffer, specs: Iterable[TensorSpec]) -> "Iterator[tuple[str, Tensor]]":
     for spec in specs:
         yield spec.name, view(buffer, spec)
 
 
-def digest(buffer: Any) -> str:
+def plain(specs: Iterable[TensorSpec]) -> list[dict[str, Any]]:
+    """As mappings, which pass to vLLM's engine."""
+    return [spec._asdict() for spec in specs]
+
+
+def digest(buffer: Buffer) -> str:
     import xxhash
 
     return xxhash.xxh3_64_hexdigest(buffer)
@@ -131,28 +144,32 @@ class SharedFile:
 
 
 class Publisher:
-    """Writes successive versions into two shared files in turn, so that the one being read stays whole."""
+    """Writes successive versions into two shared files in turn, so that the one being read stays whole.
 
-    def __init__(self, node: str, *, dtype: str = ""):
-        self.node, self.dtype = node, dtype
+    files: 1 for what is written once.
+    """
+
+    def __init__(self, node: str, *, dtype: str = "", files: int = 2):
+        self.node, self.dtype, self.count = node, dtype, files
         self.files: list[SharedFile] = []
         self.specs: tuple[TensorSpec, ...] = ()
-        self.held = [-1, -1]  # version in each file
+        self.held = [-1] * files  # version in each file
 
-    def publish(self, version: int, parameters: list[tuple[str, Any]]) -> tuple[WeightUpdate, mmap.mmap]:
-        """Returns the update (without `data`) and the buffer that holds it."""
+    def publish(self, version: int, parameters: "Iterable[tuple[str, Tensor]]") -> tuple[WeightUpdate, mmap.mmap]:
+        """Returns the update (without `data`) and the buffer that holds it. parameters: gone through twice, the first
+        time."""
         if not self.files:
             self.specs, nbytes = lay_out(parameters, self.dtype)
-            self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"]
-        file = self.files[version % 2]
-        self.held[version % 2] = version
+            self.files = [SharedFile(f"srm_ray-weights-{side}", nbytes) for side in "ab"[: self.count]]
+        file = self.files[version % self.count]
+        self.held[version % self.count] = version
         written = write(file.buffer, self.specs, parameters)
         update = WeightUpdate(version, file.path, self.node, written, self.specs)
         return update, file.buffer
 
     def holding(self, version: int) -> SharedFile | None:
         """The file with that version's weights, unless later ones have overwritten them."""
-        return self.files[version % 2] if self.held[version % 2] == version else None
+        return self.files[version % self.count] if self.held[version % self.count] == version else None
 
     def close(self) -> None:
         for file in self.files:

@@ -22,7 +22,7 @@ MIXING = 0x9E3779B97F4A7C15 - 2**64  # odd; 2**64 over the golden ratio, as PyTo
 
 
 def share(
-    version: int, parameters: list[tuple[str, Any]], handle: Callable[[Any], Handle] | None = None
+    version: int, parameters: "list[tuple[str, Tensor]]", handle: "Callable[[Tensor], Handle] | None" = None
 ) -> WeightUpdate:
     """An update whose tensors are `parameters` themselves, which must be whole and contiguous on one GPU."""
     specs, _ = lay_out(parameters)
@@ -55,7 +55,7 @@ def checksum(tensors: "Iterable[Tensor]") -> str:
     return f"{(0 if total is None else int(total)) % 2**64:016x}"
 
 
-def cuda_handle(tensor: Any) -> Handle:
+def cuda_handle(tensor: "Tensor") -> Handle:
     """The GPU's identity and what opens the tensor's memory in another process, once all work on it is done."""
     import torch
     from torch.multiprocessing.reductions import reduce_tensor

@@ -5,6 +5,11 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any
 
+from actors.runtime.liveness import Progress
+from actors.runtime.replies import PingReply, WorkerInfo
+
+INFO = WorkerInfo("in-process-0", None, "")  # there is no process to end
+
 
 class Jumping(selectors.DefaultSelector):
     """Waits for nothing: the loop's clock is put forward instead."""
@@ -30,6 +35,10 @@ def actor_error() -> Exception:
     import ray
 
     return ray.exceptions.RayActorError()
+
+
+def alive(progress: Progress) -> PingReply:
+    return PingReply(INFO, progress.report())
 
 
 class InProcess:

@@ -38,7 +38,7 @@ class Played:
         self.events: list[str] = []
         recovery = RecoveryConfig(backoff=0.0)
         self.pool = EnvironmentPool(
-            PoolOptions(Places({"CPU": 0.1}), recovery=recovery, events=lambda event, **_: self.events.append(event)),
+            PoolOptions(Places({"CPU": 0.1}), recovery=recovery, on_event=lambda event, **_: self.events.append(event)),
             self.spec,
             spawn=self.spawn,
         )
@@ -128,7 +128,7 @@ def test_a_run_s_environment_is_tried_before_it_starts() -> None:
     asyncio.run(tried("Guess", {}))
     for name, row, said in [
         ("NoReset", {}, "has no reset"),
-        ("Unlike", {}, "reset says different things in two episodes"),
+        ("Unlike", {}, "reset returns different texts in two episodes"),
         ("Columns", {"first": "x" * 900}, "the prompt has 9.. tokens, 100 are left"),
     ]:
         with pytest.raises(UserError, match=said):

@@ -69,10 +69,10 @@ def test_a_step_shows_while_it_is_under_way(made):
         return during, await request
 
     during, output = asyncio.run(run())
-    [(_, kind, detail, _, _)] = during["doing"]
-    assert (kind, detail) == (STEP, "of 1 sequences")
-    assert STEP not in during["done"]
-    assert STEP in progress.report()["done"]
+    [step] = during.doing
+    assert (step.kind, step.detail) == (STEP, "of 1 sequences")
+    assert STEP not in during.done
+    assert STEP in progress.report().done
     assert output.request_id == "one"
 
 

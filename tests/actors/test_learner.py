@@ -343,4 +343,4 @@ def test_a_second_start_is_another_start(one_rank: LearnerGroup) -> None:
     step(one_rank, STEPS[0])
     begin_again(one_rank)
     assert_bitwise(weights(one_rank), first)
-    assert [result["version"] for result in asyncio.run(one_rank._all("ping"))] == [0]
+    assert [reply.info.version for reply in asyncio.run(one_rank._all("ping"))] == [0]

@@ -12,7 +12,7 @@ from actors.runtime.liveness import STARTING, Progress
 from srm_ray.config.algorithm import LossConfig
 from srm_ray.config.grpo import LearnerConfig
 from srm_ray.errors import LearnerLost
-from tests.actors.in_process import InProcess, run
+from tests.actors.in_process import InProcess, alive, run
 
 pytestmark = pytest.mark.integration
 SPEC = LearnerSpec(model="", learner=LearnerConfig(workers=2), loss=LossConfig(), temperature=1.0, seed=1, threads=1)
@@ -41,7 +41,7 @@ class Rank:
                 await asyncio.sleep(seconds)
 
     def ping(self):
-        return {"pid": None, "node": None, "progress": self.progress.report()}
+        return alive(self.progress)
 
     def close(self):
         """Nothing."""

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from actors.runtime.liveness import LOADING, STARTING, STEP, Hung, Pace, Progress, Rules, Watched
-from tests.actors.in_process import run
+from tests.actors.in_process import alive, run
 
 RULES = Rules(usual=60.0, every=5.0)
 
@@ -17,7 +17,7 @@ async def no_cpu(tree):
 def watched(progress, rules=RULES, cpu=no_cpu, latency=0.0):
     async def ask():
         await asyncio.sleep(latency)
-        return {"progress": progress.report()}
+        return alive(progress)
 
     return Watched(ask, rules, cpu)
 

@@ -7,10 +7,11 @@ import time
 import pytest
 import ray
 
-from actors.runtime.labels import identity
+from actors.runtime.labels import identity, node_id
 from actors.runtime.liveness import WATCH, Progress, Rules
 from actors.runtime.placement import Places
 from actors.runtime.pool import Pool, PoolOptions
+from actors.runtime.replies import PingReply, WorkerInfo
 from srm_ray.errors import RunError
 
 pytestmark = pytest.mark.integration
@@ -24,7 +25,7 @@ class Blocking:
         self.progress = Progress()
 
     async def start(self):
-        return {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
+        return WorkerInfo("blocking", os.getpid(), node_id())
 
     async def work(self, steps, seconds):
         for _ in range(steps):
@@ -32,7 +33,7 @@ class Blocking:
                 time.sleep(seconds)
 
     def ping(self):
-        return {"progress": self.progress.report()}
+        return PingReply(WorkerInfo("blocking", os.getpid(), node_id()), self.progress.report())
 
     async def close(self):
         """Nothing."""
@@ -49,7 +50,7 @@ def test_a_busy_event_loop_is_no_silence(ray_session):
 
         pool = Pool(
             "blocking",
-            PoolOptions(Places({"CPU": 0.1}), events=lambda event, **known: told.append((event, known))),
+            PoolOptions(Places({"CPU": 0.1}), on_event=lambda event, **known: told.append((event, known))),
             spawn=lambda number, name, place: remote.options(num_cpus=0.1, **identity(name)).remote(),
             prepare=prepare,
             rules=Rules(HUNG_AFTER, 0.5),

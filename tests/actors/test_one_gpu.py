@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.rollout.worker import EngineSpec, engine_args
+from actors.rollout.engine_spec import EngineSpec, engine_args
 from actors.worker_groups import WorkerGroups, engine_spec
 from srm_ray.config.command_line import build, config_file, read_yaml
 from srm_ray.config.grpo import GRPOConfig

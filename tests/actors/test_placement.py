@@ -1,6 +1,9 @@
 """Which cluster a command joins: none that is gone, whatever address it left behind."""
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import ray
@@ -54,3 +57,36 @@ def test_local_is_a_cluster_of_its_own(left_behind, monkeypatch):
     assert cluster.running() == ""
     with pytest.raises(UserError, match="no Ray cluster runs here"):
         cluster.join()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7:6379", "evil.example:6379", "x\x1b[2J:1"])
+def test_a_cluster_that_only_a_run_folder_names_is_not_joined(left_behind, monkeypatch, address):
+    """Who joins a cluster runs what it sends."""
+    reached = []
+    monkeypatch.setattr(cluster, "_answers", reached.append)
+    with pytest.raises(UserError, match="if that is yours, set RAY_ADDRESS") as refused:
+        cluster.join(address)
+    assert not reached and str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("address", [5, None, ["a"], {}, ""])
+def test_an_address_that_is_none_is_one_line(left_behind, address):
+    with pytest.raises(UserError, match=r"no Ray cluster runs here|has ended"):
+        cluster.join(address)
+
+
+def test_what_the_user_names_is(left_behind, monkeypatch):
+    assert cluster.is_known(left_behind) and cluster.is_known("127.0.0.1:5") and not cluster.is_known("192.0.2.7:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.7:6379")
+    assert cluster.is_known("192.0.2.7:6379")
+
+
+def test_a_session_of_our_own_is_its_user_s_alone():
+    """Its logs and its sockets: Ray lets everybody in."""
+    code = (
+        "import os, ray; from actors.runtime import cluster; cluster.connect(); "
+        "print(oct(os.stat(ray._private.worker._global_node.get_session_dir_path()).st_mode)); cluster.disconnect()"
+    )
+    environment = os.environ | {"RAY_ADDRESS": "local"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "0o40700"

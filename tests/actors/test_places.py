@@ -58,6 +58,14 @@ def test_a_card_that_two_share_is_one_card() -> None:
     assert roles(two) == [{"rollout": 1}, {"rollout": 1}, {"learner": 1}]
 
 
+def test_who_needs_nothing_lies_with_the_others() -> None:
+    """So that reward workers without CPUs of their own run where the engines do."""
+    beside = one_each({"reward": Need(3, {}), "rollout": Need(2, ENGINE)})
+    assert roles(beside) == [{"rollout": 1, "reward": 2}, {"rollout": 1, "reward": 1}]
+    assert [bundle.holds for bundle in beside] == [ENGINE, ENGINE]
+    assert one_each({"reward": Need(3, {})}) == []
+
+
 def test_what_many_hold_is_counted_as_ray_counts() -> None:
     bundle = placement.Bundle()
     for _ in range(8):

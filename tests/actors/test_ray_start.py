@@ -45,8 +45,8 @@ def test_what_never_comes_up_says_what_to_do(init):
         ray_start.start("local")
     assert len(calls) == ray_start.TRIES
     assert one_line(failed.value) == (
-        "Ray cannot start here: The current node timed out during startup; run it again with less beside it; what "
-        "Ray's processes said is in /scratch/ray/session_latest/logs"
+        "Ray cannot start here: The current node timed out during startup; run it again with less beside it; the "
+        "logs of Ray's processes are in /scratch/ray/session_latest/logs"
     )
 
 
@@ -63,7 +63,7 @@ def test_what_never_comes_up_says_what_to_do(init):
         ),
         (FileNotFoundError(2, "No such file or directory", "/scratch"), "set RAY_TMPDIR to a folder that there is"),
         (OSError("AF_UNIX path length cannot exceed 107 bytes"), "shorter name"),
-        (KeyError("?"), "what Ray's processes said is in /scratch/ray/session_latest/logs"),
+        (KeyError("?"), "the logs of Ray's processes are in /scratch/ray/session_latest/logs"),
     ],
 )
 def test_each_cause_has_its_advice(init, error, advice):

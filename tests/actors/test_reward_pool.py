@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from actors.reward.spec import RewardSpec
 from actors.reward.worker import RewardWorker
 from actors.runtime.placement import Places
 from actors.runtime.pool import PoolOptions
+from actors.runtime.replies import PingReply, ProgressReport
 from srm_ray.evaluation.grading import Sample, grade
 from srm_ray.evaluation.suites import Item
 from srm_ray.inference.completers import ChatCompletion
@@ -83,11 +83,11 @@ def test_an_evaluation_is_graded_on_the_reward_workers() -> None:
     assert [one.group for one in with_last] == [0, 0, 1]
     assert [one.verdict.reason for one in without] == ["no_answer", "correct", "wrong"]
     assert {one.verdict.kind for one in with_last} == {"math"}
-    assert worker.progress.report() == {"doing": [], "done": ["grading"]}
+    assert worker.progress.report() == ProgressReport(done=("grading",))
 
 
 class Starting(RewardWorker):
-    def ping(self) -> dict[str, Any]:
+    def ping(self) -> PingReply:
         time.sleep(100)
         return super().ping()
 

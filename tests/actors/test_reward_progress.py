@@ -9,6 +9,7 @@ import pytest
 from actors.reward.spec import RewardSpec
 from actors.reward.worker import SLOWEST_GRADE, RewardWorker
 from actors.runtime.liveness import Progress
+from actors.runtime.replies import ProgressReport
 from rewards.verdict import Reward
 from srm_ray.rl.types import Completion, Group, Prompt
 
@@ -43,15 +44,15 @@ def test_each_graded_completion_is_a_step():
         seen = []
         for _ in range(3):
             await asyncio.sleep(0.01)
-            [(_, kind, _, _, steps)] = worker.progress.report()["doing"]
-            seen.append((kind, steps))
+            [grading] = worker.progress.report().doing
+            seen.append((grading.kind, grading.steps))
             worker.go_on.release()
         await scoring
         return seen, worker.progress.report()
 
     seen, after = asyncio.run(run())
     assert seen == [("grading", 0), ("grading", 1), ("grading", 2)]
-    assert after == {"doing": [], "done": ["grading"]}
+    assert after == ProgressReport(done=("grading",))
 
 
 @pytest.mark.parametrize(("function", "limit"), [(None, 20.0), (types.SimpleNamespace(group=True), 60.0)])
@@ -60,8 +61,8 @@ def test_a_function_of_whole_groups_is_given_the_time_of_all(function, limit):
         worker = Waiting(function)
         scoring = asyncio.ensure_future(worker.score(GROUP))
         await asyncio.sleep(0.01)
-        [(_, _, _, allowance, _)] = worker.progress.report()["doing"]
+        [grading] = worker.progress.report().doing
         scoring.cancel()
-        return allowance
+        return grading.allowance
 
     assert asyncio.run(run()) == SLOWEST_GRADE * limit

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import ray
 
+from actors.rollout.engine_spec import EngineSpec
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import EngineSpec
 from actors.runtime.liveness import LOADING, STARTING, STEP, Progress
 from actors.runtime.placement import Places
 from actors.runtime.pool import PoolOptions
@@ -16,7 +16,7 @@ from srm_ray.errors import RunError
 from srm_ray.inference.completers import Sampling
 from srm_ray.rl.types import Completion
 from srm_ray.weights.flat import WeightUpdate
-from tests.actors.in_process import InProcess, run
+from tests.actors.in_process import INFO, InProcess, alive, run
 
 pytestmark = pytest.mark.integration
 SPEC = EngineSpec(model="", stop_token_ids=(), max_model_len=64, max_num_seqs=8, dtype="float32", seed=1)
@@ -54,7 +54,7 @@ class Worker:
                 error_msg="The actor died.\nThe actor never ran - it was cancelled before it started running."
             )
         await self._do(STARTING, self.script.start)
-        return {"started": True}
+        return INFO
 
     async def generate(self, prompt_ids, seeds, sampling, begun, ticket):
         for seconds in self.script.steps:
@@ -72,7 +72,7 @@ class Worker:
         await self._do("waking up", 1.0)
 
     def ping(self):
-        return {"state": "", "progress": self.progress.report()}
+        return alive(self.progress)
 
     async def hand_back(self):
         """Nothing."""
@@ -93,7 +93,7 @@ class Pool:
             PoolOptions(
                 Places({"CPU": 1.0}),
                 (workers, workers),
-                events=lambda event, **known: self.told.append((event, known)),
+                on_event=lambda event, **known: self.told.append((event, known)),
             ),
             SPEC,
             spawn=self.spawn,

@@ -11,7 +11,7 @@ from actors.train.run import last_line
         (
             "The worker group startup timed out after 600.0 seconds waiting for 2 workers. Potential causes: "
             "(1) ... Set the RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S environment variable to increase it.",
-            "its workers found no room on the cluster; lower workers, or end what holds it",
+            "the cluster has no free resources for its workers; lower workers, or end what holds them",
         ),
         (
             "A worker health check has been hanging for 601.20 seconds. Marking it as dead.\nWorker info: Worker()"

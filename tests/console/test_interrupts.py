@@ -104,7 +104,7 @@ def test_a_terminal_that_goes_away_ends_in_order_too(tmp_path, body) -> None:
     terminal, ours = os.openpty()
     speaking = textwrap.dedent(body).replace("(HERE / 'ready')", "output.log_to(HERE / 'logs'); (HERE / 'ready')")
     speaking = speaking.replace('(HERE / "ready")', 'output.log_to(HERE / "logs"); (HERE / "ready")')
-    speaking = speaking.replace("await asyncio.sleep(0.1)", "await asyncio.sleep(0.1); say('still here')")
+    speaking = speaking.replace("await asyncio.sleep(0.1)", "await asyncio.sleep(0.1); echo('still here')")
     streams = {"stdin": ours, "stdout": ours, "stderr": ours}
     process = start(tmp_path, speaking, **streams)
     os.close(ours)
@@ -124,7 +124,7 @@ def test_a_reader_that_goes_away_ends_nothing(tmp_path) -> None:
     body = """
         output.log_to(HERE / "logs")
         for number in range(2000):
-            say(f"line {number}")
+            echo(f"line {number}")
         (HERE / "done").touch()
         """
     process = start(tmp_path, body)
@@ -135,18 +135,19 @@ def test_a_reader_that_goes_away_ends_nothing(tmp_path) -> None:
     assert "line 1999" in (tmp_path / "logs" / "driver.log").read_text()
 
 
-def test_sigterm_ends_in_order_what_runs_in_the_background(tmp_path) -> None:
+@pytest.mark.parametrize("body", [BUSY["a call"], BUSY["an event loop"], BUSY["a call in an event loop"]])
+def test_sigterm_ends_in_order_what_runs_in_the_background(tmp_path, body) -> None:
     """`nohup`, and a script's `&`, ignore Ctrl-C."""
     taken = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9)); interrupts.hold()\n"
     ignoring = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)  # noqa: E731
-    process = start(tmp_path, f"{taken}{textwrap.dedent(BUSY['an event loop'])}", preexec_fn=ignoring)
+    process = start(tmp_path, f"{taken}{textwrap.dedent(body)}", preexec_fn=ignoring)
     until(lambda: (tmp_path / "ready").exists())
     os.killpg(process.pid, signal.SIGINT)
     process.terminate()
     status, _, err = finished(process)
     assert status == 143
     assert err.splitlines()[0] == "terminated: what runs is ended in order (again: at once)"
-    assert (tmp_path / "cleaned").exists()
+    assert (tmp_path / "cleaned").exists() == ("cleaned" in body)
 
 
 def test_a_second_sigterm_ends_at_once(tmp_path) -> None:

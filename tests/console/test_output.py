@@ -17,7 +17,7 @@ def test_what_libraries_print_goes_to_the_log(tmp_path) -> None:
         print("printed")
         os.write(2, b"by C\\n")
         os.system("echo a child after")
-        say("ours")
+        echo("ours")
         """,
     )
     assert finished(process) == (0, "ours\n", "")

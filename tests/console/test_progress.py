@@ -49,7 +49,7 @@ def lines_of(clock, one: Phase, seconds: int, capsys) -> list[int]:
     console, told = Console(), []
     for second in range(1, seconds + 1):
         clock.now += 1
-        console.break_silence(one)
+        console.report_if_silent(one)
         if capsys.readouterr().out:
             told.append(second)
     return told
@@ -102,7 +102,7 @@ def test_a_terminal_has_bars_below_the_lines(tmp_path) -> None:
             for number in range(4):
                 time.sleep(0.6)
                 counted.advance()
-            say("[a line]")
+            echo("[a line]")
         """,
         stdout=theirs,
     )

@@ -12,7 +12,7 @@ from srm_ray.console.interrupts import Interrupts
 @pytest.fixture
 def said(monkeypatch) -> list[str]:
     words: list[str] = []
-    monkeypatch.setattr(interrupts, "_tell", words.append)
+    monkeypatch.setattr(interrupts, "_report", words.append)
     monkeypatch.setattr(interrupts, "end_at_once", lambda text: words.append(f"end: {text}"))
     return words
 
@@ -43,9 +43,9 @@ def test_an_event_loop_that_waits_has_its_main_task_cancelled() -> None:
 
 def test_the_first_is_told_and_the_second_ends_at_once(said) -> None:
     state = Interrupts(advice=[lambda: "the same command goes on after step 3"])
-    state.heard.set()
+    state.delivered.set()
     state.count_one(signal.SIGINT)
-    assert state.told.is_set() and said[0].startswith("interrupted: ")
+    assert state.announced.is_set() and said[0].startswith("interrupted: ")
     state.count_one(signal.SIGINT)
     assert said[1].startswith("end: ended at once")
 
@@ -57,7 +57,7 @@ def test_a_signal_of_our_own_does_not_count(said) -> None:
 
 
 def test_a_main_thread_that_never_hears_is_ended(said, monkeypatch) -> None:
-    monkeypatch.setattr(interrupts, "DEAF", 0.01)
+    monkeypatch.setattr(interrupts, "STUCK_AFTER", 0.01)
     state = Interrupts()
     state._expect()
     assert "a library does not end in order" in said[0]

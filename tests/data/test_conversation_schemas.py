@@ -166,6 +166,14 @@ def test_answers_of_question_answer(answer: Any, said: str) -> None:
         ),
         ({"system": "x", "messages": [{"role": "system", "content": "y"}, *TURNS]}, "another system message"),
         ({"messages": [ASKED, {**TURNS[1], "tool_calls": [{"id": "c"}]}]}, "a tool call without a name"),
+        (
+            {"messages": [ASKED, {**TURNS[1], "tool_calls": [{"name": "add", "arguments": "{a: 1"}]}]},
+            "the text of a tool call's arguments is no JSON",
+        ),
+        (
+            {"messages": [ASKED, {**TURNS[1], "tool_calls": [{"name": "add", "arguments": [1, 2]}]}]},
+            "the arguments of a tool call are a list, no object",
+        ),
     ],
 )
 def test_why_rows_cannot_be_used(row: dict[str, Any], reason: str) -> None:
@@ -176,3 +184,43 @@ def test_why_rows_cannot_be_used(row: dict[str, Any], reason: str) -> None:
 def test_columns_that_nobody_knows_are_told_with_what_to_do() -> None:
     with pytest.raises(UserError, match=r"its columns are text_a, text_b;.*--data\.columns"):
         to_example({"text_a": "x", "text_b": "y"})
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"question": "q", "choices": ["x", "y"], "answer": 1, "subject": "s"}, "B"),
+        ({"question": "q", "options": {"A": "x", "B": "y"}, "answer": "y", "answer_idx": "B"}, "B"),
+        ({"question": "q", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}, "B"),
+        ({"question": "q", "A": "x", "B": "y", "answer": "B"}, "B"),
+        ({"question": "q", "options": ["A) x", "B) y"], "correct": "B"}, "B"),
+    ],
+)
+def test_multiple_choice_shows_its_choices_and_learns_the_letter(row: dict[str, Any], said: str) -> None:
+    example = to_example(row)
+    asked, answered = example.messages
+    assert asked["content"] == "q\n\nA. x\nB. y\n\nAnswer with the letter of the right choice."
+    assert answered["content"].endswith(rf"\boxed{{{said}}}")
+    assert set(example.unread) <= {"subject"}
+
+
+def test_a_worked_answer_of_multiple_choice_is_said_as_it_is() -> None:
+    for name in ("answer", "output", "response"):
+        asked, answered = to_example({"question": "q", "choices": ["x", "y"], name: "Since y is even, (B)."}).messages
+        assert asked["content"] == "q\n\nA. x\nB. y" and answered["content"] == "Since y is even, (B)."
+    thought = to_example({"question": "q", "options": ["A) x", "B) y"], "rationale": "y is even", "correct": "B"})
+    assert thought.messages[-1] == {"role": "assistant", "content": "B", "reasoning_content": "y is even"}
+
+
+def test_a_row_of_choices_of_which_none_is_named_is_dropped() -> None:
+    with pytest.raises(Unusable, match="answer is 9, which names none of its 2 choices"):
+        to_example({"question": "q", "choices": ["x", "y"], "answer": 9})
+    with pytest.raises(UserError, match="no conversation: its columns are question, correct_answer"):
+        to_example({"question": "q", "correct_answer": "x"})
+
+
+@pytest.mark.parametrize("asking", ["prompt", "instruction", "question", "problem", "query"])
+def test_an_input_belongs_to_the_question_whatever_asks_it(asking: str) -> None:
+    example = to_example({asking: "Double it:", "input": "8", "response": "16"})
+    assert example.messages[0]["content"] == "Double it:\n\n8" and example.unread == ()
+    assert to_example({asking: "a", "input": "a", "response": "b"}).messages == ANSWERED

@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from srm_ray.data import formats, reading
+from srm_ray.data import formats, reading, texts
 from srm_ray.data.reading import RowSource, records
 from srm_ray.errors import UserError
 
@@ -165,6 +167,34 @@ def read(path: object, **options: Any) -> list[str]:
     return [record.fields["file"] for record in records(RowSource(path=str(path), **options))]
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.jsonl", b'{"a": "' + b" " * (4 << 20), "a.jsonl.zst:1: a line of more than"),
+        ("a.jsonl", b'{"a": 1}\n' + b" " * (4 << 20), "a.jsonl.zst:2: a line of more than"),
+        ("a.json", b'[{"a": 1}, {"a": "' + b" " * (4 << 20), "a.json.zst:1: no JSON value in"),
+        ("a.csv", b"a,b\n" + b"1" * (4 << 20), "a.csv.zst:2: a line of more than"),
+        ("a.csv", b"a,b\n" + b'"1\n' + b"1\n" * (2 << 20), "not CSV (field larger than"),
+        ("a.parquet", b"PAR1" + bytes(4 << 20), "a compressed table of more than"),
+        ("a.txt", b"a" * (4 << 20), "a.txt.zst:1: a line of more than"),
+        ("a.txt", "a".encode("utf-16") + ("a" * (2 << 20)).encode("utf-16-le"), "a.txt.zst:1: a line of more than"),
+    ],
+)
+def test_what_a_small_file_unpacks_to_is_bounded(
+    name: str, data: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kilobyte of zstd may be 10 GB without a line's end."""
+    monkeypatch.setattr(formats, "LONGEST", 1 << 20)
+    monkeypatch.setattr(formats, "LARGEST_TABLE", 1 << 20)
+    file = tmp_path / f"{name}.zst"
+    file.write_bytes(pyarrow.compress(data, codec="zstd", asbytes=True))
+    assert file.stat().st_size < 4096
+    read = texts.file_texts(file, "") if name == "a.txt" else formats.rows(file)
+    with pytest.raises(UserError, match=re.escape(message)) as told:
+        list(read)
+    assert "\n" not in str(told.value)
+
+
 def test_files_folders_globs_and_commas(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -186,6 +216,13 @@ def test_files_folders_globs_and_commas(tmp_path: Path) -> None:
         "e,f.jsonl",
     ]
     assert read(tmp_path / "e,f.jsonl") == ["e,f.jsonl"]
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """As `<(zcat rows.gz)` gives one: what is looked at before it is read would be gone."""
+    os.mkfifo(tmp_path / "rows")
+    with pytest.raises(UserError, match="can be read only once: write its rows to a file"):
+        reading.files_named(str(tmp_path / "rows"))
 
 
 def test_a_folder_of_splits_gives_the_one_that_is_asked_for(tmp_path: Path) -> None:

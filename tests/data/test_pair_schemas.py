@@ -94,3 +94,10 @@ def test_what_is_no_pair_is_told_with_what_to_do() -> None:
         UserError, match=r"its columns are prompt, completion, label;.*single judgements.*--data\.columns"
     ):
         to_pair({"prompt": "q", "completion": "c", "label": True})
+
+
+def test_choices_and_an_input_belong_to_the_prompt() -> None:
+    pair = to_pair({"question": "q", "choices": ["x", "y"], "chosen": "A", "rejected": "B"})
+    assert pair.prompt[0]["content"] == "q\n\nA. x\nB. y" and pair.unread == ()
+    pair = to_pair({"prompt": "q", "input": "8", "chosen": "A", "rejected": "B"})
+    assert pair.prompt[0]["content"] == "q\n\n8" and pair.unread == ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from srm_ray.data.problem_files import read_problems
+from srm_ray.data.problem_files import Screen, read_problems
 from srm_ray.data.reading import RowSource
 from srm_ray.errors import UserError
 
@@ -22,9 +22,9 @@ def problems(count: int) -> list[dict[str, Any]]:
 
 def test_duplicates_are_dropped_without_counting_as_faults(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", *problems(4), *problems(4), *problems(4))
-    read = read_problems(source, max_dropped=0.0)
+    read = read_problems(source, screen=Screen(max_dropped=0.0))
     assert len(read.tasks) == 4 and read.drops.counts == {"duplicates": 8} and read.drops.share == 0
-    assert len(read_problems(source, drop_duplicates=False).tasks) == 12
+    assert len(read_problems(source, screen=Screen(drop_duplicates=False)).tasks) == 12
     assert len(read_problems(source, measuring=True).tasks) == 12
 
 
@@ -32,7 +32,7 @@ def test_the_same_problem_with_another_answer_is_a_fault(tmp_path: Path) -> None
     source = write(tmp_path / "a.jsonl", *problems(3), {"question": "1 + 1?", "answer": "3"})
     with pytest.raises(UserError, match=r"1 asked before, with another answer \(.*a\.jsonl:4\)"):
         read_problems(source)
-    assert [task.answer for task in read_problems(source, max_dropped=0.25).tasks] == ["0", "2", "4"]
+    assert [task.answer for task in read_problems(source, screen=Screen(max_dropped=0.25)).tasks] == ["0", "2", "4"]
 
 
 def test_other_tests_make_another_problem(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def tokenizer() -> Any:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(token_view, "say", lines.append)
+    monkeypatch.setattr(token_view, "echo", lines.append)
     return lines
 
 

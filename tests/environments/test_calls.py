@@ -2,8 +2,9 @@
 
 import pytest
 
-from srm_ray.environments.calls import MOST, family_of, parse
+from srm_ray.environments.calls import MOST, parse
 from srm_ray.errors import UserError
+from srm_ray.model.call_family import family_of, vllm_parser
 from srm_ray.rl.types import ToolCall
 
 ADD = ToolCall("add", {"a": 1, "b": "x"})
@@ -89,3 +90,14 @@ def test_the_family_is_seen_in_the_template() -> None:
         family_of("{{ messages }}")
     with pytest.raises(UserError, match="with <function="):
         family_of("<tool_call> <function=")
+
+
+def test_vllm_s_parser_of_a_template() -> None:
+    knows = "{% if tools %}"
+    assert vllm_parser(knows + "<tool_call>") == "hermes"
+    assert vllm_parser(knows + "[TOOL_CALLS]") == "mistral"
+    assert vllm_parser(knows + "<|python_tag|>") == "llama3_json"
+    assert vllm_parser(knows + "<|python_start|>") == "llama4_pythonic"
+    assert vllm_parser(knows + "<tool_call> <function=") == "qwen3_coder"
+    assert vllm_parser(knows + "<|channel|>") == "", "several models write such calls in ways of their own"
+    assert vllm_parser("<tool_call>") == "", "a template that renders no tools"

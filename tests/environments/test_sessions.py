@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import sysconfig
+import venv
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -67,9 +70,10 @@ def test_no_more_at_once_than_may_be() -> None:
     with_sessions(EnvironmentSpec(HERE + "Guess", at_once=1), work)
 
 
-def test_what_cannot_be_used_is_said_in_one_line() -> None:
-    async def nothing(sessions: Sessions) -> None: ...
+async def nothing(sessions: Sessions) -> None: ...
 
+
+def test_what_cannot_be_used_is_said_in_one_line() -> None:
     with pytest.raises(BadEnvironment, match="has no reset"):
         with_sessions(EnvironmentSpec(HERE + "NoReset"), nothing)
 
@@ -82,3 +86,39 @@ def test_an_exception_of_the_environment_s_fails_the_episode_and_says_which() ->
             await session.step("x")
 
     with_sessions(EnvironmentSpec(HERE + "BadStep"), work)
+
+
+ELSEWHERE = """
+import importlib.util
+
+class There:
+    def reset(self, seed: int) -> str:
+        return "numpy" if importlib.util.find_spec("numpy") else "nothing of the other one"
+    def step(self, text: str) -> tuple[str, float, bool]:
+        return "", float(text == "a"), True
+"""
+
+
+def test_an_environment_that_another_python_has(tmp_path: Path) -> None:
+    """A Python environment with pydantic and the class, and nothing else that this one has."""
+    venv.create(tmp_path / "other", symlinks=True)
+    python, ours = str(tmp_path / "other" / "bin" / "python"), Path(sysconfig.get_path("purelib"))
+    packages = next((tmp_path / "other").glob("lib/python*/site-packages"))
+    with pytest.raises(BadEnvironment, match="pip install pydantic"):
+        with_sessions(EnvironmentSpec("there:There", python=python), nothing)
+    for name in ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions.py"):
+        (packages / name).symlink_to(ours / name)
+    (packages / "there.py").write_text(ELSEWHERE)
+
+    async def work(sessions: Sessions) -> None:
+        session = await sessions.open()
+        assert await session.reset({}, 1) == "nothing of the other one"
+        assert (await session.step("a")).done and (await session.reward()).reward == 1.0
+
+    with_sessions(EnvironmentSpec("there:There", python=python), work)
+    with pytest.raises(BadEnvironment, match="there is no module there"):
+        with_sessions(EnvironmentSpec("there:There"), nothing)
+    with pytest.raises(BadEnvironment, match=r"transformers describes tools, and .* lacks it"):
+        with_sessions(EnvironmentSpec(HERE + "Counter", python=python), nothing)
+    with pytest.raises(BadEnvironment, match="cannot be run: No such file"):
+        with_sessions(EnvironmentSpec("there:There", python=str(tmp_path / "none")), nothing)

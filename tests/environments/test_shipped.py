@@ -47,15 +47,16 @@ def test_the_calculator_refuses_the_rest_at_once(expression: str) -> None:
 
 def test_a_number_is_found_by_halving_and_not_by_luck() -> None:
     for seed in range(20):
-        game, low, high = Guess(), 1, 100
-        assert "from 1 to 100" in game.reset(seed)
+        game, low, high = Guess(), 1, 31
+        assert game.reset(seed).endswith(" 1 to 31.")
         won = False
         while not won:
             guess = (low + high) // 2
             said, reward, done = game.step(f"<think>\nmaybe 3</think>\n{guess}")
             won = reward == 1.0
-            assert done == won, "seven guesses are enough"
+            assert done == won, "five guesses are enough"
             low, high = (guess + 1, high) if said.startswith("Higher") else (low, guess - 1)
+            assert won or said.endswith(f" {low} to {high}."), "it says what is left"
     secrets = []
     for _ in range(2):
         game = Guess()
@@ -67,7 +68,7 @@ def test_a_number_is_found_by_halving_and_not_by_luck() -> None:
 def test_a_game_is_lost_after_its_guesses() -> None:
     game = Guess()
     game.reset(3, guesses=2)
-    assert game.step("I do not know.") == ("That is no number. 1 left.", 0.0, False)
+    assert game.step("I do not know.") == ("That is no number: 1 to 31.", 0.0, False)
     assert game.step("<think>\n" + str(game.secret)) == (f"It was {game.secret}.", 0.0, True)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from srm_ray.environments.contract import load
 from srm_ray.environments.rendering import TurnRenderer
-from srm_ray.environments.talk import PlayedConversation
+from srm_ray.environments.talk import OpenEnvironment, PlayedConversation
 from srm_ray.errors import UserError
 from srm_ray.inference.completers import Sampling
 from tests.environments import templates
@@ -53,11 +53,8 @@ def conversation(
     contract = load(f"tests.environments.samples:{name}", ()).contract
     engine, sessions = Engine(template, lines), HereSessions(name, row)
     renderer = TurnRenderer(engine.tokenizer, engine.stop_ids, contract.kind, contract.tools)
-    made = PlayedConversation(
-        engine, Sampling(0.0, 200), 1, system="", renderer=renderer, contract=contract,
-        sessions=sessions, runner=asyncio.Runner(), max_turns=turns,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return made, engine, sessions
+    environment = OpenEnvironment(contract, renderer, sessions, asyncio.Runner(), turns)  # type: ignore[arg-type]
+    return PlayedConversation(engine, Sampling(0.0, 200), 1, environment), engine, sessions
 
 
 def shown(of: PlayedConversation, text: str) -> str:

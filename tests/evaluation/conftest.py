@@ -14,12 +14,12 @@ class Asked:
     """An event loop that lives as long as the module, with the engines of one model in it."""
 
     def __init__(self, model: Path) -> None:
-        from actors.rollout.scoring import Engines
+        from actors.rollout.scoring import Engines, Prompting
 
         self.events = asyncio.new_event_loop()
         self.info = open_model(str(model))
         options = EngineConfig(dtype="float32", cpus=0.5, kv_cache_gb=0.25, max_num_seqs=64)
-        self.engines = Engines(self.info, options, context=512, workers=1, seed=0, chat_template=True)
+        self.engines = Engines(self.info, options, Prompting(512), workers=1, seed=0)
         self.completer = self.run(self.engines.__aenter__())
 
     def run(self, coroutine):

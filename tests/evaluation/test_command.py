@@ -1,12 +1,16 @@
 """`python -m srm_ray.evaluate` on a checkpoint with real engines: deterministic, resumable, against its parent."""
 
 import json
+import os
+import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
+from actors.reward.pool import RewardPool
 from actors.rollout import scoring
 from srm_ray import evaluate
 from srm_ray.evaluation.results import read
@@ -66,6 +70,28 @@ def test_two_engines_say_what_one_says(finished, child, tmp_path: Path, monkeypa
     name = Path("samples") / "arithmetic.jsonl"
     assert (run / name).read_bytes() == (one_engine / name).read_bytes()
     assert read(run) == read(one_engine)
+
+
+def test_a_reward_worker_that_is_killed_costs_no_grade(finished, child, tmp_path: Path, monkeypatch, capsys) -> None:
+    graded, killed = [], []
+
+    async def grade(pool, problem, question, text, **options):
+        graded.append(text)
+        if len(graded) == 7:
+            (member,) = pool.members
+            os.kill(member.info.pid, signal.SIGKILL)
+            killed.append(member.name)
+        return await on_a_worker(pool, problem, question, text, **options)
+
+    on_a_worker = RewardPool.grade
+    monkeypatch.setattr(RewardPool, "grade", grade)
+    run, (undisturbed, _) = tmp_path / "run", finished
+    assert evaluate.main(["--model", str(child), "--run_dir", str(run), *SMALL]) == 0
+    assert killed == ["reward-0"] and len(graded) == 18
+    assert re.search(r"reward-0 .*; another one takes its place", capsys.readouterr().out)
+    name = Path("samples") / "arithmetic.jsonl"
+    assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert read(run) == read(undisturbed)
 
 
 def test_the_same_command_again_asks_nothing(finished, tiny_model, capsys) -> None:

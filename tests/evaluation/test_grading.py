@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from rewards.dispatch import Graders
+from rewards.verdict import Verdict
 from srm_ray.evaluation.evaluator import Evaluator
 from srm_ray.evaluation.grading import bare, last_number_of
 from srm_ray.evaluation.suites import SUITES, Item
@@ -73,6 +74,34 @@ def test_truncated_is_never_correct_but_flexibly(graders) -> None:
     )
     assert grade(graders, "so $1,234.", truncated=True, extract="flexible").verdict.correct is True
     assert grade(graders, r"a</think>\boxed{1234}", suite="svamp", extract="flexible").verdict.correct is True
+
+
+class Asked:
+    """A grader that finds "yes" right and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked, self.compared = [], []
+
+    async def grade(self, problem, question, text, *, truncated=False, last_number=False) -> Verdict:
+        self.asked.append((problem.answer, question, text, truncated, last_number))
+        return Verdict("yes" in text, "correct" if "yes" in text else "wrong", "text", text.lower())
+
+    async def same(self, one: str, other: str) -> bool:
+        self.compared.append((one, other))
+        return one.split()[-1] == other.split()[-1]
+
+
+def test_whoever_grades_is_asked_the_same_and_decides() -> None:
+    """In-process graders and reward workers are met through one protocol: what is on record is their word."""
+    grader = Asked()
+    model = Said("a yes", "b yes", "b no", prompt="Q<think>\n", truncated=True)
+    samples = samples_of(grader, model, suite="gsm8k", item=ITEM)
+    opened = "<think>"
+    assert grader.asked == [("1234", "q", f"{opened}{text}", True, True) for text in ("a yes", "b yes", "b no")]
+    assert [sample.verdict.correct for sample in samples] == [True, True, False]
+    assert [sample.verdict.kind for sample in samples] == ["text"] * 3
+    assert [sample.group for sample in samples] == [0, 0, 1]
+    assert (f"{opened}a yes", f"{opened}b yes") in {tuple(sorted(pair)) for pair in grader.compared}
 
 
 @pytest.mark.integration

@@ -56,8 +56,12 @@ def test_an_honest_grader_accepts_nothing(thinking: bool) -> None:
         (lambda prompt, text: rewards.extract.final_answers(text) == [] and bool(text.strip()), None),
         (lambda prompt, text: f"\\boxed{{{prompt.answer}}}" in text, {"unclosed thinking", "answer before thinking"}),
         (lambda prompt, text: "\\boxed{12}" in text and prompt.answer != "12", {"gold of another problem", "most frequent gold"}),
+        (lambda prompt, text: "2+3" in text, {"sum of the question's numbers, not carried out"}),
+        (lambda prompt, text: "2*3" in text, {"product of the question's numbers, not carried out"}),
         (lambda prompt, text: "boxed" in text, {"numbers of the question", "gold of another problem", "most frequent gold",
-                                                 "unclosed thinking", "answer before thinking"}),
+                                                 "unclosed thinking", "answer before thinking",
+                                                 "sum of the question's numbers, not carried out",
+                                                 "product of the question's numbers, not carried out"}),
     ],
 )  # fmt: skip
 def test_what_a_bad_grader_accepts_is_told_with_an_example(
@@ -86,4 +90,5 @@ def test_completions_are_of_the_turn_that_is_asked_for() -> None:
     assert made["unclosed thinking"] == "\\boxed{12}"
     assert completions_of(replace(one, answer=None), "", "").keys() == {
         "empty", "nothing after thinking", "question repeated", "numbers of the question",
+        "sum of the question's numbers, not carried out", "product of the question's numbers, not carried out",
     }  # fmt: skip

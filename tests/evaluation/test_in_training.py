@@ -129,7 +129,8 @@ def test_the_summary_tells_start_best_and_last() -> None:
 @pytest.mark.integration
 def test_best_weights_stay_until_a_checkpoint_names_better_ones(tiny_model, tmp_path) -> None:
     class Learner:
-        async def export(self, path: Path) -> None:
+        async def export(self, path: Path, *, plain: bool) -> None:
+            assert plain
             (path / "model.safetensors").write_text(f"{state.step}")
 
         async def save(self, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rewards.dispatch import Graders
+from srm_ray import evaluate
 from srm_ray.config.evaluate import PromptConfig
 from srm_ray.errors import UserError
 from srm_ray.evaluation import suites
@@ -67,7 +68,7 @@ def test_each_problem_has_its_own_grader_and_turns(tmp_path: Path) -> None:
 
 def test_columns_and_grader_are_as_asked(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", {"task": "Say red", "info": {"final": "red"}})
-    with pytest.raises(UserError, match="say which columns hold the problem"):
+    with pytest.raises(UserError, match="name the columns of the problem"):
         suites.load(only(path), "")
     (item,) = suites.load(only(path, {"prompt": "task", "answer": "info.final"}, "text"), "")
     assert (item.question, item.answer, item.kind) == ("Say red", "red", "text")
@@ -94,3 +95,17 @@ def test_they_are_measured(tmp_path: Path) -> None:
         graders.close()
     assert result.values == [1.0, 0.0]
     assert (result.score.value, result.score.n) == (0.5, 2)
+
+
+def test_what_the_chat_template_leaves_out_of_the_prompts_is_said(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with `--inspect`, where nothing is started."""
+    rows = write(tmp_path / "mine.jsonl", {"messages": TURNS, "answer": 5}, {"prompt": "1+1?", "answer": 2})
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages if m.role != 'system' %}[{{ m.role }}] {{ m.content }}\n{% endfor %}")
+    options = ["--model", str(tiny_model), "--tasks", rows, "--inspect", "2"]
+    assert evaluate.main([*options, "--chat_template", str(template)]) == 0
+    assert "mine: in 1 of 2 prompts the chat template leaves the system message out" in capsys.readouterr().out
+    assert evaluate.main(options) == 0
+    assert "leaves" not in capsys.readouterr().out

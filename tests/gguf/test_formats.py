@@ -132,5 +132,5 @@ def test_a_folder_without_a_config(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.json"):
         read_architecture(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="not JSON"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_architecture(tmp_path)

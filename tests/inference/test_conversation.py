@@ -1,5 +1,6 @@
 """Thinking told from answer, history, and what happens when the context is full."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -144,6 +145,21 @@ def test_transformers_engine_repeats_itself_and_ends_by_itself(trained_model: Pa
     # The cache gives what a pass over everything gives.
     argmax = engine.logits(prompt + greedy).argmax(-1)[len(prompt) - 1 :].tolist()
     assert argmax[:-1] == greedy and argmax[-1] in engine.stop_ids
+
+
+def test_what_a_template_does_with_a_first_message_is_known_before_it(tiny_model: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages if m.role != 'system' %}[{{ m.role }}] {{ m.content }}\n{% endfor %}")
+    bare = Path(shutil.copytree(tiny_model, tmp_path / "bare"))
+    (bare / "chat_template.jinja").unlink()
+    brief = Sampling(0.0, 8)
+    with pytest.raises(UserError, match="has no chat template: give --chat_template chatml"):
+        Conversation(open_engine(str(bare)), brief).check()
+    engine = open_engine(str(bare), chat_template=str(template))
+    assert Conversation(engine, brief).check() == []
+    assert Conversation(engine, brief, system="Be short.").check() == [
+        "the chat template leaves the system message out"
+    ]
 
 
 def test_what_there_is_nothing_to_talk_to(tmp_path: Path) -> None:

@@ -113,8 +113,10 @@ BOMB = gzip.compress(b"[" * (64 << 20))
         (sends(b"[" * 100_000 + b"]" * 100_000), {}, "more than 64 levels"),
         (sends(completion(completion_tokens=float("inf"))), {}, "Infinity, which is no JSON"),
         (sends(completion().replace(b"5}", b"1e999}")), {}, "a usage of inf tokens"),
-        (sends(completion(prompt_tokens=-4_000_000)), {}, "a usage of -4e+06 tokens"),
-        (sends(completion(prompt_tokens=10**30)), {}, "a usage of 1e+30 tokens"),
+        (sends(completion(prompt_tokens=-4_000_000)), {}, "a usage of -4000000 tokens"),
+        (sends(completion(prompt_tokens=10**30)), {}, "a usage of 1000000000000000000000000000000 tokens"),
+        (sends(completion(prompt_tokens=10**400)), {}, "a usage of 1000"),
+        (sends(completion(completion_tokens=float("1e300"))), {}, "a usage of 1e+300 tokens"),
         (sends(completion(prompt_tokens=[1])), {}, "not a chat completion"),
         (sends(b'{"choices": [{"message": {"content": {"a": 1}}}]}'), {}, "not a chat completion"),
         (sends(b"[]"), {}, "not a chat completion"),
@@ -166,6 +168,13 @@ def test_brackets_inside_strings_are_no_levels() -> None:
         parse(b'{"a": ' * 65 + b"1" + b"}" * 65)
 
 
+def test_a_string_that_never_ends_is_looked_through_once() -> None:
+    """From each of its eight million quotes anew, it would hold the event loop for days."""
+    for body in (b'"' + b'\\"' * 8_000_000, b"[" + b'\\"' * 8_000_000, b'{"a":"' + b"\\" * 16_000_001):
+        with pytest.raises(ValueError):
+            parse(body)
+
+
 def test_bodies_are_bounded_as_they_are_unpacked() -> None:
     async def pieces():
         for start in range(0, len(BOMB), 1000):
@@ -185,6 +194,35 @@ def test_a_server_that_repeats_the_key_is_read_without_it(monkeypatch: pytest.Mo
         assert "secret" not in str(raised.value)
     answer = completion().replace(b'"4"', b'"you are sk-secret-0123456789"')
     assert asked_of(sends(answer)).content == "you are [the key]"
+
+
+@pytest.mark.parametrize("spelling", [r"sk-a\/b+c", r"\u0073k-a\u002Fb\u002bc", "sk-a%2Fb%2bc", "sk-a/b%2Bc"])
+def test_nor_with_the_key_in_another_spelling(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+    """JSON's escapes are undone when it is read."""
+    monkeypatch.setenv("THE_KEY", "sk-a/b+c")
+    answer = completion().replace(b'"4"', f'"you are {spelling}, not sk-a/b"'.encode())
+    assert asked_of(sends(answer)).content == "you are [the key], not sk-a/b"
+    with pytest.raises(Failed) as failed:
+        asked_of(sends(f'{{"error": "{spelling}"}}'.encode(), status="500 Oops"))
+    assert "[the key]" in str(failed.value)
+
+
+@pytest.mark.parametrize("models", ["5", "true", '{"a": 1}', '"m"', "[5]", '[{"id": [1]}]'])
+def test_a_list_of_models_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch, models: str) -> None:
+    listed = json.loads(f'{{"data": {models}}}')
+
+    async def scenario() -> None:
+        client = OpenAIClient(Server("http://127.0.0.1:9", "", ""))
+
+        async def send(*_: Any) -> Any:
+            return listed
+
+        monkeypatch.setattr(client, "_send", send)
+        await client._check()
+        raise UserError(f"--model is {client.model}")
+
+    with pytest.raises(UserError, match="--model is"):
+        asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("url", ["http://me:sk-secret@host/v1", "http://host/v1?k=sk-secret", "http://host#sk-secret"])

@@ -26,7 +26,7 @@ class Loop:
             info.path,
             context=160,
             stop_token_ids=info.stop_token_ids,
-            events=lambda event, **known: self.told.append({"event": event, **known}),
+            on_event=lambda event, **known: self.told.append({"event": event, **known}),
         )
         self.run(self.workers.__aenter__())
 

@@ -28,7 +28,7 @@ def saved(model: Any, folder: Path) -> Path:
 
 
 def spec_of(folder: Path) -> Any:
-    from actors.rollout.worker import EngineSpec
+    from actors.rollout.engine_spec import EngineSpec
 
     return EngineSpec(
         model=str(folder), stop_token_ids=(2,), max_model_len=128, max_num_seqs=16, dtype="float32", seed=1,

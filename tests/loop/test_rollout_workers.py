@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from actors.rollout.engine_spec import engine_args
 from actors.rollout.pool import RolloutPool
-from actors.rollout.worker import RolloutWorker, engine_args
+from actors.rollout.worker import RolloutWorker
 from actors.runtime.placement import Places
 from actors.runtime.pool import PoolOptions
 from srm_ray.errors import RunError
@@ -60,7 +61,7 @@ def pair(loop):
     told = []
     pool = RolloutPool(
         PoolOptions(
-            Places({"CPU": 0.5}), (2, 2), loop.config.recovery, events=lambda event, **known: told.append(event)
+            Places({"CPU": 0.5}), (2, 2), loop.config.recovery, on_event=lambda event, **known: told.append(event)
         ),
         replace(loop.workers.rollouts.spec, threads=1),
         worker_class=EitherWorker,
@@ -90,7 +91,7 @@ def test_two_workers_sample_what_one_samples_bit_for_bit(loop, pair):
 def engine_process(worker):
     """The process that the worker's engine computes in: the one that multiprocessing spawned. It gives itself a
     title, but may find no room for one in its arguments."""
-    children = psutil.Process(worker.info["pid"]).children(recursive=True)
+    children = psutil.Process(worker.info.pid).children(recursive=True)
     commands = {child: f"{child.name()} {' '.join(child.cmdline())}" for child in children}
     [engine] = [child for child, command in commands.items() if "EngineCor" in command or "spawn_main" in command]
     return engine
@@ -136,7 +137,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
     same_completions(stayed.completions, alone.completions, ["token_ids"])
 
     async def idle():
-        while (await loop.workers.rollouts.ping())[0]["in_flight"]:
+        while (await loop.workers.rollouts.ping())[0].info.in_flight:
             await asyncio.sleep(0.05)
 
     loop.run(asyncio.wait_for(idle(), 30))
@@ -166,4 +167,4 @@ def test_the_second_push_goes_straight_into_the_layers(loop):
     for _ in range(2):
         loop.version = getattr(loop, "version", 0) + 1
         loop.run(loop.workers.push_weights(loop.version))
-    assert loop.run(loop.workers.rollouts._each(30, "answer", "loads_in_place")) == [True]
+    assert loop.run(loop.workers.rollouts._each(30, "answer", "loads_directly")) == [True]

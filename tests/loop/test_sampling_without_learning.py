@@ -1,6 +1,7 @@
 """The filter and the local teacher, on one real engine."""
 
 import asyncio
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -120,13 +121,10 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
     tasks = training_tasks(config.data, seed=config.seed, graded=False)
     folder = RunFolder(config.run_dir, stage="distill")
     folder.create()
-    ledger, grader = Ledger(folder.path, (0, 0)), RewardWorker(reward_spec(config.sampling()))
+    ledger = Ledger(folder.path, (0, 0))
     teacher = distill.Model(engine.sampler, PromptStream(tasks, engine.info.tokenizer, system="", limit=64))
-    job = product.Job(config, tasks, 12, ledger, grader)
-    try:
-        failures = engine.run(distill.ask(job, teacher, 16))
-    finally:
-        grader.close()
+    job = product.Job(config, tasks, 12, ledger)
+    failures = engine.run(distill.ask(job, teacher, engine.sampler, 16))
     assert product.finish(job, folder, config.model, failures, 1.0) == 0
     summary = json.loads(folder.summary.read_text())
     assert summary["answers"] == 36 and summary["missing"] == 0 and summary["cost_dollars"] == 0
@@ -136,6 +134,11 @@ def test_a_local_model_teaches(engine: Engine, problems: Path, tmp_path: Path) -
     )
     assert 0 < summary["kept"] < 36
     assert len(examples_in(folder.final / product.PRODUCT)) == summary["kept"]
+    # The reward workers' word is that of a grader in this process.
+    there, ledger.grades = ledger.grades, {}
+    with contextlib.closing(RewardWorker(reward_spec(config.sampling()))) as here:
+        engine.run(distill.ask(job, teacher, here, 16))
+    assert ledger.grades == there and len(there) == 36
 
 
 def test_journal_lines_that_are_not_ours(tmp_path: Path) -> None:

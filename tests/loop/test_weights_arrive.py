@@ -125,8 +125,8 @@ def test_a_push_in_mid_generation_marks_each_token_with_its_version(loop):
 
 def test_worker_says_role_index_version_and_state(loop):
     synchronise(loop)
-    info = loop.run(loop.workers.rollouts.ping())[0]
-    assert info["repr"] == f"RolloutWorker({loop.worker()}, version {loop.version}, ready)"
+    info = loop.run(loop.workers.rollouts.ping())[0].info
+    assert (info.worker, info.version, info.state) == (loop.worker(), loop.version, "ready")
 
 
 def test_published_weights_leave_no_file(loop):

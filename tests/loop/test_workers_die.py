@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.rollout.worker import join, nothing_yet
+from actors.rollout.completions import join, nothing_yet
 from srm_ray.errors import LearnerLost
 from srm_ray.inference.completers import Sampling
 from tests.loop.test_weights_arrive import step, synchronise
@@ -66,7 +66,7 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     indices = range(700, 724)
     expected = undisturbed(loop, indices)
     worker = the_worker(loop)
-    victim = worker.info["pid"]
+    victim = worker.info.pid
     loop.told.clear()
     found = disturbed(loop, indices, lambda: os.kill(victim, how))
     expect_same(found, expected)
@@ -102,10 +102,10 @@ def test_scaling_up_and_down_loses_nothing(loop):
         return both, given, groups, leaving
 
     both, given, groups, leaving = loop.run(scale_and_sample())
-    assert [info["version"] for info in both] == [loop.version] * 2
+    assert [reply.info.version for reply in both] == [loop.version] * 2
     assert given > 0, "the worker that left had work"
     expect_same(groups, expected)
-    expect_gone(leaving.info["pid"])
+    expect_gone(leaving.info.pid)
 
 
 @pytest.mark.timeout(300)
@@ -153,7 +153,7 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
     worker = the_worker(loop)
     assert loop.workers.rollouts.current.data is None, "published for the learner's own node alone"
     loop.workers.rollouts.current = replace(loop.workers.rollouts.current, node="elsewhere")
-    os.kill(worker.info["pid"], signal.SIGKILL)
+    os.kill(worker.info.pid, signal.SIGKILL)
     found = undisturbed(loop, range(1100, 1104))
     assert loop.workers.rollouts.current.data is not None
     assert the_worker(loop).name != worker.name
@@ -165,7 +165,7 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
 def test_a_push_to_a_worker_that_hangs_costs_it_its_place(loop):
     synchronise(loop)
     worker = the_worker(loop)
-    os.kill(worker.info["pid"], signal.SIGSTOP)
+    os.kill(worker.info.pid, signal.SIGSTOP)
     update = loop.run(loop.workers.learner.publish(loop.version + 1))
     loop.version += 1
     loop.told.clear()
@@ -174,4 +174,4 @@ def test_a_push_to_a_worker_that_hangs_costs_it_its_place(loop):
     assert re.fullmatch(SILENT, loop.told[0]["cause"])
     group = loop.run(loop.workers.sample(loop.stream[1000]))
     assert {version for c in group.completions for version in c.versions} == {loop.version}
-    expect_gone(worker.info["pid"])
+    expect_gone(worker.info.pid)

@@ -167,5 +167,5 @@ def test_workers_that_die_over_one_episode_end_the_run(
 def test_episodes_of_a_prompt_begin_alike(tmp_path: Path) -> None:
     toy = EpisodeToy(tmp_path / "run")
     toy.loaded = load("tests.environments.samples:Unlike", ())
-    with pytest.raises(RunError, match="reset says different things"):
+    with pytest.raises(RunError, match="reset returns different texts"):
         asyncio.run(toy.sample(toy[0]))

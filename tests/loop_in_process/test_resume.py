@@ -165,4 +165,4 @@ def test_an_old_folder_is_refused_in_one_line(
     capsys.readouterr()
     assert Toy(tmp_path / "run", first=np.zeros(7), steps=8).main(monkeypatch) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert "has a driver state of format 1, and this version of srm_ray reads format 2 alone" in line
+    assert "has a driver state of format 1, and this version of srm_ray reads format 2 and 3 alone" in line

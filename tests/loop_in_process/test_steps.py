@@ -1,5 +1,6 @@
 """Sampling, grading, advantages, dynamic sampling, staleness, and what the log says of a step."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,18 @@ def test_the_parts_of_a_step_are_measured(staleness: int, tmp_path: Path, monkey
     assert whole <= summary["train_seconds"] <= summary["wall_seconds"]
     seconds = summary["seconds"]
     assert sum(seconds[name] for name in seconds if name != "step") == pytest.approx(whole)
+
+
+def test_completions_are_written_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, threads = rollout_log.write, list[threading.Thread]()
+
+    def watched(*arguments: Any, **named: Any) -> None:
+        threads.append(threading.current_thread())
+        write(*arguments, **named)
+
+    monkeypatch.setattr(rollout_log, "write", watched)
+    assert Toy(tmp_path / "run", first=SOMETIMES, steps=2).main(monkeypatch) == 0
+    assert len(threads) == 2 and threading.main_thread() not in threads
 
 
 def test_tokens_of_dropped_groups_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,17 @@ from srm_ray.config.command_line import parse
 from srm_ray.config.stages import SftConfig
 from srm_ray.data import arithmetic
 from srm_ray.errors import UserError
-from srm_ray.model import adapters, tokenization
+from srm_ray.model import adapters, lora, tokenization
 from srm_ray.model.folder import save_model
 from srm_ray.model.shapes import build, shape
 
 
-def tiny_reason_adapter() -> adapters.Adapter:
-    lora = parse(SftConfig, ["--config", "sft/tiny-reason"], stage="sft").lora
-    assert lora.quantise == "nf4"
-    return adapters.Adapter(lora.r, lora.alpha, lora.dropout, tuple(lora.targets))
+def tiny_reason_adapter() -> lora.Adapter:
+    options = parse(SftConfig, ["--config", "sft/tiny-reason"], stage="sft").lora
+    assert options.quantise == "nf4"
+    adapter = lora.Adapter.of(options)
+    assert adapter is not None
+    return adapter
 
 
 def test_tiny_reason_trains_18_464_768_parameters() -> None:
@@ -34,8 +36,8 @@ def test_tiny_reason_trains_18_464_768_parameters() -> None:
         tie_word_embeddings=True,
     )
     with torch.device("meta"):
-        model = adapters.with_adapter(Qwen2ForCausalLM(config), tiny_reason_adapter())
-    assert adapters.trainable(model) == 18_464_768  # the model's page says 1.3 M
+        model = lora.with_adapter(Qwen2ForCausalLM(config), tiny_reason_adapter())
+    assert lora.trainable(model) == 18_464_768  # the model's page says 1.3 M
 
 
 def test_merged_weights_give_the_adapters_logits(tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_merged_weights_give_the_adapters_logits(tmp_path: Path) -> None:
     tokenization.save(tokenization.wrap(core), base)
     model = build(shape("tiny", vocab_size=384), seed=1)
     save_model(model, dict(model.named_parameters()), base, tokenizer_from=base, lineage={"stage": "init"})
-    adapted = adapters.load_policy(str(base), adapters.Adapter(4, 8, 0.0, ("q_proj", "down_proj")))
+    adapted = lora.load_policy(str(base), lora.Adapter(4, 8, 0.0, ("q_proj", "down_proj")))
     with torch.no_grad():
         for weight in adapted.parameters():
             if weight.requires_grad:
@@ -57,7 +59,7 @@ def test_merged_weights_give_the_adapters_logits(tmp_path: Path) -> None:
     with torch.no_grad():
         wanted = adapted.eval()(tokens).logits
         plain = model(tokens).logits
-        got = adapters.load_policy(str(merged_folder)).eval()(tokens).logits
+        got = lora.load_policy(str(merged_folder)).eval()(tokens).logits
     assert (wanted - plain).abs().max() > 0.05, "the adapter does something"
     assert (got - wanted).abs().max() < 1e-2
     assert not adapters.is_adapter(merged_folder)
@@ -65,7 +67,7 @@ def test_merged_weights_give_the_adapters_logits(tmp_path: Path) -> None:
 
 def test_targets_that_do_not_fit_are_named() -> None:
     with torch.device("meta"), pytest.raises(UserError, match="nowhere"):
-        adapters.with_adapter(build(shape("tiny"), seed=0, device="meta"), adapters.Adapter(4, 8, 0.0, ("nowhere",)))
+        lora.with_adapter(build(shape("tiny"), seed=0, device="meta"), lora.Adapter(4, 8, 0.0, ("nowhere",)))
 
 
 def test_nf4_says_what_is_missing() -> None:
@@ -73,6 +75,6 @@ def test_nf4_says_what_is_missing() -> None:
         import bitsandbytes  # noqa: F401
     except ImportError:
         with pytest.raises(UserError, match="needs bitsandbytes"):
-            adapters.nf4_config("float32")
+            lora.nf4_config("float32")
     else:
-        assert adapters.nf4_config("float32").load_in_4bit
+        assert lora.nf4_config("float32").load_in_4bit

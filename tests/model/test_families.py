@@ -1,5 +1,7 @@
 """Packed batches are to a model of each family what its sequences are one by one, and what cannot be packed says so."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +105,18 @@ def mamba() -> Any:
     return MambaConfig(num_hidden_layers=1)
 
 
+def rwkv() -> Any:
+    from transformers import RwkvConfig
+
+    return RwkvConfig(num_hidden_layers=1)
+
+
+def bloom() -> Any:
+    from transformers import BloomConfig
+
+    return BloomConfig(n_layer=1)
+
+
 def gemma2() -> Any:
     from transformers import Gemma2Config
 
@@ -119,6 +133,8 @@ def llama4() -> Any:
         (lfm2, "lfm2 has layers of the type conv"),
         (qwen3_5, "layers of the type linear_attention"),
         (mamba, "mamba"),
+        (rwkv, "rwkv is a recurrent model"),
+        (bloom, "bloom computes attention by itself"),
         (gemma2, "caps its attention scores"),
         (llama4, "attn_temperature_tuning"),
     ],
@@ -131,9 +147,26 @@ def test_what_cannot_be_packed_says_why(make: Any, reason: str) -> None:
 
 
 def test_models_that_are_no_decoder_of_text_are_refused() -> None:
-    from transformers import Gemma3Config, T5Config
+    from transformers import BertConfig, Gemma3Config, T5Config
 
+    with pytest.raises(UserError, match="bert is an encoder"):
+        check_served(BertConfig(), "m")
+    check_served(BertConfig(is_decoder=True), "m")
     with pytest.raises(UserError, match="t5 is an encoder-decoder"):
         check_served(T5Config(), "m")
     with pytest.raises(UserError, match="its text model is gemma3_text"):
         check_served(Gemma3Config(), "m")
+
+
+def test_the_published_base_of_the_140m_study_is_served(tmp_path: Path) -> None:
+    """Its config in the spelling of its day: read right by today's transformers, and by the rules of this project."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    (tmp_path / "config.json").write_text(json.dumps(families.MOBILELLM_R1_140M))
+    config = AutoConfig.from_pretrained(tmp_path)
+    check_served(config, "m")
+    assert why_not_packed(config) == ""
+    assert config.rope_parameters["rope_theta"] == 8_000_000.0 and not config.moe_layers
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert sum(weight.numel() for weight in model.parameters()) == 140_248_512

@@ -1,5 +1,6 @@
 """The page as a file, the command, and the live server; without a browser."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -69,15 +70,21 @@ def test_command_writes_and_names_the_runs_there_are(
     assert view.main([]) == 2
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[RunFolder, str]]:
-    folder = example_run.make(tmp_path / "r", steps=2, complete=False)
+@contextlib.contextmanager
+def serving(folder: RunFolder) -> Iterator[str]:
     with ReportServer(folder, 0) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield folder, server.url
+        yield server.url
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[RunFolder, str]]:
+    folder = example_run.make(tmp_path / "r", steps=2, complete=False)
+    with serving(folder) as url:
+        yield folder, url
 
 
 def get(url: str, **headers: str) -> tuple[dict, str]:
@@ -156,6 +163,44 @@ def test_a_file_that_is_none_of_ours_is_no_defect(
         (folder.path / name).write_text(text)
         assert view.main(["--run", str(folder.path), "--write"]) in (0, 2)
         assert "Traceback" not in capsys.readouterr().err
+
+
+MALFORMED = {
+    "events.jsonl": ['{"event": "alarm"}', '{"event": "alarm", "step": [], "alarm": {}, "about": 1, "text": 2}',
+                     '{"event": "restarted", "step": "x", "worker": {"\\u001b]52;c;x": 1}}', '{"event": 5}'],
+    "metrics.jsonl": ['{"step": 1, "reward/accuracy": "\\u001b[2J", "groups/kept": {}}', '{"step": 1e999}',
+                      '{"step": 1, "eval/accuracy": 1e308, "groups/kept": 1e308, "reward/accuracy": 1e308}'],
+    "summary.json": ['{"suites": [1], "restarts": "many", "before": 7}', '{"restarts": {}}', '{"suites": "x"}'],
+    "config.yaml": ["rollout: {group_size: many}", "steps: {a: 1}", "model: [1]"],
+    "rollouts/step_000001.jsonl": ['{"prompt_index": 0, "draw": 0, "sample": [], "token_ids": "x", "logprobs": 7}',
+                                   '{"prompt_index": 0, "draw": 0, "logprobs": ["x"], "token_ids": [{}]}'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_values_of_other_types_are_told_in_one_line(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = example_run.make(tmp_path / "r", steps=2)
+    for text in MALFORMED[name]:
+        (folder.path / name).write_text(text + "\n")
+        with serving(folder) as url:
+            answers = {status(url + path) for path in ("", "run", "texts/1", "tokens/1")}
+        said = capsys.readouterr()
+        assert answers <= {200, 404, 422}, text
+        assert "Traceback" not in said.err and "\x1b" not in said.out + said.err
+        assert view.main(["--run", str(folder.path), "--write"]) in (0, 2)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err and "\x1b" not in said.out + said.err
+
+
+def test_a_pipe_in_a_run_folder_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = example_run.make(tmp_path / "r", steps=2)
+    os.mkfifo(folder.rollouts / "step_000009.jsonl")
+    assert view.main(["--run", str(folder.path), "--write"]) == 2
+    assert "step_000009.jsonl is a pipe or a device" in capsys.readouterr().err
+    with serving(folder) as url:
+        assert status(url + "texts/9") == 403
 
 
 @pytest.mark.integration

@@ -32,6 +32,15 @@ def test_columns_intervals_and_summary(tmp_path: Path) -> None:
     assert run["steps"] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("spoiled", [{"logprobs": [{"a": 1}]}, {"token_ids": [[1]]}, {"learner_logprobs": "x"}])
+def test_a_step_with_what_no_run_writes_is_left_out_of_a_report(tmp_path: Path, spoiled: dict[str, Any]) -> None:
+    folder = example_run.make(tmp_path / "r", steps=3)
+    path = rollout_data.rollout_log.path_of(folder.rollouts, 2)
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps(json.loads(first) | spoiled), *rest, ""]))
+    assert [one.step for one in rollout_data.choose(folder, [1, 2, 3], 10_000_000)] == [1, 3]
+
+
 def test_a_metric_that_appears_late_and_one_that_is_not_a_number() -> None:
     columns = run_data.columns([{"step": 1}, {"step": 2, "eval/accuracy": math.nan}])
     assert columns["eval/accuracy"][0] is None

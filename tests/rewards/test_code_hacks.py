@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,6 +106,23 @@ def test_a_candidate_cannot_choose_to_be_undecided(grader: Grader, code: str) ->
         assert result.correct is False and result.reason != "bad_tests", (tests, result)
 
 
+@pytest.mark.parametrize("code", ["def X(): pass", "import math as X", "class X: pass", "X = 3", "X = object()"])
+def test_nor_by_what_it_makes_of_a_name_that_is_a_value(grader: Grader, code: str) -> None:
+    uses = ["X[0] == 5", "X == 5", "len(X) == 5", "isinstance(X, int) and X > 4", "type(X) is list", "X is None"]
+    uses += ["str(X) == '5'", "X + 1 == 6", "[x for x in X] == [5]", "f(1) == X", "X.y == 5"]
+    for use in uses:
+        for tests in ([f"assert {use}"], f"def test_x():\n    assert {use}\n"):
+            result = grader.grade(f"def f(x): return {{}}\n{code}", tests)
+            assert result.correct is False and result.reason != "bad_tests", (tests, result)
+
+
+@pytest.mark.parametrize("test", ["f(f(1).append)", "f(type(f(1)))", "f(f(1).__len__)", "f(type(f(1).append))"])
+def test_nor_by_a_value_whose_methods_the_tests_pass_on(grader: Grader, test: str) -> None:
+    for value in ("[]", "Decimal(1)", "''", "f", "object()"):
+        result = grader.grade(f"from decimal import Decimal\ndef f(x): return {value}", [f"assert {test} == 5"])
+        assert result.correct is False and result.reason != "bad_tests", (test, value, result)
+
+
 @pytest.mark.parametrize(
     ("tests", "entry"),
     [
@@ -141,6 +159,119 @@ def test_no_form_of_test_passes_a_wrong_answer(grader: Grader, tests: Any, entry
     empty = grader.grade("def f(*a):\n    return []\n", tests, entry)
     assert empty.correct is not True or tests == ["not f(1)"], empty
     assert grader.grade("print('nothing')", tests, entry).correct is not True
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert all(map(f, [2, 3, 5]))",
+        ["assert all(map(lambda x: f(x) == 2, [2, 3]))"],
+        "for got, want in zip(map(f, [1, 2]), [3, 4]):\n    assert got == want\nassert f is not None",
+        "def check(candidate):\n    assert sum(map(candidate, [1, 2])) == 0",
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertTrue(all(map(f, [1, 2])))",
+    ],
+)
+def test_no_exception_ends_the_loop_of_a_test(grader: Grader, tests: Any) -> None:
+    result = grader.grade("def f(*a):\n    raise StopIteration\n", tests, "f")
+    assert (result.correct, result.reason) in ((False, "runtime_error"), (False, "wrong")), result
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert not abs(f(1) - 7) > 1e-6",
+        "assert max(0, abs(f(1) - 7)) < 1e-6",
+        "def test_f():\n    if abs(f(1) - 7) > 1e-6:\n        raise ValueError('wrong')",
+        "for x, y in zip(f(2), [1, 2]):\n    assert not (x < y or x > y)",
+    ],
+)
+def test_what_is_no_number_is_near_nothing(grader: Grader, tests: Any) -> None:
+    nan = "def f(x): return float('nan') if x == 1 else [float('nan'), {1: (2, float('nan'))}]"
+    assert (grader.grade(nan, tests).correct, grader.grade(nan, tests).reason) == (False, "bad_type")
+    forms = (float("nan"), ["f", "nan"], ["D", "NaN"], ["c", ["nan"]], ["c", [["D", "NaN"]]], ["c", [["D", "NaN"], 0]])
+    for form in forms:
+        said = json.dumps(["value", form])
+        told = f"{SEND}def f(x):\n    say(*[json.loads({said!r})] * 2)\n    return 0"
+        assert grader.grade(told, tests).correct is False, form
+    assert grader.grade(nan, "import math\nassert math.isnan(f(1))").correct is True
+
+
+@pytest.mark.parametrize("test", ["assert not abs(float(f(1)) - 7) > 1e-6", "assert not math.dist([f(1)], [7]) > 1"])
+def test_nor_what_becomes_no_number(grader: Grader, test: str) -> None:
+    for value in ("'nan'", "' -NaN '", "Decimal('NaN')", "Decimal('-NaN')"):
+        result = grader.grade(f"from decimal import Decimal\ndef f(x): return {value}\n", test)
+        assert result.correct is False, (value, result)
+    text = "def f(x): return 'banana'\n"
+    assert grader.grade(text, "assert f(1)[3:] == 'ana'").correct is True, "a text is one where no float is made of it"
+
+
+# What a candidate's text would do in the checker: set the outcome, write the verdict.
+TEXTS = (
+    "[k.f_locals['outcome'].update(passed=1, reason='correct') for n in range(9)"
+    " for k in [__import__('sys')._getframe(n)] if 'outcome' in k.f_locals]",
+    "[].append(__checked__(True))",
+    "().__class__.__base__.__subclasses__()",
+    "(lambda: 7)()",
+    "f'{7}'",
+    "[x for x in [7]][0]",
+    "open('/usr/bin/env')",
+    "sorted([7], key=print)[0]",
+    "__import__('os')._exit(0)",
+    "f(2)",
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert eval(f(1)) == 7",
+        "exec(f(1))\nassert f(2) == 7",
+        "space = {}\nexec(f(1), space)\nassert space['y'] == 7",
+        "assert eval(compile(f(1), 'x', 'eval')) == 7",
+        "def test_f():\n    assert eval(f(1), {}, {'x': 3}) == 7",
+        "evaluate = eval\nassert evaluate(f(1)) == 7",
+        "import ast\nassert eval(compile(ast.parse(f(1), mode='eval'), 'x', 'eval')) == 7",
+    ],
+)
+def test_a_text_of_a_candidate_is_never_run(grader: Grader, test: str) -> None:
+    for text in TEXTS:
+        result = grader.grade(f"def f(x): return {text!r} if x == 1 else 0\n", test, "f")
+        assert result.correct is False and result.passed == 0, (text, result)
+
+
+@pytest.mark.parametrize(
+    ("test", "text"),
+    [
+        ("assert eval(f(1)) == 7", "3 + 2 * 2"),
+        ("assert eval(f(1)) == 7", "max([1, 7]) if 1 < 2 else -1"),
+        ("x = 3\nassert eval(f(1)) == 7", "x + 4"),
+        ("def test_f():\n    assert eval(f(1), {'x': 3}) == 7", "x + 4"),
+        ("def test_f():\n    y = 6\n    assert eval(f(1)) == 7", "y+1"),
+        (
+            "for given, wanted in [('(1,)', '[1, 2][1] + 5')]:\n    assert len(f(*eval(given))) + 4 == eval(wanted)",
+            "abc",
+        ),
+        ("exec('def twice(x): return 2 * x')\nassert twice(len(f(1))) == 6", "abc"),
+        ("from collections import namedtuple\nP = namedtuple('P', 'x')\nassert P(len(f(1))).x == 3", "abc"),
+    ],
+)
+def test_arithmetic_and_the_tests_own_texts_are(grader: Grader, test: str, text: str) -> None:
+    result = grader.grade(f"def f(x): return {text!r}\n", test, "f")
+    assert result.correct is True, result
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "import pickle\nassert pickle.loads(f(1)) == 7",
+        "from pickle import loads\nassert loads(f(1)) == 7",
+        "import builtins\nassert builtins.eval(f(1)) == 7",
+        "import marshal\nassert marshal.loads(f(1)) == 7",
+    ],
+)
+def test_tests_that_would_run_an_answer_s_data_are_refused(grader: Grader, test: str) -> None:
+    result = grader.grade(WRONG, test, "f")
+    assert (result.correct, result.reason) == (None, "bad_tests") and "would run" in result.detail
 
 
 @pytest.mark.parametrize(
@@ -200,4 +331,4 @@ def test_a_prompt_s_helpers_and_imports_are_promised_to_the_candidate(grader: Gr
     assert grader.grade(code, tests, "f", prompt).correct is True
     assert grader.grade(f"def double(x): return 0\n{code}", tests, "f", prompt).correct is False
     assert grader.grade("def g(): pass", tests, "f", prompt).reason == "no_answer"
-    assert grader.grade(code, tests, "f", "Please write a function that is not (Python").correct is False
+    assert grader.grade(code, tests, "f", "Please write f and double, which is not (Python").correct is False

@@ -9,6 +9,10 @@ from rewards.golds import BadGold, texts_of, unreadable
 from rewards.math.worker import is_gold
 
 
+def nested(levels: int) -> Any:
+    return ["x"] if not levels else [{"answer": nested(levels - 1)}]
+
+
 @pytest.mark.parametrize(
     ("value", "golds"),
     [
@@ -23,6 +27,7 @@ from rewards.math.worker import is_gold
         ("a\n#### $1,234.50", ["$1234.50"]),
         ("3*14=42\n#### 42\nThe answer is: 42", ["42"]),
         ("so\n#### (3, 5)", ["(3, 5)"]),
+        ("####" + " " * 200_000 + "#x", ["####" + " " * 200_000 + "#x"]),
         ("1,2,3", ["1,2,3"]),
         ("1,072", ["1072"]),
         (r"There are $3\cdot 14=\boxed{42}$ trees, not \boxed.", ["42"]),
@@ -50,6 +55,7 @@ def test_the_answer_is_found(value: Any, golds: list[str]) -> None:
         ("####  ", "empty"),
         ([], "an empty list"),
         ([["1"]], "a list of lists"),
+        (nested(400), "nested too deeply"),
         ({"a": 1}, r"an object \(a\)"),
         ("NaN", "stands for none"),
         ("Proof", "stands for none"),

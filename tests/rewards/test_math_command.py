@@ -71,12 +71,19 @@ def test_a_bad_line_says_what_is_wrong_with_it() -> None:
         results,
         [
             ["gold", "missing"], ["gold", "null"], ["gold", "list"], ["answer", "number"], ["completion", "object"],
-            ["neither"], ["answer and completion"], ["question", "number"], ["object", "list"], ["JSON", "column"],
-            ["UTF-8"], ["gold", "number"],
+            ["neither", "found gold"], ["answer and completion"], ["question", "number"], ["object", "list"], ["JSON", "column"],
+            ["UTF-8"], ["gold", "got nan"],
         ],
         strict=True,
     ):  # fmt: skip
         assert all(word in result["error"] for word in words), result
+
+
+def test_a_gold_that_cannot_be_read_says_so() -> None:
+    results = run([json.dumps({"answer": "3", "gold": gold}) for gold in ("", r"\frac{1}{", "1" * 5000)])
+    assert [r["reason"] for r in results] == ["bad_gold"] * 3
+    for result, words in zip(results, ("gold: empty", "gold: not read as mathematics", "gold: too long"), strict=True):
+        assert words in result["error"] and "line" in result
 
 
 def test_a_gold_may_be_a_number_and_a_line_may_have_its_question() -> None:

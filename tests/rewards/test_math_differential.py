@@ -17,7 +17,7 @@ from tests.rewards.in_process import InProcess
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 FAST = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=QUIET)
 LONG = settings(max_examples=10_000, deadline=None, derandomize=True, suppress_health_check=QUIET)
-POINTS = [sympy.Rational(*ratio) for ratio in ((7, 3), (-11, 5), (13, 17), (-3, 19), (29, 9), (-41, 7))]
+SIZES = [sympy.Rational(*ratio) for ratio in ((7, 3), (11, 5), (13, 17), (3, 19), (29, 9), (41, 7))]
 GRADER = InProcess()
 
 
@@ -31,8 +31,11 @@ def numbers_agree(one: Any, other: Any) -> bool | None:
     """Whether two SymPy expressions have equal values wherever both have one; None where that cannot be said."""
     names = sorted(one.free_symbols | other.free_symbols, key=str)
     compared = 0
-    for shift in range(6 if names else 1):
-        point = {name: POINTS[(shift + 2 * place * place + place) % 6] for place, name in enumerate(names)}
+    for shift in range(8 if names else 1):  # of two or three names every choice of signs
+        point = {
+            name: SIZES[(shift + 2 * place * place + place) % 6] * (-1) ** (shift >> place)
+            for place, name in enumerate(names)
+        }
         values = [sympy.N(side.subs(point), 40) for side in (one, other)]
         if any(not value.is_number or not value.is_finite or not value.is_real for value in values):
             continue

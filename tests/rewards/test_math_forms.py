@@ -193,6 +193,46 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("What is 6!?", "720", ["6!", r"6\cdot5\cdot4\cdot3\cdot2\cdot1"]),
     ("Which numbers?", "1,2", ["3-2,4-2", "2-1,2"]),
     ("Where do they meet?", "(1,2)", ["(3-2,2)"]),
+    ("How many inches are 5 feet 3 inches?", "63", ["5 feet 3 inches", "5 ft 3 in", r"5\text{ feet }3\text{ inches}"]),
+    ("How many days are 47 weeks and 36 days?", "365 days", ["47 weeks 36 days", "47 weeks and 36 days"]),
+    ("How many days?", "365", ["47 weeks 36 days"]),
+    (r"What is $\{1,2\}\cup\{3\}$?", r"\{1,2,3\}", [r"\{1,2\}\cup\{3\}", r"\{3\}\cup\{1,2\}"]),
+    (r"What is $\{1,x\}\cup\{y\}$?", r"\{1,x,y\}", [r"\{1,x\}\cup\{y\}"]),
+    ("Solve $x^3=8$", "2", ["8^{1/3}", r"\sqrt[3]{8}"]),
+    ("Solve $2^x=8$", "3", [r"\frac{\ln 8}{\ln 2}", r"\frac{\log 8}{\log 2}"]),
+    (r"What is $\cos 60^\circ$?", r"\frac12", [r"\sin 30^\circ", r"\cos\frac{\pi}{3}", r"\cos 300^\circ"]),
+    (r"What is $\cos 30^\circ$?", r"\frac{\sqrt3}{2}", [r"\sin 60^\circ"]),
+    (r"What is $\arctan 1$?", r"\frac{\pi}{4}", [r"\arctan 1", r"\arcsin\frac{1}{\sqrt2}"]),
+    ("What is $(1+i)^2$?", "2i", ["1+2i+i^2", "(1+i)^2"]),
+    ("Evaluate 5 choose 2.", "10", [r"\binom{5}{2}", r"\binom{5}{3}"]),
+    ("How many dozens are 48 eggs?", "4", ["48/12", r"\frac{48}{12}"]),
+    (r"Find $\int x^2 dx$.", r"\frac{x^3}{3}", [r"\int x^2 dx", r"\int x^2\,dx"]),
+    (r"Find $\int_0^1 \frac{1}{1+x^2}dx$.", r"\frac{\pi}{4}", [r"\int_0^1 \frac{1}{1+x^2}dx"]),
+    (r"Find $\sum_{k=1}^n k$.", r"\frac{n(n+1)}{2}", [r"\sum_{k=1}^n k"]),
+    (r"Find the limit.", "e", [r"\lim_{n\to\infty}(1+1/n)^n", r"\sum_{k=0}^\infty \frac{1}{k!}"]),
+    ("Differentiate $x^2/2$.", "x", [r"\frac{d}{dx}x^2", r"\frac{d}{dx}\frac{x^2}{2}"]),
+    ("What is 47*36?", "1692", [
+        r"\frac{94}{1/18}", r"\frac{e^{\ln 47}}{e^{-\ln 36}}", r"\log_2((2^{94})^{18})", r"\frac{4700\%}{1/36}",
+        r"\frac{47!/46!}{1/36}", r"\frac{47}{\sqrt{36^{-2}}}", r"\frac{94}{18^{-1}}",
+    ]),
+    (SUM, "112", [r"\ln\frac{e^{83}}{e^{-29}}", r"\log_x x^{83+29}", r"\frac{\ln(x^{47}x^{36}x^{29})}{\ln x}"]),
+    ("Each of 47 boxes has 36 pens. How many are there?", "1692", [r"94\cdot 18\cdot 2^2/4", r"\ln((e^{94})^{18})"]),
+    ("What is 940*25?", "23500", [r"\frac{940}{0.04}", r"\frac{940}{4\%}", r"\frac{9.4\times10^4}{4}"]),
+    ("What is 224/2?", "112", [
+        r"(\frac{2}{224})^{-1}", r"\frac{224}{\sqrt4}", r"\frac{224}{e^{\ln 2}}", r"\binom{224/2}{1}",
+        r"\frac{224}{|2|}",
+    ]),
+    ("Solve $2^x=8$", "3", [r"\log_4 64", r"\frac{\log_5 8}{\log_5 2}", r"\log_2\sqrt{64}", r"8^{\log_8 3}"]),
+    (r"What is $\sin^2 x+\cos^2 x$?", "1", [r"\sin^2 y+\cos^2 y", r"\tan x\cot x", "x/x"]),
+    ("Its sides are 2 and 3. How long is the diagonal?", r"\sqrt{13}", [
+        "|2+3i|", r"\sqrt{2^2-(3i)^2}", r"\sqrt{\sqrt{16}+\sqrt{81}}", r"e^{\frac12\ln 13}",
+    ]),
+    ("A rope of 47 m, one of 36 m and one of 29 m: how long?", "112 m", [
+        "47+36+29 m", r"(47+36+29)\text{ m}", "47 m + 36 m + 29 m", "47+36+29", "83 m + 29 m", r"2\cdot 56",
+    ]),
+    ("How far is it? It is 3.5 m and 20 cm.", "3.7 m", ["3.5 m 20 cm", r"3.5\text{ m }20\text{ cm}"]),
+    ("What is 47+36 cm?", r"83\text{ cm}", ["0.47 m 36 cm", r"0.47\text{ m }36\text{ cm}"]),
+    ("How many apples?", "112", [r"112\text{ I guess}", r"112\text{ plus}"]),
     ("What is the sum?", r"\begin{pmatrix}4\\6\end{pmatrix}", [
         r"\begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}3\\4\end{pmatrix}", r"\begin{pmatrix}1+3\\2+4\end{pmatrix}",
     ]),
@@ -228,6 +268,23 @@ def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> N
         ("How many orders of six books are there?", "6!", "720"),
         ("A circle has radius 3. How long is it?", r"\pi\cdot 6", r"6\pi"),
         ("What is 0.5+0.5?", "1.0", "1"),
+        ("How tall is she?", "63", "5 feet 3 inches"),
+        ("How many days?", r"365\text{ days}", "52 weeks 1 day"),
+        (r"Solve $x^2\ne 1$.", r"(-\infty,-1)\cup(-1,1)\cup(1,\infty)", r"\mathbb{R}\setminus\{-1,1\}"),
+        ("How long is the leg?", r"3\sin 40^\circ", r"3\cos 50^\circ"),
+        ("How many hands?", "10", r"\binom{5}{2}"),
+        ("How long is it?", r"3\pi", "9.42477796"),
+        ("How far is 3 km and 500 m?", "3500 m", "3500 m"),
+        ("How far is it? It is 3 m and 20 cm more.", "3.2 m", r"320\text{ cm}"),
+        ("How long are m sticks?", "m*5", "5m"),
+        ("How long are m sticks?", "5m", r"m\cdot 5"),
+        ("How long?", r"112\text{ m}", "112 m"),
+        ("How long?", "224/2 m", "112 m"),
+        ("How long is it?", r"2\sqrt2", "2.82842712"),
+        ("How likely is it?", r"\frac{3!}{2^3}", "3/4"),
+        ("How likely is it?", r"1-\frac{1}{2^5}", r"\frac{31}{32}"),
+        ("What is 47*36?", r"\frac{94}{1/18}=1692", "1692"),
+        ("Solve $2^x=5$", r"\frac{\ln 5}{\ln 2}", r"\log_2 5"),
     ]
     assert [row for row in right if grader.equivalent(row[1], row[2], row[0]).correct is not True] == []
 
@@ -265,8 +322,21 @@ DEGENERATE: list[tuple[str, list[str]]] = [
     (r"5\text{ яблок}", [r"5\text{ груш}"]),
     (r"\emptyset", ["(1,1]", r"x<0 \text{ and } x>1", "[1,0)", r"\mathbb{R}\setminus\mathbb{R}", "0"]),
     ("(1,1]", ["(2,2]"]),
+    (
+        r"\mathbb{R}",
+        [
+            r"x=5 \text{ or } x\ne 5",
+            r"x<5 \text{ or } x\ge 5",
+            r"x<3 \text{ or } x>1",
+            r"(-\infty,5]\cup[5,\infty)",
+            r"\{5\}\cup(\mathbb{R}\setminus\{5\})",
+        ],
+    ),
+    (r"(-\infty,\infty)", [r"x=5 \text{ or } x\ne 5", r"x\le 1 \text{ or } x\ge 1"]),
     (r"\mathbb{R}", ["x=x", "0=0", r"x\ne 1, x\ne 2", r"x^2\ge 0", "[0,1]", "x>1, x<3"]),
     (r"x\ne 1, x\ne 2", [r"\mathbb{R}", r"x\ne 1"]),
+    ("x<3", ["x<3 or x=1", "x<3, x=1", "x<3; x<2", r"x<3 \text{ or } x\in\{1,2\}", r"(-\infty,3)\cup\{1\}"]),
+    (r"(2,\infty)", [r"(2,\infty)\cup(3,4)", r"x\in(2,5]\cup(4,\infty)\cup\{3\}", r"(2,\infty)\cup(2,\infty)"]),
     (r"\infty", [r"47+\infty", r"2\infty", r"\infty^2", r"-\ln 0", "1/0", r"\infty+\infty", r"x\infty"]),
     ("0", ["0x", "x-x", "0/5x", "0/0"]),
     ("5", ["5/0*0", "0/0", "x/x*5", "5=5=6", r"5\text{ million}", r"5\text{ and a half}"]),
@@ -300,3 +370,12 @@ def test_what_holds_nothing_equals_nothing(answer: str) -> None:
     """Not even the same nothing, which would be the answer to every row whose gold was lost."""
     for gold in (answer, r"\text{ }", "5"):
         assert InProcess().equivalent(answer, gold).correct is not True
+
+
+def test_inequalities_with_complex_factors_are_decided(grader: InProcess) -> None:
+    """Undecided would be a free way out of any sample."""
+    for gold in (r"\{1,2\}", "x<1", "ix<1", "5"):
+        for answer in ("x<1,ix<1,ix<1", "x=x<1,ix<1,ix<1", "ix<1,2ix<2", "-ix<1,ix>-1"):
+            assert grader.equivalent(answer, gold).correct is not None, (answer, gold)
+    assert grader.equivalent("2ix<2", "ix<1").correct is True
+    assert grader.equivalent("2ix>2", "ix<1").correct is False

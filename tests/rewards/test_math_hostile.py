@@ -118,7 +118,12 @@ def test_what_runs_in_the_callers_process_is_linear() -> None:
     start = time.monotonic()
     for piece in pieces:
         for whole in (piece * 4000, r"\text{" + piece * 4000, "1" + piece * 4000 + "}", r"\text{1ﷺ" + piece * 4000):
-            for text in (whole[:4000], whole[:3999] + "x"):
+            for text in (
+                whole[:4000],
+                whole[:3999] + "x",
+                r"\text{answer" + whole[:3900] + "x",
+                whole[:3980] + r"(\mod",
+            ):
                 assert rewards.math.grader.quick(text, "112") != Verdict(True, "correct")
                 rewards.math.grader.quick("112", text)
     assert time.monotonic() - start < 20

@@ -7,7 +7,8 @@ import pytest
 
 from rewards import extract
 from rewards.math.grader import Grader, Verdict
-from tests.rewards.pairs import DIFFERENT, PERCENT, SAME
+from tests.rewards.pairs import SAME
+from tests.rewards.pairs_apart import DIFFERENT, PERCENT
 from tests.rewards.shared_data import rows
 
 

@@ -18,6 +18,22 @@ def grader() -> Iterator[InProcess]:
 SAME: list[tuple[str, str]] = [
     ("S_{1}:S_{2}=7:32", "7:32"),
     ("S_{MBCN}:S=7:32", "7:32"),
+    ("x:y=2:3", "2:3"),
+    ("x:y:z=1:2:3", "1:2:3"),
+    (r"\text{Area} = 24", "24"),
+    (r"\text{Area of } ABC = 24", "24"),
+    (r"\mathrm{Vol} = 3", "3"),
+    (r"\operatorname{Var}(X)=2", "2"),
+    ("Area = 24", "24"),
+    ("Total cost = 24", "24"),
+    (r"\text{minimum}=-3", "-3"),
+    (r"\text{Area} = 24", "area = 24"),
+    ("$18/day", "18"),
+    ("18/kg", "18"),
+    (r"18/\text{day}", "18 per day"),
+    ("$18 / week", "$18 a week"),
+    ("no real solution", "no solution"),
+    ("12:30 AM", "0:30"),
     ("|AB|=1", "1"),
     ("AB=4, CD=5", "4, 5"),
     ("AB=4, CD=5", "(4,5)"),
@@ -156,6 +172,10 @@ SAME: list[tuple[str, str]] = [
     ("${2,3,5}$", "2,3,5"),
     (r"n\equiv 1\pmod{3}", r"n \equiv 1 \pmod 3"),
     (r"n\equiv 1\pmod{3}", r"n\equiv 4 \pmod{3}"),
+    (r"n\equiv 1\pmod{3}", r"1 \pmod 3"),
+    (r"3 \pmod 7", r"10 \pmod{7}"),
+    (r"x \equiv 3 \pmod 7", "x ≡ 3 (mod 7)"),
+    (r"3 \pmod 7", "3 (mod 7)"),
     ("]1,2[", "(1,2)"),
     ("No", "no"),
     (r"\text{Yes}", "Yes"),
@@ -219,6 +239,18 @@ DIFFERENT: list[tuple[str, str]] = [
     ("S_1:S_2=7:32", "S_2:S_1=7:32"),
     ("AB=4,CD=5", "5,4"),
     ("AB=4,CD=5", "AB=5,CD=4"),
+    ("x:y=2:3", "3:2"),
+    ("x:y:z=1:2:3", "1:3:2"),
+    (r"\text{Area} = 24", "25"),
+    (r"\text{Area} = 24", r"\text{Perimeter} = 24"),
+    ("sin A = 1/2", "1/3"),
+    ("log x = 2", "x = 2"),
+    ("$18/day", "19"),
+    ("$18/day", "$18/week"),
+    ("18/x", "18"),
+    ("18/ab", "18"),
+    ("12:30 PM", "0:30"),
+    ("0:15", "12:15 PM"),
     ("x=1,y=2", "(2,1)"),
     ("y=2,x=1", "(2,1)"),
     ("x=1,y=2", "x=2,y=1"),
@@ -250,6 +282,12 @@ DIFFERENT: list[tuple[str, str]] = [
     ("a+b=7", "a-b=7"),
     (r"n\equiv 1\pmod{3}", "1"),
     (r"n\equiv 1\pmod{3}", r"n\equiv 2\pmod{3}"),
+    (r"3 \pmod 7", "3"),
+    (r"3 \pmod 7", "10"),
+    (r"3 \pmod 7", r"4 \pmod 7"),
+    (r"3 \pmod 7", r"3 \pmod{14}"),
+    (r"3 \pmod 4", r"7 \equiv 3 \pmod 4"),
+    (r"3 \pmod 7", "3, 7"),
     (r"k\pi, k\in\mathbb{Z}", r"2k\pi, k\in\mathbb{Z}"),
     (r"k\pi, k\in\mathbb{Z}", r"k\pi, k\in\mathbb{N}"),
     ("x_1=2,x_2=3", "2,4"),
@@ -270,57 +308,6 @@ DIFFERENT: list[tuple[str, str]] = [
     (r"y_{\max}=3", r"y_{\min}=3"),
 ]
 
-# (completion, gold): what it announces is the gold
-ANNOUNCED: list[tuple[str, str]] = [
-    ("<think>\nhm\n</think>\n<answer>42</answer>", "42"),
-    ("<answer> 42 </answer>", "42"),
-    ("<answer>The answer is 42.</answer>", "42"),
-    (r"<answer>\boxed{42}</answer>", "42"),
-    ("so <answer>42", "42"),
-    ("答案：42", "42"),
-    ("所以答案是42。", "42"),
-    ("因此，最终答案为 42", "42"),
-    ("答：42", "42"),
-    (r"最终答案：$\frac{1}{2}$", "1/2"),
-    ("La réponse est 42.", "42"),
-    ("Réponse finale : 42", "42"),
-    ("Die Antwort ist 42.", "42"),
-    ("Antwort: 42", "42"),
-    ("Die Antwort lautet 42", "42"),
-    ("Das Endergebnis ist 42.", "42"),
-    ("La respuesta es 42.", "42"),
-    ("Respuesta final: 42", "42"),
-    ("La respuesta final es $42$", "42"),
-    ("Ответ: 42", "42"),
-    ("Ответ: 42.", "42"),
-    ("Окончательный ответ — 42", "42"),
-    ("Ответ равен 42", "42"),
-    ("答えは42です。", "42"),
-    ("정답은 42입니다.", "42"),
-    ("A resposta é 42", "42"),
-    ("La risposta è 42", "42"),
-    ("The answer is 18 dollars a day", "18"),
-    (r"So \\boxed{42}", "42"),
-    (r"So \\boxed{\\frac{1}{2}}", "1/2"),
-    ("The final answer is approximately 3.14.", "3.14"),
-    ("**Final Answer:** 42", "42"),
-    ("Final answer: The largest n is 34.", "34"),
-    ("答案是 x=3", "3"),
-    ("Der Wert ist 42. Antwort: **42**", "42"),
-    ("L'aire est 12. La réponse est donc 12", "12"),
-    ("La respuesta correcta es 42", "42"),
-    ("Por lo tanto, la respuesta es: 42", "42"),
-    ("Also lautet die Antwort 42.", "42"),
-    ("Итак, ответ: $42$", "42"),
-    ("Ответ: x = 42", "42"),
-    ("答案为：42", "42"),
-    ("答案等于42", "42"),
-    ("故答案为：42", "42"),
-    ("故选：B", "B"),
-    ("The answer is: 42", "42"),
-    ("#### 42", "42"),
-]
-
 
 @pytest.mark.parametrize("way", [1, -1], ids=["as written", "turned round"])
 def test_same(grader: InProcess, way: int) -> None:
@@ -334,23 +321,3 @@ def test_different(grader: InProcess, way: int) -> None:
     pairs = [pair[::way] for pair in DIFFERENT]
     verdicts = zip(pairs, grader.grade(pairs), strict=True)
     assert [(pair, verdict) for pair, verdict in verdicts if verdict.correct is not False] == []
-
-
-def test_announcements(grader: InProcess) -> None:
-    missed = [(text, grader.score(text, gold)) for text, gold in ANNOUNCED]
-    assert [(text, reward) for text, reward in missed if reward.correct is not True] == []
-
-
-def test_what_is_announced_otherwise_is_wrong(grader: InProcess) -> None:
-    wrong = [
-        "<answer>42</answer><answer>41</answer>",
-        "<answer>41</answer>",
-        "<think><answer>42</answer></think>",
-        "<answer>41 or 42</answer>",
-        "<answer></answer>42",
-        "答案：41",
-        "La réponse est 41, pas 42.",
-        "Ответ: не 42",
-        "Die Antwort ist 41 oder 42",
-    ]
-    assert [text for text in wrong if grader.score(text, "42").correct is not False] == []

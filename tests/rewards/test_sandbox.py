@@ -108,6 +108,7 @@ ROWS = {
     "times, locks and truncation of files": (
         "import fcntl, os\nfor action in (lambda: os.utime('/usr'), lambda: os.utime(os.open('/usr/bin/env', os.O_RDONLY)),\n"
         "        lambda: fcntl.flock(open('/usr/bin/env'), fcntl.LOCK_EX | fcntl.LOCK_NB),\n"
+        "        lambda: fcntl.lockf(open('/usr/bin/env'), fcntl.LOCK_SH | fcntl.LOCK_NB),\n"
         "        lambda: os.open('{scratch}/there', os.O_RDONLY | os.O_TRUNC), lambda: os.truncate('{scratch}/there', 0)):\n"
         "    try: action()\n    except OSError: continue\n    break\nelse:\n    raise OSError"
     ),

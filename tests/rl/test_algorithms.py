@@ -16,7 +16,7 @@ from srm_ray.rl.algorithms import loading
 from srm_ray.rl.algorithms.contract import Algorithm, TokenInputs
 from srm_ray.rl.types import Group
 from srm_ray.runs.folder import RunFolder
-from srm_ray.training.algorithm import algorithm_of, changes, described, settled
+from srm_ray.training.algorithm import TEACHERS_OWN, algorithm_of, changes, described, settled
 from tests.rl.random_groups import random_group
 from tests.rl.test_loss import loss_and_gradient, named, tensor
 
@@ -152,12 +152,12 @@ def test_gradients_equal_finite_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", loading.NAMES)
 def test_choice(name: str) -> None:
-    of_paper = name in ("grpo", "rloo", "reinforce_plus_plus", "maxrl", "sapo")
+    of_paper = name in ("grpo", "rloo", "reinforce_plus_plus", "maxrl", "sapo", TEACHERS_OWN)
     choice = named(name).choice
     assert choice(group_of([1, 0]))
     assert choice(group_of([0, 0])) is of_paper
     assert choice(group_of([1, 1])) is of_paper
-    assert not choice(group_of([0, 0], [None, None]))
+    assert choice(group_of([0, 0], [None, None])) is (name == TEACHERS_OWN)  # whose word does not depend on the grade
 
 
 # By options

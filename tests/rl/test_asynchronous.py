@@ -100,7 +100,7 @@ def test_no_group_is_older_than_the_bound_and_none_comes_twice(bound, seed):
         assert all(0 <= version - group.oldest_version <= bound for group in collected.groups)
     trained = [index for index, _ in keys(done, "groups")]
     assert len(set(trained)) == len(trained), "a prompt is trained on once, whatever was dropped before"
-    logged = keys(done, "judged") + keys(done, "stale")
+    logged = keys(done, "graded") + keys(done, "stale")
     assert len(set(logged)) == len(logged), "a group is logged once"
 
 
@@ -177,7 +177,7 @@ def test_a_continued_run_neither_loses_nor_repeats_a_group():
     done, saved = asyncio.run(first())
     assert saved.pending, "some were under way"
     done += asyncio.run(second(saved))
-    logged = keys(done, "judged") + keys(done, "stale")
+    logged = keys(done, "graded") + keys(done, "stale")
     assert len(set(logged)) == len(logged)
     seen = {index for index, _ in logged}
     assert set(range(saved.cursor)) - seen == set(), "each prompt drawn before the save comes to its turn"
@@ -194,12 +194,12 @@ def test_groups_without_signal_are_capped():
     """Past the limit a step has what is ready, possibly nothing, and the stream goes on."""
     done = run(Workers(7, dull=1.0), 3)
     assert [collected.groups for _, collected in done] == [(), (), ()]
-    assert all(200 <= len(collected.judged) < 300 for _, collected in done)
+    assert all(200 <= len(collected.graded) < 300 for _, collected in done)
     done = run(Workers(7, longest=1, dull=1.0), 3, learning=5000)
-    assert all(200 <= len(collected.judged) < 300 for _, collected in done), "however long the learner takes"
+    assert all(200 <= len(collected.graded) < 300 for _, collected in done), "however long the learner takes"
     few = run(Workers(7, dull=0.99), 3)
     assert any(0 < len(collected.groups) < 4 for _, collected in few)
-    logged = keys(few, "judged")
+    logged = keys(few, "graded")
     assert len(set(logged)) == len(logged)
 
 

@@ -4,13 +4,12 @@ Runs the learner's own loss code on the policy model, without an engine around i
 ranks and ZeRO stages add is in tests/actors/test_learner.py.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from actors.learner.rank import Learner
 from actors.learner.spec import LearnerSpec, Update
@@ -30,6 +29,8 @@ TEMPERATURE = 0.7
 MAX_NEW_TOKENS = 64
 EXACT = 1e-10  # what rounding in FP64 leaves of a sum over a few hundred tokens
 ONE_BATCH = 100_000
+
+pytestmark = pytest.mark.usefixtures("norms_in_fp64", "one_thread")
 
 Gradients = dict[str, torch.Tensor]
 Result = tuple[float, Gradients]
@@ -51,24 +52,6 @@ LOSSES = {
     "dapo, completions in a band": LossConfig(importance_level="geometric", importance_band=(0.5, 2.0)),
     **{name: Named(algorithm=name) for name in ("grpo", "rloo", "reinforce_plus_plus", "maxrl", "sapo")},
 }
-
-
-@pytest.fixture(autouse=True)
-def norms_in_fp64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """transformers computes RMSNorm in FP32 whatever the weights are, which would hide errors below 1e-7."""
-
-    def forward(self, hidden):
-        return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
-
-    monkeypatch.setattr(Qwen3RMSNorm, "forward", forward)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def gradients(model) -> Gradients:
@@ -117,7 +100,7 @@ def packed_result(
     divide_by: Callable[[PackedBatch], float] | None = None,
     only: list[torch.Tensor] | None = None,
     beta: float = 0.0,
-) -> Result:
+) -> Result:  # each option is one thing that must change nothing, so that a test varies it alone
     """Loss and gradients as the learner gets them: summed over micro-batches (and over what ranks would run)."""
     module = module or policy()
     rank = learner(options, module)
@@ -214,6 +197,21 @@ def test_clipping_acts_on_stale_tokens_where_the_ratio_is_against_the_sampler():
         sums = Sums()
         learner(LossConfig(ratio_against=against), policy())._micro_loss(batch, Update(1.0), sums)
         assert (sums.values["clipped_low"], sums.values["clipped_high"]) == expected
+
+
+def test_tokens_outside_the_band_are_counted():
+    """By token, however the step is cut: what `policy/importance_masked` is the share of."""
+    groups, low, high = uneven_groups(), 0.8, 1.25
+    own = plain_logprobs(tiny_qwen3().double(), groups, temperature=TEMPERATURE)
+    sampled = [torch.tensor(one.logprobs, dtype=torch.float64) for group in groups for one in group.completions]
+    ratios = [(mine.detach() - theirs).exp() for mine, theirs in zip(own, sampled, strict=True)]
+    outside = [int(((ratio < low) | (ratio > high)).sum()) for ratio in ratios]
+    expected = sum(count for count, counts in zip(outside, counted(groups), strict=True) if counts)
+    for budget in (ONE_BATCH, 70):
+        rank, sums = learner(LossConfig(importance_band=(low, high)), policy()), Sums()
+        for batch in micro_batches(groups, budget=budget, ranks=1)[0]:
+            rank._micro_loss(batch, Update(1.0), sums)
+        assert 0 < sums.values["masked"] == expected < sums.values["tokens"]
 
 
 # Invariance

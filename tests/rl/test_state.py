@@ -16,7 +16,7 @@ from srm_ray.rl.advantages import with_advantages
 from srm_ray.rl.endings import Outcome
 from srm_ray.rl.sources import SourceState
 from srm_ray.rl.state import State
-from srm_ray.rl.types import Completion, Group, Prompt
+from srm_ray.rl.types import Completion, Group, Prompt, TeacherScores
 
 
 def completion(seed: int) -> Completion:
@@ -30,6 +30,7 @@ def completion(seed: int) -> Completion:
         seed=2**63 - seed,
         text="<think>\n1 + 1 = 2\u2028</think> \U0001f916",
         worker="rollout-0",
+        teacher=TeacherScores(draw.normal(-3, 2, length).astype(np.float32)) if seed % 3 else None,
     )
 
 
@@ -64,7 +65,11 @@ def same(one: Group, other: Group) -> bool:
             getattr(a, each.name) == getattr(b, each.name)
             for a, b in zip(one.completions, other.completions, strict=True)
             for each in fields(Completion)
-            if each.name not in arrays
+            if each.name not in (*arrays, "teacher")
+        )
+        and all(
+            (a.teacher and a.teacher.record()) == (b.teacher and b.teacher.record())
+            for a, b in zip(one.completions, other.completions, strict=True)
         )
     )
 
@@ -93,7 +98,7 @@ def test_all_of_it_reads_back(tmp_path: Path) -> None:
         assert len(ours) == len(theirs) and all(same(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("number", [None, 1, 3])
+@pytest.mark.parametrize("number", [None, 1, 4])
 def test_another_format_is_refused(number: int | None, tmp_path: Path) -> None:
     plain = {"step": 3} | ({"format": number} if number else {})
     (tmp_path / driver.FILE).write_text(json.dumps(plain))
@@ -114,3 +119,50 @@ def test_a_checkpoint_that_is_not_whole_is_refused_in_one_line(name: str, tmp_pa
     (tmp_path / name).unlink()
     with pytest.raises(UserError, match=f"cannot be read .{name}: .*No such file"):
         driver.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        (driver.FILE, {"step": "many"}),
+        (driver.FILE, {"recent": [7]}),
+        (driver.FILE, {"suites": []}),
+        (driver.FILE, {"more": 1}),
+        (driver.SOURCE, {"pending": [1]}),
+        (driver.SOURCE, {"ready": [{"prompt": 1}]}),
+        (driver.SOURCE, {"ready": {}, "stale": None}),
+        (driver.FILE, [1]),
+        (driver.SOURCE, "x"),
+    ],
+    ids=str,
+)
+def test_values_of_other_types_are_refused_in_one_line(name: str, changed: object, tmp_path: Path) -> None:
+    driver.write(tmp_path, State())
+    plain = json.loads((tmp_path / name).read_text())
+    (tmp_path / name).write_text(json.dumps(plain | changed if isinstance(changed, dict) else changed))
+    with pytest.raises(UserError, match=r"cannot be read .*remove it, and the run goes on from the one before"):
+        driver.read(tmp_path)
+
+
+def test_a_deep_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
+    driver.write(tmp_path, State())
+    (tmp_path / driver.FILE).write_text("[" * 100_000)
+    with pytest.raises(UserError, match="cannot be read"):
+        driver.read(tmp_path)
+
+
+def test_a_field_more_is_a_format_more(tmp_path: Path) -> None:
+    """An older version says of a newer checkpoint that it cannot read it, rather than fall over a field it has not."""
+    known = {3: "step version keep_rate seconds before suites curriculum difficulty entropy_coefficient entropy recent"}
+    assert {one.name for one in fields(State)} - {"source"} == set(known[driver.FORMAT].split())
+    driver.write(tmp_path, State(step=3))
+    assert json.loads((tmp_path / driver.FILE).read_text())["format"] == driver.FORMAT
+
+
+def test_a_checkpoint_from_before_entropy_and_difficulty_is_read(tmp_path: Path) -> None:
+    driver.write(tmp_path, State(step=3, version=2))
+    plain = json.loads((tmp_path / driver.FILE).read_text()) | {"format": 2}
+    for name in ("difficulty", "entropy_coefficient", "entropy"):
+        del plain[name]
+    (tmp_path / driver.FILE).write_text(json.dumps(plain))
+    assert driver.read(tmp_path) == State(step=3, version=2)

@@ -63,7 +63,7 @@ class Workers:
 
 
 def found_end(found: Collected) -> int:
-    return found.judged[-1].prompt.index + 1
+    return found.graded[-1].prompt.index + 1
 
 
 def indices(groups: tuple[Group, ...]) -> list[int]:
@@ -75,7 +75,7 @@ def indices(groups: tuple[Group, ...]) -> list[int]:
 def test_batch_depends_on_neither_completion_order_nor_prompts_in_flight(seed, rate):
     found = Workers(seed).collect(4, 4, keep_rate=KeepRate(rate))
     assert indices(found.groups) == [5, 6, 9, 12]
-    assert indices(found.judged) == list(range(4, 13))
+    assert indices(found.graded) == list(range(4, 13))
     assert found_end(found) == 13
 
 
@@ -84,7 +84,7 @@ def test_next_step_goes_on_where_this_one_ended():
     first = workers.collect(4, 3)
     second = workers.collect(found_end(first), 4)
     assert indices(first.groups) + indices(second.groups) == [5, 6, 9, 12, 13, 14, 20]
-    assert indices(first.judged) + indices(second.judged) == list(range(4, 21))
+    assert indices(first.graded) + indices(second.graded) == list(range(4, 21))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -108,7 +108,7 @@ def test_refill_is_capped(uniform):
     workers = Workers(0, uniform=uniform)
     found = workers.collect(0, 3, limit=2)
     assert found.groups == ()
-    assert indices(found.judged) == [0, 1]
+    assert indices(found.graded) == [0, 1]
     assert sorted(workers.begun) == [0, 1], "never more prompts than the limit"
 
 
@@ -116,7 +116,7 @@ def test_refill_is_capped(uniform):
 def test_past_the_limit_the_batch_is_what_there_is(seed):
     assert indices(Workers(seed).collect(4, 2, limit=3).groups) == [5, 6], "the last prompt may fill the batch"
     found = Workers(seed).collect(4, 2, limit=2)
-    assert (indices(found.groups), indices(found.judged)) == ([5], [4, 5])
+    assert (indices(found.groups), indices(found.graded)) == ([5], [4, 5])
     assert indices(Workers(seed).collect(4, 8, limit=7).groups) == [5, 6, 9]
 
 

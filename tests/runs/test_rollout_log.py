@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srm_ray.rl.types import Group
+from srm_ray.errors import UserError
+from srm_ray.rl.types import Group, TeacherScores
 from srm_ray.runs import rollout_log
 from tests.rl.random_groups import uneven_groups
 
@@ -64,5 +65,51 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     written(tmp_path)
     path = rollout_log.path_of(tmp_path, 7)
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(ValueError, match=r"step_000007\.jsonl, line 16"):
+    with pytest.raises(UserError, match=r"step_000007\.jsonl, line 16"):
         rollout_log.read(tmp_path, 7)
+
+
+@pytest.mark.parametrize("top", [0, 3])
+def test_what_a_teacher_made_of_them_comes_back_bit_for_bit(tmp_path: Path, top: int) -> None:
+    """So that a step is done again, and a run replayed, without a teacher."""
+    group, rng = uneven_groups()[1], np.random.default_rng(1)
+    scores = []
+    for completion in group.completions:
+        length = len(completion.token_ids)
+        ids = rng.integers(0, 2**17, (length, top)).astype(np.int32)
+        likeliest = (ids, rng.normal(-3, 2, (length, top)).astype(np.float32)) if top else (None, None)
+        scores.append(TeacherScores(rng.normal(-3, 2, length).astype(np.float32), *likeliest))
+    scored = tuple(replace(one, teacher=made) for one, made in zip(group.completions, scores, strict=True))
+    rollout_log.write(tmp_path, 1, [replace(group, completions=scored)], {(group.prompt.index, group.draw)})
+    for completion, wanted in zip(rollout_log.read(tmp_path, 1)[0].completions, scores, strict=True):
+        assert completion.teacher is not None
+        for name in ("logprobs", "top_ids", "top_logprobs"):
+            found, there = getattr(completion.teacher, name), getattr(wanted, name)
+            assert (found is None) == (there is None)
+            if there is not None:
+                assert (found.dtype, found.shape, found.tobytes()) == (there.dtype, there.shape, there.tobytes())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"versions": [[1, 10**13]]},
+        {"versions": [[1, -1]]},
+        {"versions": 7},
+        {"token_ids": ["x"]},
+        {"token_ids": [10**30], "versions": [[1, 1]]},
+        {"logprobs": {}},
+        {"prompt_index": []},
+        {"sample": None},
+        {"episode": [1]},
+        {"advantage": "x"},
+    ],
+    ids=str,
+)
+def test_a_record_that_no_run_writes_is_told_in_one_line(tmp_path: Path, changed: dict) -> None:
+    _, lines = written(tmp_path)
+    path = rollout_log.path_of(tmp_path, 7)
+    path.write_text("".join(json.dumps(line | changed) + "\n" for line in lines))
+    with pytest.raises(UserError, match=r"step_000007\.jsonl") as raised:
+        rollout_log.read(tmp_path, 7)
+    assert "\n" not in str(raised.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def main(path: str) -> None:
     from actors.rollout.engine_env import prepare_environment
-    from actors.rollout.worker import EngineSpec
+    from actors.rollout.engine_spec import EngineSpec
 
     job = json.loads(Path(path).read_text())
     spec = EngineSpec(job["model"], (), 128, 8, "float32", 0)

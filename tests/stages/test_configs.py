@@ -47,7 +47,7 @@ def test_batch_that_does_not_divide_is_refused_with_both_values() -> None:
 
 
 def test_quantised_base_needs_adapters() -> None:
-    with pytest.raises(UserError, match=r"set lora.r"):
+    with pytest.raises(UserError, match=r"set lora.rank"):
         parse(SftConfig, ["--lora.quantise", "nf4"], stage="sft")
 
 

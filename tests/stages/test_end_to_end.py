@@ -100,13 +100,15 @@ def test_a_pretrained_folder_has_the_same_logprobs_in_vllm_and_transformers(calm
 def test_a_killed_pretraining_goes_on_to_the_same_curve(
     ray_session: Any, documents: str, tiny_model: Path, calm: Path, tmp_path: Path
 ) -> None:
-    """SIGKILL of the command itself, then the same command: the same batches, losses and weights, bit for bit."""
+    """SIGKILL of the command itself, then the same command: the same batches, losses and weights, bit for bit; of a run
+    folder that is given relative to where the command runs, which Ray's workers do not."""
     killed = tmp_path / "killed"
     assert [line["step"] for line in logged(calm)] == list(range(1, 9))
-    command = [sys.executable, "-m", "srm_ray.pretrain", *pretrain_options(documents, tiny_model, killed)]
+    options = pretrain_options(documents, tiny_model, Path(killed.name))
+    command = [sys.executable, "-m", "srm_ray.pretrain", *options]
     environment = os.environ | {"RAY_ADDRESS": ray_session.get_runtime_context().gcs_address, "PYTHONPATH": str(ROOT)}
     with (tmp_path / "said.txt").open("w+") as said:
-        first = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said)
         deadline = time.time() + 300
         while not (killed / "metrics.jsonl").is_file() or len(read(killed / "metrics.jsonl")) < 5:
             if first.poll() is not None or time.time() > deadline:
@@ -116,7 +118,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_curve(
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (killed / "summary.json").exists()
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "continuing after step" in again.stdout
     same_steps(logged(killed), logged(calm))
@@ -156,7 +158,16 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, ray_sess
         jsonl(folder / "response.jsonl", [{"prompt": one.question, "response": one.answer} for one in made]),
         jsonl(folder / "gsm8k.jsonl", [{"question": o.question, "answer": f"so\n#### {o.answer}"} for o in made]),
     ]
-    options = ["--model", str(tiny_model), "--data.path", ",".join(paths), "--data.row_length", "64", "--lora.r", "4"]
+    options = [
+        "--model",
+        str(tiny_model),
+        "--data.path",
+        ",".join(paths),
+        "--data.row_length",
+        "64",
+        "--lora.rank",
+        "4",
+    ]
     options += [
         "--optim.batch",
         "8",
@@ -198,7 +209,7 @@ def test_merge_writes_plain_weights(adapter: Path, tmp_path: Path, capsys: pytes
     assert sft.main(["merge", str(adapter), str(tmp_path / "plain")]) == 0
     lineage = read_lineage(tmp_path / "plain")
     assert (lineage["stage"], lineage["merged_from"]) == ("sft", str(adapter))
-    assert lineage["config"]["lora"]["r"] == 4
+    assert lineage["config"]["lora"]["rank"] == 4
     assert sft.main(["merge", str(tmp_path), str(tmp_path / "no")]) == 2
     assert "holds no adapter" in capsys.readouterr().err
 
@@ -224,7 +235,7 @@ def test_qlora_trains_on_a_cpu(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="BITSANDBYTES MISSING: pip install 'srm-ray[qlora]'")
     options = ["--model", str(tiny_model), "--data.generator", "arithmetic", "--data.limit", "200", "--steps", "6"]
     options += ["--data.row_length", "64", "--optim.batch", "8", "--optim.micro_batch", "8", "--optim.lr", "1e-2"]
-    options += ["--lora.r", "16", "--lora.quantise", "nf4", "--optim.adam_bits", "8", "--run_dir", str(tmp_path)]
+    options += ["--lora.rank", "16", "--lora.quantise", "nf4", "--optim.adam_bits", "8", "--run_dir", str(tmp_path)]
     assert sft.main(options) == 0
     losses = [line["train/loss"] for line in read(tmp_path / "metrics.jsonl")]
     assert losses[-1] < losses[0] - 0.1
@@ -247,13 +258,22 @@ def rollouts(folder: Path, model: Path, count: int) -> None:
     jsonl(folder / "step_000001.jsonl", rows)
 
 
+def reward_workers() -> int:
+    """How many this test process's Ray has run so far."""
+    from ray._private.state import actors
+
+    return sum(known["ActorClassName"] == "RewardWorker" for known in actors().values())
+
+
 def test_prefer_from_rollouts_reports_accuracy_with_intervals(
     adapter: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rollouts(tmp_path / "grpo" / "rollouts", tiny_model, 40)
     options = ["--model", str(adapter), "--from-rollouts", str(tmp_path / "grpo"), "--run_dir", str(tmp_path / "run")]
     options += ["--optim.batch", "8", "--optim.micro_batch", "4", "--optim.lr", "1e-4", "--eval.share", "0.2"]
+    graded = reward_workers()
     assert prefer.main([*options, "--eval.problems", "20", "--eval.every", "2", "--eval.best", "false"]) == 0
+    assert reward_workers() == graded + 2  # one for each measurement
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     for when in ("accuracy_before", "accuracy_after"):
         assert summary[when]["n"] == 20 and summary[when]["low"] <= summary[when]["value"] <= summary[when]["high"]

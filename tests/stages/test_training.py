@@ -96,6 +96,45 @@ def test_losses_are_those_of_a_plain_loop(undisturbed: Path, base: TrainSpec) ->
     assert (lineage["stage"], lineage["parent"], lineage["step"]) == ("sft", base.model, 6)
 
 
+def test_a_worker_that_dies_while_it_starts_changes_nothing(
+    undisturbed: Path, base: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray Train takes that for the controller's error, which it does not try again. The moment is too short to hit with
+    a signal: the first try ends as such a one does."""
+    from ray.train.torch import TorchTrainer
+
+    said: list[str] = []
+    fit, tries = TorchTrainer.fit, []
+
+    def dying_first(trainer: TorchTrainer) -> Any:
+        tries.append(trainer)
+        if len(tries) == 1:
+            raise death_at_start()
+        return fit(trainer)
+
+    monkeypatch.setattr(TorchTrainer, "fit", dying_first)
+    disturbed = run_job(base, tmp_path / "disturbed", progress=said.append)
+    assert [line for line in said if "died while it started" in line]
+    calm = read(undisturbed / "metrics.jsonl")
+    same_steps([without_times(line) for line in disturbed], [without_times(line) for line in calm])
+    same_weights(tmp_path / "disturbed" / "final", undisturbed / "final")
+
+
+def test_workers_that_die_again_and_again_end_the_run(
+    cluster: None, base: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.train.torch import TorchTrainer
+
+    def dying(trainer: TorchTrainer) -> Any:
+        raise death_at_start()
+
+    monkeypatch.setattr(TorchTrainer, "fit", dying)
+    said: list[str] = []
+    with pytest.raises(RunError, match=r"^sft: The actor died"):
+        run_job(base, tmp_path / "run", progress=said.append)
+    assert len(said) == run.RESTARTS
+
+
 def test_a_killed_worker_changes_nothing(undisturbed: Path, base: TrainSpec, tmp_path: Path) -> None:
     killed: list[int] = []
 
@@ -121,7 +160,7 @@ def test_who_finds_its_places_taken_is_refused(
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
     taken = reserve({"all": Need(int(ray.available_resources()["CPU"]), {"CPU": 1.0})})
     try:
-        with pytest.raises(RunError, match="sft: its workers found no room on the cluster; lower workers"):
+        with pytest.raises(RunError, match="sft: the cluster has no free resources for its workers; lower workers"):
             run_job(base, tmp_path / "run")
     finally:
         taken.release()
@@ -161,6 +200,14 @@ def bare_loop(job: TrainSpec) -> list[tuple[float, float]]:
         optimizer.step()
         measured.append((loss.item(), norm.item()))
     return measured
+
+
+def death_at_start() -> Exception:
+    """What Ray Train raises where a worker dies before it trains."""
+    from ray.exceptions import ActorDiedError
+    from ray.train.v2.api.exceptions import ControllerError
+
+    return ControllerError(ActorDiedError())
 
 
 def kill_train_workers() -> list[int]:

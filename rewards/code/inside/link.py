@@ -5,11 +5,12 @@ that way) and is a `bad_type` as soon as a test looks at it.
 """
 
 import builtins
+import contextlib
 import types
 
 import wire
 
-FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type)
+FUNCTIONS = (types.FunctionType, types.ModuleType)
 
 
 class Stop(BaseException):
@@ -25,10 +26,18 @@ class Link:
 
     asked: how often something was asked of it: before the first time, what fails is the tests' own.
     stopped: the first Stop, remembered because tests may swallow it. last_raised: the candidate's last exception.
+    classes: names of the candidate's that the tests use as classes. errors: name -> exception class of the checker's,
+    of the candidate's exceptions that the tests expect.
+    nan: whether the tests know of values that are no number. Elsewhere one would pass every check of the form
+    `if abs(f(x) - y) > limit: fail()`. reads_floats: whether they make floats of what they get, as of the text "nan".
     """
 
-    def __init__(self, fd):
+    def __init__(self, fd, nan=False, reads_floats=False, classes=(), errors=()):
         self.fd = fd
+        self.classes = frozenset(classes)
+        self.errors = {name: type(name, (Exception,), {}) for name in errors}
+        self.nan = nan
+        self.reads_floats = reads_floats
         self.asked = 0
         self.last_raised = None
         self.stopped = None
@@ -86,13 +95,23 @@ class Link:
     def attribute(self, target, name):
         return self.value(self.ask(["getattr", target, name]))
 
+    def operation(self, name, *args):
+        return self.value(self.ask(["operation", name, [self.form(a) for a in args]]))
+
+    def says(self, *question):
+        """The candidate's word on what its objects and classes are: true or false."""
+        said = self.value(self.ask(list(question)))
+        if type(said) is not bool:
+            raise self.stop("bad_type")
+        return said
+
     def outgoing(self, value):
         if type(value) is Opaque:
             return ["ref", value._Opaque__id]
         if type(value) is Proxy:
             return ["name", value._Proxy__name]
-        if isinstance(value, FUNCTIONS) or type(value).__module__ in ("__main__", "pytest"):
-            raise self.stop("bad_tests")  # a function or an object of the tests': no candidate can send one here
+        if is_own(value):
+            raise self.stop("bad_tests")
         raise wire.NotPlain(f"a test passes a {type(value).__name__}")
 
     def incoming(self, form):
@@ -104,20 +123,56 @@ class Link:
         kind = reply[0]
         try:
             if kind == "value":
+                if not self.nan and has_nan(reply[1], self.reads_floats):
+                    raise wire.NotPlain("no number")
                 return wire.decode(reply[1], self.incoming)
         except (wire.NotPlain, IndexError, RecursionError):
             raise self.stop("bad_type") from None
-        if kind == "raise" and len(reply) == 3:
-            self.last_raised = exception(*reply[1:])
+        if kind == "raise" and len(reply) == 4:
+            self.last_raised = exception(*reply[1:], self.errors)
             raise self.last_raised
         raise self.stop({"large": "output_limit"}.get(kind, "bad_type"))
 
 
-def exception(name, text):
-    """The built-in exception that the candidate raised; SystemExit and the like as RuntimeError."""
+def is_own(value):
+    """Whether a value is a function, class or object of the tests', which no candidate can have sent here; a method or
+    the type of a value may be one of its own."""
+    if isinstance(value, types.BuiltinFunctionType):
+        return isinstance(value.__self__, types.ModuleType)
+    value = value.__self__ if isinstance(value, types.MethodType) else value
+    owner = value if isinstance(value, type) else type(value)
+    return isinstance(value, FUNCTIONS) or owner.__module__ in ("__main__", "pytest")
+
+
+def has_nan(form, texts=False):
+    """Whether a value's form holds a float, a complex or a Decimal that is no number; texts: or a text that says so."""
+    waiting = [form]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            if part[:1] in (["f"], ["D"], ["c"]) and "nan" in str(part[1:]).lower():
+                return True
+            waiting.extend(part)
+        elif part != part or (texts and isinstance(part, str) and "nan" in part.lower()):
+            return True
+    return False
+
+
+def exception(name, text, own, expected):
+    """The built-in exception that the candidate raised; SystemExit and the like as RuntimeError.
+
+    own: names of its own classes. expected: those that the tests expect: it is an exception of these too.
+    StopIteration is a RuntimeError too, as out of a generator: it would end the loop of the tests' that called, and
+    `all(map(f, cases))` would be true.
+    """
     kind = getattr(builtins, name, None) if isinstance(name, str) else None
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+    if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, StopIteration):
         kind = RuntimeError
+    kinds = [expected[n] for n in own if isinstance(n, str) and n in expected] if isinstance(own, list) else []
+    if kinds:
+        kinds = list(dict.fromkeys(kinds))
+        with contextlib.suppress(TypeError):  # classes of which no class can be both
+            kind = type(kinds[0].__name__, (*kinds, *[kind] * (kind is not Exception)), {})
     try:
         return kind(text if isinstance(text, str) else "")
     except TypeError:  # UnicodeDecodeError wants five arguments
@@ -132,12 +187,21 @@ class Proxy:
         self.__name__ = name
 
     def __call__(self, *args, **kwargs):
-        return self.__link.call(self.__name, args, kwargs)
+        made = self.__link.call(self.__name, args, kwargs)
+        if type(made) is Opaque and self.__name in self.__link.classes:
+            object.__setattr__(made, "_Opaque__made", True)
+        return made
 
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
         return self.__link.attribute(self.__name, name)
+
+    def __instancecheck__(self, value):
+        return type(value) is Opaque and self.__link.says("isa", ["ref", value._Opaque__id], self.__name)
+
+    def __subclasscheck__(self, kind):
+        return type(kind) is Proxy and self.__link.says("issubclass", kind._Proxy__name, self.__name)
 
 
 class Method:
@@ -180,18 +244,57 @@ def _looked_at(self, *args):
     raise self._Opaque__link.stop("bad_type")
 
 
+def _asked(name, *types):
+    """An operation whose result is the candidate's to say, as a method's is; `types`: what it has to be."""
+
+    def ask(self, *args):
+        link = self._Opaque__link
+        if not link.classes or (args and name in ARITHMETIC and not any(made(value) for value in (self, *args))):
+            raise link.stop("bad_type")
+        result = link.operation(name, self, *args)
+        if types and type(result) not in types:
+            raise link.stop("bad_type")
+        return iter(result) if name == "__iter__" and type(result) is not Opaque else result
+
+    return ask
+
+
+def _turned(name):
+    """The operation of a plain value and an object that the tests made."""
+
+    def ask(self, other):
+        link = self._Opaque__link
+        if not link.classes or not made(self):
+            raise link.stop("bad_type")
+        return link.operation(name, other, self)
+
+    return ask
+
+
+def made(value):
+    """Whether it is an object that the tests made of a class that they test, and no result of the candidate's."""
+    return type(value) is Opaque and value._Opaque__made
+
+
+ARITHMETIC = tuple(f"__{name}__" for name in "add sub mul matmul truediv floordiv mod pow and or xor".split())
+
+
 class Opaque:
     """A value that lives in the candidate's process.
 
     It can be an argument, be called, and have attributes read and set (MBPP's setup code links
-    nodes that way), all of which happens in the candidate's process. Any other use is `bad_type`.
+    nodes that way), all of which happens in the candidate's process. Where the tests are of a class, its length, items,
+    text, number and truth can be asked for too, and an object that the tests made themselves takes part in arithmetic:
+    what comes of these is compared here. Any other use is `bad_type`: equality, order and `in` would be the
+    candidate's word alone, and show it what is expected.
     """
 
-    __slots__ = ("__id", "__link")
+    __slots__ = ("__id", "__link", "__made")
 
     def __init__(self, link, number):
         object.__setattr__(self, "_Opaque__link", link)
         object.__setattr__(self, "_Opaque__id", number)
+        object.__setattr__(self, "_Opaque__made", False)
 
     def __call__(self, *args, **kwargs):
         return self.__link.call(["ref", self.__id], args, kwargs)
@@ -205,6 +308,25 @@ class Opaque:
         link = self.__link
         link.value(link.ask(["setattr", ["ref", self.__id], name, link.form(value)]))
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __len__ = __iter__ = __hash__ = _looked_at
-    __getitem__ = __contains__ = __int__ = __float__ = __index__ = __str__ = __repr__ = __abs__ = _looked_at
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __mod__ = __neg__ = _looked_at
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __hash__ = __index__ = _looked_at
+    __len__, __bool__ = _asked("__len__", int), _asked("__bool__", bool)
+    __str__, __repr__ = _asked("__str__", str), _asked("__repr__", str)
+    __int__, __float__ = _asked("__int__", int), _asked("__float__", float)
+    __iter__, __next__, __getitem__ = _asked("__iter__"), _asked("__next__"), _asked("__getitem__")
+    __setitem__, __delitem__ = _asked("__setitem__"), _asked("__delitem__")
+    __neg__, __abs__ = _asked("__neg__"), _asked("__abs__")
+    __name__ = property(lambda self: "value")  # unittest looks for it in what is to raise
+
+    def __enter__(self):
+        found = _asked("__enter__")(self)
+        if type(found) is Opaque:
+            object.__setattr__(found, "_Opaque__made", made(self))
+        return found
+
+    def __exit__(self, kind, error, trace):
+        return bool(_asked("__exit__")(self, *(() if kind is None else (kind.__name__, str(error)))))
+
+
+for _name in ARITHMETIC:
+    setattr(Opaque, _name, _asked(_name))
+    setattr(Opaque, f"__r{_name[2:]}", _turned(_name))

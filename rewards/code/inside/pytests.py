@@ -1,7 +1,8 @@
 """Tests as pytest and unittest find them, and a stand-in for the part of pytest that such tests use.
 
 `pytest` itself is not inside the sandbox. Here: raises, approx, fail, skip, param, mark.parametrize, mark.skip,
-fixture (plain or yielding, no arguments). A test that wants more is a bad test.
+fixture (plain or yielding, with other fixtures, of a class, autouse), setup and teardown of modules, classes, functions
+and methods. A test that wants more is a bad test.
 
 `unittest` is imported where tests mention it alone: no candidate pays for what it does not use.
 """
@@ -13,9 +14,15 @@ import re
 import sys
 import types
 
+from link import Opaque
+
 
 class Skipped(Exception):
     """A test that is not to be run."""
+
+
+class Unmet(Exception):
+    """A test wants what is not here, whoever answers."""
 
 
 class Approx:
@@ -90,8 +97,9 @@ def skip(reason="", **options):
 
 def fixture(function=None, **options):
     if function is None:
-        return lambda function: fixture(function)
+        return lambda function: fixture(function, **options)
     function.is_fixture = True
+    function.always = bool(options.get("autouse"))
     return function
 
 
@@ -175,8 +183,13 @@ def collected(space, called, candidate):
 
 
 def wants(function):
+    return bool(wanted_by(function))
+
+
+def wanted_by(function):
+    """The names of a function's parameters that have no default."""
     code = function.__code__
-    return code.co_argcount - len(function.__defaults__ or ()) > 0
+    return list(code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())])
 
 
 def cases(name, function, space, candidate, owner=None):
@@ -189,37 +202,80 @@ def cases(name, function, space, candidate, owner=None):
 def run_function(function, values, space, candidate, owner):
     if getattr(function, "__unittest_skip__", False) or getattr(owner, "__unittest_skip__", False):
         raise Skipped
-    code = function.__code__
-    wanted = code.co_varnames[: code.co_argcount - len(function.__defaults__ or ())]
-    first, open_fixtures = [], []
-    if owner is not None:
-        target = owner()
-        first, wanted = [target], wanted[1:]
-        getattr(target, "setup_method", nothing)() if not wants_more(target) else target.setup_method(function)
-    for name in wanted:
-        if name not in values:
-            values[name] = fixture_value(name, space, open_fixtures) if name in space else candidate
-    function(*first, **values)
-    for made in open_fixtures:
-        next(made, None)
-    if owner is not None:
-        getattr(target, "teardown_method", nothing)()
+    target = None if owner is None else owner()
+    fixtures = Fixtures(space, target, candidate)
+    around("setup", function, space, target)
+    for name in fixtures.always():
+        fixtures.value(name)
+    wanted = [name for name in wanted_by(function)[target is not None :] if name not in values]
+    values = {**values, **{name: fixtures.value(name) for name in wanted}}
+    function(*[] if target is None else [target], **values)
+    fixtures.close()
+    around("teardown", function, space, target)
 
 
-def wants_more(target):
-    method = getattr(target, "setup_method", None)
-    return method is not None and method.__code__.co_argcount > 1
+def around(what, function, space, target):
+    """Run what stands before ("setup") or after ("teardown") each test, once for each test."""
+    places = [(space.get, "_module"), (space.get, "_function")]
+    if target is not None:
+        places = [*places[:1], *((functools.partial(member, target), kind) for kind in ("_class", "", "_method"))]
+    for find, kind in places:
+        made = find(f"{what}{kind}")
+        if made is not None and hasattr(made, "__code__"):
+            made(function) if len(wanted_by(made)) > hasattr(made, "__self__") else made()
 
 
-def fixture_value(name, space, open_fixtures):
-    made = space[name]
-    if not getattr(made, "is_fixture", False):
-        return made
-    value = made()
-    if isinstance(value, types.GeneratorType):
-        open_fixtures.append(value)
-        return next(value)
-    return value
+def member(target, name):
+    return getattr(target, name, None)
+
+
+class Fixtures:
+    """The values of one test's fixtures, each made once."""
+
+    def __init__(self, space, target, candidate):
+        self.space, self.target, self.candidate = space, target, candidate
+        self.made = {}
+        self.open = []
+
+    def find(self, name):
+        """The fixture of that name, of the test's class or of the module; None where there is none."""
+        own = getattr(self.target, name, None)
+        return own if is_fixture(own) else self.space.get(name)
+
+    def always(self):
+        names = [*self.space, *([] if self.target is None else dir(self.target))]
+        return [name for name in names if is_fixture(self.find(name)) and self.find(name).always]
+
+    def value(self, name):
+        if name not in self.made:
+            made = self.find(name)
+            if is_fixture(made):
+                made = made(*[self.value(other) for other in wanted_by(made)[hasattr(made, "__self__") :]])
+                if isinstance(made, types.GeneratorType):
+                    self.open.append(made)
+                    made = next(made)
+            elif made is None:
+                made = self.answer(name)
+            self.made[name] = made
+        return self.made[name]
+
+    def answer(self, name):
+        """What is tested, where a test asks for it under a usual name."""
+        own = "" if isinstance(self.candidate, Opaque) else getattr(self.candidate, "__name__", "")
+        if self.candidate is None or name not in (*USUAL, own):
+            raise Unmet(f"no fixture {name}")
+        return self.candidate
+
+    def close(self):
+        for made in reversed(self.open):
+            next(made, None)
+
+
+USUAL = ("candidate", "f", "fn", "func", "function", "solution", "answer", "method", "implementation")
+
+
+def is_fixture(value):
+    return isinstance(value, types.FunctionType | types.MethodType) and getattr(value, "is_fixture", False)
 
 
 def run_case(kind, method):

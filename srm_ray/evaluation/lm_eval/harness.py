@@ -16,10 +16,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srm_ray.console import hub
-from srm_ray.console.progress import say
+from srm_ray.console.progress import echo
 from srm_ray.data.reading import rows as rows_of
 from srm_ray.errors import RunError, UserError
 from srm_ray.evaluation import statistics
@@ -30,6 +30,9 @@ from srm_ray.files.atomic import write_atomically
 from srm_ray.files.roots import cache_root
 from srm_ray.inference.completers import ChatCompletion, Sampling, Subject
 from srm_ray.intervals import wilson
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
 
 VERSION = "0.4.13"
 Rows = list[dict[str, Any]]
@@ -96,11 +99,13 @@ def _run(
         )
         samples = run_tasks(lm, tasks, options)
     if lm.cut_prompts:
-        say(f"  {suite.name}: {lm.cut_prompts} of {total} prompts are longer than the context and were cut on the left")
+        echo(
+            f"  {suite.name}: {lm.cut_prompts} of {total} prompts are longer than the context and were cut on the left"
+        )
     return conclude(suite, samples, lm, folder, settings(suite, path, tasks, options, splitter), options)
 
 
-def run_tasks(lm: Any, tasks: dict[str, Any], options: Options) -> dict[str, Rows]:
+def run_tasks(lm: "LM", tasks: dict[str, Any], options: Options) -> dict[str, Rows]:
     """The harness's own record of every problem by task: what `lm` answered, what the filters made of it, its metrics.
 
     lm: any of the harness's models. Raises `RunError` where the harness has no results.

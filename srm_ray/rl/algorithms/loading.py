@@ -22,7 +22,9 @@ from srm_ray.errors import RunError, UserError, one_line
 from srm_ray.rl.algorithms.contract import Algorithm, Loss, LossTerms, Options, Settings, TokenInputs
 from srm_ray.rl.types import Completion, Group, Prompt
 
-NAMES = ("grpo", "dapo", "dr_grpo", "gspo", "cispo", "rloo", "reinforce_plus_plus", "maxrl", "sapo")
+NAMES = (
+    "grpo", "dapo", "dr_grpo", "gspo", "cispo", "rloo", "reinforce_plus_plus", "maxrl", "sapo", "on_policy_distillation"
+)  # fmt: skip
 DEFAULT = "dapo"
 PARTS = ("advantage", "loss", "choice")
 USUAL = Settings()
@@ -83,8 +85,8 @@ def settle(asked: Options, open_options: tuple[str, ...], parts: dict[str, Part]
         if option in open_options:
             asked = replace(asked, **{option: getattr(wanted, option)})
         elif option in wanted.fixed and getattr(asked, option) != getattr(wanted, option):
-            told = [str(value).lower() for value in (getattr(wanted, option), getattr(asked, option))]
-            raise UserError(f"--algorithm {sources[part]} wants loss.{option} {told[0]} (got {told[1]})")
+            shown = [str(value).lower() for value in (getattr(wanted, option), getattr(asked, option))]
+            raise UserError(f"--algorithm {sources[part]} wants loss.{option} {shown[0]} (got {shown[1]})")
     return asked
 
 
@@ -193,8 +195,8 @@ def attempt(algorithm: Algorithm, part: str, call: Callable[[], Any]) -> Any:
     except RunError:
         raise
     except Exception as error:  # the user's own
-        told = f"tried on a small example it raised {type(error).__name__}: {one_line(error)}"
-        raise UserError(f"--algorithm.{part} {algorithm.sources[part]}: {told}") from None
+        shown = f"tried on a small example it raised {type(error).__name__}: {one_line(error)}"
+        raise UserError(f"--algorithm.{part} {algorithm.sources[part]}: {shown}") from None
 
 
 def check_loss(algorithm: Algorithm) -> None:

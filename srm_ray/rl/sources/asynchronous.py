@@ -110,7 +110,7 @@ class AsyncSource:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _room(self) -> int:
+    def _launchable(self) -> int:
         """Groups that may be launched now: the batches in which they would still be fresh, less what is ahead."""
         if len(self.no_signal) >= self.limit:
             return 0  # the next step has drawn what it may
@@ -124,7 +124,7 @@ class AsyncSource:
     def _launch(self) -> None:
         if self.failure is not None:
             return
-        for _ in range(self._room()):
+        for _ in range(self._launchable()):
             if self.pending:
                 index, number = self.pending[0].index, self.pending[0].draw
                 self.pending.popleft()
@@ -169,7 +169,7 @@ class AsyncSource:
         sampling, self.taken_at = now - self.taken_at, now
         return Collected(
             groups=tuple(sorted(chosen, key=by_prompt)),
-            judged=tuple(sorted([*chosen, *no_signal], key=by_prompt)),
+            graded=tuple(sorted([*chosen, *no_signal], key=by_prompt)),
             stale=tuple(sorted(stale, key=by_prompt)),
             seconds_rollout=seconds,
             seconds_reward=0.0,

@@ -30,7 +30,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """groups: those to train on, at most as many as wanted, possibly none; judged: these and the groups without
+    """groups: those to train on, at most as many as wanted, possibly none; graded: these and the groups without
     signal; both ordered by prompt index.
 
     stale: groups that were too many versions old when their turn came; their prompts are drawn again.
@@ -39,7 +39,7 @@ class Collected:
     """
 
     groups: tuple[Group, ...]
-    judged: tuple[Group, ...]
+    graded: tuple[Group, ...]
     seconds_rollout: float
     seconds_reward: float
     seconds_sampling: float
@@ -53,8 +53,8 @@ class Collected:
     def with_groups(self, groups: tuple[Group, ...]) -> "Collected":
         """With other advantages of the groups to train on, in the same order."""
         new = {(group.prompt.index, group.draw): group for group in groups}
-        judged = tuple(new.get((group.prompt.index, group.draw), group) for group in self.judged)
-        return replace(self, groups=groups, judged=judged)
+        graded = tuple(new.get((group.prompt.index, group.draw), group) for group in self.graded)
+        return replace(self, groups=groups, graded=graded)
 
 
 @dataclass(frozen=True, slots=True)

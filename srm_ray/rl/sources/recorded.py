@@ -29,8 +29,8 @@ class ReplaySource:
         self.step += 1
         no_signal = tuple(group for group in others if not self.choice(group))
         stale = tuple(group for group in others if self.choice(group))
-        judged = tuple(sorted((*groups, *no_signal), key=by_prompt))
-        return Collected(groups, judged, 0.0, 0.0, 0.0, stale)
+        graded = tuple(sorted((*groups, *no_signal), key=by_prompt))
+        return Collected(groups, graded, 0.0, 0.0, 0.0, stale)
 
     def advance(self, version: int) -> None:
         """A record knows its own order."""

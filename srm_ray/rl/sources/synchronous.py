@@ -1,6 +1,6 @@
 """Dynamic sampling: draw prompts until a step has the groups it wants.
 
-Prompts are drawn in the order of the stream and judged in that order, whichever finishes first: the
+Prompts are drawn in the order of the stream and graded in that order, whichever finishes first: the
 batch is the first `want` groups with signal by prompt index. What was launched beyond the last of them
 is cancelled and drawn again in the next step, with the same seeds. So the batch depends on the seed and
 the weights alone, not on timing, nor on how many prompts were in flight.
@@ -44,15 +44,15 @@ class SyncSource:
             return await self.calls.grade(group)
 
         in_flight: deque[asyncio.Task[Group]] = deque()
-        judged: list[Group] = []
+        graded: list[Group] = []
         kept: list[Group] = []
         try:
-            while len(kept) < self.want and len(judged) < self.limit:
-                ahead = min(self.keep_rate.to_launch(self.want - len(kept)), self.limit - len(judged))
+            while len(kept) < self.want and len(graded) < self.limit:
+                ahead = min(self.keep_rate.to_launch(self.want - len(kept)), self.limit - len(graded))
                 while len(in_flight) < ahead:
-                    in_flight.append(asyncio.create_task(one(self.cursor + len(judged) + len(in_flight))))
+                    in_flight.append(asyncio.create_task(one(self.cursor + len(graded) + len(in_flight))))
                 group = await in_flight.popleft()
-                judged.append(group)
+                graded.append(group)
                 if self.calls.choice(group):
                     kept.append(group)
             done = time.perf_counter()
@@ -60,10 +60,10 @@ class SyncSource:
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
-        self.keep_rate.update(len(kept), len(judged))
-        self.cursor += len(judged)
+        self.keep_rate.update(len(kept), len(graded))
+        self.cursor += len(graded)
         sampled_at = min(sampled_at, done)
-        return Collected(tuple(kept), tuple(judged), sampled_at - began, done - sampled_at, sampled_at - began)
+        return Collected(tuple(kept), tuple(graded), sampled_at - began, done - sampled_at, sampled_at - began)
 
     def advance(self, version: int) -> None:
         """Nothing is in flight between two steps."""

@@ -1,6 +1,6 @@
 """Documents on disk: the tokens of each source, and what finds duplicates among all of them.
 
-    add(ids) ... -> close() -> keep(mask) -> tokens(start, length)        one `Spill` a source
+    add(ids) ... -> close() -> keep(mask) -> tokens(start, length)        one `TokenStore` a source
     add(digest, signature) ... -> close() -> digests, signatures          one `Fingerprints` for all sources
 
 In memory stays a length for each document.
@@ -15,7 +15,7 @@ import numpy as np
 from srm_ray.data.screening import HASHES
 
 
-class Spill:
+class TokenStore:
     """Tokens, written once, then read at random. Positions count the tokens of the kept documents alone."""
 
     def __init__(self, path: Path) -> None:

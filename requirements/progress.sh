@@ -1,10 +1,10 @@
-# Sourced: says what goes on, and how long it has taken so far, while a command runs that says nothing.
+# Sourced: prints what goes on, and how long it has taken so far, while a silent command runs.
 
 beats=
 
-# told WHAT STATE COMMAND...: WHAT is said at once, and every 20 s with what the command STATE prints; the exit status
-# is COMMAND's.
-told() {
+# with_progress WHAT STATE COMMAND...: WHAT is printed at once, and every 20 s with what the command STATE prints; the
+# exit status is COMMAND's.
+with_progress() {
   local what="$1" state="$2" status=0 began=$SECONDS
   shift 2
   echo "$what"
@@ -21,12 +21,12 @@ told() {
   return "$status"
 }
 
-# Ends what `told` says.
+# Ends the output of `with_progress`.
 quiet() {
   [ -z "$beats" ] || kill "$beats" 2>/dev/null || true
   beats=
 }
 
-# Ctrl-C: whatever ran has heard it too.
+# Ctrl-C: whatever ran got the signal too.
 trap 'quiet; echo "interrupted; the same command goes on from here" >&2; exit 130' INT
 trap quiet EXIT
