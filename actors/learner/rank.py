@@ -32,6 +32,7 @@ from srm_ray.rl.algorithms.contract import TokenInputs
 from srm_ray.rl.batching import PackedBatch
 from srm_ray.training import saved_state
 from srm_ray.training.algorithm import algorithm_of
+from srm_ray.training.deepspeed_ops import import_libraries
 from srm_ray.training.engine import Engine
 from srm_ray.weights.flat import WeightUpdate
 
@@ -70,6 +71,7 @@ class Learner:
     def start(self, master: tuple[str, int]) -> Started:
         """Join the group and build model, optimizer and engine."""
         self._prepare_environment(master)
+        import_libraries()
         import torch
 
         if not self.spec.learner.gpus:

@@ -29,6 +29,7 @@ from actors.runtime.liveness import STARTING as START
 from actors.runtime.replies import PingReply, WorkerInfo
 from srm_ray.inference.completers import Sampling
 from srm_ray.process import memory, scratch
+from srm_ray.process.imports import quick_imports
 from srm_ray.rl.seeds import continued_seed
 from srm_ray.rl.types import Completion
 from srm_ray.weights import ipc
@@ -78,8 +79,11 @@ class RolloutWorker:
         """Start the engine: 20 to 60 s."""
         prepare_environment(self.spec)
         with self.progress.doing(START, "(importing vLLM)") as starting:
-            from transformers import AutoTokenizer
-            from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+            with quick_imports():
+                import vllm.v1.engine.async_llm
+                import vllm.v1.engine.llm_engine  # noqa: F401
+                from transformers import AutoTokenizer
+                from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
             self.tokenizer = AutoTokenizer.from_pretrained(self.spec.model, trust_remote_code=False)
             starting.step("(loading the model)")

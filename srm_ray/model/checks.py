@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError, printable
+from srm_ray.process.imports import quick_imports
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -62,9 +63,11 @@ def check_plain(plain: dict[str, Any], name: str) -> None:
 def checked_config(name: str) -> "PretrainedConfig":
     """Of a folder or hub name, judged before and after transformers reads it. Raises `UserError`, and what transformers
     raises."""
-    from transformers import AutoConfig
-
     from srm_ray.model.folder import read_json
+
+    with quick_imports():
+        import transformers.models.auto.modeling_auto  # noqa: F401  # every model's config does, in seconds
+        from transformers import AutoConfig
 
     check_plain(read_json(name, "config.json"), name)
     config: PretrainedConfig = AutoConfig.from_pretrained(name, trust_remote_code=False)

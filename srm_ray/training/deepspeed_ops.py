@@ -1,4 +1,13 @@
-"""Which of DeepSpeed's compiled operators a rank may use."""
+"""How a rank imports DeepSpeed, and which of its compiled operators it may use."""
+
+from srm_ray.process.imports import quick_imports
+
+
+def import_libraries() -> None:
+    """Import what a rank trains with, once its environment is set: torch, transformers and DeepSpeed."""
+    with quick_imports():
+        import deepspeed  # noqa: F401
+        import transformers.models.auto.modeling_auto  # noqa: F401
 
 
 def no_compiled_collectives() -> None:

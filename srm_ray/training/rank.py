@@ -23,6 +23,7 @@ from srm_ray.data.packing import Rows, batch_rows, open_rows
 from srm_ray.files.atomic import replacing, replacing_file
 from srm_ray.model.folder import LINEAGE
 from srm_ray.model.lineage import read_lineage
+from srm_ray.training.deepspeed_ops import import_libraries
 from srm_ray.training.engine import Engine
 from srm_ray.training.job import TrainSpec
 from srm_ray.training.log import StepResult, TrainLogger
@@ -60,6 +61,7 @@ class Rank:
     """One rank's part of one job."""
 
     def __init__(self, job: TrainSpec, rank: int, world: int, progress_file: Path) -> None:
+        import_libraries()
         import torch
 
         self.job, self.rank, self.world = job, rank, world
