@@ -10,8 +10,8 @@ from fractions import Fraction
 from math import gcd, isqrt
 
 from rewards.math.algebra import arithmetic
-from rewards.math.shapes import rational_literal
-from rewards.math.tree import Node, symbols, walk
+from rewards.math.shapes import rational_literal, shape
+from rewards.math.tree import Node, TooBig, Undefined, symbols, walk
 
 SCALAR_FUNCTIONS = frozenset(
     ["sqrt", "root", "abs", "ln", "log", "log10", "logbase", "exp", "floor", "ceil", "binom"]
@@ -154,6 +154,85 @@ def is_reduced(node: Node) -> bool:
     top, bottom = (rational_literal(arg) for arg in node.args)
     assert top is not None and bottom is not None
     return bottom > 1 and gcd(top.numerator, bottom.numerator) == 1
+
+
+# Multiples of pi, roots and the like
+
+
+def multiplies_on(node: Node, given: frozenset[Fraction] = frozenset()) -> bool:
+    """Whether a product or quotient anywhere in a number that is not rational is still to be taken: of two numbers
+    (`\\frac43\\pi\\cdot 27`), of an operation on numbers (`\\pi 3^2`, `\\sqrt4\\pi`), of a part with itself (`e e`),
+    or within a power (`(3\\sqrt\\pi)^2`). given: the question's numbers; powers of others that are 10 write digits."""
+    inner: set[int] = set()
+    for part in walk(node):
+        if part.head in ("mul", "div") and id(part) not in inner:
+            inner.update(id(arg) for arg in chain_links(part))
+            if is_unmultiplied(part, given):
+                return True
+        is_power = part.head == "pow" and rational_literal(part.args[1]) is not None
+        if is_power or is_root(part):
+            taken = part.args[0].args[0] if part.args[0].head == "neg" else part.args[0]
+            undone = taken.head == "pow" or (is_power and (taken.head in ("mul", "div") or is_root(taken)))
+            if undone and exact_or_none(taken) is None:
+                return True
+    return False
+
+
+def is_root(node: Node) -> bool:
+    return node.head == "fn" and node.value in ROOTS
+
+
+def chain_links(node: Node) -> Iterator[Node]:
+    """The products, quotients and signs directly in a product or quotient."""
+    for arg in node.args:
+        if arg.head in ("mul", "div", "neg"):
+            yield arg
+            yield from chain_links(arg)
+
+
+def is_unmultiplied(node: Node, given: frozenset[Fraction]) -> bool:
+    above: list[Node] = []
+    below: list[Node] = []
+    sort_factors(node, above, below)
+    if sum(rational_literal(part) != 1 for part in above + below) < 2:
+        return False
+    for members in (above, below):
+        plain = [part for part in members if (value := rational_literal(part)) is not None and value != 1]
+        work = [part for part in members if rational_literal(part) is None and exact_or_none(part) is not None]
+        if plain and Fraction(10) not in given:
+            work = [part for part in work if part.head != "pow" or rational_literal(part.args[0]) != 10]
+        if work or len(plain) > 1:
+            return True
+    others = [factor_base(part) for part in above + below if exact_or_none(part) is None]
+    return len(set(others)) < len(others)
+
+
+def sort_factors(node: Node, above: list[Node], below: list[Node]) -> None:
+    if node.head == "neg":
+        sort_factors(node.args[0], above, below)
+    elif node.head == "mul":
+        for arg in node.args:
+            sort_factors(arg, above, below)
+    elif node.head == "div":
+        sort_factors(node.args[0], above, below)
+        sort_factors(node.args[1], below, above)
+    else:
+        above.append(node)
+
+
+def factor_base(node: Node) -> str:
+    """What a factor is a power of."""
+    return shape(node.args[0] if node.head == "pow" and rational_literal(node.args[1]) is not None else node)
+
+
+def exact_or_none(node: Node) -> Fraction | None:
+    """`exact`, and 1 for any binomial coefficient; None too for what nobody writes out, or has no value."""
+    if node.head == "fn" and node.value == "binom" and None not in [rational_literal(arg) for arg in node.args]:
+        return Fraction(1)
+    try:
+        return exact(node)
+    except (TooBig, Undefined):
+        return None
 
 
 # Values

@@ -16,7 +16,16 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from rewards.math import algebra, asked_form, units
-from rewards.math.final_forms import ROOTS, exact, factors, is_final, is_finished, is_plain, is_scientific
+from rewards.math.final_forms import (
+    ROOTS,
+    exact,
+    factors,
+    is_final,
+    is_finished,
+    is_plain,
+    is_scientific,
+    multiplies_on,
+)
 from rewards.math.matrices import has_matrix
 from rewards.math.names import is_name, named_functions
 from rewards.math.questions import Asked, shapes_of
@@ -67,11 +76,11 @@ def is_unevaluated(answer: Node, gold: Node, asked: Asked) -> bool:
         values = {value for leaf in wanted for value in numbers(leaf)}
         for leaf in given:
             if is_rounded(leaf, wanted):
-                if adds_numbers(leaf):
+                if adds_numbers(leaf) or multiplies_on(leaf, asked.numbers):
                     return True
             elif not (is_finished if asked.known else is_final)(leaf) and not is_worked_out(leaf, values, asked):
                 return True
-    elif any(adds_numbers(leaf) for leaf in given) and not any(adds_numbers(leaf) for leaf in wanted):
+    elif leaves_numbers(given, wanted, asked):
         return True
     known.update(part_shape for leaf in wanted for _, part_shape, _ in shapes_of(leaf))
     rational = all(rational_literal(leaf) is not None for leaf in wanted)
@@ -159,6 +168,13 @@ def is_rational(node: Node) -> bool:
         return exact(node) is not None
     except (TooBig, Undefined):
         return True
+
+
+def leaves_numbers(given: list[Node], wanted: list[Node], asked: Asked) -> bool:
+    """Whether `given` add or multiply numbers that `wanted`, which are no plain numbers, do not."""
+    if any(map(adds_numbers, given)) and not any(map(adds_numbers, wanted)):
+        return True
+    return any(multiplies_on(leaf, asked.numbers) for leaf in given) and not any(map(multiplies_on, wanted))
 
 
 def has_operations_of_sets(node: Node) -> bool:
@@ -306,10 +322,25 @@ def is_root(node: Node) -> bool:
 
 
 def is_quotient_of(leaf: Node, asked: Asked) -> bool:
-    """`224/2` for "Two share 224": a whole number, left as the quotient of two of the question's numbers."""
+    """`224/2` for "Two share 224": a whole number, left as the quotient of two of the question's numbers, wherever
+    their points stand, or as one of them divided by what the other divides: `94000/4` for 940 times 25."""
     body = leaf.args[0] if leaf.head == "neg" else leaf
     if body.head != "div":
         return False
     value = algebra.rational(body)
-    found = set(numbers(body)) - {1}
-    return value is not None and value.denominator == 1 and len(found) > 1 and found <= asked.numbers
+    top, bottom = (set(numbers(arg)) - {1} for arg in body.args)
+    if value is None or value.denominator != 1 or not top or not bottom:
+        return False
+    known = {digits(number) for number in asked.numbers}
+    turned = {digits(1 / number) for number in asked.numbers if number}
+    return {digits(n) for n in top} <= known and {digits(n) for n in bottom} <= known | turned
+
+
+def digits(number: Fraction) -> Fraction:
+    """The number times the power of ten that leaves no 5 in it: equal for what differs in zeros and the point."""
+    top, bottom = abs(number.numerator), number.denominator
+    while top and top % 5 == 0:
+        top, bottom = top // 5, bottom * 2
+    while bottom % 5 == 0:
+        top, bottom = top * 2, bottom // 5
+    return Fraction(top, bottom)

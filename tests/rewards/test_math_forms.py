@@ -233,6 +233,23 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("How far is it? It is 3.5 m and 20 cm.", "3.7 m", ["3.5 m 20 cm", r"3.5\text{ m }20\text{ cm}"]),
     ("What is 47+36 cm?", r"83\text{ cm}", ["0.47 m 36 cm", r"0.47\text{ m }36\text{ cm}"]),
     ("How many apples?", "112", [r"112\text{ I guess}", r"112\text{ plus}"]),
+    ("Each of 25 days has 940 calls. How many are there?", "23500", [
+        "94000/4", r"\frac{94000}{4}", "-94000/-4", "9400000/400", "2500/(100/940)",
+    ]),
+    ("A bottle holds 1.5 litres. How many are 8 bottles?", "12", ["1500/125", "150/12.5", "15000/1250"]),
+    ("How large is a disc of radius 3?", r"9\pi", [
+        r"\pi 3^2", r"\pi\cdot(3)^2", r"3^2\pi", r"\pi\sqrt{81}", r"\frac{\pi 6^2}{4}",
+        r"(3\sqrt{\pi})^2", r"9\sqrt{\pi^2}",
+        r"\pi\left(\frac{6}{2}\right)^2", r"3!\pi+3\pi", r"\binom91\pi", r"\frac{27}{2}\cdot\frac{2\pi}{3}",
+    ]),
+    ("How large is a disc of radius 3?", "28.27433388", [r"\pi 3^2", r"\pi\sqrt{81}"]),
+    ("How large is a disc of radius 10?", r"100\pi", [r"10^2\pi"]),
+    ("A cylinder of radius 10 is 2 high. How large is it?", r"200\pi", [r"2\cdot 10^2\pi"]),
+    ("How large is a ball of radius 3?", r"36\pi", [r"\frac43\pi 3^3", r"\frac43\pi\cdot27", r"\frac43\cdot27\pi"]),
+    ("Its legs are 2 and 4. How long is the other side?", r"2\sqrt5", [
+        r"\sqrt4\sqrt5", r"\sqrt{2^2\cdot5}", r"2^1\sqrt5",
+    ]),
+    ("What is $e^2$ about?", "e^2", [r"e\cdot e", r"(e^{1/2})^4"]),
     ("What is the sum?", r"\begin{pmatrix}4\\6\end{pmatrix}", [
         r"\begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}3\\4\end{pmatrix}", r"\begin{pmatrix}1+3\\2+4\end{pmatrix}",
     ]),
@@ -284,6 +301,17 @@ def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> N
         ("How likely is it?", r"\frac{3!}{2^3}", "3/4"),
         ("How likely is it?", r"1-\frac{1}{2^5}", r"\frac{31}{32}"),
         ("What is 47*36?", r"\frac{94}{1/18}=1692", "1692"),
+        ("How many are there?", r"\frac{94000}{4}", "23500"),
+        ("How many of 3 or 7 are there on average?", r"\frac{96}{4}", "24"),
+        ("How large is a disc of radius 3?", r"\frac{36\pi}{4}", r"9\pi"),
+        ("How large is it?", r"\frac{3}{2}\pi", r"1.5\pi"),
+        ("How large is it?", r"1.5\times10^{3}\pi", r"1500\pi"),
+        ("How large is it?", r"(\ln 2)^2", "0.480453013918"),
+        ("How many?", r"\frac{1}{2^{10}}", "2^{-10}"),
+        ("How many?", r"2^{10}\sqrt3", r"2^{10}\sqrt3"),
+        ("How many?", r"\frac{2^{5/2}}{3}", r"\frac{4\sqrt2}{3}"),
+        ("Where is it?", r"\frac{\sqrt2}{2}+\frac{i\sqrt2}{2}", r"\frac{1+i}{\sqrt2}"),
+        ("Where is it?", r"2e^{i\pi/3}", r"1+i\sqrt3"),
         ("Solve $2^x=5$", r"\frac{\ln 5}{\ln 2}", r"\log_2 5"),
     ]
     assert [row for row in right if grader.equivalent(row[1], row[2], row[0]).correct is not True] == []
