@@ -129,6 +129,10 @@ class Job:
 
 
 def check_model(config: EvaluateConfig, info: "ModelInfo") -> None:
+    """Raise `UserError`, before an engine starts, for a model that cannot be measured as `config` says."""
+    from srm_ray.model.loading import require_attention
+
+    require_attention(info)
     engine_context(config, info)
     if config.prompt.chat_template and not info.tokenizer.chat_template:
         raise UserError(

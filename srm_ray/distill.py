@@ -171,9 +171,10 @@ async def episodes_of(config: DistillConfig) -> "tuple[Contract, TaskStream]":
 def settled(config: DistillConfig) -> "tuple[DistillConfig, tuple[ModelInfo, Lengths] | None]":
     """The config with the lengths that it leaves open; of a local teacher its model and where they come from."""
     if config.model:
-        from srm_ray.model.loading import open_model, settle_lengths
+        from srm_ray.model.loading import open_model, require_attention, settle_lengths
 
         info = open_model(config.model, config.chat_template)
+        require_attention(info)
         config, lengths = settle_lengths(config, info)
         return config, (info, lengths)
     rollout = config.rollout.model_copy(update={"max_new_tokens": config.rollout.max_new_tokens or COMPLETION})

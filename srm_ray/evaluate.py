@@ -136,6 +136,7 @@ async def inspect_environment(config: EvaluateConfig) -> int:
     from srm_ray.model.loading import open_model
 
     info = open_model(config.model, config.chat_template)
+    measuring.check_model(config, info)
     return await inspect_evaluation(config, info, measuring.engine_context(config, info))
 
 

@@ -77,6 +77,11 @@ def check_exported(model: str, info: "ModelInfo") -> None:
     from srm_ray.gguf.vocabulary import vocabulary_of
     from srm_ray.model.folder import read_json
 
+    if info.stateful:
+        raise UserError(
+            f"--model {model}: {info.stateful}, and are not exported to GGUF; --format none writes the Hugging Face "
+            "folder and its card alone"
+        )
     try:
         architecture = architecture_of(read_json(info.path, "config.json"))
         vocabulary = vocabulary_of(info.tokenizer, architecture.vocabulary)

@@ -60,10 +60,15 @@ def inspect(config: PretrainConfig) -> int:
     from srm_ray.data import token_view
     from srm_ray.data.texts import file_texts, files_of, hub_texts
     from srm_ray.model import tokenization
-    from srm_ray.model.loading import open_model
+    from srm_ray.model.loading import open_model, require_packing
 
     check(config)
-    tokenizer = open_model(config.model).tokenizer if config.model else tokenization.load(config.tokenizer)
+    if config.model:
+        info = open_model(config.model)
+        require_packing(info, PACKS)
+        tokenizer = info.tokenizer
+    else:
+        tokenizer = tokenization.load(config.tokenizer)
     for name, source in (dict(config.data.sources) or {"data": Source(path=config.data.path)}).items():
         if source.name:
             texts = hub_texts(source.name, source.subset, source.split, source.column)

@@ -17,7 +17,7 @@ from srm_ray.environments.prompts import Asked, EpisodeStream, row_of, training_
 from srm_ray.environments.rendering import opening
 from srm_ray.environments.sessions import EpisodeFailed, LocalPlayer
 from srm_ray.errors import UserError
-from srm_ray.model.loading import ModelInfo, open_model, settle_lengths
+from srm_ray.model.loading import ModelInfo, open_model, require_attention, settle_lengths
 from srm_ray.rl.seeds import HELD_OUT, environment_seed
 from srm_ray.rl.types import Prompt
 
@@ -30,6 +30,7 @@ async def inspect_run(config: GRPOConfig) -> int:
     tasks = training_tasks(config.data, name, graded, config.seed, config.curriculum)
     if config.model:
         info = open_model(config.model, config.chat_template)
+        require_attention(info)
         config, lengths = settle_lengths(config, info)
         plan = plan_of(config, info, contract, lengths.prompt)
         asked = Asked(plan.renderer, contract, name, graded, lengths.prompt, lengths.why)

@@ -85,12 +85,13 @@ def has_engines(config: GRPOConfig) -> bool:
 def settle(config: GRPOConfig) -> GRPOConfig:
     """The config with dtype and context of the judge's engines. Raises `UserError`, in one line, where its model is
     none, or its cache does not hold one question."""
-    from srm_ray.model.loading import check_cache, open_named
+    from srm_ray.model.loading import check_cache, open_named, require_attention
 
     if not has_engines(config):
         return config
     options = config.reward.judge
     info = open_named(OPTION, options.model)
+    require_attention(info, OPTION)
     context = options.max_model_len or min(info.context, options.max_new_tokens + 2 * PROMPT)
     if not options.max_new_tokens < context <= info.context:
         raise UserError(

@@ -37,13 +37,14 @@ def engine_context(config: GRPOConfig, context: int) -> int:
 def settle(config: GRPOConfig, info: "ModelInfo", context: int) -> GRPOConfig:
     """The config with the dtype of the teacher's engines. Raises `UserError`, in one line, where its vocabulary is not
     that of the policy `info`, or a prompt and completion, `context` tokens, do not fit into it."""
-    from srm_ray.model.loading import check_cache, open_named
+    from srm_ray.model.loading import check_cache, open_named, require_attention
     from srm_ray.model.vocabulary import check_same
 
     if not has_engines(config):
         return config
     options = config.teacher
     teacher = open_named("--teacher.model", options.model)
+    require_attention(teacher, "--teacher.model")
     check_same(info.tokenizer, teacher.tokenizer, f"--teacher.model {options.model}")
     needed = engine_context(config, context)
     if not context < needed <= teacher.context:

@@ -9,7 +9,7 @@ from srm_ray.config.grpo import GRPOConfig
 from srm_ray.console.progress import echo
 from srm_ray.data.prompts import ROWS_CHECKED, prompts_of, training_tasks, with_system
 from srm_ray.data.tasks import Task
-from srm_ray.model.loading import open_model, settle_lengths
+from srm_ray.model.loading import open_model, require_attention, settle_lengths
 from srm_ray.rl.types import Prompt
 
 ROWS = 1000
@@ -48,6 +48,7 @@ def inspect(
             echo(shown(task, f"{index + 1}. {task.where or task.source}", text, own))
         return 0
     info = open_model(config.model, config.chat_template)
+    require_attention(info)
     config, lengths = settle_lengths(config, info)
     stream = prompts_of(tasks, config.data, info.tokenizer, limit=lengths.prompt, limited_by=lengths.why)
     stream.check()

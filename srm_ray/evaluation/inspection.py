@@ -13,7 +13,7 @@ from srm_ray.data.turn_masks import ContextLosses
 from srm_ray.evaluation import suites
 from srm_ray.evaluation.evaluator import messages_of
 from srm_ray.evaluation.suites import Item, Suite
-from srm_ray.model.loading import open_model
+from srm_ray.model.loading import open_model, require_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,7 +23,11 @@ def inspect(config: EvaluateConfig, asked: Sequence[Suite]) -> int:
     """Show the first `config.inspect` problems of each suite that this project reads itself. Starts nothing."""
     prompt = config.prompt
     rendered = config.model and prompt.chat_template and not config.endpoint
-    tokenizer = open_model(config.model, config.chat_template).tokenizer if rendered else None
+    tokenizer = None
+    if rendered:
+        info = open_model(config.model, config.chat_template)
+        require_attention(info)
+        tokenizer = info.tokenizer
     for suite in asked:
         if suite.kind == "harness":
             echo(f"{suite.name}: its problems are lm-evaluation-harness's own")

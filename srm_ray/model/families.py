@@ -44,20 +44,29 @@ def why_not_packed(config: "PretrainedConfig") -> str:
     Recurrent layers and convolutions carry a state from one document into the next. Attention that transformers'
     interface does not reach cannot be given `packed_attention`.
     """
-    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
-    other = sorted({str(kind) for kind in kinds} - set(ATTENTION))
-    if other:
-        return f"{config.model_type} has layers of the type {', '.join(other)}, which carry a state across documents"
+    if stateful := with_state(config):
+        return f"{stateful} across documents"
     code = causal_class(config)
-    recurrent = code is not None and getattr(code, "_is_stateful", False)
-    if recurrent or getattr(config, "ssm_cfg", None) or hasattr(config, "state_size") or hasattr(config, "conv_kernel"):
-        return f"{config.model_type} is a recurrent model, which carries a state across documents"
     if getattr(config, "attn_logit_softcapping", None):
         return f"{config.model_type} caps its attention scores (attn_logit_softcapping)"
     if getattr(config, "attn_temperature_tuning", False) and not all(getattr(config, "no_rope_layers", [])):
         return f"{config.model_type} scales attention by a token's place in the row (attn_temperature_tuning)"
     if code is not None and not getattr(code, "_supports_attention_backend", False):
         return f"{config.model_type} computes attention by itself, apart from transformers' interface"
+    return ""
+
+
+def with_state(config: "PretrainedConfig") -> str:
+    """Which layers of a model carry a state from token to token (recurrent, linear attention, convolutions): "lfm2 has
+    layers of the type conv, which carry a state"; "" where all are attention."""
+    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    other = sorted({str(kind) for kind in kinds} - set(ATTENTION))
+    if other:
+        return f"{config.model_type} has layers of the type {', '.join(other)}, which carry a state"
+    code = causal_class(config)
+    recurrent = code is not None and getattr(code, "_is_stateful", False)
+    if recurrent or getattr(config, "ssm_cfg", None) or hasattr(config, "state_size") or hasattr(config, "conv_kernel"):
+        return f"{config.model_type} is a recurrent model: its layers carry a state"
     return ""
 
 

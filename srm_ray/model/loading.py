@@ -37,6 +37,7 @@ class ModelInfo:
     generation config and tokenizer name. context_stated_by: the source of the context's length.
     chat_template: Jinja that `--chat_template` put in place of the tokenizer's own; "": none did.
     unpacked: why rows of several documents cannot be made for it; "": they can.
+    stateful: which of its layers are no attention (`families.with_state`); "": none.
     piece: tokens within which layers attend (Llama 4's), which no packed row may exceed; 0: no such layers.
     cache_values: numbers that the KV cache holds for a token; 0: not known.
     """
@@ -51,6 +52,7 @@ class ModelInfo:
     chat_template: str = ""
     unpacked: str = ""
     piece: int = 0
+    stateful: str = ""
 
     @property
     def own_context(self) -> OwnContext:
@@ -121,6 +123,7 @@ def open_model(name: str, chat_template: str = "") -> ModelInfo:
         tokenizer.chat_template if chat_template else "",
         families.why_not_packed(config),
         families.piece_of(config),
+        families.with_state(config),
     )
 
 
@@ -156,6 +159,13 @@ def require_packing(info: ModelInfo, what: str) -> None:
     batches"."""
     if info.unpacked:
         raise UserError(f"--model {info.path}: {info.unpacked}, and {what}: it is not supported here")
+
+
+def require_attention(info: ModelInfo, option: str = "--model") -> None:
+    """Raise `UserError`, before an engine starts, for a model with other layers than attention: no engine here samples
+    from it. option: what names the model."""
+    if info.stateful:
+        raise UserError(f"{option} {info.path}: {info.stateful}: the engines here serve layers of attention alone")
 
 
 def cache_values(config: "PretrainedConfig") -> int:
