@@ -80,7 +80,7 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
         raise UserError(f"--step {step}: {folder.path} has no such step ({there})")
     if not logged[step].get("groups/kept", 1):
         raise UserError(f"--step {step}: {folder.path} skipped this step, it had no group with signal to train on")
-    starts = [event for event in folder.read_events() if event["event"] == "started" and event["step"] < step]
+    starts = [start for event in folder.read_events() if (start := start_of(event)) and start["step"] < step]
     if not starts:
         raise UserError(f"{folder.path} does not say how it was started: its events.jsonl lacks it")
     earlier = [found for found in checkpoints.complete(folder.checkpoints) if found[0] < step]
@@ -88,8 +88,28 @@ def make_plan(folder: RunFolder, step: int) -> Plan:
     missing = [n for n in range(first + 1, step + 1) if not rollout_log.path_of(folder.rollouts, n).is_file()]
     if missing:
         raise UserError(f"step {step} needs the completions of step {missing[0]}, which {folder.rollouts} lacks")
+    for number in range(first + 1, step + 1):
+        check_logged(folder, number, logged.get(number, {}))
     config = build(GRPOConfig, read_yaml(folder.config))
     return Plan(config, starts[-1]["model"], starts[-1]["learner"], first, checkpoint, logged)
+
+
+def start_of(event: dict[str, Any]) -> dict[str, Any] | None:
+    """What an event says of how the run was started; None where it is another, or does not say it."""
+    if event["event"] != "started" or not isinstance(event.get("step"), int):
+        return None
+    numerics = event.get("learner")
+    known = isinstance(event.get("model"), str) and isinstance(numerics, dict)
+    return event if known and isinstance(numerics.get("threads"), int) else None
+
+
+def check_logged(folder: RunFolder, step: int, line: dict[str, Any]) -> None:
+    """Raises UserError where the log lacks what a step that was trained on has."""
+    if not line.get("groups/kept", 1):
+        return
+    needed = ("weights/version", "policy/lr", *COMPARED)
+    if lacks := [name for name in needed if not isinstance(line.get(name), int | float)]:
+        raise UserError(f"{folder.metrics} has no number for {', '.join(lacks)} in step {step}")
 
 
 async def replay(folder: RunFolder, plan: Plan, step: int) -> None:

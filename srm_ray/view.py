@@ -28,7 +28,6 @@ class ViewConfig(Section):
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     config = parse(ViewConfig, arguments, stage="view", about=__doc__)
-    from srm_ray.report import run_data
     from srm_ray.report.server import foreign
 
     folder = find_run(config.run)
@@ -37,10 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     if config.write:
         from srm_ray.report.page import write_report
 
-        try:
-            echo(f"report {write_report(folder)}")
-        except run_data.MALFORMED as error:
-            raise UserError(run_data.why(folder, error)) from error
+        echo(f"report {write_report(folder)}")
         return 0
     return serve(folder, config.port)
 

@@ -210,7 +210,7 @@ def arguments(source: Any) -> Any:
         return source
     try:
         return [json.loads(line) for line in source.splitlines() if line.strip()]
-    except ValueError:
+    except (ValueError, RecursionError):
         return [source]
 
 
@@ -219,7 +219,7 @@ def plain(expected: Any) -> Any:
         return expected
     try:
         return json.loads(expected)
-    except ValueError:
+    except (ValueError, RecursionError):
         return expected
 
 

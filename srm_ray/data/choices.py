@@ -242,7 +242,7 @@ def place_named(value: Any, choices: Choices, *, numbered: bool = False) -> int 
         return labels.index(text.upper().strip("().: "))
     if plain(text) in [plain(one) for one in choices.texts]:
         return [plain(one) for one in choices.texts].index(plain(text))
-    return int(text) if text.isdigit() and int(text) < len(choices.texts) else None
+    return int(text) if text.isdecimal() and len(text) < 5 and int(text) < len(choices.texts) else None
 
 
 def rendered(question: str, choices: Choices, *, asked: bool = True) -> str:

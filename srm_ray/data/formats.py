@@ -55,7 +55,7 @@ def rows(path: Path, option: str = "--data.path") -> Iterator[tuple[int, Row]]:
             f"{path}: not {error.encoding.upper()} text ({error.reason} after line {number}): convert it, e.g. "
             f"iconv -f latin1 -t utf-8"
         ) from None
-    except pyarrow.ArrowInvalid as error:
+    except pyarrow.ArrowException as error:
         raise UserError(f"{option} {path}: a table that cannot be read ({' '.join(str(error).split())})") from None
 
 
@@ -200,7 +200,7 @@ def pretty(start: str, suffix: str) -> bool:
         return first == "{"
     try:
         row = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return not isinstance(row, dict) or bool(lists_of(row))
 
@@ -235,6 +235,8 @@ def values(file: io.TextIOWrapper, path: Path) -> Iterator[tuple[int, Row]]:
                 what = "the list is not closed" if place == len(text) else error.msg
                 raise UserError(f"{path}:{at}: not JSON ({what})") from None
             return
+        except (RecursionError, ValueError) as error:  # as in `parse`
+            raise UserError(f"{path}:{line}: JSON that cannot be read ({type(error).__name__}: {error})") from None
         source = text[place:end]
         yield from held(value, f"{path}:{line}", line, source, alone=not listed)
         line += source.count("\n")
@@ -286,10 +288,23 @@ def arrow(file: io.BufferedReader) -> Iterator[tuple[int, Row]]:
 def numbered(batches: Any) -> Iterator[tuple[int, Row]]:
     number = 0
     for batch in batches:
+        batch.validate(full=True)  # offsets of another file are no places in memory until then
         for begin in range(0, batch.num_rows, BATCH):
-            for row in batch.slice(begin, BATCH).to_pylist():
+            for row in plain_rows(batch.slice(begin, BATCH)):
                 number += 1
                 yield number, row
+
+
+def plain_rows(batch: Any) -> list[Row]:
+    """Raises ArrowInvalid for what Python has no value for: dates beyond the year 9999."""
+    import pyarrow
+
+    try:
+        return batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, pyarrow.ArrowException | UnicodeError):
+            raise
+        raise pyarrow.ArrowInvalid(str(error)) from None
 
 
 def table(file: io.TextIOWrapper, path: Path, start: str, delimiter: str) -> Iterator[tuple[int, Row]]:

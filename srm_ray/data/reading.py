@@ -11,6 +11,7 @@ with file and line.
 import difflib
 import glob
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -254,6 +255,7 @@ def mapped(row: Row, columns: Mapping[str, str], where: str, option: str = "data
 
 
 ABSENT = object()
+PLACE = re.compile(r"-?[0-9]{1,9}")
 
 
 def within(row: Row, path: str) -> Any:
@@ -265,9 +267,9 @@ def within(row: Row, path: str) -> Any:
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
             try:
                 value = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return ABSENT
-        if isinstance(value, list) and part.lstrip("-").isdigit() and -len(value) <= int(part) < len(value):
+        if isinstance(value, list) and PLACE.fullmatch(part) and -len(value) <= int(part) < len(value):
             value = value[int(part)]
         elif isinstance(value, dict) and part in value:
             value = value[part]

@@ -194,6 +194,6 @@ def row_of(text: str) -> dict[str, Any]:
     """A JSON object's columns; any other line is the prompt."""
     try:
         found = json.loads(text) if text.startswith("{") else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"a line that begins with a brace is a JSON object of columns: {error}") from None
     return found if isinstance(found, dict) else {"prompt": text}

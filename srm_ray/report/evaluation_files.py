@@ -7,6 +7,7 @@ tax.json:     {"model", "parent", "suites": [{"suite", "parent": {value, ...}, "
 All numbers are shares, 0..1. A field that is missing is left out of the card; a file that is not JSON is an error.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,19 +92,25 @@ def score_line(name: str, suite: Mapping[str, Any]) -> list[str]:
 
 def tax_line(name: str, suite: Mapping[str, Any]) -> list[str]:
     mark = {"loss": "**loss**", "gain": "gain"}.get(str(suite.get("verdict", "")), "within noise")
-    delta = suite.get("delta")
-    shown = f"{100 * delta:+.1f}" if isinstance(delta, int | float) else "–"
+    delta = number(suite.get("delta"))
+    shown = "–" if delta is None else f"{100 * delta:+.1f}"
     return [name, percent(suite.get("parent")), percent(suite.get("model")), shown, between(suite, signed=True), mark]
 
 
+def number(value: Any) -> float | None:
+    """A share or a difference of shares; None for anything else, inf, nan and numbers of any length among it."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e6
+    return float(value) if known and math.isfinite(value) else None
+
+
 def percent(share: Any) -> str:
-    value = share.get("value") if isinstance(share, Mapping) else share
-    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "–"
+    value = number(share.get("value") if isinstance(share, Mapping) else share)
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def between(share: Any, *, signed: bool = False) -> str:
-    known = [share.get("low"), share.get("high")] if isinstance(share, Mapping) else []
-    ends = [end for end in known if isinstance(end, int | float)]
+    known = [number(share.get("low")), number(share.get("high"))] if isinstance(share, Mapping) else []
+    ends = [end for end in known if end is not None]
     if len(ends) < 2:
         return "–"
     sign = "+" if signed else ""

@@ -13,6 +13,7 @@ import html
 from pathlib import Path
 from typing import Any
 
+from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.report import rollout_data, run_data
 from srm_ray.report.plain import packed
@@ -27,10 +28,13 @@ def write_report(folder: RunFolder, *, embed_bytes: int = EMBED_BYTES) -> Path:
     """Write `report.html` beside the run's other files; returns its path.
 
     embed_bytes: limit on the compressed completions. Where a run has more, the newest step and a spread of
-    the others are embedded, and the page says so.
+    the others are embedded, and the page says so. Raises UserError where the folder holds what no run writes.
     """
-    run = run_data.load(folder)
-    blocks = rollout_data.choose(folder, run["steps"], embed_bytes)
+    try:
+        run = run_data.load(folder)
+        blocks = rollout_data.choose(folder, run["steps"], embed_bytes)
+    except run_data.MALFORMED as error:
+        raise UserError(run_data.why(folder, error)) from error
     write_atomically(folder.report, render(run | embedded(run["steps"], blocks), blocks, live=False), shared=True)
     return folder.report
 

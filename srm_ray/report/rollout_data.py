@@ -187,7 +187,7 @@ def choose(folder: RunFolder, steps: list[int], budget: int) -> list[Block]:
     for step in by_interest(steps):
         try:
             made = block(folder, step, limit=left)
-        except rollout_log.MALFORMED:
+        except (*rollout_log.MALFORMED, IsADirectoryError, PermissionError):
             continue
         if chosen and (made.tokens is None or made.size > left):
             break

@@ -21,6 +21,8 @@ def why(folder: RunFolder, error: Exception) -> str:
     """What of a run's files cannot be shown, in one line."""
     if isinstance(error, UserError):
         return one_line(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or folder.path} cannot be read ({error.strerror or type(error).__name__})"
     return f"{folder.path} holds what no run writes, and is not shown ({type(error).__name__}: {one_line(error)[:200]})"
 
 
@@ -61,7 +63,7 @@ def columns(lines: list[dict[str, Any]]) -> dict[str, list[Any]]:
 def rollout_steps(folder: RunFolder) -> list[int]:
     """Steps whose completions are on disk, in order."""
     numbers = (path.stem.removeprefix("step_") for path in folder.rollouts.glob("step_*.jsonl"))
-    return sorted(int(number) for number in numbers if number.isdigit())
+    return sorted(int(number) for number in numbers if number.isdecimal() and len(number) < 16)
 
 
 def stamp(folder: RunFolder) -> str:

@@ -7,18 +7,19 @@
 
 import http.server
 import os
+import re
 import sys
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from srm_ray.console.output import show_defect
 from srm_ray.console.progress import echo
 from srm_ray.report import page, rollout_data, run_data
 from srm_ray.report.plain import packed
 from srm_ray.runs.folder import RunFolder
 
-LOCAL = {"localhost", "127.0.0.1", "[::1]"}
+LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")  # a Host header of this machine
 
 
 def foreign(folder: RunFolder) -> str:
@@ -59,23 +60,30 @@ class ReportServer(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in mid-answer is not an error; anything else is, and keeps its traceback."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+        error = sys.exception()
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+            show_defect(type(error), error, error.__traceback__)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     server: ReportServer
+    timeout = 60.0  # seconds that a connection may wait for more of a request, or for its answer to be taken
 
     def do_GET(self) -> None:
         """A page of another site must not read a run through a name that it points here: the host is checked."""
-        host = self.headers.get("Host", "")
-        if host.rpartition(":")[0] not in LOCAL and host not in LOCAL:
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or not LOCAL.fullmatch(hosts[0]):
             return self._refuse(HTTPStatus.FORBIDDEN)
         if foreign(self.server.folder):
             return self._refuse(HTTPStatus.FORBIDDEN)
         try:
-            self._answer(urlsplit(self.path).path.strip("/").split("/"))
+            self._answer(re.split("[?#]", self.path)[0].strip("/").split("/"))
         except run_data.MALFORMED as error:  # the run's files hold what no run writes
+            self.server.echo_once(run_data.why(self.server.folder, error))
+            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY)
+        except OSError as error:
+            if isinstance(error, ConnectionError | TimeoutError):
+                raise  # the browser went away
             self.server.echo_once(run_data.why(self.server.folder, error))
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY)
 

@@ -26,7 +26,7 @@ def complete(root: Path) -> list[tuple[int, Path]]:
     found = []
     for path in root.glob("step_*"):
         number = path.name.removeprefix("step_")
-        if number.isdigit() and (path / MARKER).is_file():
+        if number.isdecimal() and len(number) < 16 and (path / MARKER).is_file():
             found.append((int(number), path))
     return sorted(found)
 

@@ -142,5 +142,6 @@ def _completion(line: dict[str, Any]) -> Completion:
 def discard_after(folder: Path, step: int) -> None:
     """Remove the steps that a continued run does again."""
     for path in folder.glob("step_*.jsonl"):
-        if int(path.stem.removeprefix("step_")) > step:
+        number = path.stem.removeprefix("step_")
+        if number.isdecimal() and len(number) < 16 and int(number) > step:
             path.unlink()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.ipc
 import pyarrow.parquet
@@ -271,3 +272,21 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) 
     write(tmp_path, "a.jsonl")
     with pytest.raises(UserError, match=r"a\.jsonl:1: .*takes answer from 'flie'.*\(file, n\); did you mean file\?"):
         read(tmp_path / "a.jsonl", columns={"answer": "flie"})
+
+
+def test_a_table_of_what_python_has_no_value_for_is_refused_in_one_line(tmp_path: Path) -> None:
+    values = pyarrow.array([10**8, 1], pyarrow.date32())
+    pyarrow.parquet.write_table(pyarrow.table({"prompt": ["a", "b"], "day": values}), tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match=r"rows\.parquet: a table that cannot be read"):
+        list(formats.rows(tmp_path / "rows.parquet"))
+
+
+def test_texts_that_end_before_they_begin_are_refused_in_one_line(tmp_path: Path) -> None:
+    """Offsets are the file's own: they are checked before anything is read there."""
+    offsets = pyarrow.py_buffer(np.array([0, 4, 2, 6], np.int32))
+    texts = pyarrow.Array.from_buffers(pyarrow.string(), 3, [None, offsets, pyarrow.py_buffer(b"abcdef")])
+    table = pyarrow.table({"prompt": texts})
+    with pyarrow.ipc.new_file(tmp_path / "rows.arrow", table.schema) as file:
+        file.write_table(table)
+    with pytest.raises(UserError, match=r"rows\.arrow: a table that cannot be read"):
+        list(formats.rows(tmp_path / "rows.arrow"))

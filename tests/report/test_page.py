@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -130,8 +132,37 @@ def test_no_address_leads_out_of_the_run(served: tuple[RunFolder, str]) -> None:
 
 
 def test_a_name_that_another_site_points_here_is_refused(served: tuple[RunFolder, str]) -> None:
-    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "[::1"):
-        assert status(served[1] + "run", Host=host) == 403
+    hosts = ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "[::1", "localhost:80@evil.example"]
+    for host in [*hosts, "localhost:x", "127.0.0.1:80:evil.example", "localhost:", "localhost, evil.example", ""]:
+        assert status(served[1] + "run", Host=host) == 403, host
+    assert status(served[1] + "run", Host="localhost:80") == 200
+
+
+def test_a_request_of_two_hosts_or_without_a_path_says_nothing_of_the_run(
+    served: tuple[RunFolder, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = urlsplit(served[1]).port
+    for lines, code in (
+        ("GET /run HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", 403),
+        ("GET http://[ HTTP/1.1\r\nHost: localhost", 404),
+        ("GET http://evil.example/run HTTP/1.1\r\nHost: localhost", 404),
+    ):
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(f"{lines}\r\n\r\n".encode())
+            assert raw.recv(100).split()[1] == str(code).encode()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_step_that_is_a_folder_is_no_traceback(
+    served: tuple[RunFolder, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, url = served
+    (folder.rollouts / "step_000009.jsonl").mkdir()
+    (folder.rollouts / "step_².jsonl").touch()
+    assert status(url + "run") == 200
+    assert status(url + "texts/9") == 422
+    assert capsys.readouterr().err == ""
+    assert view.main(["--run", str(folder.path), "--write"]) == 0
 
 
 def test_a_link_out_of_the_run_folder_is_not_followed(
