@@ -56,7 +56,8 @@ def answer(line: bytes, number: int, grade: Grade) -> dict[str, Any]:
     except BadInput as error:
         result = {"correct": None, "reason": "bad_input", "error": str(error)}
     except Exception:  # a defect of the grader: reported as such, the stream goes on
-        traceback.print_exc()
+        told = traceback.format_exc()  # its message may hold what the line held
+        sys.stderr.write("".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in told))
         result = {"correct": None, "reason": "grader_error"}
     if "error" in result:
         result["line"] = number

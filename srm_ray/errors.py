@@ -29,8 +29,12 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 500]} ... {text[-490:]}"
 
 
-# Control characters other than line feed and tab, the C1 controls, and what turns the direction of text around.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters other than line feed and tab, the C1 controls, other ends of lines, what turns the direction of
+# text around or shapes it, annotations, and the tags that write text which nobody sees.
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def printable(text: str) -> str:

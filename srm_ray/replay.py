@@ -99,8 +99,8 @@ def start_of(event: dict[str, Any]) -> dict[str, Any] | None:
     if event["event"] != "started" or not isinstance(event.get("step"), int):
         return None
     numerics = event.get("learner")
-    known = isinstance(event.get("model"), str) and isinstance(numerics, dict)
-    return event if known and isinstance(numerics.get("threads"), int) else None
+    known = isinstance(numerics, dict) and isinstance(numerics.get("threads"), int)
+    return event if known and isinstance(event.get("model"), str) else None
 
 
 def check_logged(folder: RunFolder, step: int, line: dict[str, Any]) -> None:

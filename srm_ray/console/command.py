@@ -47,6 +47,7 @@ def interactive(main: Main) -> Callable[..., int]:
     def wrapped(*args, **kwargs) -> int:
         if main.__module__ == "__main__":
             sys.excepthook = output.show_defect
+            sys.stderr = output.Cleaned(sys.stderr)  # type: ignore[assignment]  # warnings, logging, threads' errors
         try:
             return ended(main, *args, **kwargs)
         except KeyboardInterrupt:

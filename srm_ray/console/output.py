@@ -15,11 +15,11 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from srm_ray.console.advice import Advisor
 from srm_ray.errors import printable
@@ -63,6 +63,24 @@ def complain(text: str) -> None:
     """To stderr, where there is still someone."""
     with contextlib.suppress(OSError):
         print(printable(text), file=err(), flush=True)
+
+
+class Cleaned:
+    """A text stream on which control characters are shown, for what libraries print where a person reads."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(printable(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 def show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
