@@ -9,11 +9,12 @@ a gold of 10 does not accept `10\\%`.
 import re
 from collections.abc import Iterable
 
-from rewards.math import algebra, families, forms, latex, matrices, names, normalize, tokens, units
+from rewards.math import algebra, families, forms, latex, matrices, names, normalize, spoken, units
 from rewards.math.algebra import same_scalar
 from rewards.math.families import Family
 from rewards.math.quantities import same_percent, same_quantity, without_percent
 from rewards.math.questions import asked_of
+from rewards.math.readings import readings
 from rewards.math.reals import inequality, is_conjunction, is_real_set, same_reals
 from rewards.math.relations import (
     based_value,
@@ -27,10 +28,9 @@ from rewards.math.relations import (
     same_residue,
 )
 from rewards.math.tree import Node, TooBig, Undefined, Unreadable, symbols, walk
-from rewards.math.words import PHRASES, clock, plain, same_text, same_words
+from rewards.math.words import clock, phrase, plain, same_text, same_words
 from rewards.verdict import CORRECT, WRONG, Verdict, judged
 
-THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 PAIR = re.compile(r"-?[1-9]\d*,\d")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
 
@@ -41,7 +41,10 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
     question: its text, or "". Raises `Unreadable`, `TooBig` or `Undefined`.
     """
     asked = asked_of(question)
-    answer, gold = (PHRASES.get(plain(text).casefold(), text) for text in names.without_words(answer, gold))
+    answer, gold, repeated = spoken.in_figures(answer, gold, question)
+    if repeated:
+        return Verdict(False, "unevaluated") if same_answer(answer, gold).correct else WRONG
+    answer, gold = map(phrase, names.without_words(answer, gold))
     as_text = None if asked.ratio else same_text(answer, gold)
     if as_text is not None:
         repeated = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
@@ -82,58 +85,6 @@ def same_family(answer: Node, gold: Node, one: Family, other: Family) -> bool:
     return answer == gold or any(
         same(variant, gold) for variant in families.variants(answer, one.numbers or other.numbers)
     )
-
-
-OUTWARD = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
-
-
-def readings(text: str) -> list[str]:
-    """A comma between digits separates thousands, or items: both are tried, outside brackets."""
-    text = words_to_units(units.rate_in_words(text))
-    if (interval := OUTWARD.fullmatch(text)) and interval.group(1) + interval.group(3) != "[]":  # ]1, 2[ is (1, 2)
-        low, ends, high = interval.groups()
-        text = ("[" if low == "[" else "(") + ends + ("]" if high == "]" else ")")
-    if not THOUSANDS.search(text):
-        return [text]
-    joined = THOUSANDS.sub(lambda m: m.group().replace(",", "") if at_top(text, m.start()) else m.group(), text)
-    alone = THOUSANDS.fullmatch(text) is not None
-    return [joined] if alone or joined == text else [joined, text]
-
-
-def at_top(text: str, position: int) -> bool:
-    """Outside parentheses and square brackets (braces group)."""
-    head = text[:position]
-    return head.count("(") <= head.count(")") and head.count("[") <= head.count("]") and r"\{" not in head
-
-
-UNIT_WORDS = re.compile(
-    r"(?<=[\d}\s)%])\s*(?<![A-Za-z\\{])"
-    r"((?:square|sq\.?|cubic)\s+[A-Za-z]{2,}|[a-zA-Z]{2,}(?:\s*/\s*[A-Za-z]+|\s+(?:per|an?|each|every)\s+[a-z]+)?"
-    r"|[A-Za-z]/[a-z]|[A-Za-z]+(?: [A-Za-z]+){1,5})"
-    r"(\s*\^\s*\{?\s*[23]\s*\}?)?$"
-)
-LARGER_UNIT = re.compile(
-    r"(?<=\d)\s*(hours?|hrs?|h|minutes?|mins?|feet|foot|ft|pounds?|lbs?|days?|weeks?|years?|dollars?|yards?|kg|km|m)"
-    r"\s+(?:and\s+)?(?=\d)"
-)
-NUMBER_BEFORE = re.compile(r"[\d.,/\s\\$-]+")
-
-
-def words_to_units(text: str) -> str:
-    """`15 cm^2`, `3 hours`, `18 dollars a day`, `28 percent` with the unit marked as text, as LaTeX would have it."""
-    text = LARGER_UNIT.sub(lambda unit: rf"\text{{ {unit.group(1)}}} ", text)  # 5 feet 3 inches
-    match = UNIT_WORDS.search(text)
-    if not match or not any(c.isdigit() for c in text[: match.start()]):
-        return text
-    name = match.group(1)
-    if units.is_percent(name):
-        return text[: match.start()] + r"\%"
-    known = units.read(name) is not None or units.words(name) == "radian" or units.is_none(name)
-    mathematics = tokens.FUNCTIONS | tokens.GREEK | tokens.WORDS
-    words = len(name) > 3 and units.is_label(name) and not any(word in mathematics for word in name.split())
-    if not known and not (words and NUMBER_BEFORE.fullmatch(text[: match.start()])):
-        return text
-    return text[: match.start()] + r"\text{ " + name + "}" + (match.group(2) or "").replace(" ", "")
 
 
 def same_decimal_comma(answer: str, gold: str) -> bool | None:

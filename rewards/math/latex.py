@@ -225,7 +225,9 @@ class Parser(Atoms):
                 return Node("fn", (base,), "prime")
             exponent = self.exponent()
             if base.head == "sym" and COMBINATIONS.fullmatch(base.value) and exponent.head == "num":
-                return Node("fn", (Node("num", (), Fraction(int(base.value[2:]))), exponent), "binom")
+                top = Fraction(int(base.value[2:]))
+                if exponent.value <= top:  # else the square of a constant C_1
+                    return Node("fn", (Node("num", (), top), exponent), "binom")
             return self.after_power(Node("pow", (base, exponent)))
         return base
 

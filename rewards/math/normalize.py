@@ -138,7 +138,12 @@ ABOUT = re.compile(
     r"|около)(?![A-Za-z])|大?约)\s*",
     re.I,
 )
-FOREIGN_MONEY = re.compile(r"([€£])\s?([\d.,]*\d)|([\d.,]*\d)\s?([€£])")
+CURRENCIES = {"€": "euro", "£": "gbp", "¥": "jpy", "₹": "rupee", "₩": "won", "₽": "ruble"}
+FOREIGN_MONEY = re.compile(
+    r"(?P<sign>[-+]?)\s?(?:(?P<ahead>[€£¥₹₩₽])\s?)?(?P<number>[\d.,]*\d)"
+    r"(?P<scale>\s?(?:hundred|thousand|million|billion|trillion))?\s?(?P<behind>[€£¥₹₩₽])?"
+    r"(?:\s*(?:/|(?<=\s)(?:per|an?|each|every)(?=\s))\s*(?P<rate>[A-Za-z]{1,20}))?"
+)
 WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")]
 BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}$", re.DOTALL)
 SPACES = re.compile(r"\s+")
@@ -159,7 +164,7 @@ def clean(text: str) -> str:
     if text.count("$") >= 2:
         text = INNER_MATH.sub(r"\1", text)
     if not text.isascii() and (money := FOREIGN_MONEY.fullmatch(text)):
-        text = (money.group(2) or money.group(3)) + r"\text{ euro}".replace("euro", "euro" if "€" in text else "gbp")
+        text = in_words(money) or text
     if "\\" in text or "~" in text or "{,}" in text or "{:}" in text or "mod" in text:
         for key, pattern, spelling in SIMPLE:
             if key in text:
@@ -176,6 +181,15 @@ def halved(text: str) -> str:
     if any(len(run) % 2 for run in BACKSLASHES.findall(text)):
         return text  # `\\\\` ends a row of a matrix here
     return text.replace("\\\\", "\\")
+
+
+def in_words(money: re.Match[str]) -> str:
+    """`€18/day` as `18\\text{ euro per day}`; "" where there is not one sign of a currency."""
+    signs = [sign for sign in (money["ahead"], money["behind"]) if sign]
+    if len(signs) != 1:
+        return ""
+    rate = f" per {money['rate']}" if money["rate"] else ""
+    return f"{money['sign']}{money['number']}{money['scale'] or ''}\\text{{ {CURRENCIES[signs[0]]}{rate}}}"
 
 
 def unwrap(text: str) -> str:

@@ -47,7 +47,7 @@ def same_quantity(answer: Node, gold: Node, same: Same) -> bool:
         if same(left, right):
             return True
         return same_angle(answer, gold)
-    first, second = units.read(left_unit), units.read(right_unit)
+    first, second = units.read_beside(left_unit, right_unit), units.read_beside(right_unit, left_unit)
     if first and second:
         if first[0] != second[0]:
             return False

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from rewards.math import latex, normalize
 from rewards.math.shapes import chain, rational_literal, shape
+from rewards.math.spoken import CHOSEN
 from rewards.math.tree import Node, TooBig, Unreadable, symbols
 
 MAX_PIECES = 200
@@ -72,7 +73,6 @@ BASES = re.compile(r"\bbase[- ]\W{0,3}(\d{1,2})\b", re.I)
 BASE_WORDS = {"binary": 2, "ternary": 3, "octal": 8, "decimal": 10, "hexadecimal": 16}
 OPERATIONS = frozenset(["add", "mul", "div", "pow", "fact", "fn"])
 POWER = re.compile(r"\b(?:powers?|raised|exponent|squared|cubed|factorial)\b|\b(?:square|cube) of\b", re.I)
-CHOICE = re.compile(r"(?<![\d.])(\d{1,9})\s+choose\s+(\d{1,9})(?!\d|\.\d)", re.I)  # "5 choose 2"
 RATIO = re.compile(r"\bratios?\b|\bproportion|比", re.I)
 MATH = re.compile(r"\$\$(.{1,2000}?)\$\$|\$(.{1,2000}?)\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 # What separates the formulas of running text: words that are no functions, and the signs of sentences.
@@ -87,8 +87,9 @@ BREAK = re.compile(
 class Asked:
     """known: there is a question. arithmetic: it has a sum, product or power of numbers. numbers: the values that
     stand in it. powers: it has words that ask for a power or factorial. shapes: of its expressions and their parts.
-    chains: its sums and products, as ("+" or "*", members). choices: (n, k) of every "n choose k". forms: the keys of
-    `ASKED_FORMS` that it has words of. base: the one base of numbers that it names, else 0."""
+    chains: its sums and products, as ("+" or "*", members). choices: (n, k) of every
+    "n choose k" and C(n, k). forms: the keys of `ASKED_FORMS` that it has words of. base: the one base of numbers that
+    it names, else 0."""
 
     known: bool = False
     percent: bool = False
@@ -128,10 +129,16 @@ def asked_of(question: str) -> Asked:
         frozenset(numbers(plain)),
         frozenset(shapes),
         tuple(chains),
-        frozenset((int(n), int(k)) for n, k in CHOICE.findall(plain)),
+        choices_of(plain),
         forms_of(plain),
         base_of(plain),
     )
+
+
+def choices_of(text: str) -> frozenset[tuple[int, int]]:
+    """(n, k) of "n choose k" and C(n, k)."""
+    found = ([int(group) for group in match.groups() if group is not None] for match in CHOSEN.finditer(text))
+    return frozenset((n, k) for n, k in found)
 
 
 def forms_of(text: str) -> frozenset[str]:

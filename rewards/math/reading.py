@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from rewards.math import compare, families, latex, words
+from rewards.math import compare, families, latex, spoken, words
 from rewards.math.forms import is_plain, leaves
+from rewards.math.readings import readings
 from rewards.math.tree import Node, TooBig, Undefined, Unreadable, walk
 
 Kind = Literal["none", "words", "big", "number", "formula"]
@@ -12,7 +13,7 @@ Kind = Literal["none", "words", "big", "number", "formula"]
 def kind(text: str) -> Kind:
     """ "none": not read; "big": a sum, product, integral or limit, which is not evaluated; "number": plain ones."""
     found: list[Node] = []
-    for reading in compare.readings(families.split(text).text):
+    for reading in readings(families.split(spoken.scaled(text)).text):
         try:
             found.append(latex.parse(reading))
         except Unreadable:
@@ -30,7 +31,7 @@ def kind(text: str) -> Kind:
 
 def outline(text: str) -> str:
     """What kind of thing a text is at the top: "list", "set", "tuple", or "" for a formula."""
-    for reading in compare.readings(families.split(text).text):
+    for reading in readings(families.split(text).text):
         try:
             head = compare.simplified(latex.parse(reading)).head
         except (Unreadable, Undefined, TooBig):

@@ -42,6 +42,11 @@ OTHERS = {
     "money": {"dollar usd buck": Fraction(1), "cent ¢": Fraction(1, 100)},
     "euro": {"euro eur €": Fraction(1)},
     "sterling": {"£ gbp": Fraction(1)},
+    "yen": {"yen jpy ¥": Fraction(1)},
+    "yuan": {"yuan rmb cny": Fraction(1)},
+    "rupee": {"rupee inr ₹": Fraction(1)},
+    "won": {"won krw ₩": Fraction(1)},
+    "ruble": {"ruble rouble rub ₽": Fraction(1)},
     "angle": {"degree deg °": Fraction(1)},
     "volume": {"l liter litre": Fraction(1), "ml milliliter millilitre": Fraction(1, 1000)},
 }
@@ -60,6 +65,7 @@ def table() -> dict[str, Unit]:
 
 
 KNOWN = table()
+SECOND = {"pound": "gbp", "jpy": "yuan"}  # of money or mass; ¥, as `normalize` writes it: a yen or a yuan
 # What makes the text after a number more than the name of what was counted: a second answer, a doubt.
 NO_LABEL = re.compile(
     r"[0-9]|[<>=?!;:]"
@@ -75,6 +81,7 @@ PREFIX = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
 
 
 RATE = re.compile(r"(?<=[\d)}])\s*/\s*(?:\\text\s*\{\s*)?([A-Za-z]{2,})\s*\}?$")
+DOLLARS = re.compile(r"\\?\$\s?([\d.,]*\d)")
 COUNTED = frozenset(
     "person people student child kid worker employee piece item ticket box bag bottle book page unit night month year "
     "lesson visit trip game class team household family room meal serving hen cow tree car customer share".split()
@@ -85,7 +92,10 @@ def rate_in_words(text: str) -> str:
     """`18/day` as `18 per day`: what stands behind the bar is no product of letters."""
     rate = RATE.search(text)
     known = rate is not None and (singular(rate.group(1).lower()) in COUNTED or read(rate.group(1)) is not None)
-    return f"{text[: rate.start()]} per {rate.group(1)}" if rate is not None and known else text
+    if rate is None or not known:
+        return text
+    dollars = DOLLARS.fullmatch(text[: rate.start()])
+    return f"{f'{dollars.group(1)} dollars' if dollars else text[: rate.start()]} per {rate.group(1)}"
 
 
 def words(text: str) -> str:
@@ -125,6 +135,16 @@ def read(text: str) -> Unit | None:
     if power and (body := name[: power.start()].strip()) in KNOWN:
         return raised(KNOWN[body], int(power.group(1)))
     return KNOWN.get(name)
+
+
+def read_beside(text: str, other: str) -> Unit | None:
+    """`read`; a word or sign that stands for two units is that of the other side's kind: "pound" beside "£"."""
+    known, theirs = read(text), read(other)
+    if known and theirs and known[0] != theirs[0]:
+        for word, another in SECOND.items():
+            if word in words(text).split() and (unit := read(words(text).replace(word, another))):
+                known = unit if unit[0] == theirs[0] else known
+    return known
 
 
 def raised(unit: Unit, power: int) -> Unit:

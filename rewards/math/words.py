@@ -11,17 +11,42 @@ TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}
 PLAIN_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[.,'\- ])*")
 CLOCK = re.compile(r"(\d{1,2})(?:\s*:\s*(\d\d)(?:\s*:\s*(\d\d))?)?\s*([ap]\s?\.?\s?m\s?\.?)?(?:\s*o'?clock)?", re.I)
 # Whole answers in words, as formulas.
-PHRASES = {
-    **dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}"),
-    **dict.fromkeys(("no solution", "no solutions", "no real solution", "no real solutions"), r"\emptyset"),
-    **dict.fromkeys(("empty set", "the empty set"), r"\emptyset"),
-}
+PHRASES = dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}")
+WHOSE = (
+    r"(?:(?:the |this |that |such |an? )*(?:(?:given|required|real|global|absolute|inverse) )?(?:limits?|values?"
+    r"|solutions?|answers?|derivative|it|integral|inverse|function|maximum|minimum|max|min|slope|sum|series|expression"
+    r"|numbers?|integers?|[a-z]) )?"
+)
+KINDS = (
+    r"(?:such |more |other |valid |possible |real |complex |integer |integral |rational |positive |negative |natural "
+    r"|whole |finite |common |feasible )*"
+)
+THINGS = (
+    r"(?:solutions?|roots?|zeros?|zeroes|values?|numbers?|integers?|pairs?|triples?|triplets?|answers?|functions?|primes?"
+    r"|[a-z](?: and [a-z])?)"
+)
+NONE = re.compile(
+    rf"(?:(?:there (?:is|are|exists?)|it has|has|we have) )?no {KINDS}{THINGS}(?: exists?| found| possible)?"
+    rf"|no {KINDS}{THINGS} satisf(?:y|ies) (?:it|this|the (?:equation|condition|inequality)s?)"
+    r"|none|(?:the )?(?:empty set|null set)|none exists?|(?:the (?:system|equation) is )?inconsistent"
+)
+ABSENT = re.compile(
+    rf"{WHOSE}(?:does not exist|do not exist|doesn't exist|don't exist|dne|is undefined|is not defined)"
+)
+UNDEFINED = ("undefined", "not defined", "no limit", "nonexistent", "non-existent", "not exist")
+ENDLESS = re.compile(
+    r"(?:there (?:is|are|exists?) )?(?:infinitely many|(?:an )?infinite(?: number(?: of)?)?) "
+    rf"{KINDS}(?:solutions?|answers?)"
+    r"|(?:there are )?infinitely many"
+)
 VARIABLES = frozenset("abcdfghkmnpqrstuvwxyz")
 DAY = 24 * 3600
 
 
 def same_text(answer: str, gold: str) -> bool | None:
     """Words, multiple choice, times of day; None where at least one side is a formula."""
+    if {answer, gold} == {r"\emptyset", r"\text{does not exist}"}:
+        return True
     left, right = plain(answer), plain(gold)
     if left and left.casefold() == right.casefold() and len(left) > 1:
         return True
@@ -40,6 +65,20 @@ def same_text(answer: str, gold: str) -> bool | None:
             return None
         return same_words(left, right)
     return None
+
+
+def phrase(text: str) -> str:
+    """An answer in words that says that there is nothing, or no end of it, in one spelling; any other as it is."""
+    words = plain(text).casefold()
+    if not words or not (words[0].isalpha() and len(words) <= 100):
+        return text
+    if words in PHRASES:
+        return PHRASES[words]
+    if NONE.fullmatch(words):
+        return r"\emptyset"
+    if ABSENT.fullmatch(words) or words in UNDEFINED:
+        return r"\text{does not exist}"
+    return r"\text{infinitely many solutions}" if ENDLESS.fullmatch(words) else text
 
 
 def plain(text: str) -> str:
