@@ -47,8 +47,8 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
     answer, gold = map(phrase, names.without_words(answer, gold))
     as_text = None if asked.ratio else same_text(answer, gold)
     if as_text is not None:
-        repeated = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
-        return Verdict(False, "unevaluated") if repeated else judged(as_text)
+        again = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
+        return Verdict(False, "unevaluated") if again else judged(as_text)
     decimal = same_decimal_comma(answer, gold)
     if decimal is not None:
         return judged(decimal)

@@ -147,8 +147,8 @@ def shown(value: Fraction) -> str:
 def number(words: list[str]) -> Fraction | None:
     """The value that words say, all of them; None where they say none."""
     if words and words[0] in ("minus", "negative"):
-        value = number(words[1:])
-        return None if value is None or value < 0 or words[1] in ("minus", "negative") else -value
+        positive = number(words[1:])
+        return None if positive is None or words[1] in ("minus", "negative") else -positive
     if "point" in words:
         return decimal(words)
     if "and" in words:  # two and a half

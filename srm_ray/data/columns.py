@@ -85,7 +85,22 @@ class Columns:
     def unread(self) -> tuple[str, ...]:
         """Columns with something in them that nobody looked at."""
         there = {**self.row, **self.beside}
-        return tuple(name for name, value in there.items() if name not in self.read and value not in (None, "", []))
+        left = (name for name, value in there.items() if name not in self.read and value not in (None, "", []))
+        places = [*getattr(self.row, "places", ()), *getattr(self.beside, "places", ())]
+        return tuple(part for name in left for part in beside_places(name, there[name], places))
+
+
+def beside_places(name: str, value: Any, places: Sequence[str]) -> tuple[str, ...]:
+    """What of a column is in none of the places that `--data.columns` named within it: `info.level` beside
+    `info.answer`; the column itself where none is within it."""
+    used = {place.removeprefix(f"{name}.").split(".")[0] for place in places if place.startswith(f"{name}.")}
+    if not used:
+        return (name,)
+    if isinstance(value, str):
+        value = from_json(value, name)
+    if not isinstance(value, Mapping):
+        return ()
+    return tuple(f"{name}.{key}" for key, part in value.items() if key not in used and part not in (None, "", []))
 
 
 def missing(value: Any) -> bool:

@@ -251,7 +251,16 @@ def mapped(row: Row, columns: Mapping[str, str], where: str, option: str = "data
                 f"({', '.join(row) or 'none'}){hint}"
             )
     used = {theirs or ours for ours, theirs in columns.items()}
-    return {name: value for name, value in row.items() if name not in used} | found
+    own = {name: value for name, value in row.items() if name not in used}
+    made = MappedRow(own | found)
+    made.places = tuple(used - {*row})
+    return made
+
+
+class MappedRow(dict[str, Any]):
+    """A row of which parts of columns have names of their own. places: these parts, as in `info.answer`."""
+
+    places: tuple[str, ...] = ()
 
 
 ABSENT = object()

@@ -68,6 +68,22 @@ def test_rows_of_several_schemas_are_read_from_one_folder(tmp_path: Path) -> Non
     assert [task.grader for task in tasks] == ["", "", "countdown", "choice"]
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_column_of_which_a_part_is_mapped_is_used(
+    as_text: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(**more: object) -> list[dict[str, Any]]:
+        infos = [{"answer": {"final": str(n)}, **more} for n in range(30)]
+        return [{"q": f"{n} + 0?", "info": json.dumps(i) if as_text else i} for n, i in enumerate(infos)]
+
+    columns = {"prompt": "q", "answer": "info.answer.final"}
+    for more in ({}, {"level": 3}):
+        path = write(tmp_path / "a.jsonl", *rows(**more)).path
+        assert len(read_problems(RowSource(path=path, columns=columns)).tasks) == 30
+        said = capsys.readouterr().out
+        assert ("not used: info.level" in said) if more else said == ""
+
+
 def test_a_mapping_to_no_use_is_told(tmp_path: Path) -> None:
     source = RowSource(path=str(tmp_path / "a.jsonl"), columns={"promt": "question"})
     write(tmp_path / "a.jsonl", *problems(2))
