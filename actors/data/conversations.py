@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actors.data.datasets import BATCH, cached_tokenizer, ordered, read_hub
 from actors.data.row_files import Place, fields_of, place_of, read_rows
 from srm_ray.config.stages import ConversationData, PairData
-from srm_ray.data import conversations, pairs, reading, supervised
+from srm_ray.data import conversations, mapping, pairs, reading, supervised
 from srm_ray.data.drops import Unusable
 from srm_ray.data.generators import CONVERSATIONS
 from srm_ray.data.reports import Rendered
@@ -47,7 +47,7 @@ class Rendering:
         schema = ""
         unread: tuple[str, ...] = ()
         notes: tuple[str, ...] = ()
-        fields = reading.mapped(row, self.columns, "") if self.columns else row
+        fields = mapping.mapped(row, self.columns, "") if self.columns else row
         try:
             tokenizer = cached_tokenizer(self.tokenizer, self.chat_template)
             if self.pairs:

@@ -22,16 +22,16 @@ from typing import Any
 
 from rewards.code.answer import blocks
 from rewards.code.checks import RAISES, called_name, counted, has_check, is_check, is_claim
-from rewards.code.refusals import SOLUTION, BadTests, refuse
+from rewards.code.refusals import SOLUTION, BadTests, refuse, refuse_missing
 
-# What tests use without importing it, and no task asks for: name -> module (numpy by its usual name).
+# What tests use without importing it, and no task asks for: name -> module (numpy and pandas by their usual names).
 USUAL = {
     **dict.fromkeys(("Counter", "defaultdict", "OrderedDict", "deque", "namedtuple", "ChainMap"), "collections"),
     **dict.fromkeys(("isclose", "fabs", "inf", "nan", "pi"), "math"),
     **dict.fromkeys(("List", "Dict", "Set", "Tuple", "Optional", "Union", "Any", "Callable", "Iterable"), "typing"),
     **{"deepcopy": "copy", "Fraction": "fractions", "Decimal": "decimal", "dataclass": "dataclasses", "Enum": "enum"},
 }
-ALIASES = {"np": "numpy"}
+ALIASES = {"np": "numpy", "pd": "pandas"}
 # Functions of the standard library that a task may ask for by the same name.
 SHARED = frozenset(
     "gcd lcm factorial comb perm sqrt isqrt ceil floor log log2 log10 exp sin cos tan prod dist hypot permutations "
@@ -99,6 +99,9 @@ def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: 
     bound -= {root(entry)} if entry else set()
     free = used - bound
     taken, known = divided(free, trees, entry, imports.taken, imports.any)
+    for module in known.values():
+        if module:
+            refuse_missing(module.split(":")[0], here)
     candidate = entry or (next(iter(taken)) if len(taken) == 1 else "") or named_by(prompt, taken)
     if "check" in outer and not candidate and takes_one(outer["check"]):
         raise Unnamed("nothing names the function that check(candidate) tests: give entry_point")

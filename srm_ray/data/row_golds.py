@@ -7,8 +7,8 @@ from typing import Any
 from rewards.golds import BadGold, texts_of
 from srm_ray.data.columns import Columns
 from srm_ray.data.drops import Unusable
+from srm_ray.data.mapping import ABSENT, within
 from srm_ray.data.messages import from_json
-from srm_ray.data.reading import ABSENT, within
 from srm_ray.data.schemas import Schema
 
 NUMBERS = ("nums", "numbers", "target")

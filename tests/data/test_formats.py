@@ -18,7 +18,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from srm_ray.data import formats, reading, texts
+from srm_ray.data import formats, mapping, reading, texts
 from srm_ray.data.reading import RowSource, records
 from srm_ray.errors import UserError
 
@@ -264,7 +264,7 @@ def test_a_name_of_the_hub_as_a_path_is_told(tmp_path: Path, monkeypatch: pytest
 
 def test_columns_are_mapped_within_objects_and_json_texts() -> None:
     row = {"q": "1+1?", "rm": {"truth": ["2", "two"]}, "info": '{"answer": 2}', "prompt": "other", "x": 1}
-    made = reading.mapped(row, {"prompt": "q", "answer": "rm.truth.0", "gold": "info.answer"}, "a:1")
+    made = mapping.mapped(row, {"prompt": "q", "answer": "rm.truth.0", "gold": "info.answer"}, "a:1")
     assert made == {"rm": row["rm"], "info": row["info"], "prompt": "1+1?", "x": 1, "answer": "2", "gold": 2}
 
 

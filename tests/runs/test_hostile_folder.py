@@ -11,7 +11,7 @@ import pytest
 from rewards.code import forms
 from srm_ray import replay
 from srm_ray.data import formats
-from srm_ray.data.reading import ABSENT, within
+from srm_ray.data.mapping import ABSENT, within
 from srm_ray.environments.talk import row_of
 from srm_ray.errors import UserError, one_line
 from srm_ray.model.lineage import read_lineage
