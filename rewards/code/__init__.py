@@ -79,8 +79,10 @@ items; values of the standard library's types are rebuilt in the checker. Any ot
 the candidate and can only be handed back to it (MBPP 367, 601 and 927 build nodes and pairs that
 way); a test that looks at one is `bad_type`. Tests of a class (a name spelled as one, `LRUCache`) may ask its objects
 for length, items, text, number, truth and `isinstance`, expect its exceptions, and do arithmetic with objects that they
-made: what comes of these is compared here. `==`, `<` and `in` with such an object stay `bad_type`: they would be the
-candidate's word alone.
+made: what comes of these is compared here. An object of a dataclass that the prompt or the tests define is equal to one
+of theirs by its fields. Else `==`, `<` and `in` with such an object stay `bad_type`: they would be the candidate's word
+alone; and one that the candidate's class made for the test says nothing, since that class may make all its objects
+alike.
 """
 
 import time

@@ -165,3 +165,34 @@ def test_a_fence_in_a_docstring_ends_no_block() -> None:
 
 def test_code_in_answer_tags_needs_no_fence() -> None:
     assert code_of("<answer>\ndef f(x):\n    return x\n</answer>", frozenset({"f"})) == "\ndef f(x):\n    return x\n"
+
+
+POINT = "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n    y: object = None\n"
+LIAR = "class L:\n    def __eq__(self, o): return True\n    __ne__ = __eq__\n    __hash__ = None\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "correct"),
+    [
+        ("def f(): return P(1, [P(2)])", True),
+        (POINT + "def f(): return P(1, [P(2)])", True),
+        ("def f(): return P(1, [P(3)])", False),
+        ("def f(): return P(1)", False),
+        ("def f(): return (1, [2])", False),
+        (POINT.replace("P:", "Q:") + "def f(): return Q(1, [P(2)])", False),
+        (LIAR.replace("L:", "P:") + "def f(): return P()", False),
+        (LIAR + "def f(): return P(1, L())", False),
+        (LIAR + "def f(): return P(1, [L()])", False),
+        (POINT + "    def __eq__(self, o): return True\ndef f(): return P(5)", False),
+        (
+            POINT
+            + "    def __init__(self, *a): self.x = 1\n    @property\n    def y(self): return self\ndef f(): return P()",
+            False,
+        ),
+    ],
+)
+def test_objects_of_the_prompts_dataclasses_are_equal_by_their_fields(grader: Grader, code: str, correct: bool) -> None:
+    prompt = POINT + "\ndef f():\n    ...\n"
+    for one, other in (("candidate()", "P(1, [P(2)])"), ("P(1, [P(2)])", "candidate()")):
+        tests = f"def check(candidate):\n    assert {one} == {other}\n    assert not {one} != {other}\n"
+        assert grader.grade(code, tests, "f", prompt).correct is correct

@@ -8,6 +8,7 @@ import ast
 import atexit
 import builtins
 import contextlib
+import dataclasses
 import io
 import operator
 import os
@@ -36,7 +37,7 @@ def serve(channel):
     """Load the code of the first frame, then answer calls.
 
     In: ["call", target, args, kwargs], ["get", name], ["getattr", target, name], ["setattr", target, name, form],
-        ["operation", name, args] (`OPERATIONS`), ["isa", target, name], ["issubclass", name, name];
+        ["operation", name, args] (`OPERATIONS`), ["fields", target], ["isa", target, name], ["issubclass", name, name];
         target: a name or ["ref", id].
     Out: ["ready", {name: kind}], ["value", form], ["raise", class, text, its own classes' names], ["large"],
         ["bad", why].
@@ -135,6 +136,8 @@ def answer(request, space, references):
     if request[0] == "operation":
         operation = OPERATIONS[request[1]]
         return ["value", wire.encode(operation(*[wire.decode(a, of_form) for a in request[2]]), reference)]
+    if request[0] == "fields":
+        return ["value", wire.encode(fields_of(target(request[1])), reference)]
     if request[0] == "isa":
         return ["value", isinstance(target(request[1]), space[request[2]])]
     if request[0] == "issubclass":
@@ -144,6 +147,14 @@ def answer(request, space, references):
         *[wire.decode(a, of_form) for a in args], **{name: wire.decode(v, of_form) for name, v in kwargs.items()}
     )
     return ["value", wire.encode(result, reference)]
+
+
+def fields_of(thing):
+    """(class, {field: value}) of a dataclass's object."""
+    kind = type(thing)
+    if not dataclasses.is_dataclass(kind):
+        raise wire.NotPlain(kind.__name__)
+    return kind.__name__, {field.name: getattr(thing, field.name) for field in dataclasses.fields(kind)}
 
 
 def left(thing, name="", text=""):

@@ -6,6 +6,7 @@ that way) and is a `bad_type` as soon as a test looks at it.
 
 import builtins
 import contextlib
+import dataclasses
 import types
 
 import wire
@@ -97,6 +98,16 @@ class Link:
 
     def operation(self, name, *args):
         return self.value(self.ask(["operation", name, [self.form(a) for a in args]]))
+
+    def equals(self, thing, own):
+        """Whether an object of the candidate's is as `own`, an object of a dataclass that the tests themselves have:
+        by the class's name and the fields, which are compared here. The candidate never learns what is expected."""
+        said = self.value(self.ask(["fields", ["ref", thing._Opaque__id]]))
+        if type(said) is not tuple or len(said) != 2 or type(said[1]) is not dict:
+            raise self.stop("bad_type")
+        wanted = {f.name: getattr(own, f.name) for f in dataclasses.fields(own) if f.compare}
+        told = {name: said[1][name] for name in wanted if name in said[1]}
+        return said[0] == type(own).__name__ and told == wanted
 
     def says(self, *question):
         """The candidate's word on what its objects and classes are: true or false."""
@@ -244,6 +255,12 @@ def _looked_at(self, *args):
     raise self._Opaque__link.stop("bad_type")
 
 
+def _equal(self, other):
+    if not dataclasses.is_dataclass(type(other)) or not type(other).__dataclass_params__.eq:
+        _looked_at(self)
+    return self._Opaque__link.equals(self, other)
+
+
 def _asked(name, *types):
     """An operation whose result is the candidate's to say, as a method's is; `types`: what it has to be."""
 
@@ -285,8 +302,9 @@ class Opaque:
     It can be an argument, be called, and have attributes read and set (MBPP's setup code links
     nodes that way), all of which happens in the candidate's process. Where the tests are of a class, its length, items,
     text, number and truth can be asked for too, and an object that the tests made themselves takes part in arithmetic:
-    what comes of these is compared here. Any other use is `bad_type`: equality, order and `in` would be the
-    candidate's word alone, and show it what is expected.
+    what comes of these is compared here. Beside an object of a dataclass of the tests' own or the
+    prompt's, its fields are compared. Any other use is `bad_type`: equality, order and `in` would be the candidate's
+    word alone, and show it what is expected.
     """
 
     __slots__ = ("__id", "__link", "__made")
@@ -308,7 +326,8 @@ class Opaque:
         link = self.__link
         link.value(link.ask(["setattr", ["ref", self.__id], name, link.form(value)]))
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __hash__ = __index__ = _looked_at
+    __eq__, __ne__ = _equal, lambda self, other: not _equal(self, other)
+    __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __hash__ = __index__ = _looked_at
     __len__, __bool__ = _asked("__len__", int), _asked("__bool__", bool)
     __str__, __repr__ = _asked("__str__", str), _asked("__repr__", str)
     __int__, __float__ = _asked("__int__", int), _asked("__float__", float)
