@@ -32,7 +32,9 @@ WIDEST = 1_000_000  # a number that a filter or method is given
 DIGITS = re.compile(r"\d{5,}|\*|:[^{}]*\{")  # widths in a format that are large, or an argument's to say
 MADE, SEEN, ROUNDS = "srm_made", "srm_seen", "srm_rounds"  # filters that the tree is given
 WIDENING = {"center", "ljust", "rjust", "zfill", "indent", "expandtabs", "tojson"}
-WITHOUT = ("urlize", "random", "pprint")  # slow by themselves, or never the same
+# Filters that make something of each item, of a text of each character.
+OF_EACH = frozenset("batch groupby list map max min reject rejectattr select selectattr slice sort sum unique".split())
+WITHOUT = ("urlize", "wordwrap", "striptags", "random", "pprint")  # slow by themselves, or never the same
 
 
 class TooMuch(jinja2.TemplateError):
@@ -233,6 +235,8 @@ def check_call(name: str, value: Any, args: tuple[Any, ...], kwargs: Mapping[str
     """Raises TooMuch for a filter, method or function that could make more than `LONGEST`. value: what it is of."""
     given = [*args, *kwargs.values()]
     take(size_of([value, given]))
+    if name in OF_EACH and isinstance(value, str):
+        take(1000 * len(value))
     numbers = [abs(one) for one in given if isinstance(one, int)]
     if name not in ("safe_range", "range") and any(number > WIDEST for number in numbers):
         raise TooMuch(f"{name} is given a number above {WIDEST:,}")
