@@ -171,6 +171,7 @@ POINT = "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n  
 LIAR = "class L:\n    def __eq__(self, o): return True\n    __ne__ = __eq__\n    __hash__ = None\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("code", "correct"),
     [
