@@ -38,7 +38,7 @@ PHRASE = re.compile(rf"(?:{'|'.join(ANNOUNCEMENTS)})[\s*_]*(?:[:：]|is\b|=)?[\s
 COPULA = re.compile(r" (?:is|est|ist|lautet|beträgt|es|é|è|равен|равна|равно) |[是为為]")
 POLITE_END = re.compile(r"(?<!\s)\s*+(?:です|である|입니다|이다)$")
 MATH = re.compile(r"\s*(?:\$\$(.+?)\$\$|\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])", re.DOTALL)
-SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]|\n")
+SENTENCE_END = re.compile(r"(?<!\bRs)(?<!\bapprox)[.!?](?=\s|$)|[。！？]|\n")
 NUMBER = re.compile(r"-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|-?\.\d+")
 
 

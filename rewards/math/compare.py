@@ -32,6 +32,7 @@ from rewards.math.words import clock, phrase, plain, same_text, same_words
 from rewards.verdict import CORRECT, WRONG, Verdict, judged
 
 PAIR = re.compile(r"-?[1-9]\d*,\d")
+EUROPEAN = re.compile(r"-?[1-9]\d{0,2}(?:\.\d{3})+,\d{1,2}")
 DECIMAL_COMMA = re.compile(r"-?(?:\d+,\d{1,2}|0,\d+)")
 
 
@@ -44,7 +45,7 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
     answer, gold, repeated = spoken.in_figures(answer, gold, question)
     if repeated:
         return Verdict(False, "unevaluated") if same_answer(answer, gold).correct else WRONG
-    answer, gold = map(phrase, names.without_words(answer, gold))
+    answer, gold = map(phrase, names.without_words(phrase(answer), phrase(gold)))
     as_text = None if asked.ratio else same_text(answer, gold)
     if as_text is not None:
         again = as_text and plain(answer) != plain(gold) and clock(plain(answer)) and plain(answer) in question
@@ -90,6 +91,8 @@ def same_family(answer: Node, gold: Node, one: Family, other: Family) -> bool:
 def same_decimal_comma(answer: str, gold: str) -> bool | None:
     """`2,74` against `2.74`: a comma is a point where the other side has one; but a gold of `1,2` is two numbers."""
     for text, other in ((answer, gold), (gold, answer)):
+        if EUROPEAN.fullmatch(text) and (value := normalize.number(other)) is not None:  # 1.234,50
+            return value == normalize.number(text.replace(".", "").replace(",", "."))
         if DECIMAL_COMMA.fullmatch(text) and not (text == gold and PAIR.fullmatch(text)):
             value = normalize.number(other)
             if value is not None and "." in other:

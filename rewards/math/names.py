@@ -17,8 +17,18 @@ IN_WORDS = re.compile(
 )
 
 
+IS_IN_WORDS = re.compile(
+    r"((?:[Tt]he )?[A-Za-z]{3,20}(?: [A-Za-z]{1,20}){0,6}?)(?: (?:is|equals|is equal to) | ?: )"
+    r"(-?\s?[\d$\\(][^=<>:;?!]*)"
+)
+
+
+NO_NAME = frozenset("not no except other than but or unless excluding never neither nor if".split())
+
+
 def without_words(answer: str, gold: str) -> tuple[str, str]:
-    """`\\text{Area} = 24` and `Total cost = 24` as 24, where the other side names nothing, or the same."""
+    """`\\text{Area} = 24`, `Total cost = 24` and `The area is 24` as 24, where the other side names nothing, or the
+    same."""
     one, other = (split_words(text) for text in (answer, gold))
     if one and other:
         same = spelled_out(one[0]) == spelled_out(other[0])
@@ -30,10 +40,10 @@ def without_words(answer: str, gold: str) -> tuple[str, str]:
 
 def split_words(text: str) -> tuple[str, str] | None:
     """(name, value) where words name what a text gives; a function's value (`sin A = 1/2`) has no such name."""
-    found = IN_WORDS.fullmatch(text) if "=" in text else None
+    found = IN_WORDS.fullmatch(text) if "=" in text else IS_IN_WORDS.fullmatch(text)
     if found is None or r"\le" in text or r"\ge" in text or r"\ne" in text:
         return None
-    known = tokens.FUNCTIONS | tokens.WORDS
+    known = tokens.FUNCTIONS | tokens.WORDS | NO_NAME
     return None if any(word in known for word in spelled_out(found[1]).split()) else (found[1], found[2].strip())
 
 

@@ -29,7 +29,7 @@ SPELLINGS = {
     "λ": r"\lambda ", "μ": r"\mu ", "µ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ", "δ": r"\delta ", "ε": r"\epsilon ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}", "ℂ": r"\mathbb{C}",
     "⟨": r"\langle ", "⟩": r"\rangle ", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "⌊": r"\lfloor ",
-    "≡": r"\equiv ", "≈": r"\approx ", "≃": r"\approx ", "≅": r"\approx ",
+    "∠": r"\angle ", "△": r"\triangle ", "≡": r"\equiv ", "≈": r"\approx ", "≃": r"\approx ", "≅": r"\approx ",
     "≒": r"\approx ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∖": r"\setminus ", "→": r"\to ",
 }  # fmt: skip
 SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ⁻⁺", "0123456789n-+", strict=True))

@@ -42,6 +42,7 @@ CODES = {
     "jpy": "yen", "rmb": "yuan", "cny": "yuan",
 }  # fmt: skip
 CODE = re.compile(r"(US\$|USD|EUR|GBP|Rs\.?|INR|JPY|RMB|CNY)\s?(\d[\d,]*(?:\.\d+)?)((?:\s?/\s?|\s).*)?")
+NEGATIVE = re.compile(r"(?:minus|negative)\s+(?=[\d$\\.])", re.I)
 RATE = re.compile(r"\s*(?:/|per|an?|each|every)\s*([A-Za-z]{2,20})")
 CHOSEN = re.compile(
     r"(?:\\mathrm\s*\{C\}|(?<![A-Za-z\\])(?:C|nCr))\s?\(\s?(\d{1,4})\s?,\s?(\d{1,4})\s?\)"  # C(10, 3)
@@ -72,7 +73,9 @@ def in_figures(answer: str, gold: str, question: str = "") -> tuple[str, str, bo
 
 
 def scaled(text: str) -> str:
-    """`1.5 million`, `$10k` and `USD 18` in figures."""
+    """`1.5 million`, `$10k`, `USD 18` and `minus 5` in figures."""
+    if (negative := NEGATIVE.match(text)) is not None:
+        return f"-{text[negative.end() :]}"
     code = CODE.fullmatch(text)
     if code is not None:
         number, rest = code.group(2), code.group(3) or ""

@@ -10,6 +10,7 @@ SECOND_THOUGHT = re.compile(r"\([A-Z]\)|(?<![A-Za-z0-9\\])[A-H](?![A-Za-z0-9])|(
 TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
 PLAIN_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[.,'\- ])*")
 CLOCK = re.compile(r"(\d{1,2})(?:\s*:\s*(\d\d)(?:\s*:\s*(\d\d))?)?\s*([ap]\s?\.?\s?m\s?\.?)?(?:\s*o'?clock)?", re.I)
+DAYTIME = re.compile(r" in the (morning|afternoon|evening)$")
 # Whole answers in words, as formulas.
 PHRASES = dict.fromkeys(("all real numbers", "all reals", "all real x", "any real number"), r"\mathbb{R}")
 WHOSE = (
@@ -39,6 +40,20 @@ ENDLESS = re.compile(
     rf"{KINDS}(?:solutions?|answers?)"
     r"|(?:there are )?infinitely many"
 )
+EXCEPT = re.compile(
+    r"all real (?:numbers|values)?(?: ?[a-z])?,? ?(?:except|other than|but|excluding)(?: for)? "
+    r"(?:[a-z] ?= ?)?(-?\d+(?:[./]\d+)?)(?:,? (?:and|or) (-?\d+(?:[./]\d+)?))?"
+)
+BOUNDS = {
+    "greater than": ">",
+    "more than": ">",
+    "less than": "<",
+    "at least": r"\ge",
+    "at most": r"\le",
+    "greater than or equal to": r"\ge",
+    "less than or equal to": r"\le",
+}
+BOUND = re.compile(rf"([a-z])(?: is)? ({'|'.join(sorted(BOUNDS, key=len, reverse=True))}) (-?\d+(?:[./]\d+)?)")
 VARIABLES = frozenset("abcdfghkmnpqrstuvwxyz")
 DAY = 24 * 3600
 
@@ -68,7 +83,8 @@ def same_text(answer: str, gold: str) -> bool | None:
 
 
 def phrase(text: str) -> str:
-    """An answer in words that says that there is nothing, or no end of it, in one spelling; any other as it is."""
+    """An answer in words that says that there is nothing, no end of it, or which numbers, in one spelling; any other as
+    it is."""
     words = plain(text).casefold()
     if not words or not (words[0].isalpha() and len(words) <= 100):
         return text
@@ -78,7 +94,12 @@ def phrase(text: str) -> str:
         return r"\emptyset"
     if ABSENT.fullmatch(words) or words in UNDEFINED:
         return r"\text{does not exist}"
-    return r"\text{infinitely many solutions}" if ENDLESS.fullmatch(words) else text
+    if ENDLESS.fullmatch(words):
+        return r"\text{infinitely many solutions}"
+    if left_out := EXCEPT.fullmatch(words):
+        return rf"\mathbb{{R}} \setminus \{{{', '.join(part for part in left_out.groups() if part)}\}}"
+    bound = BOUND.fullmatch(words)
+    return f"{bound.group(1)} {BOUNDS[bound.group(2)]} {bound.group(3)}" if bound else text
 
 
 def plain(text: str) -> str:
@@ -117,7 +138,7 @@ def clock(text: str) -> tuple[int, str] | None:
     """(seconds of the day, "am", "pm" or "" for neither): `3:30 PM`, `15:30`, `10 o'clock`; None for anything else."""
     if text.lower() in ("noon", "midnight"):
         return (DAY // 2, "pm") if text.lower() == "noon" else (0, "am")
-    match = CLOCK.fullmatch(text)
+    match = CLOCK.fullmatch(DAYTIME.sub(lambda part: " am" if part.group(1) == "morning" else " pm", text))
     if match is None or not (match.group(2) or match.group(4) or text.endswith("clock")):
         return None
     hour, minute, second = (int(part or 0) for part in match.groups()[:3])

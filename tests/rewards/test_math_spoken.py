@@ -58,6 +58,17 @@ SAME = [
     ("none", "no solutions"),
     ("does not exist", "no solution"),
     ("infinitely many", "There are infinitely many solutions"),
+    ("The area is 24", "24"),
+    ("Area: 24 cm^2", "24"),
+    ("all real numbers except 2", r"x \ne 2"),
+    ("all real numbers except x = 2", r"\mathbb{R}\setminus\{2\}"),
+    ("all real numbers except 2 and 3", r"\mathbb{R}\setminus\{2,3\}"),
+    ("x is at least 2", r"[2,\infty)"),
+    ("x greater than 2", "x > 2"),
+    ("∠ABC = 60°", "60"),
+    ("minus 5", "-5"),
+    ("1.234,5", "1234.5"),
+    ("9:00 in the evening", "21:00"),
     ("C(10,3)", "120"),
     ("C(10, 3)", r"\binom{10}{3}"),
     ("10C3", "120"),
@@ -96,6 +107,17 @@ OTHER = [
     ("it is false that the limit does not exist", "DNE"),
     ("infinitely many", "no solution"),
     ("no 5", "5"),
+    ("The area is not 24", "24"),
+    ("The area is 24 or 25", "24"),
+    ("The sum is 12 and the product is 24", "24"),
+    ("The mean is 5, the median is 6", "5"),
+    ("all real numbers except x = 2", "2"),
+    ("all real numbers except 2", r"\mathbb{R}"),
+    ("x is less than 2", "x > 2"),
+    ("x is greater than 2", "2"),
+    ("minus 5 plus 10", "5"),
+    ("1.234,5", "1.2345"),
+    ("9:00 in the evening", "9:00 AM"),
     ("C(10,3)", "C(10,4)"),
     ("C(10,3)", "(10,3)"),
     ("C_1^2", "0"),
@@ -164,3 +186,8 @@ def test_every_number_below_ten_thousand_is_read_as_it_is_said() -> None:
 def test_golds_of_these_kinds_are_read() -> None:
     for gold in ("Rs. 250", "1.5 million", "twelve", "€18/day", "C(10,3)", "DNE"):
         assert kind(normalize.clean(gold)) != "none", gold
+
+
+def test_the_point_of_an_abbreviation_ends_no_sentence(grader: InProcess) -> None:
+    assert grader.score("So the answer is Rs. 250. That is all.", "250").correct is True
+    assert grader.score("The answer is approx. 2.5 metres.", "2.5").correct is True
