@@ -37,6 +37,7 @@ MOST_TOKENS = 1 << 32  # that an answer may report as its cost
 LONGEST_REASON = 200  # characters of a server's own words in a message
 LONGEST_WAIT = 120.0  # seconds between two attempts
 HIDDEN = "[the key]"
+HALF = re.compile("[\ud800-\udfff]")
 REFUSALS = (400, 413, 422)
 MAY_PASS = (408, 409, 425, 429)
 
@@ -334,6 +335,7 @@ def read_reply(answer: Any) -> Reply:
             raise TypeError
         finish = "length" if choice.get("finish_reason") == "length" else "stop"
         calls = tuple(call_of(call) for call in message.get("tool_calls") or ())
+        content, reasoning = whole(content), whole(reasoning)
         counts = [token_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
     except (KeyError, IndexError, TypeError, AttributeError):
         raise _Fault(f"not a chat completion: {printable(str(answer))[:LONGEST_REASON]}") from None
@@ -346,7 +348,12 @@ def call_of(call: Any) -> dict[str, Any]:
     name, arguments, given = function["name"], function.get("arguments") or "{}", call.get("id") or "call"
     if not (isinstance(name, str) and isinstance(arguments, str) and isinstance(given, str)):
         raise TypeError
-    return {"id": given, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"id": whole(given), "type": "function", "function": {"name": whole(name), "arguments": whole(arguments)}}
+
+
+def whole(text: str) -> str:
+    """Half of a surrogate pair, which no file and no tokenizer takes, as U+FFFD."""
+    return HALF.sub("\ufffd", text)
 
 
 def token_count(value: Any) -> int:

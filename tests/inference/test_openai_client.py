@@ -131,6 +131,15 @@ def test_a_hostile_answer_is_that_requests_fault(answer: Answer, options: dict[s
     assert len(str(fault.value)) < 400 and str(fault.value).isprintable()
 
 
+def test_half_a_character_of_a_server_is_replaced() -> None:
+    """Neither a file nor a tokenizer takes it."""
+    call = {"id": "c\ud800", "function": {"name": "f\udfff", "arguments": '{"a": "\ud83d"}'}}
+    message = {"content": "4\ud800\U0001f600", "reasoning_content": "\udc00", "tool_calls": [call]}
+    reply = asked_of(sends(json.dumps({"choices": [{"message": message}]}).encode()))
+    assert (reply.content, reply.reasoning) == ("4\ufffd\U0001f600", "\ufffd")
+    json.dumps(reply.calls, ensure_ascii=False).encode()
+
+
 def test_words_of_a_server_are_shown_and_not_obeyed() -> None:
     clipboard = b"\x1b]52;c;cm0gLXJmIC8=\x07no\r\n" * 1000
     with pytest.raises(Refused) as refused:
