@@ -16,6 +16,11 @@ DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+([^\W\d]\w*)|^([A-Z][
 IMPORTED = re.compile(r"^(?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+([^\n#]+)", re.M)
 WORD_OF_INFO = re.compile(r"[A-Za-z][\w+-]*")
 LEAST = 3  # characters of a fence
+CLOSING_TAG = re.compile(r"</[A-Za-z_]{1,20}>")  # ```</answer>
+TAGS = tuple(  # in which models put code, without a fence
+    re.compile(rf"{re.escape(begin)}[ \t]*\n(.*?)(?:{re.escape(end)}|\Z)", re.DOTALL | re.I)
+    for begin, end in (("[PYTHON]", "[/PYTHON]"), ("<python>", "</python>"), ("<code>", "</code>"))
+)
 TRIPLE = ('"""', "'''")
 
 
@@ -47,7 +52,7 @@ def blocks(text: str) -> Iterator[Block]:
         bare, before = unquoted(line, prefix if fence else None)
         if fence:
             run = leading(bare, fence[0])
-            ends = run >= len(fence) and not bare[run:].strip()
+            ends = run >= len(fence) and not CLOSING_TAG.sub("", bare[run:]).strip()
             if ends and not (odd and len(line) - len(bare) > len(prefix)):
                 yield Block(language, dedented(body))
                 fence = ""
@@ -125,6 +130,8 @@ def code_of(completion: str, asked: frozenset[str]) -> str | None:
     if found or not text.strip():
         return None
     text = next(iter(extract.in_tags(text)[-1:]), text)
+    tagged = [code for tag in TAGS for code in tag.findall(text)]
+    text = next((code for code in reversed(tagged) if not asked or defines(code, asked)), text)
     return text if not asked or defines(text, asked) else None
 
 

@@ -92,7 +92,10 @@ def refuse_what_needs_the_answer_itself(tree: ast.Module, modules: set[str]) -> 
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in modules:
             raise BadTests(f"the tests use the answer's module {node.id} as a value: import its functions by name")
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+        runs = called_name(node) == "run_until_complete" or (
+            isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.run"
+        )
+        if runs or isinstance(node, ast.AsyncFunctionDef | ast.Await):
             raise BadTests("the tests are asynchronous: the answer's coroutines are in another process")
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "inspect":
             raise BadTests(f"the tests look into the answer (inspect.{node.attr}), which is in another process")

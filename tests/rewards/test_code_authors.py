@@ -167,6 +167,22 @@ def test_code_in_answer_tags_needs_no_fence() -> None:
     assert code_of("<answer>\ndef f(x):\n    return x\n</answer>", frozenset({"f"})) == "\ndef f(x):\n    return x\n"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<answer>```python\n{}```</answer>",
+        "<answer>\n```python\n{}```</answer>",
+        "So:\n[PYTHON]\n{}[/PYTHON]\nThat is it.",
+        "<code>\n{}</code>",
+        "[PYTHON]\ndef other(): pass\n[/PYTHON]\n[PYTHON]\n{}",
+    ],
+)
+def test_code_in_tags_of_many_kinds_is_found(text: str) -> None:
+    code = "def f(x):\n    return x\n"
+    found = code_of(text.replace("{}", code), frozenset({"f"}))
+    assert found is not None and found.strip() == code.strip()
+
+
 POINT = "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n    y: object = None\n"
 LIAR = "class L:\n    def __eq__(self, o): return True\n    __ne__ = __eq__\n    __hash__ = None\n"
 

@@ -121,6 +121,8 @@ def test_helpers_of_the_prompt_are_the_tests_own() -> None:
         ("def test_f(capsys):\n    f(1)\n    assert capsys.readouterr().out == '1'", None, "standard streams"),
         ("from unittest.mock import patch\nwith patch('builtins.input'):\n    assert f() == 1", None, "standard streams"),
         ("async def test_f():\n    assert await f(1) == 1", None, "asynchronous"),
+        (["import asyncio", "assert asyncio.run(f()) == 1"], None, "asynchronous"),
+        ("import asyncio\nassert asyncio.get_event_loop().run_until_complete(f()) == 1", None, "asynchronous"),
         ("import solution\nassert hasattr(solution, 'f')\nassert solution.f(1) == 1", None, "as a value"),
         ("from unittest.mock import patch\nwith patch('solution.g'):\n    assert f(1) == 1", None, "the tests patch solution.g"),
         ("import inspect\nassert 'for' not in inspect.getsource(f)", None, "look into the answer (inspect.getsource)"),
