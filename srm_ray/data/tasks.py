@@ -29,6 +29,7 @@ from srm_ray.errors import UserError
 HELD_OUT_SEED = 0  # held-out problems are the same in every run, so that runs compare
 GYM_HELD_OUT_ONE_IN = 4  # many families have few problems, and finding held-out ones takes this many tries each
 GYM_ATTEMPTS = 64
+SCORE_SECONDS = 5.0  # that a scorer has for an answer, as in a run
 PROBED = 12  # problems of each level that a family is tried on before a run
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -178,14 +179,13 @@ class GymTasks:
 
     def probe(self) -> None:
         """Try the family's grading on answers that deserve nothing, at every level. Raises UserError where it gives
-        them full marks; warns where another problem's answer is often right."""
-        scorer = Scorer()
+        them full marks; warns where another problem's answer is often right, and where nothing was judged."""
+        scorer = Scorer(timeout=SCORE_SECONDS)
         try:
             for level, options in enumerate(self.options):
                 tasks = [self.task(position, level) for position in range(PROBED)]
                 rates = self._rates(scorer, tasks)
-                if rates is not None:
-                    self._report(rates, options)
+                self._report(rates, options)
         finally:
             scorer.close()
 
@@ -198,8 +198,11 @@ class GymTasks:
         repeated = sum(gold == golds[place - 1] for place, gold in enumerate(golds)) / len(golds)
         return Rates(0.0, 0.0, repeated)
 
-    def _report(self, rates: Rates, options: str) -> None:
+    def _report(self, rates: Rates | None, options: str) -> None:
         what = f"data.name {GYM}{self.family} with options {options}"
+        if rates is None:
+            echo(f"{what}: its scorer judged none of the answers that it was tried with, in {SCORE_SECONDS:g} s each")
+            return
         if rates.worthless:
             raise UserError(
                 f"{what}: its scorer gives full marks to {rates.noise:.0%} of answers that say nothing (such as "

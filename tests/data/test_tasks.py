@@ -11,6 +11,7 @@ from rewards.verdict import Reward
 from srm_ray.config.command_line import parse
 from srm_ray.config.data import CurriculumConfig, DataConfig
 from srm_ray.config.grpo import GRPOConfig
+from srm_ray.data import tasks
 from srm_ray.data.curriculum import Curriculum
 from srm_ray.data.prompts import open_held_out, sources_of, training_tasks
 from srm_ray.data.tasks import share_of
@@ -327,3 +328,17 @@ def test_tests_that_cannot_be_run_are_refused_with_their_line(tmp_path: Path, te
     with pytest.raises(UserError, match=says) as error:
         read(file)
     assert "1 `tests`: " in str(error.value) and f"({file}:1)" in str(error.value)
+
+
+def test_a_family_whose_scorer_judges_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All completions of such a family would be masked out of the loss."""
+    made = tasks.GymTasks.__new__(tasks.GymTasks)
+    made.family, made.options = "knight_swap", ["{}"]
+    made.__dict__["task"] = lambda position, level: tasks.Task(
+        (), source="s", gym=tasks.GymTask("f", "{}", 0, position)
+    )
+    monkeypatch.setattr(tasks, "probe", lambda scorer, judged: None)
+    made.probe()
+    assert "knight_swap with options {}: its scorer judged none of the answers" in capsys.readouterr().out
