@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.tiers"]
+pytest_plugins = ["tests.failures", "tests.tiers"]
 
 # Thread pools that spin while they wait starve each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from srm_ray.errors import UserError, one_line
 from srm_ray.model import tokenizer_file
+from srm_ray.process.imports import quick_imports
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -161,7 +162,8 @@ def load(folder: str | Path, *, chat_template: str = "", rows: int = 0) -> "PreT
 
     chat_template: Jinja, in place of its own. rows: of the model's embedding, which it must fit (see `fitted`).
     """
-    from transformers import AutoTokenizer
+    with quick_imports():
+        from transformers import AutoTokenizer
 
     looks_local = Path(folder).exists() or str(folder).startswith((".", "/", "~", "runs/"))
     if looks_local and not has_tokenizer(folder):
