@@ -62,6 +62,8 @@ def run(
     threads = cores_each(workers)
     # How long its placement group may wait, twice: another run may have taken what `placement.require` saw free.
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(WAIT))
+    # Its actor would tell a training function, which does not ask, that a node is about to be taken away.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     storage = storage.absolute()  # Ray Train's workers have a working directory of their own
     log = storage / "progress.log"
     storage.mkdir(parents=True, exist_ok=True)

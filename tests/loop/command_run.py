@@ -113,6 +113,14 @@ class Run(Marked):
         self.expect_nothing_left()
 
 
+def run_here(command, folder):
+    """The command that `small_run` makes, in this process and on its Ray (`ray_session`): a driver and a Ray less."""
+    from srm_ray import grpo
+
+    module = command.index("srm_ray.grpo")
+    assert grpo.main([*command[module + 1 :], "--run_dir", str(folder)]) == 0
+
+
 def until(reached, seconds=PATIENCE, why=lambda: ""):
     """Wait for `reached()`, which is looked at often. Returns it; why: said when it takes too long."""
     deadline = time.monotonic() + seconds

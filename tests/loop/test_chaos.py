@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from srm_ray.runs.metrics import read
-from tests.loop.command_run import PATIENCE, Run, completions, events, small_run, steps_of
+from tests.loop.command_run import PATIENCE, Run, completions, events, run_here, small_run, steps_of
 from tests.same import same_steps, same_weights
 
 pytestmark = pytest.mark.integration
 
-STEPS = 20
+STEPS = 16
 EVERY = 8.0, 3  # seconds or steps between two deaths, whatever comes first
 DEATHS = 5  # one of each kind
 
@@ -65,7 +65,7 @@ def at_work(folder, before):
 
 
 @pytest.mark.timeout(1200)
-def test_random_deaths_every_few_seconds(command, tmp_path):
+def test_random_deaths_every_few_seconds(ray_session, command, tmp_path):
     folder, draw, struck = tmp_path / "run", random.Random(7), []
     run = Run(command, folder)
     before, due, deadline = 0, (0.0, 0), time.monotonic() + 3 * PATIENCE
@@ -96,8 +96,7 @@ def test_random_deaths_every_few_seconds(command, tmp_path):
     assert restarted == {"rollout", "reward", "learner"}
 
     repeated = tmp_path / "repeated"
-    again = Run([*command, "--replay", str(folder)], repeated)
-    again.finish()
+    run_here([*command, "--replay", str(folder)], repeated)
     names = (
         "policy/loss",
         "policy/grad_norm",

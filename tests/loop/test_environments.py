@@ -10,12 +10,14 @@ import pytest
 from srm_ray import replay
 from srm_ray.rl.types import Episode
 from srm_ray.runs import rollout_log
-from tests.loop.command_run import Run, completions, small_run, steps_of
+from tests.loop.command_run import completions, run_here, small_run, steps_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
-def test_episodes_from_engines_to_weights(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_episodes_from_engines_to_weights(
+    ray_session: object, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Sampled tokens prove the weights, an environment's are no part of anything, and a step replays bit for bit."""
     folder = tmp_path / "run"
     options = {
@@ -31,7 +33,7 @@ def test_episodes_from_engines_to_weights(tiny_model: Path, tmp_path: Path, caps
     }
     command = small_run(tiny_model, tmp_path / "prompts.jsonl", **options)
     at = command.index("--reward")
-    Run([*command[:at], *command[at + 2 :]], folder).finish()
+    run_here([*command[:at], *command[at + 2 :]], folder)
     lines = list(completions(folder))
     episodes = [episode for line in lines if (episode := Episode.of(line["episode"])) is not None]
     assert len(episodes) == len(lines) and {len(one.turns) for one in episodes} == {1, 2}

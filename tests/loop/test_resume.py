@@ -6,7 +6,7 @@ import pytest
 
 from srm_ray.runs import checkpoints
 from srm_ray.runs.metrics import read, without_times
-from tests.loop.command_run import Run, small_run
+from tests.loop.command_run import Run, run_here, small_run
 from tests.same import same_files, same_steps, same_weights
 
 pytestmark = pytest.mark.integration
@@ -24,9 +24,9 @@ def steps_of(folder):
 
 
 @pytest.mark.timeout(1200)
-def test_killed_around_a_checkpoint_a_run_ends_as_if_undisturbed(command, tmp_path):
+def test_killed_around_a_checkpoint_a_run_ends_as_if_undisturbed(ray_session, command, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    Run(command, whole).finish()
+    run_here(command, whole)
     expected = steps_of(whole)
     assert [line["step"] for line in expected] == list(range(1, STEPS + 1))
     assert all(line["policy/grad_norm"] > 0 for line in expected)
@@ -43,7 +43,7 @@ def test_killed_around_a_checkpoint_a_run_ends_as_if_undisturbed(command, tmp_pa
     run.until((broken / "checkpoints" / "step_4" / checkpoints.MARKER).is_file)
     run.kill()
 
-    Run(command, broken).finish()
+    run_here(command, broken)
     same_steps(steps_of(broken), expected)
     same_files(broken / "rollouts", whole / "rollouts", "*.jsonl")
     same_weights(broken / "final", whole / "final")
