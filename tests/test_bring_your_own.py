@@ -80,7 +80,7 @@ def run(workplace: Path, command: Command, **more: str) -> dict[str, object]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ADDRESS": "local"}
     done = subprocess.run(
         [sys.executable, "-m", command.module, *words],
-        cwd=workplace, env=environment, capture_output=True, text=True, timeout=280,
+        cwd=workplace, env=environment, capture_output=True, text=True, timeout=580,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert (folder / "final" / "model.safetensors").is_file()

@@ -310,7 +310,7 @@ def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     with log.open("w") as out:
         server = subprocess.Popen(words, env=environment, stdout=out, stderr=out, start_new_session=True)
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 560
         while not answers(port):
             assert server.poll() is None, log.read_text()[-3000:]
             assert time.monotonic() < deadline, log.read_text()[-3000:]
@@ -319,7 +319,7 @@ def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     finally:
         os.killpg(server.pid, 15)
         try:
-            server.wait(20)
+            server.wait(120)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, 9)
             server.wait()
@@ -334,7 +334,7 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_a_vllm_server_teaches(served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A random model's completions, and a reward that likes about half of them."""
     folder, path = tmp_path / "run", tmp_path / "prompts.jsonl"

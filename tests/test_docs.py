@@ -125,7 +125,7 @@ def test_a_loop_of_ones_own(trained_model: Path, tmp_path: Path) -> None:
     script.write_text(code_of("library.md"))
     made = tmp_path / "made"
     words = [sys.executable, str(script), str(trained_model), "2", str(made)]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=280, env=environment())
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=580, env=environment())
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"step 2: \d+\.\d% right, \d groups with signal", done.stdout), done.stdout
     assert json.loads((made / "lineage.json").read_text())["parent"] == str(trained_model)

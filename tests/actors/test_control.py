@@ -45,7 +45,7 @@ def test_a_request_that_fails_is_told_and_the_next_one_is_carried_out():
                 await asyncio.sleep(0)
             return refused, fine, await control.status()
 
-    refused, fine, status = asyncio.run(asyncio.wait_for(asked(), 10))
+    refused, fine, status = asyncio.run(asyncio.wait_for(asked(), 60))
     assert done == [(2, 3)]
     assert told == [("not_scaled", {"rollouts": 13, "cause": "ValueError: thirteen"})]
     assert status == ScaleStatus(COUNTS, {refused: "thirteen"})

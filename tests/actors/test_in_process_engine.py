@@ -27,7 +27,7 @@ class Engine:
 
     def step(self):
         self.inside.set()
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(120)
         if self.error:
             raise self.error
         return [types.SimpleNamespace(request_id=self.requests.pop(), finished=True)]

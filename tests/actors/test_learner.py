@@ -39,7 +39,7 @@ LEARNER = LearnerConfig(
 Weights = dict[str, torch.Tensor]
 
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from srm_ray.weights.lora import A, B, merge
 from tests.actors.test_learner import LEARNER, LOSS, STEPS, Weights, assert_bitwise, begin_again, read, start, step
 from tests.rl.random_groups import tiny_qwen3
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(1500)]
 
 RANK = PolicyLora(rank=4, alpha=8)
 

@@ -67,7 +67,7 @@ def test_a_busy_event_loop_is_no_silence(ray_session):
         finally:
             await pool.close(seconds=1)
 
-    said = asyncio.run(asyncio.wait_for(run(), 200))
+    said = asyncio.run(asyncio.wait_for(run(), 500))
     assert said.startswith("blocking-0 made no progress for ")
     assert "while computing (limit " in said
     assert told[0][0] == "restarted"

@@ -130,21 +130,21 @@ def test_workers_beyond_the_first_come_and_go_with_a_place_of_their_own(ray_sess
     try:
         first = places.take()
         one = remote.options(num_cpus=1, **first.options).remote()
-        ray_session.get(one.ping.remote(), timeout=180)
+        ray_session.get(one.ping.remote(), timeout=400)
         beyond = places.take()
         assert beyond.own and not first.own
         two = remote.options(num_cpus=1, **beyond.options).remote()
-        ray_session.get(two.ping.remote(), timeout=180)
+        ray_session.get(two.ping.remote(), timeout=400)
         places.give_back(beyond)
         with pytest.raises(ray_session.exceptions.RayError):  # soon after
             for _ in range(600):
-                ray_session.get(two.ping.remote(), timeout=180)
+                ray_session.get(two.ping.remote(), timeout=400)
                 time.sleep(0.1)
         places.give_back(first)
         ray_session.kill(one)
         again = places.take()
         assert again == first
         three = remote.options(num_cpus=1, **again.options).remote()
-        ray_session.get(three.ping.remote(), timeout=180)
+        ray_session.get(three.ping.remote(), timeout=400)
     finally:
         reservation.release()

@@ -17,7 +17,7 @@ from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import MetricsLog
 from tests.rl.random_groups import tiny_qwen3, uneven_groups
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(1500)]
 
 STEPS = 5
 SAVED = 3

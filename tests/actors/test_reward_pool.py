@@ -42,7 +42,7 @@ def test_groups_in_flight_when_the_actor_dies_are_graded_once(ray_session) -> No
         await asyncio.sleep(1.0)
         ray_session.kill(pool.members[0].actor)
         try:
-            return await asyncio.wait_for(asyncio.gather(*scoring), 120)
+            return await asyncio.wait_for(asyncio.gather(*scoring), 400)
         finally:
             await pool.close()
 
@@ -98,7 +98,7 @@ def test_a_pool_that_ends_does_not_wait_for_a_worker_that_starts(ray_session) ->
         starting = asyncio.ensure_future(pool.start())
         await asyncio.sleep(5)
         assert not starting.done()
-        await asyncio.wait_for(pool.close(), 10)
+        await asyncio.wait_for(pool.close(), 60)
         starting.cancel()
 
     asyncio.run(run())

@@ -87,7 +87,7 @@ def test_a_defect_in_a_command_of_its_own(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     for kind in ("command", "interactive"):
         ended = subprocess.run(
-            [sys.executable, str(script), kind], capture_output=True, text=True, timeout=120, env=env
+            [sys.executable, str(script), kind], capture_output=True, text=True, timeout=500, env=env
         )
         assert ended.returncode == 1
         assert "RuntimeError" in ended.stderr and harmless(ended.stdout + ended.stderr)

@@ -113,7 +113,7 @@ def test_a_terminal_has_bars_below_the_lines(tmp_path) -> None:
             shown += os.read(ours, 65536)
         except OSError:
             break
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
     text = shown.decode()
     assert "counting" in text and "3 of 4" in text and "[a line]" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"

@@ -19,7 +19,7 @@ from srm_ray.data.reports import Rendered
 from srm_ray.errors import UserError
 from srm_ray.model import tokenization
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_an_episode_on_a_server(server: tuple[str, list[dict[str, Any]]]) -> Non
     assert one.step("<think>\nHm.\n</think>\n go") == ("heard go", 0.0, False)
     assert one.step("win") == ("heard win", 1.0, True)
     one.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while heard[-1] != {"type": "close"} and time.monotonic() < deadline:
         time.sleep(0.01)
     assert heard[-1] == {"type": "close"}

@@ -13,7 +13,7 @@ from srm_ray.runs.folder import RunFolder
 from srm_ray.runs.metrics import read
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 300  # seconds for a run to come to the point wanted of it
+PATIENCE = 900  # seconds for a run to come to the point wanted of it
 
 
 def small_run(model: Path, data: Path, **options: str) -> list[str]:
@@ -70,7 +70,7 @@ class Marked:
         return Path(self.log.name).read_text()
 
     def expect_nothing_left(self, but=()):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while left := [found for found in self.processes() if not found[1].startswith(but)]:
             assert time.monotonic() < deadline, f"still running: {left}"
             time.sleep(0.5)

@@ -64,7 +64,7 @@ def at_work(folder, before):
     return started and any(line["step"] > started[0] for line in steps_of(folder))
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_random_deaths_every_few_seconds(ray_session, command, tmp_path):
     folder, draw, struck = tmp_path / "run", random.Random(7), []
     run = Run(command, folder)

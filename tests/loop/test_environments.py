@@ -12,7 +12,7 @@ from srm_ray.rl.types import Episode
 from srm_ray.runs import rollout_log
 from tests.loop.command_run import completions, run_here, small_run, steps_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 
 def test_episodes_from_engines_to_weights(

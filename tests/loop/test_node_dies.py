@@ -84,7 +84,7 @@ def cluster():
     made.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_node_of_a_rollout_and_a_reward_worker_dies(cluster, tiny_model, tmp_path):
     options = {
         "max_staleness": "1",

@@ -8,7 +8,7 @@ import pytest
 from srm_ray.runs import checkpoints
 from tests.loop.command_run import PATIENCE, Run, small_run, steps_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])

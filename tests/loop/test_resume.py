@@ -23,7 +23,7 @@ def steps_of(folder):
     return [without_times(line) for line in read(folder / "metrics.jsonl")]
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_killed_around_a_checkpoint_a_run_ends_as_if_undisturbed(ray_session, command, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run_here(command, whole)

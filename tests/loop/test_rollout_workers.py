@@ -37,7 +37,7 @@ def sample(loop, pool, blow=lambda: None):
         )
         await asyncio.sleep(0.05)
         blow()
-        return await asyncio.wait_for(sampling, 240)
+        return await asyncio.wait_for(sampling, 800)
 
     return loop.run(all_at_once())
 
@@ -80,7 +80,7 @@ def expect_same(one, two):
         same_completions(group, other, ("token_ids", "logprobs", "versions"), f"prompt {index}")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_two_workers_sample_what_one_samples_bit_for_bit(loop, pair):
     """With pushed weights, with half the threads each, and whatever steps the engine."""
     one, two = sample(loop, loop.workers.rollouts), sample(loop, pair[0])
@@ -97,7 +97,7 @@ def engine_process(worker):
     return engine
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop, pair):
     pool, told = pair
     expected = sample(loop, pool)
@@ -113,7 +113,7 @@ def test_an_engine_process_that_dies_or_hangs_costs_its_worker_its_place(loop, p
         assert not list(Path("/dev/shm").glob(f"sem.*-{victim}-*"))
 
     strike("rollout-1", signal.SIGKILL)
-    loop.run(asyncio.wait_for(replaced(), 120))
+    loop.run(asyncio.wait_for(replaced(), 600))
     again = sample(loop, pool)
     assert {completion.worker for group in again for completion in group} == {"rollout-0", "rollout-2"}
     expect_same(expected, again)
@@ -140,7 +140,7 @@ def test_who_is_cancelled_frees_the_engine_and_disturbs_nobody(loop):
         while (await loop.workers.rollouts.ping())[0].info.in_flight:
             await asyncio.sleep(0.05)
 
-    loop.run(asyncio.wait_for(idle(), 30))
+    loop.run(asyncio.wait_for(idle(), 120))
 
 
 def test_a_call_that_is_abandoned_ends_like_any_other(loop):
@@ -153,7 +153,7 @@ def test_a_call_that_is_abandoned_ends_like_any_other(loop):
         await actor.abandon.remote(12345)
         return await call
 
-    assert loop.run(asyncio.wait_for(abandon(), 60)) == []
+    assert loop.run(asyncio.wait_for(abandon(), 300)) == []
 
 
 def test_a_request_that_the_engine_refuses_fails_alone(loop):

@@ -24,7 +24,7 @@ def workers_of(folder, steps):
     return {line["worker"] for line in completions(folder, names)}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_from_one_to_two_to_one(tiny_model, tmp_path):
     options = {"max_staleness": "1", "rollout.cpus": "0.5", "checkpoint.every": "1000", "steps": "100000"}
     command = small_run(tiny_model, tmp_path / "prompts.jsonl", **options)

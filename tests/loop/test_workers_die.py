@@ -35,7 +35,7 @@ def the_worker(loop):
 
 def expect_gone(pid):
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(timeout=30)
+        psutil.Process(pid).wait(timeout=120)
 
 
 def undisturbed(loop, indices):
@@ -47,17 +47,21 @@ def undisturbed(loop, indices):
 
 def disturbed(loop, indices, blow):
     """Sample, and strike the worker while it does."""
+    pool = loop.workers.rollouts.pool
+    pool.pace.longest = pool.pace.slowest = 0.0  # however slow the machine has been so far
 
     async def sample():
         sampling = [asyncio.ensure_future(loop.workers.sample(loop.stream[i])) for i in indices]
         await asyncio.sleep(0.05)
         blow()
-        return await asyncio.wait_for(asyncio.gather(*sampling), 240)
+        _, waiting = await asyncio.wait(sampling, timeout=800)
+        assert not waiting, f"{len(waiting)} groups wait; {pool.pace}, {loop.told}"
+        return [each.result() for each in sampling]
 
     return loop.run(sample())
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_same_groups_at_the_current_weights(loop, how):
     synchronise(loop)
@@ -78,7 +82,7 @@ def test_the_same_groups_at_the_current_weights(loop, how):
     expect_gone(victim)  # stopped or not
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1500)
 def test_scaling_up_and_down_loses_nothing(loop):
     """From one worker to two and back while groups are sampled; the one that leaves hands back its own."""
     synchronise(loop)
@@ -108,7 +112,7 @@ def test_scaling_up_and_down_loses_nothing(loop):
     expect_gone(leaving.info.pid)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
     """Asynchronous runs keep what a leaving worker had sampled: tokens, log-probabilities, versions."""
     synchronise(loop)
@@ -130,7 +134,7 @@ def test_a_completion_handed_back_is_continued_with_its_tokens_kept(loop):
     assert np.array_equal(empty.token_ids, first.token_ids)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("how", "why"), [(signal.SIGKILL, "learner-0 "), (signal.SIGSTOP, SILENT)])
 def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     synchronise(loop)
@@ -144,7 +148,7 @@ def test_a_learner_that_dies_or_hangs_is_started_again(loop, how, why):
     expect_gone(victim)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
     """As a replacement on another node than the learner's, while the learner waits for its completions."""
     synchronise(loop)
@@ -161,7 +165,7 @@ def test_who_joins_on_a_node_without_weights_is_given_those_of_now(loop):
     synchronise(loop)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_push_to_a_worker_that_hangs_costs_it_its_place(loop):
     synchronise(loop)
     worker = the_worker(loop)

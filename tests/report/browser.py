@@ -49,7 +49,7 @@ class Page:
         if self.session:
             message["sessionId"] = self.session
         os.write(self.write, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             answer = self._receive(deadline, method)
             if answer.get("method") == "Network.requestWillBeSent":
@@ -127,7 +127,7 @@ def start(program: str, profile: Path) -> Iterator[Page]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

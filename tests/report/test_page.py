@@ -90,13 +90,13 @@ def served(tmp_path: Path) -> Iterator[tuple[RunFolder, str]]:
 
 
 def get(url: str, **headers: str) -> tuple[dict, str]:
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
         return json.loads(gzip.decompress(answer.read())), answer.headers["ETag"]
 
 
 def status(url: str, **headers: str) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -243,7 +243,7 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
     line = process.stdout.readline()
     assert status(line.split(" is at ")[1].split()[0]) == 200
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "stopped" in out
 

@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "rewards.math"]
 
 def run(lines: list[str | bytes], *options: str) -> list[dict]:  # type: ignore[type-arg]
     data = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
-    done = subprocess.run([*COMMAND, *options], input=data, cwd=ROOT, capture_output=True, timeout=300)
+    done = subprocess.run([*COMMAND, *options], input=data, cwd=ROOT, capture_output=True, timeout=560)
     assert done.returncode == 0, done.stderr.decode()
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -130,7 +130,7 @@ def test_a_reader_that_goes_away_ends_it() -> None:
             process.stdin.close()
         except BrokenPipeError:
             pass
-        assert process.wait(60) is not None
+        assert process.wait(300) is not None
 
 
 def test_a_defect_of_the_grader_is_reported_and_the_stream_goes_on() -> None:

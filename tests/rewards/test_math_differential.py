@@ -78,7 +78,7 @@ def test_expressions_like_sympy(data: st.DataObject) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @LONG
 @given(st.data(), st.booleans())
 def test_ten_thousand_pairs_like_sympy(data: st.DataObject, with_names: bool) -> None:

@@ -68,7 +68,7 @@ class Workers:
         """(version, batch) of `count` steps; the learner takes `learning` turns."""
         done = []
         for _ in range(count):
-            collected = await asyncio.wait_for(stream.take(), 10)
+            collected = await asyncio.wait_for(stream.take(), 60)
             done.append((stream.version, collected))
             for _ in range(learning):
                 await asyncio.sleep(0)

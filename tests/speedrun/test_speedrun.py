@@ -58,7 +58,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--config", str(folder / "mini.yaml"), "--run_dir", str(folder / "run"), *data]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_from_text_to_report_card_and_again(
     ray_session: object, arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ from srm_ray.runs.metrics import read, without_times
 from tests.loop.command_run import small_run
 from tests.same import same_steps, same_weights
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -109,7 +109,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_curve(
     environment = os.environ | {"RAY_ADDRESS": ray_session.get_runtime_context().gcs_address, "PYTHONPATH": str(ROOT)}
     with (tmp_path / "said.txt").open("w+") as said:
         first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said)
-        deadline = time.time() + 300
+        deadline = time.time() + 900
         while not (killed / "metrics.jsonl").is_file() or len(read(killed / "metrics.jsonl")) < 5:
             if first.poll() is not None or time.time() > deadline:
                 first.kill()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.loop.command_run import PATIENCE, Marked, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 
 def test_ctrl_c_ends_training_in_order(tiny_model, tmp_path):

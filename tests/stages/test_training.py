@@ -30,7 +30,7 @@ from srm_ray.training.objectives import to_device
 from srm_ray.training.schedule import Schedule
 from tests.same import same_steps, same_weights
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector of `expression`: [{"metric": labels, "value": [time, text]}]."""
         address = f"{self.url}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             body = json.load(answer)
         assert body["status"] == "success", body
         return body["data"]["result"]
@@ -72,7 +72,7 @@ def start(program: str, discovery: Path) -> Iterator[Prometheus]:
         )  # fmt: skip
         try:
             server = Prometheus(f"http://{address}")
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while True:
                 try:
                     server.query("vector(1)")
@@ -83,7 +83,7 @@ def start(program: str, discovery: Path) -> Iterator[Prometheus]:
             yield server
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def without_data(server: Prometheus, seconds: float) -> list[tuple[str, str]]:

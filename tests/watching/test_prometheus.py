@@ -64,7 +64,7 @@ def job(tmp_path: Path) -> Iterator[Path]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        status = process.wait(60)
+        status = process.wait(300)
         shutil.rmtree(folder, ignore_errors=True)
     assert status == 0
 
