@@ -172,6 +172,7 @@ class Watched:
         self.answer: asyncio.Future[PingReply] | None = None
         self.answered = False
         self.silent = 0.0  # seconds that the question under way has waited
+        self.asked_at_start = True  # the question under way was
         self.doing: dict[int, Seen] = {}
         self.done: set[str] = set()
         self._marked: float | None = None  # when time was counted last
@@ -182,6 +183,7 @@ class Watched:
         self._pass_time()
         if self.answer is None:
             self.answer, self.silent = asyncio.ensure_future(self.ask()), 0.0
+            self.asked_at_start = self._starts()
             self.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody looks
         answer = self.answer
         await asyncio.wait([answer], timeout=self.rules.every)
@@ -216,7 +218,9 @@ class Watched:
             seen.seconds += passed
 
     def _take(self, answer: PingReply) -> None:
-        if not self._starts():  # how long libraries take to load says nothing of the work
+        # How long libraries take to load says nothing of the work; who was asked then may answer after `started`.
+        at_start = self.asked_at_start or self._starts()
+        if not at_start:
             self.pace.slowest = max(self.pace.slowest, self.silent)
         self.answered, self.silent = True, 0.0
         if answer.progress is None:
@@ -227,8 +231,8 @@ class Watched:
             if now.number in before and before[now.number].steps == seen.steps:
                 seen.seconds = before.pop(now.number).seconds
             self.doing[now.number] = seen
-        ended = [seen.seconds for seen in before.values() if seen.kind != STARTING]
-        self.pace.longest = max([self.pace.longest, *ended])
+        if not at_start:
+            self.pace.longest = max([self.pace.longest, *(seen.seconds for seen in before.values())])
         self.done = set(answer.progress.done)
 
     def _overdue(self) -> tuple[Seen | None, float, float] | None:

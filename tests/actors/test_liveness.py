@@ -184,6 +184,24 @@ def test_a_slow_start_makes_nobody_slow_afterwards():
     assert 60 <= run(silent()) <= 80
 
 
+def test_who_was_asked_while_it_started_and_answers_afterwards_is_not_slow():
+    """Its start is reported before the answer to a question that imports have held up."""
+
+    async def asked():
+        progress = Progress()
+        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}), latency=200.0)
+        with progress.doing(STARTING, "(importing vLLM)"):
+            with progress.doing("carrying out a call to the engine"):
+                await one.check()
+                await asyncio.sleep(100.0)
+        one.started()
+        while not await one.check():
+            pass
+        return one.pace
+
+    assert run(asked()) == Pace(0.0, 0.0)
+
+
 def test_who_is_silent_while_it_starts_is_loading_libraries():
     """From a slow disk, which holds up every thread of it."""
 
