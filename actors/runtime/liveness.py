@@ -172,7 +172,6 @@ class Watched:
         self.answer: asyncio.Future[PingReply] | None = None
         self.answered = False
         self.silent = 0.0  # seconds that the question under way has waited
-        self.asked_at_start = True  # the question under way was
         self.doing: dict[int, Seen] = {}
         self.done: set[str] = set()
         self._marked: float | None = None  # when time was counted last
@@ -183,7 +182,6 @@ class Watched:
         self._pass_time()
         if self.answer is None:
             self.answer, self.silent = asyncio.ensure_future(self.ask()), 0.0
-            self.asked_at_start = self._starts()
             self.answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody looks
         answer = self.answer
         await asyncio.wait([answer], timeout=self.rules.every)
@@ -199,9 +197,9 @@ class Watched:
         return answer.done()
 
     def started(self) -> None:
-        """It has reported that it is ready: from now on its silence is no longer that of a start."""
-        self.answered = True
-        self.doing = {number: seen for number, seen in self.doing.items() if seen.kind != STARTING}
+        """It has reported that it is ready: from now on its silence is no longer that of a start, and is counted anew,
+        as the question under way may have waited for imports."""
+        self.answered, self.silent, self.doing = True, 0.0, {}
 
     def close(self) -> None:
         if self.answer is not None:
@@ -218,9 +216,8 @@ class Watched:
             seen.seconds += passed
 
     def _take(self, answer: PingReply) -> None:
-        # How long libraries take to load says nothing of the work; who was asked then may answer after `started`.
-        at_start = self.asked_at_start or self._starts()
-        if not at_start:
+        starts = self._starts()
+        if not starts:  # how long libraries take to load says nothing of the work
             self.pace.slowest = max(self.pace.slowest, self.silent)
         self.answered, self.silent = True, 0.0
         if answer.progress is None:
@@ -231,7 +228,7 @@ class Watched:
             if now.number in before and before[now.number].steps == seen.steps:
                 seen.seconds = before.pop(now.number).seconds
             self.doing[now.number] = seen
-        if not at_start:
+        if not starts:
             self.pace.longest = max([self.pace.longest, *(seen.seconds for seen in before.values())])
         self.done = set(answer.progress.done)
 

@@ -189,17 +189,17 @@ def test_who_was_asked_while_it_started_and_answers_afterwards_is_not_slow():
 
     async def asked():
         progress = Progress()
-        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}), latency=200.0)
-        with progress.doing(STARTING, "(importing vLLM)"):
-            with progress.doing("carrying out a call to the engine"):
-                await one.check()
-                await asyncio.sleep(100.0)
+        one = watched(progress, Rules(60.0, 5.0, floors={STARTING: (600.0, "rollout.start_timeout")}), latency=220.0)
+        with progress.doing(STARTING, "(importing vLLM)"), progress.doing("carrying out a call to the engine"):
+            for _ in range(20):
+                assert not await one.check()
+                await asyncio.sleep(5.0)
         one.started()
         while not await one.check():
             pass
         return one.pace
 
-    assert run(asked()) == Pace(0.0, 0.0)
+    assert run(asked()).slowest < 30
 
 
 def test_who_is_silent_while_it_starts_is_loading_libraries():
