@@ -5,6 +5,7 @@ that are put in (`__checked__` and its like) are the checker's (`inside/checker.
 """
 
 import ast
+import builtins
 from typing import Any
 
 RAISES = frozenset({"raises", "assertRaises", "assertRaisesRegex", "assertWarns", "assert_raises", "warns"})
@@ -30,6 +31,10 @@ def called_name(node: ast.AST) -> str:
     return (
         function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
     )
+
+
+def is_builtin(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and hasattr(builtins, call.func.id)
 
 
 def is_assertion_call(node: ast.AST) -> bool:
@@ -142,6 +147,10 @@ class Counting(ast.NodeTransformer):
             return ast.Assert(self.wrapped(node.value), None)
         if is_assertion_call(node) or called_name(node.value) in RAISES:
             return [node, *ast.parse("__counted__()").body]
+        call = node.value
+        if isinstance(call, ast.Call) and any(isinstance(one, ast.Name) for one in call.args) and not is_builtin(call):
+            # Its value is dropped, so it is called for what it does to its arguments.
+            node.value = ast.Call(ast.Name("__in_place__", ast.Load()), [call.func, *call.args], call.keywords)
         return node
 
     def visit_With(self, node: ast.With) -> Any:

@@ -104,6 +104,45 @@ def test_objects_that_lie_fool_no_test_of_a_class(grader: Grader, tests: str) ->
     assert grader.grade(code, tests).correct is False
 
 
+TURN = "def turn(a):\n    a.reverse()\n"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("tests", "right", "wrong"),
+    [
+        ("a = [1, 2]\nturn(a)\nassert a == [2, 1]\n", TURN, "def turn(a):\n    return a[::-1]\n"),
+        ("def test():\n    a = [3, 1]\n    b = a\n    turn(a)\n    assert b == [1, 3]\n", TURN, "def turn(a):\n    a.clear()\n"),
+        ("def check(candidate):\n    a = [1, 2, 3]\n    candidate(a)\n    assert a == [3, 2, 1]\n", TURN, "def turn(a):\n    a = a[::-1]\n"),
+        ("a = [1, 2]\nSolution().turn(a)\nassert a == [2, 1]\n", "class Solution:\n    def turn(self, a):\n        a.reverse()\n", "class Solution:\n    def turn(self, a):\n        pass\n"),
+        ("a = [[1, 2], [3]]\nrow = a[0]\nturn(a)\nassert a == [[1, 9], [3]] and row == [1, 9]\n", "def turn(a):\n    a[0][1] = 9\n", TURN),
+        ("a = {1: 2}\nturn(a)\nassert a == {2: 1}\n", "def turn(a):\n    b = {v: k for k, v in a.items()}\n    a.clear()\n    a.update(b)\n", "def turn(a):\n    return {v: k for k, v in a.items()}\n"),
+        ("a = {1, 2}\nturn(a)\nassert a == {1}\n", "def turn(a):\n    a.discard(2)\n", "def turn(a):\n    return {1}\n"),
+        ("import pytest\na = [1]\nwith pytest.raises(ValueError):\n    turn(a)\nassert a == [1]\n", "def turn(a):\n    raise ValueError\n", "def turn(a):\n    pass\n"),
+        ("a = [2, 1]\nassert turn(a) == [1, 2]\nassert a == [2, 1]\n", "def turn(a):\n    return sorted(a)\n", "def turn(a):\n    return a\n"),
+    ],
+)  # fmt: skip
+def test_a_function_is_called_for_what_it_does_to_its_arguments(
+    grader: Grader, tests: str, right: str, wrong: str
+) -> None:
+    entry = "turn" if "candidate" in tests else None
+    assert grader.grade(right, tests, entry).correct is True
+    assert grader.grade(wrong, tests, entry).correct is False
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def turn(a):\n    a[:] = [9] * 9\n    return [1, 2]\n",  # a value that is used: what was given stays
+        "class Liar(list):\n    def __eq__(self, other): return True\ndef turn(a):\n    return Liar()\n",
+    ],
+)  # fmt: skip
+def test_what_a_test_holds_is_changed_by_no_call_whose_value_it_uses(grader: Grader, code: str) -> None:
+    assert grader.grade(code, "a = [2, 1]\nassert turn(a) == a\n").correct is False
+    assert grader.grade(code, "a = [2, 1]\nb = turn(a)\nassert a == [9] * 9\n").correct is False
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("tests", "entry"),

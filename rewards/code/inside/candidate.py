@@ -36,7 +36,8 @@ STDIN = "/tmp/.stdin"
 def serve(channel):
     """Load the code of the first frame, then answer calls.
 
-    In: ["call", target, args, kwargs], ["get", name], ["getattr", target, name], ["setattr", target, name, form],
+    In: ["call", target, args, kwargs], ["change", target, args, kwargs] (a call of which args as they are afterwards
+        are the value), ["get", name], ["getattr", target, name], ["setattr", target, name, form],
         ["operation", name, args] (`OPERATIONS`), ["fields", target], ["isa", target, name], ["issubclass", name, name];
         target: a name or ["ref", id].
     Out: ["ready", {name: kind}], ["value", form], ["raise", class, text, its own classes' names], ["large"],
@@ -142,11 +143,10 @@ def answer(request, space, references):
         return ["value", isinstance(target(request[1]), space[request[2]])]
     if request[0] == "issubclass":
         return ["value", issubclass(space[request[1]], space[request[2]])]
-    _, function, args, kwargs = request
-    result = target(function)(
-        *[wire.decode(a, of_form) for a in args], **{name: wire.decode(v, of_form) for name, v in kwargs.items()}
-    )
-    return ["value", wire.encode(result, reference)]
+    kind, function, forms, kwargs = request
+    args = [wire.decode(a, of_form) for a in forms]
+    result = target(function)(*args, **{name: wire.decode(v, of_form) for name, v in kwargs.items()})
+    return ["value", wire.encode(args if kind == "change" else result, reference)]
 
 
 def fields_of(thing):

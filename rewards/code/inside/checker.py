@@ -156,6 +156,7 @@ def namespace(job, link, names, checks):
         "__softly__": checks.counted,
         "__counted__": checks.counted,
         "__failed__": lambda: checks.checked(False),
+        "__in_place__": link.in_place,
         **texts.members(link, [*(source for source, _ in job["steps"]), job["prompt"]]),
     }
     pytests.install(any("unittest" in source for source, _ in job["steps"]))

@@ -12,6 +12,7 @@ import types
 import wire
 
 FUNCTIONS = (types.FunctionType, types.ModuleType)
+MUTABLE = (list, dict, set, bytearray)
 
 
 class Stop(BaseException):
@@ -26,6 +27,7 @@ class Link:
     """The channel to the candidate.
 
     asked: how often something was asked of it: before the first time, what fails is the tests' own.
+    changing: the arguments of a call whose value the tests drop (`in_place`).
     stopped: the first Stop, remembered because tests may swallow it. last_raised: the candidate's last exception.
     classes: names of the candidate's that the tests use as classes. errors: name -> exception class of the checker's,
     of the candidate's exceptions that the tests expect.
@@ -40,6 +42,7 @@ class Link:
         self.nan = nan
         self.reads_floats = reads_floats
         self.asked = 0
+        self.changing = ()
         self.last_raised = None
         self.stopped = None
 
@@ -87,8 +90,27 @@ class Link:
             raise self.blame("bad_type") from None
 
     def call(self, function, args, kwargs):
+        changes = bool(args) and list(map(id, args)) == list(map(id, self.changing))
+        self.changing = ()
         forms = [self.form(a) for a in args]
-        return self.value(self.ask(["call", function, forms, {k: self.form(v) for k, v in kwargs.items()}]))
+        named = {k: self.form(v) for k, v in kwargs.items()}
+        said = self.value(self.ask(["change" if changes else "call", function, forms, named]))
+        if not changes:
+            return said
+        if type(said) is not list or len(said) != len(args):
+            raise self.stop("bad_type")
+        for own, made in zip(args, said, strict=True):
+            if type(own) in MUTABLE:
+                if type(made) is not type(own):
+                    raise self.stop("bad_type")
+                take_over(own, made)
+        return None
+
+    def in_place(self, function, /, *args, **kwargs):
+        """A call in the tests whose value is dropped: a list, dict, set or bytearray among the arguments becomes what
+        the candidate makes of it, as it would in one process."""
+        self.changing = args if type(function) in (Proxy, Method, Opaque) else ()
+        return function(*args, **kwargs)
 
     def get(self, name):
         return self.value(self.ask(["get", name]))
@@ -143,6 +165,21 @@ class Link:
             self.last_raised = exception(*reply[1:], self.errors)
             raise self.last_raised
         raise self.stop({"large": "output_limit"}.get(kind, "bad_type"))
+
+
+def take_over(own, made):
+    """Make `own` equal to `made`, of the same type; a list's items stay the objects that they are."""
+    if type(own) is list and len(own) == len(made):
+        for place, item in enumerate(made):
+            if type(item) in MUTABLE and type(item) is type(own[place]):
+                take_over(own[place], item)
+            else:
+                own[place] = item
+    elif type(own) in (list, bytearray):
+        own[:] = made
+    else:
+        own.clear()
+        own.update(made)
 
 
 def is_own(value):
