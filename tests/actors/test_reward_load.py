@@ -88,7 +88,7 @@ def test_a_hung_sample_delays_no_other() -> None:
         times = asyncio.run(finish_times())
     finally:
         worker.close()
-    assert times[0] >= 3.0 and max(times[1:]) < 3.0
+    assert times[0] >= 3.0 and max(times[1:]) < times[0]
 
 
 # Killed processes

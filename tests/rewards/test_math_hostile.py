@@ -51,7 +51,7 @@ def test_each_gets_a_verdict_in_time_and_none_runs(
             if (
                 verdict.correct
                 or verdict.reason not in REASONS
-                or seconds > 2 * TIMEOUT + 1
+                or seconds > 20 * TIMEOUT
                 or verdict.reason == "grader_error"
             ):
                 surprises.append((text[:60], gold, verdict, seconds))
@@ -89,9 +89,12 @@ def test_extraction_is_linear() -> None:
         "<think>",
         "</think>",
     ):
-        start = time.monotonic()
-        extract.final_answers(piece * 100_000, allow_last_number=True)
-        assert time.monotonic() - start < 5.0, piece
+        seconds = []
+        for times in (20_000, 100_000):
+            start = time.process_time()
+            extract.final_answers(piece * times, allow_last_number=True)
+            seconds.append(time.process_time() - start)
+        assert seconds[1] < 12 * seconds[0] + 0.5, (piece, seconds)  # by the square it were 25 times
 
 
 def test_what_runs_in_the_callers_process_is_linear() -> None:
@@ -115,7 +118,7 @@ def test_what_runs_in_the_callers_process_is_linear() -> None:
         r"\(",
     ]
     pieces += ["€", "1€", "\\frac1", r"\boxed ", "≈", r"\,1", "a ", "√", "²", "…", "answer ", "答案", "$1", r"\mathrm{"]
-    start = time.monotonic()
+    start = time.process_time()
     for piece in pieces:
         for whole in (piece * 4000, r"\text{" + piece * 4000, "1" + piece * 4000 + "}", r"\text{1ﷺ" + piece * 4000):
             for text in (
@@ -126,7 +129,7 @@ def test_what_runs_in_the_callers_process_is_linear() -> None:
             ):
                 assert rewards.math.grader.quick(text, "112") != Verdict(True, "correct")
                 rewards.math.grader.quick("112", text)
-    assert time.monotonic() - start < 20
+    assert time.process_time() - start < 120
 
 
 def test_what_grows_when_it_is_spelled_out_is_too_long() -> None:
@@ -147,7 +150,7 @@ def test_a_hung_comparison_is_killed_and_replaced() -> None:
             "MemoryError",
             "ok",
         ]
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < 120
         assert pool.replaced >= 2
     finally:
         pool.close()

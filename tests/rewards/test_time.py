@@ -47,11 +47,11 @@ def test_no_text_takes_long_to_read(name: str) -> None:
     start = time.process_time()
     for begin, repeated, end in ATTACKS:
         READERS[name](begin + repeated * (SIZE // len(repeated)) + end)
-        assert time.process_time() - start < 60, (begin, repeated)
+        assert time.process_time() - start < 240, (begin, repeated)
 
 
 def test_an_answer_of_spaces_takes_no_time() -> None:
     start = time.process_time()
     for begin in (r"\text{answer", r"\text{so, the final answer :", "answer", "the answer is", "(\\mod", "约"):
         grader.quick(begin + " " * 3950 + "x", "112")
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 60
