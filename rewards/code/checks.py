@@ -88,6 +88,40 @@ def has_check(tree: ast.AST) -> bool:
     return any(is_check(node) for node in ast.walk(tree))
 
 
+class Itself:
+    """Which checks compare the answer with nothing but itself: `assert f() == P(1, 2)`, where `P` is the answer's too.
+
+    taken: the answer's names. Beside them, names of the tests' that stand for nothing but what its calls gave.
+    """
+
+    def __init__(self, trees: list[ast.Module], taken: frozenset[str]) -> None:
+        self.taken, self.names = taken, set[str]()
+        given: dict[str, list[ast.expr]] = {}
+        for node in (node for tree in trees for node in ast.walk(tree)):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                given.setdefault(node.targets[0].id, []).append(node.value)
+        while found := {name for name, values in given.items() if all(map(self.gave, values))} - self.names:
+            self.names |= found
+
+    def gave(self, value: ast.expr) -> bool:
+        """Whether a value is the answer's word: what a call of it gave, or an attribute of that."""
+        if isinstance(value, ast.Call):
+            return self.gave(value.func) or (isinstance(value.func, ast.Name) and value.func.id in self.taken)
+        if isinstance(value, ast.Attribute):
+            return self.gave(value.value)
+        return isinstance(value, ast.Name) and value.id in self.names
+
+    def compared(self, node: ast.AST) -> bool:
+        sides: list[ast.expr] = []
+        if isinstance(node, ast.Assert | ast.Expr):
+            claim = node.test if isinstance(node, ast.Assert) else node.value
+            if isinstance(claim, ast.Compare):
+                sides = [claim.left, *claim.comparators]
+            elif isinstance(claim, ast.Call) and called_name(claim).startswith("assert"):
+                sides = claim.args[:2]
+        return len(sides) > 1 and all(map(self.gave, sides))
+
+
 class Counting(ast.NodeTransformer):
     """Every check is reported to the checker; one that fails is remembered, whoever swallows its exception.
 

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from rewards.code.answer import blocks
-from rewards.code.checks import RAISES, called_name, counted, has_check, is_check, is_claim
+from rewards.code.checks import RAISES, Itself, called_name, counted, has_check, is_check, is_claim
 from rewards.code.refusals import SOLUTION, BadTests, refuse, refuse_missing
 
 # What tests use without importing it, and no task asks for: name -> module (numpy and pandas by their usual names).
@@ -111,6 +111,9 @@ def read(sources: tuple[str, ...], entry: str | None, prompt: str | None, here: 
         raise BadTests(f"the tests derive a class from {base}, which is in another process")
     if not any(has_check(tree) for tree in trees):
         raise BadTests("the tests assert nothing and compare nothing")
+    itself, checks = Itself(trees, frozenset(taken)), [n for tree in trees for n in ast.walk(tree) if is_check(n)]
+    if checks and all(map(itself.compared, checks)):
+        raise BadTests("the tests compare the answer with itself alone: compare with values of their own")
     functions = {n.name: n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     smoke = frozenset(name for name, node in functions.items() if not has_check(node))
     called = frozenset(called_name(node) for tree in trees for node in at_once(tree))

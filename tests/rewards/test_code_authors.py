@@ -87,8 +87,6 @@ def test_a_right_program_passes_and_a_wrong_one_does_not(grader: Grader, tests: 
         "assert 3.14 in Circle(1).areas()",
         "assert Circle(1) == 5",
         "assert 5 in Circle(1)",
-        "assert Circle(1) == Circle(2)",
-        "assert Circle(1) > Circle(2)",
         "import pytest\nassert Circle(1).area() == pytest.approx(3.14)",
         "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertAlmostEqual(Circle(1).area(), 3.14)",
         "assert sorted([Circle(1).area(), 3])[0] == 3.14",
@@ -170,12 +168,32 @@ def test_descriptor_0_has_its_path_too(grader: Grader) -> None:
         ("def test():\n    mul(2, 3)\n    assert True\n", "assert nothing"),
         ("def test(monkeypatch):\n    assert mul(2, 3) == 6\n", "pytest's fixture monkeypatch"),
         ("import pytest\n@pytest.fixture(params=[1])\ndef k(request):\n    return request.param\ndef test(k):\n    assert mul(k, 3) == 3\n", "pytest's fixture request"),
+        ("assert f() == P(1, 2)", "with itself alone"),
+        ("assert Circle(1) == Circle(2)", "with itself alone"),
+        ("assert Circle(1) > Circle(2)", "with itself alone"),
+        ("def test():\n    got, want = f(), P(1, 2)\n    found = f()\n    other = P(1, 2)\n    assert found == other\n", "with itself alone"),
+        ("s = Stack()\ns.push(1)\nassert s.peek() == s.pop()\n", "with itself alone"),
+        ("import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(), P(1, 2))\n", "with itself alone"),
         ("class Mine(Stack):\n    pass\nassert Mine().pop() == 1\n", "derive a class from Stack"),
     ],
 )  # fmt: skip
 def test_what_checks_nothing_or_cannot_run_is_said(tests: Any, says: str) -> None:
     with pytest.raises(BadTests, match=says):
         job_of(tests, None, None)
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert f() == P(1, 2)\nassert f().x == 1\n",
+        "text = 'abc'\nassert decode(encode(text)) == text\n",
+        "made = P(1, 2)\nmade = 3\nassert f() == made\n",
+        "assert f(1) + 1 == g(2)\n",
+        "assert is_prime(7)\n",
+    ],
+)
+def test_a_check_against_a_value_of_the_tests_is_one(tests: str) -> None:
+    job_of(tests, None, None)
 
 
 def test_a_name_that_nobody_tells_is_bad_tests_where_the_prompt_is_known() -> None:

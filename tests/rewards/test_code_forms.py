@@ -69,7 +69,7 @@ def test_a_form_is_read_as_it_is_and_as_json_in_a_string(tests: Any, entry: str 
         (["import math", "eps = 0.1", "assert abs(f(math.pi)) < eps"], {"f"}),
         (["def close(a, b): return abs(a - b) < 1", "assert close(f(1), 1)"], {"f"}),
         (["from solution import sorted", "assert sorted([2, 1]) == [1, 2]"], {"sorted"}),
-        (["import solution as s", "assert s.f(1) == s.g(1)"], {"f", "g"}),
+        (["import solution as s", "assert s.f(1) == s.g(1) + 1"], {"f", "g"}),
     ],
 )  # fmt: skip
 def test_what_the_tests_take_from_the_candidate(tests: list[str], taken: set[str]) -> None:

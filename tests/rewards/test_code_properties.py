@@ -13,10 +13,11 @@ from rewards.code.answer import blocks, code_of
 from rewards.code.forms import BadTests, job_of, of_row
 from rewards.code.output import lines, same
 from rewards.code.sandbox import Limits
+from rewards.extract import THINKING
 
 F = frozenset({"f"})
 PROSE = st.text(st.characters(blacklist_characters="`~\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=40).filter(
-    lambda text: "think>" not in text and "def f" not in text
+    lambda text: "def f" not in text and not any(tag.lower() in text.lower() for pair in THINKING for tag in pair)
 )
 LANGUAGES = st.sampled_from(["python", "py", "Python3", "PYTHON", "python title=a.py", "{.python}", "", "python:a.py"])
 FENCES = st.builds(lambda mark, size: mark * size, st.sampled_from("`~"), st.integers(3, 6))
