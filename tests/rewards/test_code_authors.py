@@ -102,6 +102,19 @@ def test_objects_that_lie_fool_no_test_of_a_class(grader: Grader, tests: str) ->
     assert grader.grade(code, tests).correct is False
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("tests", "right", "wrong"),
+    [
+        ("assert turn(int, '3') == 3\nassert turn(len, 'abc') == 3\n", "def turn(f, x):\n    return f(x)\n", "def turn(f, x):\n    return 3.5\n"),
+        ("import operator, math\nassert turn(operator.add, [1, 2, 3]) == 6\nassert turn(math.gcd, [4, 6]) == 2\n", "from functools import reduce\ndef turn(f, x):\n    return reduce(f, x)\n", "def turn(f, x):\n    return sum(x)\n"),
+    ],
+)  # fmt: skip
+def test_functions_that_everybody_has_are_arguments(grader: Grader, tests: str, right: str, wrong: str) -> None:
+    assert grader.grade(right, tests).correct is True
+    assert grader.grade(wrong, tests).correct is False
+
+
 TURN = "def turn(a):\n    a.reverse()\n"
 
 

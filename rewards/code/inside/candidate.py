@@ -122,6 +122,8 @@ def answer(request, space, references):
             return references[form[1]]
         if form[0] == "name":
             return space[form[1]]
+        if form[0] == "known":
+            return getattr(sys.modules[form[1]], form[2])
         raise wire.NotPlain("unknown tag")
 
     def target(form):

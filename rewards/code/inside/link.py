@@ -7,6 +7,8 @@ that way) and is a `bad_type` as soon as a test looks at it.
 import builtins
 import contextlib
 import dataclasses
+import math
+import operator
 import types
 
 import wire
@@ -143,6 +145,8 @@ class Link:
             return ["ref", value._Opaque__id]
         if type(value) is Proxy:
             return ["name", value._Proxy__name]
+        if (name := known(value)) is not None:
+            return ["known", *name]
         if is_own(value):
             raise self.stop("bad_tests")
         raise wire.NotPlain(f"a test passes a {type(value).__name__}")
@@ -180,6 +184,14 @@ def take_over(own, made):
     else:
         own.clear()
         own.update(made)
+
+
+def known(value):
+    """(module, name) of what every process has by that name: `len`, `int`, `operator.add`; None for all else."""
+    if not isinstance(value, types.BuiltinFunctionType | type):
+        return None
+    places = (m.__name__ for m in (builtins, math, operator) if vars(m).get(value.__name__) is value)
+    return next(((place, value.__name__) for place in places), None)
 
 
 def is_own(value):
