@@ -1,11 +1,11 @@
 """What is measured of a model, on engines that this starts on Ray or on an endpoint: suites and environments.
 
 Job --opened--> Opened: engines, graded on reward workers beside them
-                        an endpoint, graded in this process: it needs no cluster
+                        an endpoint, graded on reward workers alone
     --measure_suite, measure_episodes--> SuiteResult
 """
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ from srm_ray.errors import UserError
 from srm_ray.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from actors.environment.measuring import Problems
     from actors.reward.grading import Grading
+    from actors.reward.pool import RewardPool
     from srm_ray.evaluation.grading import Grader
     from srm_ray.evaluation.lm_eval.harness import Options
     from srm_ray.evaluation.results import Results, SuiteResult
@@ -158,16 +159,15 @@ class Opened:
 
 @asynccontextmanager
 async def opened(job: Job, model: str, info: "ModelInfo | None") -> "AsyncIterator[Opened]":
-    """Engines and reward workers on Ray, or without `info` the endpoint and graders in this process."""
+    """Engines and reward workers on Ray, or without `info` the endpoint and reward workers."""
     from srm_ray.inference.completers import Subject
 
     config = job.config
     if info is None:
         from srm_ray.evaluation.endpoint import Endpoint
 
-        with graders_here(job) as graders:
-            async with Endpoint(config.endpoint, model, config.api_key) as server:
-                yield Opened(Subject(server), graders)
+        async with Endpoint(config.endpoint, model, config.api_key) as server, reward_workers(job) as graders:
+            yield Opened(Subject(server), graders)
         return
     from actors.rollout.scoring import Engines, Prompting
 
@@ -178,25 +178,23 @@ async def opened(job: Job, model: str, info: "ModelInfo | None") -> "AsyncIterat
         yield Opened(Subject(completer, completer, info.tokenizer), engines.grader, info)
 
 
-@contextmanager
-def graders_here(job: Job) -> "Iterator[Grader]":
-    """Raises `UserError` where code is graded and no sandbox holds here."""
-    from rewards.dispatch import Graders
-    from srm_ray.evaluation.grading import check_tier
+@asynccontextmanager
+async def reward_workers(job: Job) -> "AsyncIterator[Grader]":
+    """Where something is graded, those that live as long as the block. Raises `UserError` where code is graded and no
+    sandbox holds."""
+    from actors.reward import grading
+    from actors.runtime import cluster
 
-    options = job.config.grading
-    graders = Graders(
-        options.processes,
-        math_timeout=options.timeout,
-        code_timeout=options.timeout,
-        allow_unsafe=options.allow_unsafe,
-    )
-    try:
-        if job.with_code:
-            check_tier(graders.tier(), job.with_code)
-        yield graders
-    finally:
-        graders.close()
+    if job.grading is None:
+        yield grading.LazyGrader(nobody)
+        return
+    cluster.connect()
+    async with grading.started(job.grading) as pool:
+        yield pool
+
+
+async def nobody() -> "RewardPool":
+    raise AssertionError("nothing here is graded")
 
 
 async def measure_suite(job: Job, suite: "Suite", model: Opened, folder: RunFolder, position: str) -> "SuiteResult":

@@ -1,7 +1,7 @@
 """Measure a model on task suites, and what it lost against its parent.
 
     suites (local files, hub, generator) -> engines (vLLM on Ray), or an endpoint
-        -> graders (on reward workers, or here), or lm-evaluation-harness
+        -> graders (on reward workers), or lm-evaluation-harness
         -> samples/<suite>.jsonl -> results.json -> against the parent's: tax.json -> tables, report.html
 
 Suites: arithmetic, numerals, word_problems (built in), gsm8k, math500, aime24, svamp, humaneval, mbpp; through

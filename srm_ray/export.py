@@ -8,7 +8,6 @@ Ends with a table of size, perplexity, task accuracy and speed of every format, 
 import shutil
 import sys
 import time
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -211,7 +210,6 @@ def measured(
     """The rows with what was measured, and notes that say on what. Without llama.cpp, of a GGUF file its size alone."""
     from dataclasses import replace
 
-    from rewards.dispatch import Graders
     from srm_ray.evaluation import quantised
     from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
 
@@ -227,21 +225,41 @@ def measured(
         if row.file != "final" and not has_llama_cpp():
             found.append(row)
             continue
-        with phase(f"measuring {row.label}", total=len(questions.documents) + len(questions.problems)) as counted:
+        with phase(f"measuring {row.label}", total=len(questions.documents)) as counted:
             engine = open_for_measuring(work / row.file, config, context)
-            with closing(Graders()) as graders:  # no reward workers: a cluster would take part of the speed measured
-                measuring = quantised.measure(
-                    engine, graders, questions, config.measure, seed=config.seed, done=counted.advance
-                )
-                numbers = interrupts.run(measuring)
+            measuring = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
+            numbers = interrupts.run(measuring)
         by = "transformers" if row.file == "final" else "llama.cpp"
-        found.append(
-            replace(
-                row, engine=by, perplexity=numbers.perplexity, accuracy=numbers.accuracy,
-                tokens_per_second=numbers.tokens_per_second,
-            )
-        )  # fmt: skip
+        rate = numbers.tokens_per_second
+        found.append(replace(row, engine=by, perplexity=numbers.perplexity, tokens_per_second=rate))
+    if questions.problems:
+        found = interrupts.run(with_accuracy(config, work, found, questions, context))
     return found, notes
+
+
+async def with_accuracy(
+    config: ExportConfig, work: Path, rows: "list[Row]", questions: "Questions", context: int
+) -> "list[Row]":
+    """Of the rows that were measured, graded on a reward worker; after the speeds, since a cluster takes its part."""
+    from dataclasses import replace
+
+    from actors.reward.grading import Grading, started
+    from actors.runtime import cluster
+    from srm_ray.config.evaluate import GradingConfig
+    from srm_ray.evaluation import quantised
+
+    found = []
+    with cluster.session():
+        async with started(Grading(GradingConfig())) as pool:
+            for row in rows:
+                if row.perplexity is None:
+                    found.append(row)
+                    continue
+                with phase(f"accuracy of {row.label}", total=len(questions.problems)) as counted:
+                    engine = open_for_measuring(work / row.file, config, context)
+                    share = await quantised.accuracy(engine, pool, questions, config.measure, counted.advance)
+                found.append(replace(row, accuracy=share))
+    return found
 
 
 def open_for_measuring(path: Path, config: ExportConfig, context: int) -> "Engine":

@@ -50,7 +50,7 @@ def trained_run(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def exported(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(ray_session: object, trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "export"
     formats = "q8_0,f16,q4_0" + (",q4_k_m" if HAS_LLAMA_CPP else "")
     options = ["--model", str(trained_run / "final"), "--run_dir", str(out), "--format", formats, *QUICK]
@@ -58,6 +58,7 @@ def exported(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
+@pytest.mark.integration
 def test_what_lies_in_the_folder(exported: Path, trained_run: Path) -> None:
     wanted = {"think-Q8_0.gguf", "think-F16.gguf", "think-Q4_0.gguf"} | (
         {"think-Q4_K_M.gguf"} if HAS_LLAMA_CPP else set()
@@ -69,6 +70,7 @@ def test_what_lies_in_the_folder(exported: Path, trained_run: Path) -> None:
     assert (lineage["stage"], lineage["parent"]) == ("export", str(trained_run / "final"))
 
 
+@pytest.mark.integration
 def test_the_summary_measures_every_format(exported: Path) -> None:
     summary = json.loads((exported / "summary.json").read_text())
     rows = {row["label"]: row for row in summary["formats"]}
@@ -89,6 +91,7 @@ def test_the_summary_measures_every_format(exported: Path) -> None:
         assert rows["Q8_0"]["perplexity"] is None
 
 
+@pytest.mark.integration
 def test_the_card(exported: Path, trained_run: Path, trained_model: Path) -> None:
     card = (exported / "final" / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
@@ -106,6 +109,7 @@ def test_the_card(exported: Path, trained_run: Path, trained_model: Path) -> Non
     assert str(exported) not in body, "nothing of this machine's folders but where the model comes from"
 
 
+@pytest.mark.integration
 def test_a_complete_export_is_left_alone(exported: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((exported / "config.yaml").read_text())
     before = {path: path.stat().st_mtime_ns for path in exported.rglob("*") if path.is_file()}

@@ -1,10 +1,9 @@
 """Reward workers of a command that measures a model: what they are, and the `Grader` that they make.
 
-    Grading (options) --pool, start--> RewardPool, with a sandbox where code is graded
-    LazyGrader        --grade, same--> the pool, once engines and workers are there
-    started(Grading)  ---------------> the pool alone, for a model in the caller's own process
+Grading (options) --pool, start--> RewardPool, with a sandbox where code is graded
+LazyGrader        --grade, same--> the pool, once engines and workers are there
+started(Grading)  ---------------> the pool alone, for a model in the caller's own process
 
-A command that uses no Ray grades with `rewards.dispatch.Graders`, in its own process.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

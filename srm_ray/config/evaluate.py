@@ -63,7 +63,7 @@ class GradingConfig(Section):
     """Graders: processes that are ended when they take too long, and the code sandbox."""
 
     workers: int = Field(
-        1, ge=1, description="reward actors beside the engines; with endpoint this process grades by itself"
+        1, ge=1, description="reward actors that grade, beside the engines or of an endpoint's answers"
     )
     processes: int = Field(2, ge=1, description="answers that one worker grades at once")
     timeout: float = Field(10.0, gt=0, description="seconds that grading one completion may take")

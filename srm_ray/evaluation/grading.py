@@ -2,9 +2,9 @@ r"""Completions of a problem to graded samples.
 
     Problem, ChatCompletion x n --Grader--> Sample x n (verdict, class of equal answers, finished, boxed)
 
-A `Grader` is the one dispatch (`rewards.dispatch.Graders`) in this process, or a run's reward workers, which use the
-same. A truncated completion is never correct, but for `flexible`: lm-evaluation-harness's flexible-extract of GSM8K
-reads the last number of whatever was generated, and compares it as text.
+A `Grader` is a pool of reward workers, which use the one dispatch (`rewards.dispatch.Graders`). A truncated completion
+is never correct, but for `flexible`: lm-evaluation-harness's flexible-extract of GSM8K reads the last number of
+whatever was generated, and compares it as text.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ IGNORED = re.compile(r",|\$|(?s:.*)#### |\.$")
 
 
 class Grader(Protocol):
-    """What grades: `rewards.dispatch.Graders`, or the reward workers of a run."""
+    """What grades: reward workers; `rewards.dispatch.Graders` alone has the same methods."""
 
     async def grade(
         self, problem: Problem, question: str | None, text: str, *, truncated: bool = False, last_number: bool = False

@@ -47,11 +47,9 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """perplexity: of the counted tokens. accuracy: None where no problems were asked. tokens_per_second: of one
-    sequence, generated one token at a time."""
+    """perplexity: of the counted tokens. tokens_per_second: of one sequence, generated one token at a time."""
 
     perplexity: float
-    accuracy: Share | None
     tokens_per_second: float
 
 
@@ -107,19 +105,15 @@ def sum_documents(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast") -
 
 async def measure(
     engine: Engine,
-    grader: Grader,
     questions: Questions,
     config: MeasureConfig,
     *,
     seed: int,
     done: Callable[[], object] = lambda: None,
 ) -> Measured:
-    """done: called after each document and each problem."""
-    model = LocalModel(engine)
-    evaluator = Evaluator(grader, Sampling(max_new_tokens=config.max_new_tokens), seed=0)
+    """All but the accuracy. done: called after each document."""
     return Measured(
-        perplexity=await perplexity(model, questions.documents, done),
-        accuracy=await accuracy(model, evaluator, questions.problems, done) if questions.problems else None,
+        perplexity=await perplexity(LocalModel(engine), questions.documents, done),
         tokens_per_second=speed(engine, questions.documents[0][0][:SPEED_PROMPT], config.speed_tokens, seed=seed),
     )
 
@@ -148,10 +142,16 @@ def counted_spans(mask: Sequence[bool]) -> Iterator[tuple[int, int]]:
 
 
 async def accuracy(
-    model: LogLikelihoodModel, evaluator: Evaluator, problems: Sequence[Prompt], done: Callable[[], object]
+    engine: Engine,
+    grader: Grader,
+    questions: Questions,
+    config: MeasureConfig,
+    done: Callable[[], object] = lambda: None,
 ) -> Share:
-    samples = await evaluator.prompts(problems, model, done)
-    return wilson(sum(one.verdict.correct is True for (one,) in samples), len(problems))
+    """Greedy. done: called after each problem."""
+    evaluator = Evaluator(grader, Sampling(max_new_tokens=config.max_new_tokens), seed=0)
+    samples = await evaluator.prompts(questions.problems, LocalModel(engine), done)
+    return wilson(sum(one.verdict.correct is True for (one,) in samples), len(questions.problems))
 
 
 def speed(engine: Engine, prompt_ids: Sequence[int], tokens: int, *, seed: int) -> float:

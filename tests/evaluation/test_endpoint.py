@@ -126,7 +126,17 @@ def test_a_wrong_model_or_server_is_the_users_to_know(server) -> None:
         ask(server)
 
 
-def test_the_command_measures_an_endpoint(server, tmp_path: Path, capsys) -> None:
+@pytest.mark.integration
+def test_the_command_measures_an_endpoint(ray_session, server, tmp_path: Path, capsys, monkeypatch) -> None:
+    from actors.reward.pool import RewardPool
+
+    graded, grade = [], RewardPool.grade
+
+    async def counted(pool, problem, *text, **how):
+        graded.append(problem)
+        return await grade(pool, problem, *text, **how)
+
+    monkeypatch.setattr(RewardPool, "grade", counted)
     options = ["--endpoint", server.url, "--model", "sums", "--limit", "12", "--run_dir", str(tmp_path / "run")]
     assert evaluate.main(options) == 0
     out = capsys.readouterr().out
@@ -135,13 +145,14 @@ def test_the_command_measures_an_endpoint(server, tmp_path: Path, capsys) -> Non
     assert result.values == [1.0] * 12
     assert result.finished is not None and result.finished.value == 1.0
     asked = len(server.asked)
-    assert asked == 12
+    assert asked == len(graded) == 12, "each on a reward worker"
     assert evaluate.main(options) == 0  # nothing is asked twice
     assert len(server.asked) == asked
     assert read(tmp_path / "run").suites["arithmetic"] == result
 
 
-def test_against_a_finished_evaluation(server, tmp_path: Path, capsys) -> None:
+@pytest.mark.integration
+def test_against_a_finished_evaluation(ray_session, server, tmp_path: Path, capsys) -> None:
     common = ["--endpoint", server.url, "--model", "sums", "--limit", "12"]
     assert evaluate.main([*common, "--run_dir", str(tmp_path / "a")]) == 0
     assert evaluate.main([*common, "--run_dir", str(tmp_path / "b"), "--against", str(tmp_path / "a")]) == 0
@@ -159,7 +170,8 @@ def test_against_a_finished_evaluation(server, tmp_path: Path, capsys) -> None:
     assert len(server.asked) == 2 * 12
 
 
-def test_a_killed_evaluation_goes_on_and_gives_the_same_file(server, tmp_path: Path) -> None:
+@pytest.mark.integration
+def test_a_killed_evaluation_goes_on_and_gives_the_same_file(ray_session, server, tmp_path: Path) -> None:
     options = ["--endpoint", server.url, "--model", "sums", "--limit", "12", "--run_dir", str(tmp_path / "run")]
     assert evaluate.main(options) == 0
     samples = tmp_path / "run" / "samples" / "arithmetic.jsonl"
@@ -171,7 +183,8 @@ def test_a_killed_evaluation_goes_on_and_gives_the_same_file(server, tmp_path: P
     assert samples.read_text() == whole
 
 
-def test_other_settings_or_weights_do_not_go_on(server, tmp_path: Path, capsys) -> None:
+@pytest.mark.integration
+def test_other_settings_or_weights_do_not_go_on(ray_session, server, tmp_path: Path, capsys) -> None:
     options = ["--endpoint", server.url, "--model", "sums", "--limit", "4", "--run_dir", str(tmp_path / "run")]
     assert evaluate.main(options) == 0
     assert evaluate.main([*options, "--sampling.max_new_tokens", "9"]) == 2
@@ -198,7 +211,8 @@ def test_suites_that_need_log_likelihoods_are_refused(server, local_suites, tmp_
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-def test_a_suite_that_fails_fails_the_command(server, tmp_path: Path, capsys, monkeypatch) -> None:
+@pytest.mark.integration
+def test_a_suite_that_fails_fails_the_command(ray_session, server, tmp_path: Path, capsys, monkeypatch) -> None:
     server.failures = [400] * 3
     options = ["--endpoint", server.url, "--model", "sums", "--limit", "3", "--run_dir", str(tmp_path / "run")]
     assert evaluate.main(options) == 1
@@ -206,7 +220,8 @@ def test_a_suite_that_fails_fails_the_command(server, tmp_path: Path, capsys, mo
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-def test_samples_of_the_server_are_those_of_the_seeds(server, tmp_path: Path) -> None:
+@pytest.mark.integration
+def test_samples_of_the_server_are_those_of_the_seeds(ray_session, server, tmp_path: Path) -> None:
     """pass@k and maj@k from several samples, each with a seed of its own."""
     options = ["--endpoint", server.url, "--model", "sums", "--limit", "3", "--run_dir", str(tmp_path / "run")]
     assert evaluate.main([*options, "--sampling.samples", "4", "--sampling.temperature", "1"]) == 0
