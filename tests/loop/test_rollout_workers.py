@@ -150,6 +150,8 @@ def test_a_call_that_is_abandoned_ends_like_any_other(loop):
 
     async def abandon():
         call = actor.generate.remote(loop.stream[9].token_ids[:8], (1, 2), long, (), 12345)
+        while not (await actor.ping.remote()).info.in_flight:  # Ray may begin calls in another order
+            await asyncio.sleep(0.005)
         await actor.abandon.remote(12345)
         return await call
 
