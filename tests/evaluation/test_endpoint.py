@@ -194,6 +194,7 @@ def test_other_settings_or_weights_do_not_go_on(ray_session, server, tmp_path: P
     assert len(read(tmp_path / "run").suites["arithmetic"].values) == 6
 
 
+@pytest.mark.integration
 def test_suites_that_need_log_likelihoods_are_refused(server, local_suites, tmp_path: Path, capsys) -> None:
     pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'srm-ray[eval]'")
     options = [
