@@ -22,7 +22,11 @@ STREAM_TEXTS = frozenset({"builtins.input", "builtins.print", "sys.stdin", "sys.
 
 
 class BadTests(ValueError):
-    """The tests cannot be run, whoever answers; the message is one line and says why."""
+    """The tests cannot be run, whoever answers; the message is one line, whatever of the tests it quotes, and says
+    why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
 
 
 def refuse(tree: ast.Module, here: frozenset[str], own: Collection[str], modules: set[str]) -> None:

@@ -187,6 +187,7 @@ def test_descriptor_0_has_its_path_too(grader: Grader) -> None:
         ("def test():\n    got, want = f(), P(1, 2)\n    found = f()\n    other = P(1, 2)\n    assert found == other\n", "with itself alone"),
         ("s = Stack()\ns.push(1)\nassert s.peek() == s.pop()\n", "with itself alone"),
         ("import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(), P(1, 2))\n", "with itself alone"),
+        ([{"two\nlines": None}], "found two lines"),
         ("class Mine(Stack):\n    pass\nassert Mine().pop() == 1\n", "derive a class from Stack"),
     ],
 )  # fmt: skip
