@@ -142,6 +142,16 @@ def test_a_function_is_called_for_what_it_does_to_its_arguments(
 
 
 @pytest.mark.integration
+def test_so_is_a_method_of_an_object_made_for_the_call(grader: Grader) -> None:
+    tests = "def check(candidate):\n    a = [1, 2, 3]\n    candidate(a)\n    assert a == [3, 2, 1]\n"
+    right, wrong = (
+        f"class Solution:\n    def turn(self, a):\n        {does}\n" for does in ("a.reverse()", "return a[::-1]")
+    )
+    assert grader.grade(right, tests, "Solution().turn").correct is True
+    assert grader.grade(wrong, tests, "Solution().turn").correct is False
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "code",
     [

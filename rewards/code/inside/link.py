@@ -93,26 +93,26 @@ class Link:
 
     def call(self, function, args, kwargs):
         changes = bool(args) and list(map(id, args)) == list(map(id, self.changing))
-        self.changing = ()
-        forms = [self.form(a) for a in args]
-        named = {k: self.form(v) for k, v in kwargs.items()}
+        forms, named = [self.form(a) for a in args], {k: self.form(v) for k, v in kwargs.items()}
         said = self.value(self.ask(["change" if changes else "call", function, forms, named]))
         if not changes:
             return said
         if type(said) is not list or len(said) != len(args):
             raise self.stop("bad_type")
-        for own, made in zip(args, said, strict=True):
-            if type(own) in MUTABLE:
-                if type(made) is not type(own):
-                    raise self.stop("bad_type")
-                take_over(own, made)
+        for own, made in ((own, made) for own, made in zip(args, said, strict=True) if type(own) in MUTABLE):
+            if type(made) is not type(own):
+                raise self.stop("bad_type")
+            take_over(own, made)
         return None
 
     def in_place(self, function, /, *args, **kwargs):
-        """A call in the tests whose value is dropped: a list, dict, set or bytearray among the arguments becomes what
-        the candidate makes of it, as it would in one process."""
+        """A call in the tests whose value is dropped: lists, dicts, sets and bytearrays among its arguments become what
+        the candidate makes of them."""
         self.changing = args if type(function) in (Proxy, Method, Opaque) else ()
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.changing = ()
 
     def get(self, name):
         return self.value(self.ask(["get", name]))
