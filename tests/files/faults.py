@@ -1,7 +1,6 @@
 """What a machine does to a writer, within this process: a kill before any of its steps, a disk without room."""
 
 import contextlib
-import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -71,24 +70,14 @@ def no_room(size: int = 2048) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def few_descriptors(count: int = 0) -> Iterator[None]:
-    """This process can open `count` files more."""
+def no_descriptors() -> Iterator[None]:
+    """This process can open no file more, whatever others (a collector, a thread) close meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    opened = [int(name) for name in os.listdir("/proc/self/fd")]
-    limit = max(opened) + 1
-    filled = []
-    with contextlib.suppress(OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        while True:
-            filled.append(os.dup(0))
-    for _ in range(count):
-        os.close(filled.pop())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for descriptor in filled:
-            os.close(descriptor)
 
 
 def content(folder: Path) -> dict[str, bytes]:

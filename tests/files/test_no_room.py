@@ -22,7 +22,7 @@ from srm_ray.files.faults import line_of, refused
 from srm_ray.files.journal import Journal
 from srm_ray.runs import checkpoints
 from srm_ray.runs.folder import RunFolder
-from tests.files.faults import content, few_descriptors, no_room
+from tests.files.faults import content, no_descriptors, no_room
 
 LONG = "x" * 100_000
 
@@ -112,7 +112,7 @@ def test_a_device_without_space_is_named(tmp_path) -> None:
 
 
 def test_too_many_open_files_is_one_line(tmp_path) -> None:
-    with few_descriptors(0), pytest.raises(RunError, match=r"file could not be written: Too many open.*ulimit -n"):
+    with no_descriptors(), pytest.raises(RunError, match=r"file could not be written: Too many open.*ulimit -n"):
         write_atomically(tmp_path / "file", "x")
     write_atomically(tmp_path / "file", "x")
     assert content(tmp_path) == {"file": b"x"}
