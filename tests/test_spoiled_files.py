@@ -1,4 +1,4 @@
-"""Files of rows, of a model and in GGUF with bytes or values changed at random: read, or refused in one line."""
+"""Files of rows, models, adapters and in GGUF with bytes or values changed at random: read, or refused in one line."""
 
 import gzip
 import json
@@ -19,8 +19,10 @@ from srm_ray.data.reading import RowSource
 from srm_ray.errors import UserError, one_line
 from srm_ray.gguf.reader import open_model_file
 from srm_ray.gguf.writer import write_gguf
+from srm_ray.model import adapters
 from srm_ray.model.loading import open_model
 from tests.gguf.models import qwen3
+from tests.model.test_adapters_from_elsewhere import lora, with_kind
 
 VALUES: list[Any] = [
     None,
@@ -136,6 +138,27 @@ def test_a_model_folder(model: Path, tmp_path_factory: pytest.TempPathFactory, d
     as_json = path.suffix == ".json" and draw.random() < 0.7
     path.write_bytes(revalued(content, draw) if as_json else spoiled(content, draw))
     read_or_refused(lambda: open_model(str(folder)))
+
+
+@pytest.fixture(scope="module")
+def adapter(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound") / "adapter"
+    with_kind(lora(target_modules=["q_proj", "down_proj"], rank_pattern={"q_proj": 2}), model, folder)
+    return folder
+
+
+@settings(FUZZ, max_examples=20)
+@given(draw=st.randoms(use_true_random=False))
+def test_an_adapter(adapter: Path, tmp_path: Path, draw: Random) -> None:
+    for path in adapter.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config, weights = tmp_path / "adapter_config.json", tmp_path / "adapter_model.safetensors"
+    if draw.random() < 0.7:
+        content = config.read_bytes()
+        config.write_bytes(revalued(content, draw) if draw.random() < 0.7 else spoiled(content, draw))
+    else:
+        weights.write_bytes(spoiled(weights.read_bytes(), draw))
+    read_or_refused(lambda: adapters.merged(tmp_path))
 
 
 @pytest.fixture(scope="module")

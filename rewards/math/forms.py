@@ -19,6 +19,7 @@ from rewards.math import algebra, asked_form, units
 from rewards.math.final_forms import (
     ROOTS,
     exact,
+    exact_or_none,
     factors,
     is_final,
     is_finished,
@@ -279,12 +280,15 @@ def is_in_question(leaf: Node, known: set[str], asked: Asked) -> bool:
     value = rational_literal(leaf)
     if value is not None and leaf.head != "div" and abs(value) in asked.numbers:
         return True  # 0.75 for 3/4, 90 degrees for pi/2, 5 km for 5000 m, 1024 for 2^10
-    for part, part_shape, body in shapes_of(leaf):
+    body = leaf.args[0] if leaf.head == "neg" else leaf
+    if body.head == "pow" and exact_or_none(body) in asked.power_values:
+        return True  # 4^5 for 2^10
+    for part, part_shape, members in shapes_of(leaf):
         if part_shape in known or (part is not leaf and rational_literal(part) is not None):
             continue
-        if part_shape in asked.shapes or is_part(body, asked):
+        if part_shape in asked.shapes or is_part(members, asked):
             return True
-    return is_quotient_of(leaf, asked)
+    return bool(asked.numbers) and is_whole_quotient(leaf)
 
 
 def is_part(body: tuple[str, Counter[str]] | None, asked: Asked) -> bool:
@@ -321,26 +325,11 @@ def is_root(node: Node) -> bool:
     return exponent is not None and exponent.denominator > 1
 
 
-def is_quotient_of(leaf: Node, asked: Asked) -> bool:
-    """`224/2` for "Two share 224": a whole number, left as the quotient of two of the question's numbers, wherever
-    their points stand, or as one of them divided by what the other divides: `94000/4` for 940 times 25."""
+def is_whole_quotient(leaf: Node) -> bool:
+    """`224/2` for "Two share 224", `47000/2` for 940 times 25: a whole number, left as a quotient that is to be taken
+    (2/1 is a ratio)."""
     body = leaf.args[0] if leaf.head == "neg" else leaf
-    if body.head != "div":
+    value = algebra.rational(body) if body.head == "div" else None
+    if value is None or value.denominator != 1:
         return False
-    value = algebra.rational(body)
-    top, bottom = (set(numbers(arg)) - {1} for arg in body.args)
-    if value is None or value.denominator != 1 or not top or not bottom:
-        return False
-    known = {digits(number) for number in asked.numbers}
-    turned = {digits(1 / number) for number in asked.numbers if number}
-    return {digits(n) for n in top} <= known and {digits(n) for n in bottom} <= known | turned
-
-
-def digits(number: Fraction) -> Fraction:
-    """The number times the power of ten that leaves no 5 in it: equal for what differs in zeros and the point."""
-    top, bottom = abs(number.numerator), number.denominator
-    while top and top % 5 == 0:
-        top, bottom = top // 5, bottom * 2
-    while bottom % 5 == 0:
-        top, bottom = top * 2, bottom // 5
-    return Fraction(top, bottom)
+    return all(set(numbers(arg)) - {1} for arg in body.args)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rewards.math import latex, normalize
+from rewards.math.final_forms import exact_or_none
 from rewards.math.shapes import chain, rational_literal, shape
 from rewards.math.spoken import CHOSEN
 from rewards.math.tree import Node, TooBig, Unreadable, symbols
@@ -86,7 +87,8 @@ BREAK = re.compile(
 @dataclass(frozen=True)
 class Asked:
     """known: there is a question. arithmetic: it has a sum, product or power of numbers. numbers: the values that
-    stand in it. powers: it has words that ask for a power or factorial. shapes: of its expressions and their parts.
+    stand in it. powers: it has words that ask for a power or factorial; power_values: of the powers that stand in it.
+    shapes: of its expressions and their parts.
     chains: its sums and products, as ("+" or "*", members). choices: (n, k) of every
     "n choose k" and C(n, k). forms: the keys of `ASKED_FORMS` that it has words of. base: the one base of numbers that
     it names, else 0."""
@@ -96,6 +98,7 @@ class Asked:
     ratio: bool = False
     arithmetic: bool = False
     powers: bool = False
+    power_values: frozenset[Fraction] = frozenset()
     numbers: frozenset[Fraction] = frozenset()
     shapes: frozenset[str] = frozenset()
     chains: tuple[tuple[str, Counter[str]], ...] = ()
@@ -112,12 +115,15 @@ def asked_of(question: str) -> Asked:
     plain = normalize.to_ascii(question)
     shapes: set[str] = set()
     chains: list[tuple[str, Counter[str]]] = []
+    powers: set[Fraction] = set()
     arithmetic = False
     for piece in pieces(plain):
         for tree in trees(piece):
             for node, part, body in shapes_of(tree):
                 shapes.add(part)
                 arithmetic |= node.head in OPERATIONS and rational_literal(node) is None and not symbols(node)
+                if node.head == "pow" and (value := exact_or_none(node)) is not None:
+                    powers.add(value)
                 if body is not None:
                     chains.append(body)
     return Asked(
@@ -126,6 +132,7 @@ def asked_of(question: str) -> Asked:
         RATIO.search(question) is not None,
         arithmetic,
         POWER.search(question) is not None,
+        frozenset(powers),
         frozenset(numbers(plain)),
         frozenset(shapes),
         tuple(chains),

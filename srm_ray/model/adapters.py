@@ -26,8 +26,8 @@ def base_of(folder: str | Path) -> str:
     """Folder or hub name of the model that an adapter's folder was trained on; a relative path also as seen from the
     adapter's own folder, or beside it."""
     path = Path(folder) / "adapter_config.json"
-    named = str(adapter_file.check(Path(folder)).get("base_model_name_or_path") or "")
-    if not named:
+    named = adapter_file.check(Path(folder)).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
         raise UserError(f"{path}: names no base model (base_model_name_or_path)")
     near = [Path(named), Path(folder) / named, Path(folder).absolute().parent / named]
     found = next((str(place) for place in near if (place / "config.json").is_file()), named)
@@ -65,12 +65,12 @@ def merged(folder: str | Path) -> "PreTrainedModel":
         if rows and rows != len(model.get_input_embeddings().weight):
             model.resize_token_embeddings(rows)  # tokens that were added in training
         adapted = PeftModel.from_pretrained(model, str(folder))
+        plain = adapted.merge_and_unload() if hasattr(adapted.base_model, "merge_and_unload") else None
     except Exception as error:  # whatever is in its files: PEFT and safetensors raise many kinds
         reason = one_line(error)[:200] or type(error).__name__
-        raise UserError(f"{folder} is an adapter on {base}, and the two cannot be opened together: {reason}") from None
-    if not hasattr(adapted.base_model, "merge_and_unload"):
+        raise UserError(f"{folder} is an adapter on {base}, and the two cannot be put together: {reason}") from None
+    if plain is None:
         raise UserError(f"{folder}: an adapter of the kind {kind} cannot be merged into its base: LoRA's kinds can")
-    plain = adapted.merge_and_unload()
     head, embedding = plain.get_output_embeddings(), plain.get_input_embeddings()
     if plain.config.tie_word_embeddings and head is not None and head.weight is not embedding.weight:
         plain.config.tie_word_embeddings = torch.equal(head.weight, embedding.weight)

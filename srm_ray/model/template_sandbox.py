@@ -33,7 +33,9 @@ DIGITS = re.compile(r"\d{5,}|\*|:[^{}]*\{")  # widths in a format that are large
 MADE, SEEN, ROUNDS = "srm_made", "srm_seen", "srm_rounds"  # filters that the tree is given
 WIDENING = {"center", "ljust", "rjust", "zfill", "indent", "expandtabs", "tojson"}
 # Filters that make something of each item, of a text of each character.
-OF_EACH = frozenset("batch groupby list map max min reject rejectattr select selectattr slice sort sum unique".split())
+OF_EACH = frozenset(
+    "batch groupby join list map max min reject rejectattr select selectattr slice sort sum unique".split()
+)
 WITHOUT = ("urlize", "wordwrap", "striptags", "random", "pprint")  # slow by themselves, or never the same
 
 

@@ -119,8 +119,12 @@ def test_what_cannot_be_merged_says_so(base: Path, tmp_path: Path) -> None:
     family("chatml").save_pretrained(other)
     with_kind(KINDS["lora"], base, tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": str(other)}))
-    with pytest.raises(UserError, match="the two cannot be opened together"):
+    given = json.loads(path.read_text())
+    path.write_text(json.dumps({**given, "alora_invocation_tokens": [1]}))
+    with pytest.raises(UserError, match="cannot be put together: aLoRA does not support merging"):
+        adapters.merge(tmp_path / "adapter", tmp_path / "no")
+    path.write_text(json.dumps({**given, "base_model_name_or_path": str(other)}))
+    with pytest.raises(UserError, match="the two cannot be put together"):
         adapters.merge(tmp_path / "adapter", tmp_path / "no")
     assert not (tmp_path / "no").exists()
 

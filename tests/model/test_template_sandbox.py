@@ -115,6 +115,7 @@ HOSTILE = {
     "without tags": "{{ ('<!-- -->' * 400000) | striptags }}",
     "grouped by letter": "{{ ('9' * 3000000) | groupby('a') }}",
     "sorted by letter": "{{ ('ab' * 1900000) | sort | first }}",
+    "joined by letter": "{{ ('a' * 3900000) | join('', 'x') }}",
     "lorem ipsum": "{{ lipsum(n=10**6) }}",
     "rounded": "{{ 5 | round(-10**9) }}",
     "a class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",

@@ -1,8 +1,10 @@
 """The page in a real browser: what is drawn, what is hovered, filtered and searched, and how fast."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +107,36 @@ def test_hostile_text_stays_text(page: browser.Page, tmp_path: Path) -> None:
     assert example_run.HOSTILE in answer
     assert "日本語 🙂" in answer  # each character is several tokens here
     assert page.evaluate("document.querySelectorAll('#group b b, #group img, #group script').length") == 0
+
+
+def spoiled_texts(node: Any) -> Any:
+    """Every text and name in it hostile, beside what it says."""
+    if isinstance(node, dict):
+        return {name: spoiled_texts(value) for name, value in node.items()} | {example_run.HOSTILE: 1.0}
+    if isinstance(node, list):
+        return [spoiled_texts(one) for one in node]
+    return node + example_run.HOSTILE if isinstance(node, str) else node
+
+
+def test_hostile_text_anywhere_stays_text(page: browser.Page, tmp_path: Path) -> None:
+    folder = example_run.make(tmp_path / "<img src=x onerror=\"document.title='owned'\">", steps=3)
+    example_run.add_episode(folder, 1)
+    page.open(write_report(folder).as_uri())
+    count = "document.querySelectorAll('script, img, iframe, object, link').length"
+    sound = page.evaluate(count)
+    for file in [*folder.path.rglob("*.jsonl"), *folder.path.glob("*.json")]:
+        lines = file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]
+        file.write_text("\n".join(json.dumps(spoiled_texts(json.loads(line))) for line in lines) + "\n")
+    page.open(write_report(folder).as_uri() + "#scope=all")
+    shown = page.evaluate("document.body.textContent")
+    assert shown.count("onerror") > 10
+    for part in ("Needle", example_run.HOSTILE):
+        page.evaluate(f"(async () => {{ view.query = {json.dumps(part)}; await search(); }})()")
+    page.hover("document.querySelector('.chart .event')")
+    page.wait("!tip.hidden")
+    assert page.evaluate(count) == sound
+    assert page.evaluate("document.querySelectorAll('b b').length") == 0
+    assert "owned" not in page.evaluate("document.title").replace("document.title='owned'", "")
 
 
 def test_hover_tells_a_token(page: browser.Page, tmp_path: Path) -> None:

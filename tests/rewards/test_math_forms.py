@@ -138,17 +138,19 @@ def test_it_has_a_reason_of_its_own(grader: InProcess) -> None:
 
 
 def test_final_forms_are_answers(grader: InProcess) -> None:
-    forms = ["112", "112.0", "+112", "x=112", "47+36+29=112", "x=47+36+29=112", r"\frac{224}{2}", r"1.12\times 10^2"]
+    forms = ["112", "112.0", "+112", "x=112", "47+36+29=112", "x=47+36+29=112", r"1.12\times 10^2"]
     forms += ["112 apples", r"\sqrt{12544}", r"\$112", "112.", r"\boxed{112}"]
     assert [form for form in forms if grader.equivalent(form, "112", SUM).correct is not True] == []
 
 
 # (question, gold, answers that hand the question back)
 HANDED_BACK: list[tuple[str, str, list[str]]] = [
-    ("What is 224/2?", "112", ["224/2", r"\frac{224}{2}", "224÷2", "(224)/(2)"]),
+    ("What is 224/2?", "112", ["224/2", r"\frac{224}{2}", "224÷2", "(224)/(2)", "448/4", "896/8 m"]),
+    (SUM, "112", [r"\frac{224}{2}", "-336/-3"]),
+    ("What is $2^5$?", "32", ["64/2", r"\dfrac{96}{3}", "x=64/2"]),
     ("Two children share 224 marbles equally. How many each?", "112", ["224/2", r"\dfrac{224}{2}"]),
     ("What is 47*36?", "1692", ["47*36", "36*47", r"47\times 36", "47(36)", "47/(1/36)"]),
-    ("Evaluate $2^{10}$.", "1024", ["2^{10}", "2**10", "(2)^{10}", "2^{9+1}"]),
+    ("Evaluate $2^{10}$.", "1024", ["4^5", "32^2", "16^{2.5}", "8^{10/3}", "2^{10}", "2**10", "(2)^{10}", "2^{9+1}"]),
     ("Evaluate sqrt(16)", "4", [r"\sqrt{16}", "16^{1/2}", "sqrt(16)"]),
     ("What is five factorial?", "120", ["5!"]),
     ("What is two to the power of ten?", "1024", ["2^{10}"]),
@@ -234,7 +236,7 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
     ("What is 47+36 cm?", r"83\text{ cm}", ["0.47 m 36 cm", r"0.47\text{ m }36\text{ cm}"]),
     ("How many apples?", "112", [r"112\text{ I guess}", r"112\text{ plus}"]),
     ("Each of 25 days has 940 calls. How many are there?", "23500", [
-        "94000/4", r"\frac{94000}{4}", "-94000/-4", "9400000/400", "2500/(100/940)",
+        "47000/2", "94000/4", r"\frac{94000}{4}", "-94000/-4", "9400000/400", "2500/(100/940)",
     ]),
     ("A bottle holds 1.5 litres. How many are 8 bottles?", "12", ["1500/125", "150/12.5", "15000/1250"]),
     ("How large is a disc of radius 3?", r"9\pi", [
@@ -302,7 +304,7 @@ def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> N
         ("How likely is it?", r"1-\frac{1}{2^5}", r"\frac{31}{32}"),
         ("What is 47*36?", r"\frac{94}{1/18}=1692", "1692"),
         ("How many are there?", r"\frac{94000}{4}", "23500"),
-        ("How many of 3 or 7 are there on average?", r"\frac{96}{4}", "24"),
+        ("How many are there on average?", r"\frac{96}{4}", "24"),
         ("How large is a disc of radius 3?", r"\frac{36\pi}{4}", r"9\pi"),
         ("How large is it?", r"\frac{3}{2}\pi", r"1.5\pi"),
         ("How large is it?", r"1.5\times10^{3}\pi", r"1500\pi"),
