@@ -54,7 +54,7 @@ def blocks(text: str) -> Iterator[Block]:
             run = leading(bare, fence[0])
             ends = run >= len(fence) and not CLOSING_TAG.sub("", bare[run:]).strip()
             if ends and not (odd and len(line) - len(bare) > len(prefix)):
-                yield Block(language, dedented(body))
+                yield Block(language, without_prompts(dedented(body)))
                 fence = ""
             else:
                 odd ^= {quotes for quotes in TRIPLE if line.count(quotes) % 2}
@@ -71,7 +71,7 @@ def blocks(text: str) -> Iterator[Block]:
             fence, prefix, body, odd = bare[:run], before, [], set()
             language = next(iter(WORD_OF_INFO.findall(info[:200])), "")
     if fence:
-        yield Block(language, dedented(closed_at_a_line_s_end(body, fence)))
+        yield Block(language, without_prompts(dedented(closed_at_a_line_s_end(body, fence))))
 
 
 def after_text(line: str) -> str:
@@ -110,6 +110,14 @@ def dedented(lines: list[str]) -> str:
     margins = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
     margin = min(margins, default=0)
     return "\n".join(line[margin:] if line.strip() else "" for line in lines)
+
+
+def without_prompts(code: str) -> str:
+    """What was typed, of an interpreter's session (`>>> def f(x):` and on); any other code as it is."""
+    if not code.lstrip().startswith(">>>"):
+        return code
+    typed = (line for line in code.split("\n") if line.startswith((">>>", "...")))
+    return "\n".join(line[3:].removeprefix(" ") for line in typed)
 
 
 def code_of(completion: str, asked: frozenset[str]) -> str | None:

@@ -19,7 +19,7 @@ from rewards.code import script
 from rewards.code.inside import wire
 from rewards.code.script import BadTests, Script, Unnamed, code_of_prompt, function_of_prompt, root
 
-SOURCES, EXPECTED = ("stdin", "input"), ("stdout", "output", "expected_output")
+SOURCES, EXPECTED = ("stdin", "input", "inputs"), ("stdout", "output", "expected_output", "outputs")
 NAMES = ("fn", "fn_name", "func_name", "function", "function_name", "entry_point")
 HOLDERS = ("test_cases", "tests", "unit_tests", "ground_truth", "input_output", "public_tests")  # of tests, in a dict
 COLUMNS: tuple[str, ...] = (
@@ -147,7 +147,7 @@ def of_dict(tests: dict[str, Any], entry: str | None) -> tuple[Any, str | None]:
     entry = next((tests[name] for name in NAMES if isinstance(tests.get(name), str) and tests[name]), entry)
     if "test_list" in tests:
         return with_setup(tests), entry
-    for source, expected in (("inputs", "outputs"), *((a, b) for a in SOURCES for b in EXPECTED)):
+    for source, expected in ((a, b) for a in SOURCES for b in EXPECTED):
         if isinstance(tests.get(source), list) and isinstance(tests.get(expected), list):
             ins, outs = tests[source], tests[expected]
             if len(ins) != len(outs):

@@ -29,6 +29,9 @@ ADD = {"fn": "add", "args": [1, 2], "expected": 3}
         ({"inputs": [["1", "2"]], "outputs": [["3"]]}, None, "programs", 1),
         ({"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}, None, "calls", 1),
         ({"input": ["1 2"], "output": ["3"]}, None, "programs", 1),
+        ([{"inputs": "1 2", "outputs": "3"}, {"input": "3 4", "output": "7"}], None, "programs", 2),
+        ({"inputs": "1 2", "outputs": "3"}, None, "programs", 1),
+        ([{"inputs": [1, 2], "outputs": 3}], "add", "calls", 1),
         (
             {"language": "python", "test_cases": [{"type": "stdin_stdout", "input": "1", "output": "1"}]},
             None,

@@ -7,6 +7,7 @@ candidate was decided from the tests before it ran (`rewards.code.script`); all 
 import ast
 import contextlib
 import importlib
+import json
 import sys
 
 import pytests
@@ -91,18 +92,29 @@ def run_calls(job, link, names, outcome):
 
 
 def equal(result, expected, link):
-    """Equality in which a list of the tests (JSON has no tuples) accepts a tuple, and a float one that is near."""
+    """Equality in which a list of the tests (JSON has no tuples) accepts a tuple, an object's names (JSON has no other
+    keys) the values that JSON writes so, and a float one that is near."""
     if type(result) is Opaque:
         raise link.stop("bad_type")
     if isinstance(expected, list) and isinstance(result, list | tuple):
         return len(result) == len(expected) and all(equal(r, e, link) for r, e in zip(result, expected, strict=True))
     if isinstance(expected, dict) and isinstance(result, dict):
+        if result and all(type(key) is str for key in expected):
+            result = named_as_json(result)
         return result.keys() == expected.keys() and all(equal(result[k], e, link) for k, e in expected.items())
     if isinstance(expected, bool) is not isinstance(result, bool):
         return False
     if type(expected) is float and type(result) in (int, float):
         return result == expected or within(result, expected)
     return result == expected
+
+
+def named_as_json(result):
+    """{1: a, None: b} as {"1": a, "null": b}; as it is where two keys would be one, or one has no name in JSON."""
+    if any(type(key) not in (str, int, float, bool, type(None)) for key in result):
+        return result
+    named = {key if type(key) is str else json.dumps(key): value for key, value in result.items()}
+    return named if len(named) == len(result) else result
 
 
 # Tests in Python
