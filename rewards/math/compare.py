@@ -9,7 +9,7 @@ a gold of 10 does not accept `10\\%`.
 import re
 from collections.abc import Iterable
 
-from rewards.math import algebra, families, forms, latex, matrices, names, normalize, spoken, units
+from rewards.math import algebra, families, forms, latex, matrices, names, normalize, spoken, units, vectors
 from rewards.math.algebra import same_scalar
 from rewards.math.families import Family
 from rewards.math.quantities import same_percent, same_quantity, without_percent
@@ -61,6 +61,7 @@ def same_answer(answer: str, gold: str, question: str = "") -> Verdict:
             try:
                 first = families.with_parameter(latex.parse(left), one, other)
                 second = families.with_parameter(latex.parse(right), other, one)
+                first, second = vectors.as_points(first, second)
                 as_asked = (
                     (asked.percent and same(without_percent(first), second))
                     or (asked.ratio and same_as_quotient(first, second))

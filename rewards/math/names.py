@@ -12,14 +12,14 @@ NAMING = frozenset(["mul", "div", "add", "neg", "pow", "ratio", "fn", "sym"])
 
 
 IN_WORDS = re.compile(
-    r"((?:\\(?:text|mathrm|operatorname)\s*\{[A-Za-z ]{2,60}\}|[A-Za-z]{3,20}(?: [A-Za-z]{1,20}){0,6}?)"
+    r"((?:\\(?:text|mathrm|operatorname)\s*\{[A-Za-z ]{2,60}\}|\\?(?:max|min)|[A-Za-z]{3,20}(?: [A-Za-z]{1,20}){0,6}?)"
     r"(?: ?\(?[A-Z]{1,4}\)?)?) ?= ?([^=<>]+)"
 )
 
 
 IS_IN_WORDS = re.compile(
     r"((?:[Tt]he )?[A-Za-z]{3,20}(?: [A-Za-z]{1,20}){0,6}?)(?: (?:is|equals|is equal to) | ?: )"
-    r"(-?\s?[\d$\\(][^=<>:;?!]*)"
+    r"(-?\s?[\d$\\(](?:[^=<>:;?!]|(?<=[\d}]) ?: ?(?=[\d\\]))*)"  # a ratio or a time of day, too
 )
 
 
@@ -43,7 +43,7 @@ def split_words(text: str) -> tuple[str, str] | None:
     found = IN_WORDS.fullmatch(text) if "=" in text else IS_IN_WORDS.fullmatch(text)
     if found is None or r"\le" in text or r"\ge" in text or r"\ne" in text:
         return None
-    known = tokens.FUNCTIONS | tokens.WORDS | NO_NAME
+    known = (tokens.FUNCTIONS | tokens.WORDS | NO_NAME) - {"max", "min"}
     return None if any(word in known for word in spelled_out(found[1]).split()) else (found[1], found[2].strip())
 
 

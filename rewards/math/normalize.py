@@ -113,6 +113,8 @@ SIMPLE = [
     (r"\neq", re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),
     ("", re.compile(r"\\(?:mbox|textrm|textup|textnormal|textbf|textit|textsf|texttt|hbox|emph)(?![a-zA-Z])"),
      r"\\text"),
+    ("math", re.compile(r"\\([ij])math(?![a-zA-Z])"), r"\1"),
+    ("", re.compile(r"\\(mathbf|boldsymbol|vec|hat) ([A-Za-z])(?![a-zA-Z])"), r"\\\1{\2}"),
     (r"\degree", re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
     (r"\circ", re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
     ("{:}", re.compile(r"\{:\}"), ":"),

@@ -43,11 +43,15 @@ LARGER_UNIT = re.compile(
     r"(?<=\d)\s*(hours?|hrs?|h|minutes?|mins?|feet|foot|ft|pounds?|lbs?|days?|weeks?|years?|dollars?|yards?|kg|km|m)"
     r"\s+(?:and\s+)?(?=\d)"
 )
+SHORT_TIME = re.compile(r"(\d+) ?h(?:(?:ou)?rs?)? ?(\d+) ?(?:m(?:in(?:ute)?s?)?)?|(\d+) ?m(?:in)? ?(\d+) ?s(?:ec)?")
 NUMBER_BEFORE = re.compile(r"[\d.,/\s\\$-]+")
 
 
 def words_to_units(text: str) -> str:
-    """`15 cm^2`, `3 hours`, `18 dollars a day`, `28 percent` with the unit marked as text, as LaTeX would have it."""
+    """`2h30m`, `15 cm^2`, `18 dollars a day`, `28 percent` with the unit marked as text, as LaTeX would have it."""
+    if short := SHORT_TIME.fullmatch(text):
+        text = "{} hours {} minutes" if short[1] else "{} minutes {} seconds"
+        text = text.format(*(part for part in short.groups() if part))
     text = LARGER_UNIT.sub(lambda unit: rf"\text{{ {unit.group(1)}}} ", text)  # 5 feet 3 inches
     match = UNIT_WORDS.search(text)
     if not match or not any(c.isdigit() for c in text[: match.start()]):

@@ -42,6 +42,13 @@ CODES = {
     "jpy": "yen", "rmb": "yuan", "cny": "yuan",
 }  # fmt: skip
 CODE = re.compile(r"(US\$|USD|EUR|GBP|Rs\.?|INR|JPY|RMB|CNY)\s?(\d[\d,]*(?:\.\d+)?)((?:\s?/\s?|\s).*)?")
+HOURS = "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve".split("|")
+TIME = re.compile(
+    rf"(?:at )?(half|(?:a )?quarter|[a-z]+(?:[- ][a-z]+)?|\d{{1,2}})(?: minutes?)? (past|after|to|before|till) "
+    rf"({'|'.join(HOURS)}|\d{{1,2}})(?: o'?clock)?((?: ?[ap]\.?m\.?| in the (?:morning|afternoon|evening))?)",
+    re.I,
+)
+OUT_OF = re.compile(r"(\d{1,9}) (?:in|out of) (?:every )?(\d{1,9})")
 NEGATIVE = re.compile(r"(?:minus|negative)\s+(?=[\d$\\.])", re.I)
 RATE = re.compile(r"\s*(?:/|per|an?|each|every)\s*([A-Za-z]{2,20})")
 CHOSEN = re.compile(
@@ -73,9 +80,13 @@ def in_figures(answer: str, gold: str, question: str = "") -> tuple[str, str, bo
 
 
 def scaled(text: str) -> str:
-    """`1.5 million`, `$10k`, `USD 18` and `minus 5` in figures."""
+    """`1.5 million`, `$10k`, `USD 18`, `minus 5`, `half past three` and `1 in 6` in figures."""
     if (negative := NEGATIVE.match(text)) is not None:
         return f"-{text[negative.end() :]}"
+    if (chance := OUT_OF.fullmatch(text)) is not None:
+        return f"{chance[1]}/{chance[2]}"
+    if (time := TIME.fullmatch(TEXT_COMMAND.sub(r"\1", text))) is not None:
+        return time_in_figures(time) or text
     code = CODE.fullmatch(text)
     if code is not None:
         number, rest = code.group(2), code.group(3) or ""
@@ -94,6 +105,24 @@ def scaled(text: str) -> str:
     if rest[:1] in ("-", ",", "}"):
         return text
     return f"{sign}{product(whole, part, scale)} {rest.strip()}".strip()
+
+
+def time_in_figures(time: re.Match[str]) -> str:
+    """`3:30` for "half past three"; "" where it is no time of day."""
+    said, side, hour, half = (part.casefold() for part in time.groups())
+    parts = {"half": 30, "quarter": 15, "a quarter": 15}
+    minutes = parts.get(said, int(said) if said.isdigit() else cardinal(said.replace("-", " ").split()))
+    hours = int(hour) if hour.isdigit() else HOURS.index(hour) + 1
+    if (
+        minutes is None
+        or not 0 < minutes < 60
+        or not 0 < hours <= 24
+        or (said == "half" and side not in ("past", "after"))
+    ):
+        return ""
+    if side in ("to", "before", "till"):
+        hours, minutes = hours - 1 or 12, 60 - minutes
+    return f"{hours}:{minutes:02d}{half}"
 
 
 def product(whole: str, part: str | None, scale: str) -> str:
