@@ -10,9 +10,12 @@ Content-Security-Policy lets no script run but the page's own (by its hash) and 
 import base64
 import hashlib
 import html
+import json
 from pathlib import Path
 from typing import Any
 
+from rewards.extract import THINKING
+from rewards.format import MARK
 from srm_ray.errors import UserError
 from srm_ray.files.atomic import write_atomically
 from srm_ray.report import rollout_data, run_data
@@ -56,7 +59,8 @@ def embedded(steps: list[int], blocks: list[rollout_data.Block]) -> dict[str, An
 def render(run: dict[str, Any], blocks: list[rollout_data.Block], *, live: bool) -> str:
     """The page's text. live: the page asks the server that it came from for steps, and for news."""
     style = (ASSETS / "page.css").read_text(encoding="utf-8")
-    script = '"use strict";\n' + "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    known = f"const THINKING = {json.dumps(THINKING)}, MARK = {json.dumps(MARK.pattern)};\n"
+    script = f'"use strict";\n{known}' + "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     connect = "'self'" if live else "'none'"
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; connect-src {connect}; "

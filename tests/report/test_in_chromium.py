@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from rewards.extract import THINKING
+from srm_ray.model.chat_template import render_text
 from srm_ray.report.page import write_report
 from srm_ray.report.server import ReportServer
+from tests.model.toy_tokenizers import FAMILIES, family
 from tests.report import browser, example_run
 
 PROGRAM = browser.find()
@@ -107,6 +110,20 @@ def test_hostile_text_stays_text(page: browser.Page, tmp_path: Path) -> None:
     assert example_run.HOSTILE in answer
     assert "日本語 🙂" in answer  # each character is several tokens here
     assert page.evaluate("document.querySelectorAll('#group b b, #group img, #group script').length") == 0
+
+
+def test_prompts_and_thinking_of_every_family(page: browser.Page, tmp_path: Path) -> None:
+    page.open(write_report(example_run.make(tmp_path / "r", steps=1)).as_uri())
+    for name in FAMILIES:
+        prompt = render_text(family(name), [{"role": "user", "content": "How many sheep?"}], add_generation_prompt=True)
+        assert page.evaluate(f"questionOf({json.dumps(prompt)})").endswith("How many sheep?")
+        assert not page.evaluate(f"/[<>\\[\\]|]/.test(questionOf({json.dumps(prompt)}))"), name
+    for begin, close in THINKING:
+        text = f"{begin}two{close}so 2"
+        place = [len(text) - len(close) - 4, len(text) - 4]
+        assert page.evaluate(f"thinkingEnd({json.dumps(text)}, '', false)") == place
+        assert page.evaluate(f"thinkingEnd('two', {json.dumps('x' + begin)}, true)") == [3, 3]
+        assert page.evaluate(f"thinkingEnd('two', {json.dumps('x' + begin)}, false)") is None
 
 
 def spoiled_texts(node: Any) -> Any:

@@ -148,7 +148,8 @@ function rowOf({ step, group, hits }, i) {
 }
 
 // The prompt without chat markup, for a list.
-const questionOf = (prompt) => prompt.replace(/<\|[^|>]{1,40}\|>(system|user|assistant)?|<\/?think>/g, " ").replace(/\s+/g, " ").trim().slice(0, 160);
+const MARKUP = new RegExp(`(?:${MARK})(?:(?:system|developer|user|assistant|model|tool)\\b)?|</?s>|<bos>|\\[gMASK\\]|<sop>`, "g");
+const questionOf = (prompt) => THINKING.flat().reduce((text, tag) => text.replaceAll(tag, " "), prompt.replace(MARKUP, " ")).replace(/\s+/g, " ").trim().slice(0, 160);
 
 async function choose(i, scroll = true) {
   chosen = Math.min(Math.max(0, i), Math.max(0, found.length - 1));

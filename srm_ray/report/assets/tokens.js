@@ -1,14 +1,15 @@
 // A completion, token by token: thinking and answer apart, colour by surprise or weight version.
 
-const END_THINK = "</think>";
 const MANY_TOKENS = 3000; // drawn at once; the rest on request
 const MISMATCHES = [0.001, 0.01, 0.05, 0.2, 1]; // |Δ log p| of learner and sampler at which a token is coloured, nats
 
-// Where thinking ends in `text`: [start, end) of the closing tag, or null without thinking.
+// Where thinking ends in `text`: [start, end) of the closing tag, of whatever family, or null without thinking.
 function thinkingEnd(text, prompt, cut) {
-  const at = text.indexOf(END_THINK);
-  if (at >= 0) return [at, at + END_THINK.length];
-  const opened = /<think>\s*$/.test(prompt) || text.trimStart().startsWith("<think>");
+  for (const [, close] of THINKING) {
+    const at = text.indexOf(close);
+    if (at >= 0) return [at, at + close.length];
+  }
+  const opened = THINKING.some(([open]) => prompt.trimEnd().endsWith(open) || text.trimStart().startsWith(open));
   return opened && cut ? [text.length, text.length] : null;
 }
 
