@@ -53,6 +53,8 @@ def start(address: str, **options: Any) -> None:
                     echo("Ray did not start in time on this machine; trying again")
                     raise Retry from error
                 raise RunError(explain(error, address, folder)) from error
+            if local:
+                end_log_monitor()
             interrupts.hold()
             return
 
@@ -79,6 +81,15 @@ def clean_when_failed() -> Iterator[None]:
                 child.kill()
         psutil.wait_procs(left, timeout=5)
         raise
+
+
+def end_log_monitor() -> None:
+    """Ends the process of this Ray that sends on what workers write: with `log_to_driver=False` to nobody, and it looks
+    at all of their files ten times a second for that. The files stay as they are."""
+    from ray._private import worker
+
+    if worker._global_node is not None:
+        worker._global_node.kill_log_monitor(check_alive=False)
 
 
 def check_descriptors() -> None:

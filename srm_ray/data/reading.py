@@ -10,6 +10,7 @@ with file and line.
 
 import difflib
 import glob
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ SPLITS = {
     "validation": ("validation", "valid", "val", "dev", "eval"),
     "test": ("test", "testing"),
 }
+SPLITS_THERE = re.compile(r"(?:Should be one of|Available splits:) \[([^\]]*)\]")
 NO_ROWS = ("dataset_info", "dataset_infos", "dataset_dict", "state", "config", "package", "tokenizer")  # .json of these
 
 
@@ -54,6 +56,10 @@ class RowSource:
     columns: Mapping[str, str] = field(default_factory=dict)
     option: str = "data"
     limit: int = 0
+
+    def flag(self, part: Literal["path", "name"]) -> str:
+        """The option of the one or the other, e.g. --data.path; `--tasks` takes both."""
+        return "--tasks" if self.option == "tasks" else f"--{self.option}.{part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +93,18 @@ def records(source: RowSource) -> Iterator[Record]:
             if count == source.limit:
                 return
         if empty:
-            raise UserError(f"--{source.option}.{'path' if source.path else 'name'} {path}: it holds no rows")
+            raise UserError(f"{source.flag('path' if source.path else 'name')} {path}: it holds no rows")
 
 
 def opened(source: RowSource) -> Iterator[tuple[str, Iterator[tuple[int, Row]]]]:
     """(file or data set, its numbered rows)."""
     if source.path:
-        option = f"--{source.option}.path"
+        option = source.flag("path")
         for file in files_named(source.path, split=source.split, option=option):
             yield str(file), formats.rows(file, option)
         return
     for name, subset, split in hub_names(source.name, source.subset, source.split):
-        yield name, hub_rows(name, subset, split, option=f"--{source.option}.name")
+        yield name, hub_rows(name, subset, split, option=source.flag("name"))
 
 
 # Files
@@ -264,8 +270,13 @@ def hub_dataset(name: str, subset: str, split: str, *, option: str = "--data.nam
         with nullcontext() if Path(name).exists() else hub.asking(name):
             try:
                 return datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
-            except ValueError:
-                chosen = "" if subset else main_subset(name)
+            except ValueError as error:
+                if there := SPLITS_THERE.search(str(error)):
+                    said = ", ".join(re.findall(r"[\w.-]+", there[1]))
+                    raise UserError(
+                        f"{option} {name}: it has no split {split}, but {said}: choose one as {name}:{subset}:SPLIT"
+                    ) from None
+                chosen = "" if subset else main_subset(name, option)
                 if not chosen:
                     raise
                 return datasets.load_dataset(name, chosen, split=split, streaming=streaming)
@@ -279,7 +290,7 @@ def hub_dataset(name: str, subset: str, split: str, *, option: str = "--data.nam
         ) from None
 
 
-def main_subset(name: str) -> str:
+def main_subset(name: str, option: str) -> str:
     """`main` of a `datasets` name's several configurations; "" where one need not be chosen. Raises `UserError`."""
     import datasets
 
@@ -289,7 +300,7 @@ def main_subset(name: str) -> str:
     if "main" in found:
         echo(f"{name}: configuration main of {', '.join(found)}")
         return "main"
-    raise UserError(f"--data.name {name} has the configurations {', '.join(found)}: choose one with --data.subset")
+    raise UserError(f"{option} {name} has the configurations {', '.join(found)}: choose one as {name}:{found[0]}")
 
 
 # Files in pieces

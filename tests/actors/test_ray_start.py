@@ -90,6 +90,13 @@ def test_too_few_descriptors_are_said_before_anything_starts(init, monkeypatch):
     assert init[0] == []
 
 
+def test_nothing_reads_what_workers_write(ray_session):
+    import psutil
+
+    titles = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    assert any("gcs_server" in title for title in titles) and not any("log_monitor" in title for title in titles)
+
+
 def test_a_connection_that_was_there_before_outlives_a_command(ray_session):
     from actors.runtime import cluster
 
