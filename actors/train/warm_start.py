@@ -21,6 +21,7 @@ from actors.train import run
 from srm_ray.config.data import DataConfig
 from srm_ray.config.precision import AUTO
 from srm_ray.config.stages import OptimConfig
+from srm_ray.console.progress import phase
 from srm_ray.data import arithmetic, chain_sums
 from srm_ray.data.packing import Rows, concatenate, pack, save_rows
 from srm_ray.environments import demonstrations
@@ -133,9 +134,10 @@ def make_base_model(
         work = folder / "work"
         progress(f"warm start: tokenizer, {made_of(recipe)} and a fresh model of the tiny shape, in {chosen}")
         with writing_to(folder):
-            start = fresh_model(work / "start", recipe, seed)
-            jobs = [pretrain_job(work, start, recipe, seed)] if recipe.pretrain_steps else []
-            jobs.append(sft_job(work, start, final, recipe, seed))
+            with phase("warm start: making the tokenizer, the data and the model"):
+                start = fresh_model(work / "start", recipe, seed)
+                jobs = [pretrain_job(work, start, recipe, seed)] if recipe.pretrain_steps else []
+                jobs.append(sft_job(work, start, final, recipe, seed))
             jobs = [replace(job, optim=job.optim.model_copy(update={"precision": chosen})) for job in jobs]
             run.run(jobs, workers=workers, storage=work / "ray", progress=progress)
         shutil.rmtree(work)
