@@ -48,7 +48,7 @@ class Interrupts:
     raised: bool = False  # KeyboardInterrupt, outside of an event loop
     own: int = 0  # signals to come that we have sent ourselves
     advice: list[Callable[[], str]] = field(default_factory=list)
-    work: threading.Thread | None = None  # the last of `in_thread`
+    worked: threading.Event | None = None  # set when the last of `in_thread` has ended
     last: list[Callable[[], object]] = field(default_factory=list)  # when no process is left but this one
     ending: threading.Lock = field(default_factory=threading.Lock)  # held by the one that ends the process at once
 
@@ -126,6 +126,8 @@ def conclude() -> None:
         _interrupts.announced.wait(1.0)
         if work_goes_on():
             end_at_once(f"{WORD[_interrupts.first]}; {how_to_go_on()}")
+        if not _interrupts.ending.acquire(blocking=False):
+            threading.Event().wait()  # until the thread that has it has ended this process
         end_children()
         threading.Thread(target=_insist_on_end, name="end", daemon=True).start()
     output.complain(f"{WORD[_interrupts.first]}; {how_to_go_on()}")
@@ -165,7 +167,7 @@ def hold() -> None:
 def work_goes_on() -> bool:
     """Whether a library still works in the thread of an interrupted `in_thread`. What it works with (Ray) cannot be
     ended in order beneath it without a crash: the process ends at once instead, and its children with it."""
-    return interrupted() and _interrupts.work is not None and _interrupts.work.is_alive()
+    return interrupted() and _interrupts.worked is not None and not _interrupts.worked.is_set()
 
 
 def raise_if_lost() -> None:
@@ -204,16 +206,19 @@ def in_thread(work: Callable[[], T]) -> T:
     results: list[T] = []
     errors: list[BaseException] = []
 
+    worked = _interrupts.worked = threading.Event()  # `join`, interrupted, takes a thread that runs for one that ended
+
     def call() -> None:
         try:
             results.append(work())
         except BaseException as error:
             errors.append(error)
+        finally:
+            worked.set()
 
-    thread = _interrupts.work = threading.Thread(target=call, name="work", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.2)
+    threading.Thread(target=call, name="work", daemon=True).start()
+    while not worked.wait(0.2):
+        pass
     if errors:
         raise errors[0]
     return results[0]

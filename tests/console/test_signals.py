@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 
 import pytest
 
@@ -76,3 +77,19 @@ def test_work_in_a_thread_gives_its_result_and_its_error() -> None:
     assert interrupts.in_thread(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         interrupts.in_thread(lambda: 1 // 0)
+
+
+def test_work_that_goes_on_after_an_interrupt_is_known_to(monkeypatch) -> None:
+    """`Thread.join`, interrupted, says of a thread that runs that it has ended."""
+    state, free = Interrupts(), threading.Event()
+    monkeypatch.setattr(interrupts, "_interrupts", state)
+    before = signal.signal(signal.SIGALRM, state.on_signal)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.in_thread(lambda: free.wait(60))
+        assert interrupts.work_goes_on()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        free.set()
+    assert state.worked is not None and state.worked.wait(10) and not interrupts.work_goes_on()
