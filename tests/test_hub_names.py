@@ -42,6 +42,8 @@ def root(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("sums/train.jsonl", "two/easy.jsonl", "two/hard.jsonl"):
         (sets / file).write_text(lines(sums))
     (sets / "two" / "README.md").write_text(CARD)
+    shutil.copytree(sets / "two", sets / "main")
+    (sets / "main" / "README.md").write_text(CARD.replace("hard,", "main,"))
     turns = ({"role": "user", "content": "What is 1+1?"}, {"role": "assistant", "content": "2"})
     (sets / "chats" / "train.jsonl").write_text(lines({"messages": [turns[0], turns[1]]} for _ in range(3)))
     pair = {"prompt": "What is 1+1?", "chosen": "2", "rejected": "3"}
@@ -81,19 +83,21 @@ def test_every_reader_takes_a_name(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_name_that_does_not_say_enough_is_one_line(root: Path, tmp_path: Path) -> None:
-    two, none, split, task, model = said(
+    two, none, split, main, task, model = said(
         root,
         tmp_path,
         "grpo --data.name people/two --inspect 1",
         "grpo --data.name people/none --inspect 1",
         "grpo --data.name people/two:hard --data.split dev --inspect 1",
+        "grpo --data.name people/main --data.split dev --inspect 1",
         "evaluate --model people/tiny --tasks people/sums --inspect 1",
         "sft --model people/none --data.name people/chats --inspect 1",
     )
     assert "--data.name people/two has the configurations easy, hard: choose one as people/two:easy" in two
     assert "--data.name people/none (default, train) cannot be loaded: DatasetNotFoundError" in none
     assert "people/two: it has no split dev, but train, test: choose one as people/two:hard:SPLIT" in split
+    assert "people/main: it has no split dev, but train, test: choose one as people/main:main:SPLIT" in main
     assert "--tasks people/sums: it has no split test, but train: choose one as people/sums::SPLIT" in task
     assert "--model people/none" in model
-    for text in (two, none, split, task, model):
+    for text in (two, none, split, main, task, model):
         assert "status 2" in text and "Traceback" not in text

@@ -271,18 +271,19 @@ def hub_dataset(name: str, subset: str, split: str, *, option: str = "--data.nam
             try:
                 return datasets.load_dataset(name, subset or None, split=split, streaming=streaming)
             except ValueError as error:
-                if there := SPLITS_THERE.search(str(error)):
-                    said = ", ".join(re.findall(r"[\w.-]+", there[1]))
-                    raise UserError(
-                        f"{option} {name}: it has no split {split}, but {said}: choose one as {name}:{subset}:SPLIT"
-                    ) from None
-                chosen = "" if subset else main_subset(name, option)
-                if not chosen:
-                    raise
-                return datasets.load_dataset(name, chosen, split=split, streaming=streaming)
+                if not subset and not SPLITS_THERE.search(str(error)):
+                    subset = main_subset(name, option)
+                    if subset:
+                        return datasets.load_dataset(name, subset, split=split, streaming=streaming)
+                raise
     except UserError:
         raise
     except Exception as error:  # the hub's client raises many kinds, all of them the user's to know
+        if there := SPLITS_THERE.search(str(error)):
+            said = ", ".join(re.findall(r"[\w.-]+", there[1]))
+            raise UserError(
+                f"{option} {name}: it has no split {split}, but {said}: choose one as {name}:{subset}:SPLIT"
+            ) from None
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{option} {name} ({subset or 'default'}, {split}) cannot be loaded: {type(error).__name__}: {reason}; "
