@@ -26,7 +26,7 @@ ITEMS = suites.load(SUITE, "", COUNT)
 
 
 class Half:
-    """A model that knows two answers of four: as a number, as a sum of fractions, one wrong and one cut short."""
+    """A model that knows two answers of four: as a number, as a decimal, one wrong and one cut short."""
 
     def __init__(self) -> None:
         self.gold = {item.question: item.answer for item in ITEMS}
@@ -36,7 +36,7 @@ class Half:
 
     async def answer(self, messages, seeds, sampling) -> list[ChatCompletion]:
         gold = self.gold[messages[-1]["content"]]
-        said = [gold, rf"\frac{{{2 * int(gold)}}}{{2}}", f"1{gold}", gold]
+        said = [gold, f"{gold}.0", f"1{gold}", gold]
         texts = [rf"a</think>\boxed{{{one}}}" for one in said]
         return [
             ChatCompletion("<think>\n", text, 3, number == 3, seed)
