@@ -13,7 +13,8 @@ import sys
 import pytests
 import texts
 import wire
-from link import Link, Method, Missing, Opaque, Proxy, Stop
+from link import Link, Stop
+from proxies import Method, Missing, Opaque, Proxy
 from tolerance import within
 
 
@@ -177,6 +178,8 @@ def namespace(job, link, names, checks):
         found = importlib.import_module(module)
         space[name] = getattr(found, attribute) if attribute else found
     run_prompt(job["prompt"], space)
+    link.objects.space = space
+    link.objects.prompt = frozenset(value for value in space.values() if isinstance(value, type))
     for name in job["taken"]:
         kind = names.get(name, "module")
         if kind.startswith("module") and name in job["strange"]:
@@ -207,6 +210,7 @@ def judged(link, outcome, checks=None, needed=True):
     """
     made, failed = (checks.made, checks.failed) if checks else (0, 0)
     reason = None
+    link.lending.broken = False
     try:
         yield
     except Stop:
@@ -221,7 +225,7 @@ def judged(link, outcome, checks=None, needed=True):
     if link.stopped is not None:
         raise link.stopped
     if reason is None and checks:
-        if checks.failed > failed:
+        if checks.failed > failed or link.lending.broken:
             reason = "wrong"
         elif checks.made == made:
             reason = "wrong" if needed else "skipped"

@@ -6,12 +6,14 @@ that way) and is a `bad_type` as soon as a test looks at it.
 
 import builtins
 import contextlib
-import dataclasses
 import math
 import operator
 import types
 
 import wire
+from lending import DEPTH, Lending, can_be_lent
+from objects import Objects
+from proxies import Method, Missing, Opaque, Proxy
 
 FUNCTIONS = (types.FunctionType, types.ModuleType)
 MUTABLE = (list, dict, set, bytearray)
@@ -47,6 +49,7 @@ class Link:
         self.changing = ()
         self.last_raised = None
         self.stopped = None
+        self.lending, self.objects = Lending(), Objects()
 
     def stop(self, reason):
         if self.stopped is None:
@@ -58,16 +61,40 @@ class Link:
         return self.stop(reason if self.asked else "bad_tests")
 
     def ask(self, request):
+        """The candidate's reply, after what it calls of the tests' functions in the meantime."""
         if self.stopped is not None:
             raise self.stopped
+        self.send(request)
+        self.asked += 1
+        while (reply := self.reply())[0] == "lent":
+            self.send(self.lent(reply))
+        return reply
+
+    def send(self, frame):
         try:
-            wire.write_frame(self.fd, request)
+            wire.write_frame(self.fd, frame)
         except wire.TooLarge:
             raise self.blame("output_limit") from None
         except wire.Closed:
             raise self.stop("no_result") from None
-        self.asked += 1
-        return self.reply()
+
+    def lent(self, call):
+        """The frame for a call of a function that the tests have given to the candidate."""
+        if len(call) != 4 or not self.lending.known(call[1]) or type(call[2]) is not list or type(call[3]) is not dict:
+            raise self.stop("bad_type")
+        if self.lending.depth == DEPTH:
+            raise self.stop("runtime_error")
+        _, number, forms, named = call
+        self.objects.met = []
+        values = self.plain(["l", [*forms, *named.values()]])
+        met, count = self.objects.met, len(forms)
+        fine, made = self.lending.call(number, values[:count], dict(zip(named, values[count:], strict=True)))
+        if self.stopped is not None:  # and the function has swallowed it
+            raise self.stopped
+        self.objects.waiting += met
+        answer = ["value", self.form(made)] if fine else made
+        self.give()
+        return answer
 
     def reply(self):
         try:
@@ -94,9 +121,13 @@ class Link:
     def call(self, function, args, kwargs):
         changes = bool(args) and list(map(id, args)) == list(map(id, self.changing))
         forms, named = [self.form(a) for a in args], {k: self.form(v) for k, v in kwargs.items()}
-        said = self.value(self.ask(["change" if changes else "call", function, forms, named]))
+        sent = self.give()
+        reply = self.ask(["change" if changes else "call", function, forms, named])
         if not changes:
-            return said
+            return self.value(reply)
+        if reply[0] == "value":
+            self.fetch([list(key) for key in sent], in_place=True)
+        said = self.value(reply, self.decoded)
         if type(said) is not list or len(said) != len(args):
             raise self.stop("bad_type")
         for own, made in ((own, made) for own, made in zip(args, said, strict=True) if type(own) in MUTABLE):
@@ -104,6 +135,27 @@ class Link:
                 raise self.stop("bad_type")
             take_over(own, made)
         return None
+
+    def give(self):
+        """Send the fields of the objects that are named in what is sent next; returns the keys of these objects."""
+        rows = []
+        while self.objects.waiting:
+            rows.append(self.objects.row(self.objects.waiting.pop(), self.form))
+        sent, self.objects.touched = self.objects.touched, set()
+        if rows:
+            self.value(self.ask(["given", rows]))
+        return sent
+
+    def fetch(self, forms, in_place=False):
+        """Read these objects as the candidate has them, and all of their kind that hang on them."""
+        reply = self.ask(["fields", forms, self.objects.names()]) if forms else ["value", []]
+        self.objects.here = {}
+        try:
+            if reply[0] != "value":
+                raise ValueError(reply[0])
+            self.objects.place(reply[1], self.decoded, in_place=in_place)
+        except (ValueError, TypeError, AttributeError, LookupError):
+            raise self.stop("bad_type") from None
 
     def in_place(self, function, /, *args, **kwargs):
         """A call in the tests whose value is dropped: lists, dicts, sets and bytearrays among its arguments become what
@@ -121,17 +173,9 @@ class Link:
         return self.value(self.ask(["getattr", target, name]))
 
     def operation(self, name, *args):
-        return self.value(self.ask(["operation", name, [self.form(a) for a in args]]))
-
-    def equals(self, thing, own):
-        """Whether an object of the candidate's is as `own`, an object of a dataclass that the tests themselves have:
-        by the class's name and the fields, which are compared here. The candidate never learns what is expected."""
-        said = self.value(self.ask(["fields", ["ref", thing._Opaque__id]]))
-        if type(said) is not tuple or len(said) != 2 or type(said[1]) is not dict:
-            raise self.stop("bad_type")
-        wanted = {f.name: getattr(own, f.name) for f in dataclasses.fields(own) if f.compare}
-        told = {name: said[1][name] for name in wanted if name in said[1]}
-        return said[0] == type(own).__name__ and told == wanted
+        forms = [self.form(a) for a in args]
+        self.give()
+        return self.value(self.ask(["operation", name, forms]))
 
     def says(self, *question):
         """The candidate's word on what its objects and classes are: true or false."""
@@ -147,28 +191,43 @@ class Link:
             return ["name", value._Proxy__name]
         if (name := known(value)) is not None:
             return ["known", *name]
+        if can_be_lent(value) and type(value) is not Missing:
+            return self.lending.form(value)
+        if self.objects.can_be_sent(value):
+            return self.objects.form(value)
         if is_own(value):
-            raise self.stop("bad_tests")
+            raise self.stop("bad_type" if self.lending.depth else "bad_tests")
         raise wire.NotPlain(f"a test passes a {type(value).__name__}")
 
     def incoming(self, form):
-        if form[0] == "ref" and type(form[1]) is int:
-            return Opaque(self, form[1])
+        if form[0] in ("ref", "own") and type(form[1]) is int:
+            value = self.objects.found(form)
+            return Opaque(self, form[1]) if value is None else value
+        if form[0] == "lent" and self.lending.known(form[1]):
+            return self.lending.given[form[1]]
         raise wire.NotPlain("unknown tag")
 
-    def value(self, reply):
+    def value(self, reply, decoded=None):
         kind = reply[0]
-        try:
-            if kind == "value":
-                if not self.nan and has_nan(reply[1], self.reads_floats):
-                    raise wire.NotPlain("no number")
-                return wire.decode(reply[1], self.incoming)
-        except (wire.NotPlain, IndexError, RecursionError):
-            raise self.stop("bad_type") from None
+        if kind == "value" and len(reply) == 2:
+            return (decoded or self.plain)(reply[1])
         if kind == "raise" and len(reply) == 4:
-            self.last_raised = exception(*reply[1:], self.errors)
+            self.last_raised = exception(*reply[1:], self.errors, self.lending.thrown)
             raise self.last_raised
         raise self.stop({"large": "output_limit"}.get(kind, "bad_type"))
+
+    def plain(self, form):
+        """The value of a form that the candidate sent."""
+        self.fetch(self.objects.forms_in(form))
+        return self.decoded(form)
+
+    def decoded(self, form):
+        try:
+            if not self.nan and has_nan(form, self.reads_floats):
+                raise wire.NotPlain("no number")
+            return wire.decode(form, self.incoming)
+        except (wire.NotPlain, IndexError, RecursionError):
+            raise self.stop("bad_type") from None
 
 
 def take_over(own, made):
@@ -218,183 +277,20 @@ def has_nan(form, texts=False):
     return False
 
 
-def exception(name, text, own, expected):
+def exception(name, text, own, expected, thrown):
     """The built-in exception that the candidate raised; SystemExit and the like as RuntimeError.
 
-    own: names of its own classes. expected: those that the tests expect: it is an exception of these too.
+    own: names of its own classes. expected: those that the tests expect: it is an exception of these too. thrown: those
+    of the tests' that have come out of functions of theirs that it called: it is that one.
     StopIteration is a RuntimeError too, as out of a generator: it would end the loop of the tests' that called, and
     `all(map(f, cases))` would be true.
     """
-    kind = getattr(builtins, name, None) if isinstance(name, str) else None
-    if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, StopIteration):
-        kind = RuntimeError
-    kinds = [expected[n] for n in own if isinstance(n, str) and n in expected] if isinstance(own, list) else []
-    if kinds:
-        kinds = list(dict.fromkeys(kinds))
+    names = [n for n in own if isinstance(n, str)] if isinstance(own, list) else []
+    if own_error := next((thrown[n] for n in names if n in thrown), None):
+        return own_error
+    made = wire.built(name, text)
+    kind = RuntimeError if isinstance(made, StopIteration) else type(made)
+    if kinds := list(dict.fromkeys(expected[n] for n in names if n in expected)):
         with contextlib.suppress(TypeError):  # classes of which no class can be both
             kind = type(kinds[0].__name__, (*kinds, *[kind] * (kind is not Exception)), {})
-    try:
-        return kind(text if isinstance(text, str) else "")
-    except TypeError:  # UnicodeDecodeError wants five arguments
-        return RuntimeError(text)
-
-
-class Proxy:
-    """A function or class of the candidate."""
-
-    def __init__(self, link, name):
-        self.__link, self.__name = link, name
-        self.__name__ = name
-
-    def __call__(self, *args, **kwargs):
-        made = self.__link.call(self.__name, args, kwargs)
-        if type(made) is Opaque and self.__name in self.__link.classes:
-            object.__setattr__(made, "_Opaque__made", True)
-        return made
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self.__link.attribute(self.__name, name)
-
-    def __instancecheck__(self, value):
-        return type(value) is Opaque and self.__link.says("isa", ["ref", value._Opaque__id], self.__name)
-
-    def __subclasscheck__(self, kind):
-        return type(kind) is Proxy and self.__link.says("issubclass", kind._Proxy__name, self.__name)
-
-
-class Method:
-    """A method of the candidate's class, on a new object at each call: `Solution().add`."""
-
-    def __init__(self, link, owner, name):
-        self.__link, self.__owner, self.__name = link, owner, name
-        self.__name__ = name
-
-    def __call__(self, *args, **kwargs):
-        made = self.__link.call(self.__owner, [], {})
-        if type(made) is not Opaque:
-            raise self.__link.stop("bad_type")
-        return getattr(made, self.__name)(*args, **kwargs)
-
-
-class Missing:
-    """A name that the tests take from the candidate, and it does not have."""
-
-    def __init__(self, link, name):
-        self.__link, self.__name = link, name
-
-    def __call__(self, *args, **kwargs):
-        self.__getattr__("")
-
-    def __getattr__(self, name):
-        link = self.__link
-        link.asked += 1
-        link.last_raised = NameError(f"name {self.__name!r} is not defined")
-        raise link.last_raised
-
-    def __eq__(self, other):
-        self.__getattr__("")
-
-    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __getitem__ = __add__ = __mul__ = __sub__ = __eq__
-    __bool__ = __len__ = __iter__ = __int__ = __float__ = __index__ = __str__ = __repr__ = __hash__ = __call__
-
-
-def _looked_at(self, *args):
-    raise self._Opaque__link.stop("bad_type")
-
-
-def _equal(self, other):
-    if not dataclasses.is_dataclass(type(other)) or not type(other).__dataclass_params__.eq:
-        _looked_at(self)
-    return self._Opaque__link.equals(self, other)
-
-
-def _asked(name, *types):
-    """An operation whose result is the candidate's to say, as a method's is; `types`: what it has to be."""
-
-    def ask(self, *args):
-        link = self._Opaque__link
-        if not link.classes or (args and name in ARITHMETIC and not any(made(value) for value in (self, *args))):
-            raise link.stop("bad_type")
-        result = link.operation(name, self, *args)
-        if types and type(result) not in types:
-            raise link.stop("bad_type")
-        return iter(result) if name == "__iter__" and type(result) is not Opaque else result
-
-    return ask
-
-
-def _turned(name):
-    """The operation of a plain value and an object that the tests made."""
-
-    def ask(self, other):
-        link = self._Opaque__link
-        if not link.classes or not made(self):
-            raise link.stop("bad_type")
-        return link.operation(name, other, self)
-
-    return ask
-
-
-def made(value):
-    """Whether it is an object that the tests made of a class that they test, and no result of the candidate's."""
-    return type(value) is Opaque and value._Opaque__made
-
-
-ARITHMETIC = tuple(f"__{name}__" for name in "add sub mul matmul truediv floordiv mod pow and or xor".split())
-
-
-class Opaque:
-    """A value that lives in the candidate's process.
-
-    It can be an argument, be called, and have attributes read and set (MBPP's setup code links
-    nodes that way), all of which happens in the candidate's process. Where the tests are of a class, its length, items,
-    text, number and truth can be asked for too, and an object that the tests made themselves takes part in arithmetic:
-    what comes of these is compared here. Beside an object of a dataclass of the tests' own or the
-    prompt's, its fields are compared. Any other use is `bad_type`: equality, order and `in` would be the candidate's
-    word alone, and show it what is expected.
-    """
-
-    __slots__ = ("__id", "__link", "__made")
-
-    def __init__(self, link, number):
-        object.__setattr__(self, "_Opaque__link", link)
-        object.__setattr__(self, "_Opaque__id", number)
-        object.__setattr__(self, "_Opaque__made", False)
-
-    def __call__(self, *args, **kwargs):
-        return self.__link.call(["ref", self.__id], args, kwargs)
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            _looked_at(self)
-        return self.__link.attribute(["ref", self.__id], name)
-
-    def __setattr__(self, name, value):
-        link = self.__link
-        link.value(link.ask(["setattr", ["ref", self.__id], name, link.form(value)]))
-
-    __eq__, __ne__ = _equal, lambda self, other: not _equal(self, other)
-    __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __hash__ = __index__ = _looked_at
-    __len__, __bool__ = _asked("__len__", int), _asked("__bool__", bool)
-    __str__, __repr__ = _asked("__str__", str), _asked("__repr__", str)
-    __int__, __float__ = _asked("__int__", int), _asked("__float__", float)
-    __iter__, __next__, __getitem__ = _asked("__iter__"), _asked("__next__"), _asked("__getitem__")
-    __setitem__, __delitem__ = _asked("__setitem__"), _asked("__delitem__")
-    __neg__, __abs__ = _asked("__neg__"), _asked("__abs__")
-    __name__ = property(lambda self: "value")  # unittest looks for it in what is to raise
-
-    def __enter__(self):
-        found = _asked("__enter__")(self)
-        if type(found) is Opaque:
-            object.__setattr__(found, "_Opaque__made", made(self))
-        return found
-
-    def __exit__(self, kind, error, trace):
-        return bool(_asked("__exit__")(self, *(() if kind is None else (kind.__name__, str(error)))))
-
-
-for _name in ARITHMETIC:
-    setattr(Opaque, _name, _asked(_name))
-    setattr(Opaque, f"__r{_name[2:]}", _turned(_name))
+    return made if kind is type(made) else kind(*made.args)

@@ -14,7 +14,7 @@ import re
 import sys
 import types
 
-from link import Opaque
+from proxies import Opaque
 
 
 class Skipped(Exception):

@@ -5,6 +5,7 @@ not taken apart here, and its methods are never called. Decoding builds fresh va
 anything.
 """
 
+import builtins
 import collections
 import datetime
 import decimal
@@ -182,6 +183,50 @@ DECODERS = {
     "delta": lambda v, sub: datetime.timedelta(*v), "keys": lambda v, sub: dict.fromkeys(sub(x) for x in v).keys(),
     "items": lambda v, sub: dict(sub(x) for x in v).items(),
 }  # fmt: skip
+
+
+# Objects, as fields by name
+
+
+def slots(kind):
+    """Names of the fields that a class holds in slots."""
+    own = [vars(base).get("__slots__", ()) for base in kind.__mro__]
+    return {name for names in own for name in ([names] if type(names) is str else names)} - {"__dict__", "__weakref__"}
+
+
+def fields(thing):
+    found = dict(getattr(thing, "__dict__", {}))
+    for name in slots(type(thing)):
+        try:
+            found[name] = object.__getattribute__(thing, name)
+        except AttributeError:
+            continue
+    return found
+
+
+# Exceptions, as a class's name and a text
+
+
+def raised(error):
+    """["raise", built-in class, text, names of classes that are not built in], the most special first."""
+    kind = next((k.__name__ for k in type(error).__mro__ if k.__module__ == "builtins"), "Exception")
+    try:
+        text = str(error)[:500]
+    except BaseException:
+        text = ""
+    own = [k.__name__ for k in type(error).__mro__ if k.__module__ != "builtins"]
+    return ["raise", kind, text, own[:20]]
+
+
+def built(name, text):
+    """The built-in exception of that name; RuntimeError where there is none, or it is one that ends a process."""
+    kind = getattr(builtins, name, None) if isinstance(name, str) else None
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = RuntimeError
+    try:
+        return kind(text if isinstance(text, str) else "")
+    except TypeError:  # UnicodeDecodeError wants five arguments
+        return RuntimeError(text)
 
 
 # Frames on a file descriptor. The functions keep their own references, so that a candidate that
