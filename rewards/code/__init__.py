@@ -177,11 +177,11 @@ class Grader:
         if not code.isascii() and not encodable(code):
             return False, 0, job.total, "rejected_syntax", ""
         try:
-            return *(self._programs(code, job) if job.kind == "programs" else self._calls(code, job)), ""
+            return (*self._programs(code, job), "") if job.kind == "programs" else self._calls(code, job)
         except Broken:
             return None, 0, job.total, "worker_died" if self.tier else "sandbox_unavailable", ""
 
-    def _calls(self, code: str, job: Job) -> tuple[bool | None, int, int, str]:
+    def _calls(self, code: str, job: Job) -> tuple[bool | None, int, int, str, str]:
         message = {**job.message(), "prelude": job.prelude(code)}
         ended = self.sandbox.run(call_job(code, message, self.limits.seconds))
         if not ended.reason and not isinstance(ended.frame, dict):
@@ -189,11 +189,11 @@ class Grader:
             ended = self.sandbox.run(call_job(code, message, self.limits.seconds))
         outcome = ended.frame
         if ended.reason or not isinstance(outcome, dict):
-            return False, 0, job.total, ended.reason or "no_result"
+            return False, 0, job.total, ended.reason or "no_result", ""
         passed, total, reason = outcome["passed"], outcome["total"], outcome["reason"]
         if reason == "bad_tests":
-            return None, passed, total, reason
-        return passed == total and reason == "correct", passed, total, reason
+            return None, passed, total, reason, " ".join(outcome["detail"].split())
+        return passed == total and reason == "correct", passed, total, reason, ""
 
     def _programs(self, code: str, job: Job) -> tuple[bool | None, int, int, str]:
         """One process for each test; the time limit is for all of them together."""

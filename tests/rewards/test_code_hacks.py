@@ -322,6 +322,7 @@ def test_right_answers_pass_in_every_form(grader: Grader, tests: Any, entry: str
 def test_a_failure_of_the_tests_own_is_not_the_candidate_s(grader: Grader, tests: Any) -> None:
     result = grader.grade(WRONG, tests)
     assert (result.correct, result.reason) == (None, "bad_tests")
+    assert "a test " in result.detail
 
 
 def test_a_prompt_s_helpers_and_imports_are_promised_to_the_candidate(grader: Grader) -> None:

@@ -122,7 +122,9 @@ def test_a_wrong_answer_is_wrong_and_never_undecided(grader: Grader, name: str) 
 
 @pytest.mark.parametrize("name", UNDECIDED)
 def test_what_cannot_be_handed_over_is_a_bad_test(grader: Grader, name: str) -> None:
-    assert grader.grade(*UNDECIDED[name]).reason == "bad_tests"
+    result = grader.grade(*UNDECIDED[name])
+    assert (result.correct, result.reason) == (None, "bad_tests")
+    assert result.detail.startswith("a test hands ")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def serve(results, channel):
     """
     job = wire.read_frame(results, limit=64 << 20)
     wire.write_frame(channel, {"code": job.pop("code"), "prelude": job.pop("prelude")})
-    outcome = {"passed": 0, "total": job["total"], "seen": 0, "reason": "correct"}
+    outcome = {"passed": 0, "total": job["total"], "seen": 0, "reason": "correct", "detail": ""}
     sys.setrecursionlimit(10_000)
     sources = [source for source, _ in job.get("steps", [])]
     link = Link(
@@ -41,14 +41,14 @@ def serve(results, channel):
         names = loaded(link)
         RUN[job["kind"]](job, link, names, outcome)
         if not link.asked:
-            outcome["reason"] = "bad_tests"
+            outcome.update(reason="bad_tests", detail="the tests have asked nothing of the answer")
     except Stop as stop:
-        outcome["reason"] = stop.reason
+        outcome.update(reason=stop.reason, detail=stop.detail)
     except MemoryError:
         outcome["reason"] = "bad_type"
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n"[:500])
-        outcome["reason"] = "runtime_error" if link.asked else "bad_tests"
+        outcome.update(reason="runtime_error") if link.asked else outcome.update(reason="bad_tests", detail=told(error))
     outcome["total"] = max(outcome["total"], outcome.pop("seen"))
     wire.write_frame(results, outcome)
 
@@ -215,8 +215,8 @@ def judged(link, outcome, checks=None, needed=True):
         yield
     except Stop:
         reason = "skipped"
-    except pytests.Unmet:
-        link.stop("bad_tests")
+    except pytests.Unmet as error:
+        link.stop("bad_tests", str(error))
     except SystemExit as error:
         reason = "wrong" if error.code else None
     except BaseException as error:
@@ -243,8 +243,12 @@ def why(error, link):
     if error is link.last_raised:
         return "memory" if isinstance(error, MemoryError) else "runtime_error"
     if not link.asked:
-        raise link.stop("bad_tests")
+        raise link.stop("bad_tests", told(error))
     return "wrong"
+
+
+def told(error):
+    return f"before it asks anything of the answer a test fails: {type(error).__name__}: {error}"[:300]
 
 
 RUN = {"calls": run_calls, "python": run_python}

@@ -20,11 +20,11 @@ MUTABLE = (list, dict, set, bytearray)
 
 
 class Stop(BaseException):
-    """Nothing more can be learned from this candidate; `reason` is the verdict's."""
+    """Nothing more can be learned from this candidate; `reason` is the verdict's, `detail` says why tests are bad."""
 
-    def __init__(self, reason):
+    def __init__(self, reason, detail=""):
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 class Link:
@@ -51,14 +51,14 @@ class Link:
         self.stopped = None
         self.lending, self.objects = Lending(), Objects()
 
-    def stop(self, reason):
+    def stop(self, reason, detail=""):
         if self.stopped is None:
-            self.stopped = Stop(reason)
+            self.stopped = Stop(reason, detail)
         return self.stopped
 
-    def blame(self, reason):
+    def blame(self, reason, detail=""):
         """`reason`, if something of the candidate's may be the cause; else the tests are bad by themselves."""
-        return self.stop(reason if self.asked else "bad_tests")
+        return self.stop(reason) if self.asked else self.stop("bad_tests", detail)
 
     def ask(self, request):
         """The candidate's reply, after what it calls of the tests' functions in the meantime."""
@@ -114,9 +114,9 @@ class Link:
         try:
             return wire.encode(value, self.outgoing)
         except wire.TooLarge:
-            raise self.blame("output_limit") from None
-        except (wire.NotPlain, RecursionError):
-            raise self.blame("bad_type") from None
+            raise self.blame("output_limit", "a test hands over more than 8 MiB") from None
+        except (wire.NotPlain, RecursionError) as error:
+            raise self.blame("bad_type", str(error)) from None
 
     def call(self, function, args, kwargs):
         changes = bool(args) and list(map(id, args)) == list(map(id, self.changing))
@@ -196,8 +196,8 @@ class Link:
         if self.objects.can_be_sent(value):
             return self.objects.form(value)
         if is_own(value):
-            raise self.stop("bad_type" if self.lending.depth else "bad_tests")
-        raise wire.NotPlain(f"a test passes a {type(value).__name__}")
+            raise self.stop("bad_type" if self.lending.depth else "bad_tests", cannot_go(value))
+        raise wire.NotPlain(cannot_go(value))
 
     def incoming(self, form):
         if form[0] in ("ref", "own") and type(form[1]) is int:
@@ -251,6 +251,13 @@ def known(value):
         return None
     places = (m.__name__ for m in (builtins, math, operator) if vars(m).get(value.__name__) is value)
     return next(((place, value.__name__) for place in places), None)
+
+
+def cannot_go(value):
+    what = f"the class {value.__name__}" if isinstance(value, type) else f"an object of {type(value).__name__}"
+    return (
+        f"a test hands {what} to the answer; what can be: plain values, functions, objects of classes without methods"
+    )
 
 
 def is_own(value):
