@@ -5,7 +5,7 @@
     {"inputs", "outputs"[, "fn_name"]}              programs, or calls with `fn_name`  (APPS, TACO)
     {"test_cases"}, {"test_list", ...}              what they hold  (PrimeIntellect, MBPP)
     text of Python, or a list of statements         a script  (HumanEval, MBPP, pytest, unittest)
-    any of these as JSON in a string
+    any of these as JSON in a string; {"tests": any, "context": code that tests and answers have beside the prompt}
 
 `of_row` finds the tests, the entry point and the prompt in a whole row.
 """
@@ -93,23 +93,26 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     if entry_point is not None and not isinstance(entry_point, str):
         raise BadTests(f"entry_point must be a name, got {named(entry_point)}")
     tests = unpacked(tests)
+    context = tests.get("context") if isinstance(tests, dict) else None
     if isinstance(tests, dict):
         tests, entry_point = of_dict(tests, entry_point)
-    helpers = code_of_prompt(prompt, entry_point)
+    context = context if isinstance(context, str) else ""
+    told = f"{prompt or ''}\n{context}".strip() or None
+    helpers = helpers_in(prompt, context, entry_point)
     if isinstance(tests, str) and tests.strip():
         try:
-            return python((tests,), entry_point, helpers, here, prompt)
+            return python((tests,), entry_point, helpers, here, told)
         except Unnamed:
             entry_point = function_of_prompt(prompt)
             if entry_point is None:
                 raise
-            return python((tests,), entry_point, code_of_prompt(prompt, entry_point), here, prompt)
+            return python((tests,), entry_point, helpers_in(prompt, context, entry_point), here, told)
     if not isinstance(tests, list):
         raise BadTests(f"tests must be text, a list or an object, got {named(tests)}")
     if not tests:
         raise BadTests("there are no tests")
     if all(isinstance(test, str) for test in tests):
-        return python(tuple(test for test in tests if test.strip()), entry_point, helpers, here, prompt)
+        return python(tuple(test for test in tests if test.strip()), entry_point, helpers, here, told)
     forms = [case(test, entry_point, number) for number, test in enumerate(tests)]
     kinds = {kind for kind, _ in forms}
     if len(kinds) > 1:
@@ -117,6 +120,10 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     kind = kinds.pop()
     asked = frozenset(root(test["fn"]) for _, test in forms) if kind == "calls" else frozenset[str]()
     return Job(kind, tuple(test for _, test in forms), None, asked, helpers)
+
+
+def helpers_in(prompt: str | None, context: str, entry: str | None) -> str:
+    return f"{code_of_prompt(context, entry)}\n{code_of_prompt(prompt, entry)}".strip()
 
 
 def python(sources: tuple[str, ...], entry: str | None, helpers: str, here: frozenset[str], prompt: str | None) -> Job:

@@ -180,6 +180,8 @@ class ProblemReader:
             made = mbpp.problem_of(columns.row)
             text, tests = made.prompt, self._plus(columns, made, text) or made.statements
             columns.read |= {name for name in columns.row if name.lower() in mbpp.COLUMNS}
+        if schema.name == "LeetCodeDataset" and (context := columns.text_or_none(("prompt",))):
+            tests = {"tests": tests, "context": context}
         if self.graded:
             try:
                 job_of(tests, task.entry_point, text)

@@ -201,9 +201,9 @@ CODE: dict[str, dict[str, Any]] = {
         "generated_tests": {"input": ["3\n"], "output": ["4\n"]},
     },
     "LeetCodeDataset": {
-        "prompt": "import math",
+        "prompt": "import math\n\ndef same(a, b):\n    return a == b\n",
         "query": "Q",
-        "test": "def check(candidate):\n    assert candidate(1) == 1",
+        "test": "def check(candidate):\n    assert same(candidate(1), 1)",
         "entry_point": "Solution().f",
         "completion": "c",
     },

@@ -140,6 +140,8 @@ def test_lists_of_a_prompt_s_class_are_rewired_and_made_anew(grader: Grader, bod
     code = f"class Solution:\n    def turn(self, head):\n{body}\n"
     result = grader.grade(code, TURNED, "Solution().turn", prompt=LISTS)
     assert result.correct is right, result
+    beside = {"tests": TURNED, "context": LISTS}
+    assert grader.grade(code, beside, "Solution().turn", "Turn a list.").correct is right
 
 
 def test_an_object_that_an_answer_kept_is_changed_for_nobody_else(grader: Grader) -> None:
