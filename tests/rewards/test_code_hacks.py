@@ -3,13 +3,11 @@
 # ruff: noqa: E501
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from rewards.code import Grader
-from rewards.code.sandbox import Limits
 
 pytestmark = pytest.mark.integration
 WRONG = "def f(*a):\n    return 5\n"
@@ -23,13 +21,6 @@ SEND = (  # speaks the protocol itself, on whichever descriptor is the channel
     "def say(*frames):\n    for fd in range(3, 20):\n        for frame in frames:\n            body = json.dumps(frame).encode()\n"
     "            try: os.write(fd, struct.pack('!I', len(body)) + body)\n            except OSError: pass\n"
 )
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    ours = Grader(1, Limits(seconds=3.0))
-    yield ours
-    ours.close()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +49,7 @@ def grader() -> Iterator[Grader]:
         ("unittest", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(f(6), 7)"),
     ],
 )  # fmt: skip
-def test_names_that_a_candidate_brings_decide_nothing(grader: Grader, brings: str, test: str) -> None:
+def test_names_that_a_candidate_brings_decide_nothing(code_grader: Grader, brings: str, test: str) -> None:
     ways = (
         f"{YES}{brings} = Yes()\n{WRONG}",
         f"def {brings}(*a, **k): return 5\n{WRONG}",
@@ -67,7 +58,7 @@ def test_names_that_a_candidate_brings_decide_nothing(grader: Grader, brings: st
     for code in (*ways, f"import random as {brings}\n{WRONG}"):
         for tests in (test, [test], [test, test]):
             for entry in (None, "f"):
-                result = grader.grade(code, tests, entry)
+                result = code_grader.grade(code, tests, entry)
                 assert result.correct is False, (code, tests, entry, result)
 
 
@@ -95,31 +86,31 @@ def test_names_that_a_candidate_brings_decide_nothing(grader: Grader, brings: st
         "import os\nos.closerange(0, 99)",
     ],
 )  # fmt: skip
-def test_a_candidate_cannot_choose_to_be_undecided(grader: Grader, code: str) -> None:
+def test_a_candidate_cannot_choose_to_be_undecided(code_grader: Grader, code: str) -> None:
     calls: list[Any] = [{"fn": "f", "args": [7], "expected": 49}]
     nodes = ["root = Node(1)\nroot.left = Node(2)", "assert f(root) == 49"]
     nested = ["assert f([f(1), f(2)]) == 49", "assert f(f(3)) == 2"]
     script = "def test_f():\n    assert f([f(1)]) == 49\n"
     program = [{"stdin": "1\n", "stdout": "49\n"}]
     for tests in (calls, nodes, nested, script, program):
-        result = grader.grade(code, tests)
+        result = code_grader.grade(code, tests)
         assert result.correct is False and result.reason != "bad_tests", (tests, result)
 
 
 @pytest.mark.parametrize("code", ["def X(): pass", "import math as X", "class X: pass", "X = 3", "X = object()"])
-def test_nor_by_what_it_makes_of_a_name_that_is_a_value(grader: Grader, code: str) -> None:
+def test_nor_by_what_it_makes_of_a_name_that_is_a_value(code_grader: Grader, code: str) -> None:
     uses = ["X[0] == 5", "X == 5", "len(X) == 5", "isinstance(X, int) and X > 4", "type(X) is list", "X is None"]
     uses += ["str(X) == '5'", "X + 1 == 6", "[x for x in X] == [5]", "f(1) == X", "X.y == 5"]
     for use in uses:
         for tests in ([f"assert {use}"], f"def test_x():\n    assert {use}\n"):
-            result = grader.grade(f"def f(x): return {{}}\n{code}", tests)
+            result = code_grader.grade(f"def f(x): return {{}}\n{code}", tests)
             assert result.correct is False and result.reason != "bad_tests", (tests, result)
 
 
 @pytest.mark.parametrize("test", ["f(f(1).append)", "f(type(f(1)))", "f(f(1).__len__)", "f(type(f(1).append))"])
-def test_nor_by_a_value_whose_methods_the_tests_pass_on(grader: Grader, test: str) -> None:
+def test_nor_by_a_value_whose_methods_the_tests_pass_on(code_grader: Grader, test: str) -> None:
     for value in ("[]", "Decimal(1)", "''", "f", "object()"):
-        result = grader.grade(f"from decimal import Decimal\ndef f(x): return {value}", [f"assert {test} == 5"])
+        result = code_grader.grade(f"from decimal import Decimal\ndef f(x): return {value}", [f"assert {test} == 5"])
         assert result.correct is False and result.reason != "bad_tests", (test, value, result)
 
 
@@ -153,12 +144,12 @@ def test_nor_by_a_value_whose_methods_the_tests_pass_on(grader: Grader, test: st
         ([{"input": "1\n2", "output": "3", "testtype": "functional"}], "f"),
     ],
 )  # fmt: skip
-def test_no_form_of_test_passes_a_wrong_answer(grader: Grader, tests: Any, entry: str | None) -> None:
-    result = grader.grade(WRONG, tests, entry)
+def test_no_form_of_test_passes_a_wrong_answer(code_grader: Grader, tests: Any, entry: str | None) -> None:
+    result = code_grader.grade(WRONG, tests, entry)
     assert result.correct is not True, result
-    empty = grader.grade("def f(*a):\n    return []\n", tests, entry)
+    empty = code_grader.grade("def f(*a):\n    return []\n", tests, entry)
     assert empty.correct is not True or tests == ["not f(1)"], empty
-    assert grader.grade("print('nothing')", tests, entry).correct is not True
+    assert code_grader.grade("print('nothing')", tests, entry).correct is not True
 
 
 @pytest.mark.parametrize(
@@ -171,8 +162,8 @@ def test_no_form_of_test_passes_a_wrong_answer(grader: Grader, tests: Any, entry
         "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertTrue(all(map(f, [1, 2])))",
     ],
 )
-def test_no_exception_ends_the_loop_of_a_test(grader: Grader, tests: Any) -> None:
-    result = grader.grade("def f(*a):\n    raise StopIteration\n", tests, "f")
+def test_no_exception_ends_the_loop_of_a_test(code_grader: Grader, tests: Any) -> None:
+    result = code_grader.grade("def f(*a):\n    raise StopIteration\n", tests, "f")
     assert (result.correct, result.reason) in ((False, "runtime_error"), (False, "wrong")), result
 
 
@@ -185,24 +176,26 @@ def test_no_exception_ends_the_loop_of_a_test(grader: Grader, tests: Any) -> Non
         "for x, y in zip(f(2), [1, 2]):\n    assert not (x < y or x > y)",
     ],
 )
-def test_what_is_no_number_is_near_nothing(grader: Grader, tests: Any) -> None:
+def test_what_is_no_number_is_near_nothing(code_grader: Grader, tests: Any) -> None:
     nan = "def f(x): return float('nan') if x == 1 else [float('nan'), {1: (2, float('nan'))}]"
-    assert (grader.grade(nan, tests).correct, grader.grade(nan, tests).reason) == (False, "bad_type")
+    assert (code_grader.grade(nan, tests).correct, code_grader.grade(nan, tests).reason) == (False, "bad_type")
     forms = (float("nan"), ["f", "nan"], ["D", "NaN"], ["c", ["nan"]], ["c", [["D", "NaN"]]], ["c", [["D", "NaN"], 0]])
     for form in forms:
         said = json.dumps(["value", form])
         told = f"{SEND}def f(x):\n    say(*[json.loads({said!r})] * 2)\n    return 0"
-        assert grader.grade(told, tests).correct is False, form
-    assert grader.grade(nan, "import math\nassert math.isnan(f(1))").correct is True
+        assert code_grader.grade(told, tests).correct is False, form
+    assert code_grader.grade(nan, "import math\nassert math.isnan(f(1))").correct is True
 
 
 @pytest.mark.parametrize("test", ["assert not abs(float(f(1)) - 7) > 1e-6", "assert not math.dist([f(1)], [7]) > 1"])
-def test_nor_what_becomes_no_number(grader: Grader, test: str) -> None:
+def test_nor_what_becomes_no_number(code_grader: Grader, test: str) -> None:
     for value in ("'nan'", "' -NaN '", "Decimal('NaN')", "Decimal('-NaN')"):
-        result = grader.grade(f"from decimal import Decimal\ndef f(x): return {value}\n", test)
+        result = code_grader.grade(f"from decimal import Decimal\ndef f(x): return {value}\n", test)
         assert result.correct is False, (value, result)
     text = "def f(x): return 'banana'\n"
-    assert grader.grade(text, "assert f(1)[3:] == 'ana'").correct is True, "a text is one where no float is made of it"
+    assert code_grader.grade(text, "assert f(1)[3:] == 'ana'").correct is True, (
+        "a text is one where no float is made of it"
+    )
 
 
 # What a candidate's text would do in the checker: set the outcome, write the verdict.
@@ -233,9 +226,9 @@ TEXTS = (
         "import ast\nassert eval(compile(ast.parse(f(1), mode='eval'), 'x', 'eval')) == 7",
     ],
 )
-def test_a_text_of_a_candidate_is_never_run(grader: Grader, test: str) -> None:
+def test_a_text_of_a_candidate_is_never_run(code_grader: Grader, test: str) -> None:
     for text in TEXTS:
-        result = grader.grade(f"def f(x): return {text!r} if x == 1 else 0\n", test, "f")
+        result = code_grader.grade(f"def f(x): return {text!r} if x == 1 else 0\n", test, "f")
         assert result.correct is False and result.passed == 0, (text, result)
 
 
@@ -255,8 +248,8 @@ def test_a_text_of_a_candidate_is_never_run(grader: Grader, test: str) -> None:
         ("from collections import namedtuple\nP = namedtuple('P', 'x')\nassert P(len(f(1))).x == 3", "abc"),
     ],
 )
-def test_arithmetic_and_the_tests_own_texts_are(grader: Grader, test: str, text: str) -> None:
-    result = grader.grade(f"def f(x): return {text!r}\n", test, "f")
+def test_arithmetic_and_the_tests_own_texts_are(code_grader: Grader, test: str, text: str) -> None:
+    result = code_grader.grade(f"def f(x): return {text!r}\n", test, "f")
     assert result.correct is True, result
 
 
@@ -269,8 +262,8 @@ def test_arithmetic_and_the_tests_own_texts_are(grader: Grader, test: str, text:
         "import marshal\nassert marshal.loads(f(1)) == 7",
     ],
 )
-def test_tests_that_would_run_an_answer_s_data_are_refused(grader: Grader, test: str) -> None:
-    result = grader.grade(WRONG, test, "f")
+def test_tests_that_would_run_an_answer_s_data_are_refused(code_grader: Grader, test: str) -> None:
+    result = code_grader.grade(WRONG, test, "f")
     assert (result.correct, result.reason) == (None, "bad_tests") and "would run" in result.detail
 
 
@@ -304,8 +297,8 @@ def test_tests_that_would_run_an_answer_s_data_are_refused(grader: Grader, test:
         ([{"stdin": "1 2", "stdout": "3"}], None, "import atexit, io, sys\nsys.stdout = io.StringIO()\natexit.register(lambda: sys.__stdout__.write(sys.stdout.getvalue()))\nprint(sum(map(int, sys.stdin)) if 0 else 3)"),
     ],
 )  # fmt: skip
-def test_right_answers_pass_in_every_form(grader: Grader, tests: Any, entry: str | None, code: str) -> None:
-    result = grader.grade(code, tests, entry)
+def test_right_answers_pass_in_every_form(code_grader: Grader, tests: Any, entry: str | None, code: str) -> None:
+    result = code_grader.grade(code, tests, entry)
     assert result.correct is True, result
 
 
@@ -319,17 +312,17 @@ def test_right_answers_pass_in_every_form(grader: Grader, tests: Any, entry: str
         ["class C:\n    def m(self): pass\nassert f(C()) == 5"],
     ],
 )
-def test_a_failure_of_the_tests_own_is_not_the_candidate_s(grader: Grader, tests: Any) -> None:
-    result = grader.grade(WRONG, tests)
+def test_a_failure_of_the_tests_own_is_not_the_candidate_s(code_grader: Grader, tests: Any) -> None:
+    result = code_grader.grade(WRONG, tests)
     assert (result.correct, result.reason) == (None, "bad_tests")
     assert "a test " in result.detail
 
 
-def test_a_prompt_s_helpers_and_imports_are_promised_to_the_candidate(grader: Grader) -> None:
+def test_a_prompt_s_helpers_and_imports_are_promised_to_the_candidate(code_grader: Grader) -> None:
     prompt = "from typing import List\nfrom math import sqrt\n\ndef double(x):\n    return 2 * x\n\ndef f(xs: List[int]):\n    pass\n"
     code = "def f(xs: List[int]):\n    return double(sqrt(xs[0]))\n"
     tests = "def check(candidate):\n    assert candidate([4]) == double(2)\n"
-    assert grader.grade(code, tests, "f", prompt).correct is True
-    assert grader.grade(f"def double(x): return 0\n{code}", tests, "f", prompt).correct is False
-    assert grader.grade("def g(): pass", tests, "f", prompt).reason == "no_answer"
-    assert grader.grade(code, tests, "f", "Please write f and double, which is not (Python").correct is False
+    assert code_grader.grade(code, tests, "f", prompt).correct is True
+    assert code_grader.grade(f"def double(x): return 0\n{code}", tests, "f", prompt).correct is False
+    assert code_grader.grade("def g(): pass", tests, "f", prompt).reason == "no_answer"
+    assert code_grader.grade(code, tests, "f", "Please write f and double, which is not (Python").correct is False

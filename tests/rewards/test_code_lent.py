@@ -2,12 +2,9 @@
 
 # ruff: noqa: E501
 
-from collections.abc import Iterator
-
 import pytest
 
 from rewards.code import Grader
-from rewards.code.sandbox import Limits
 
 pytestmark = pytest.mark.integration
 P = "class P:\n    def __init__(self, x, y=0):\n        self.x, self.y = x, y\n"
@@ -99,30 +96,23 @@ TURNED = (
 )
 
 
-@pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    ours = Grader(1, Limits(seconds=3.0))
-    yield ours
-    ours.close()
-
-
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_right_answer_is_right_as_it_is_in_one_process(grader: Grader, name: str) -> None:
+def test_a_right_answer_is_right_as_it_is_in_one_process(code_grader: Grader, name: str) -> None:
     code, tests = RIGHT[name]
     exec(f"{code}\n{tests}", {"__name__": "__main__"})
-    result = grader.grade(code, tests)
+    result = code_grader.grade(code, tests)
     assert result.correct is True, result
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_answer_is_wrong_and_never_undecided(grader: Grader, name: str) -> None:
-    result = grader.grade(*WRONG[name])
+def test_a_wrong_answer_is_wrong_and_never_undecided(code_grader: Grader, name: str) -> None:
+    result = code_grader.grade(*WRONG[name])
     assert result.correct is False, result
 
 
 @pytest.mark.parametrize("name", UNDECIDED)
-def test_what_cannot_be_handed_over_is_a_bad_test(grader: Grader, name: str) -> None:
-    result = grader.grade(*UNDECIDED[name])
+def test_what_cannot_be_handed_over_is_a_bad_test(code_grader: Grader, name: str) -> None:
+    result = code_grader.grade(*UNDECIDED[name])
     assert (result.correct, result.reason) == (None, "bad_tests")
     assert result.detail.startswith("a test hands ")
 
@@ -136,15 +126,15 @@ def test_what_cannot_be_handed_over_is_a_bad_test(grader: Grader, name: str) -> 
         ("        while head.next: head = head.next\n        head.next = head\n        return head", False),
     ],
 )  # fmt: skip
-def test_lists_of_a_prompt_s_class_are_rewired_and_made_anew(grader: Grader, body: str, right: bool) -> None:
+def test_lists_of_a_prompt_s_class_are_rewired_and_made_anew(code_grader: Grader, body: str, right: bool) -> None:
     code = f"class Solution:\n    def turn(self, head):\n{body}\n"
-    result = grader.grade(code, TURNED, "Solution().turn", prompt=LISTS)
+    result = code_grader.grade(code, TURNED, "Solution().turn", prompt=LISTS)
     assert result.correct is right, result
     beside = {"tests": TURNED, "context": LISTS}
-    assert grader.grade(code, beside, "Solution().turn", "Turn a list.").correct is right
+    assert code_grader.grade(code, beside, "Solution().turn", "Turn a list.").correct is right
 
 
-def test_an_object_that_an_answer_kept_is_changed_for_nobody_else(grader: Grader) -> None:
+def test_an_object_that_an_answer_kept_is_changed_for_nobody_else(code_grader: Grader) -> None:
     code = "kept = []\nclass P: pass\ndef make():\n    kept.append(P())\n    kept[0].x = 1\n    return kept[0]\ndef look(p):\n    kept[0].x = 5\n    return p.x\n"
     tests = f"from solution import make, look\n{P}p = make()\nassert look(p) == 5\nassert p.x == 1"
-    assert grader.grade(code, tests).correct is True
+    assert code_grader.grade(code, tests).correct is True

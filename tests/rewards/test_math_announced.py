@@ -1,18 +1,6 @@
 """Completions that announce their answer in words, in ten languages, in tags and in units: what is taken for it."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.rewards.in_process import InProcess
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[InProcess]:
-    ours = InProcess()
-    yield ours
-    ours.close()
-
 
 # (completion, gold): what it announces is the gold
 ANNOUNCED: list[tuple[str, str]] = [
@@ -77,12 +65,12 @@ ANNOUNCED: list[tuple[str, str]] = [
 ]
 
 
-def test_announcements(grader: InProcess) -> None:
-    missed = [(text, grader.score(text, gold)) for text, gold in ANNOUNCED]
+def test_announcements(in_process: InProcess) -> None:
+    missed = [(text, in_process.score(text, gold)) for text, gold in ANNOUNCED]
     assert [(text, reward) for text, reward in missed if reward.correct is not True] == []
 
 
-def test_what_is_announced_otherwise_is_wrong(grader: InProcess) -> None:
+def test_what_is_announced_otherwise_is_wrong(in_process: InProcess) -> None:
     wrong = [
         "<answer>42</answer><answer>41</answer>",
         "<answer>41</answer>",
@@ -97,4 +85,4 @@ def test_what_is_announced_otherwise_is_wrong(grader: InProcess) -> None:
         "Ответ: не 42",
         "Die Antwort ist 41 oder 42",
     ]
-    assert [text for text in wrong if grader.score(text, "42").correct is not False] == []
+    assert [text for text in wrong if in_process.score(text, "42").correct is not False] == []

@@ -1,9 +1,5 @@
 """The form that a question asks for, where the gold shows it: the question's own expression is no answer to it."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from rewards import extract
 from rewards.math import families, forms, latex, normalize
 from rewards.math.compare import readings
@@ -11,14 +7,6 @@ from rewards.math.questions import asked_of
 from rewards.math.tree import Node, TooBig, Undefined, Unreadable
 from tests.rewards.in_process import InProcess
 from tests.rewards.shared_data import rows
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[InProcess]:
-    ours = InProcess()
-    yield ours
-    ours.close()
-
 
 # (question, gold, answers of its value in another form, answers that are right)
 ASKED: list[tuple[str, str, list[str], list[str]]] = [
@@ -89,27 +77,27 @@ ASKED: list[tuple[str, str, list[str], list[str]]] = [
 ]  # fmt: skip
 
 
-def test_another_form_than_the_one_asked_for_is_wrong(grader: InProcess) -> None:
+def test_another_form_than_the_one_asked_for_is_wrong(in_process: InProcess) -> None:
     accepted = [
         (question, answer)
         for question, gold, answers, _ in ASKED
-        for answer, verdict in zip(answers, grader.grade([(a, gold) for a in answers], question), strict=True)
+        for answer, verdict in zip(answers, in_process.grade([(a, gold) for a in answers], question), strict=True)
         if verdict.correct is not False
     ]
     assert accepted == []
 
 
-def test_order_signs_and_spelling_are_free(grader: InProcess) -> None:
+def test_order_signs_and_spelling_are_free(in_process: InProcess) -> None:
     refused = [
         (question, answer)
         for question, gold, _, answers in ASKED
-        for answer, verdict in zip(answers, grader.grade([(a, gold) for a in answers], question), strict=True)
+        for answer, verdict in zip(answers, in_process.grade([(a, gold) for a in answers], question), strict=True)
         if verdict.correct is not True
     ]
     assert refused == []
 
 
-def test_where_no_form_is_asked_for_the_value_decides(grader: InProcess) -> None:
+def test_where_no_form_is_asked_for_the_value_decides(in_process: InProcess) -> None:
     right = [
         ("", "(x+2)(x+3)", "x^2+5x+6"),
         ("What is the area of a rectangle x+2 wide and x+3 long?", "(x+2)(x+3)", "x^2+5x+6"),
@@ -121,7 +109,7 @@ def test_where_no_form_is_asked_for_the_value_decides(grader: InProcess) -> None
         ("What is 12?", r"2^2\cdot 3", r"2^2\cdot 3"),
         ("Their price was reduced. By how much?", "1/2", "2/4"),
     ]
-    assert [row for row in right if grader.equivalent(row[2], row[1], row[0]).correct is not True] == []
+    assert [row for row in right if in_process.equivalent(row[2], row[1], row[0]).correct is not True] == []
 
 
 def turned(node: Node) -> Node:

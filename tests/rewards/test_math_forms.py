@@ -1,19 +1,9 @@
 """An equal value is not always an answer: the question said again, degenerate forms, numbers side by side."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from rewards.math.questions import asked_of
 from tests.rewards.in_process import InProcess
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[InProcess]:
-    ours = InProcess()
-    yield ours
-    ours.close()
-
 
 SUM = "What is 47+36+29?"
 
@@ -126,21 +116,21 @@ x=112=113
 
 
 @pytest.mark.parametrize("question", ["", SUM], ids=["no question", "question"])
-def test_what_is_left_to_do_is_no_number(grader: InProcess, question: str) -> None:
+def test_what_is_left_to_do_is_no_number(in_process: InProcess, question: str) -> None:
     pairs = [(answer, "112") for answer in UNEVALUATED + SIDE_BY_SIDE]
-    verdicts = zip(pairs, grader.grade(pairs, question), strict=True)
+    verdicts = zip(pairs, in_process.grade(pairs, question), strict=True)
     assert [(answer, verdict) for (answer, _), verdict in verdicts if verdict.correct is not False] == []
 
 
-def test_it_has_a_reason_of_its_own(grader: InProcess) -> None:
-    assert grader.equivalent("47+36+29", "112", SUM).reason == "unevaluated"
-    assert grader.equivalent("47+36+28", "112", SUM).reason == "wrong"
+def test_it_has_a_reason_of_its_own(in_process: InProcess) -> None:
+    assert in_process.equivalent("47+36+29", "112", SUM).reason == "unevaluated"
+    assert in_process.equivalent("47+36+28", "112", SUM).reason == "wrong"
 
 
-def test_final_forms_are_answers(grader: InProcess) -> None:
+def test_final_forms_are_answers(in_process: InProcess) -> None:
     forms = ["112", "112.0", "+112", "x=112", "47+36+29=112", "x=47+36+29=112", r"1.12\times 10^2"]
     forms += ["112 apples", r"\sqrt{12544}", r"\$112", "112.", r"\boxed{112}"]
-    assert [form for form in forms if grader.equivalent(form, "112", SUM).correct is not True] == []
+    assert [form for form in forms if in_process.equivalent(form, "112", SUM).correct is not True] == []
 
 
 # (question, gold, answers that hand the question back)
@@ -258,17 +248,17 @@ HANDED_BACK: list[tuple[str, str, list[str]]] = [
 ]  # fmt: skip
 
 
-def test_the_question_handed_back_is_wrong(grader: InProcess) -> None:
+def test_the_question_handed_back_is_wrong(in_process: InProcess) -> None:
     accepted = [
         (question, answer)
         for question, gold, answers in HANDED_BACK
-        for answer, verdict in zip(answers, grader.grade([(a, gold) for a in answers], question), strict=True)
+        for answer, verdict in zip(answers, in_process.grade([(a, gold) for a in answers], question), strict=True)
         if verdict.correct is not False
     ]
     assert accepted == []
 
 
-def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> None:
+def test_a_form_that_the_question_does_not_show_is_right(in_process: InProcess) -> None:
     right = [
         ("How many subsets has a ten-element set?", "2^{10}", "1024"),
         ("What is the ratio of their areas?", r"\frac{7}{32}", "7:32"),
@@ -316,10 +306,10 @@ def test_a_form_that_the_question_does_not_show_is_right(grader: InProcess) -> N
         ("Where is it?", r"2e^{i\pi/3}", r"1+i\sqrt3"),
         ("Solve $2^x=5$", r"\frac{\ln 5}{\ln 2}", r"\log_2 5"),
     ]
-    assert [row for row in right if grader.equivalent(row[1], row[2], row[0]).correct is not True] == []
+    assert [row for row in right if in_process.equivalent(row[1], row[2], row[0]).correct is not True] == []
 
 
-def test_a_percent_sign_counts_as_the_question_says(grader: InProcess) -> None:
+def test_a_percent_sign_counts_as_the_question_says(in_process: InProcess) -> None:
     asking = ["What percentage of them is red?", "Give it as a percent.", "By what % did it rise?"]
     asking += ["How many percent?", "占百分之几？", "Quel pourcentage ?", "Wie viel Prozent?", "Сколько процентов?"]
     silent = ["What is 20% of 300?", "After a 20 percent rise, what does it cost?", "Twenty percent of what?", ""]
@@ -330,12 +320,12 @@ def test_a_percent_sign_counts_as_the_question_says(grader: InProcess) -> None:
     for question in asking:
         assert asked_of(question).percent, question
         for answer, gold in ((r"60\%", "60"), ("60 percent", "60"), ("60", r"60\%"), ("60%, 40%", "40, 60")):
-            assert grader.equivalent(answer, gold, question).correct is True, (question, answer)
-        assert grader.equivalent(r"0.6\%", "60", question).correct is False
-        assert grader.equivalent("0.6", "60", question).correct is False
+            assert in_process.equivalent(answer, gold, question).correct is True, (question, answer)
+        assert in_process.equivalent(r"0.6\%", "60", question).correct is False
+        assert in_process.equivalent("0.6", "60", question).correct is False
     for question in silent:
         assert not asked_of(question).percent, question
-        assert grader.equivalent(r"60\%", "60", question).correct is False
+        assert in_process.equivalent(r"60\%", "60", question).correct is False
 
 
 # What absorbs, and what is empty: (gold, answers that are not it)
@@ -378,21 +368,21 @@ DEGENERATE: list[tuple[str, list[str]]] = [
 ]
 
 
-def test_degenerate_forms_equal_nothing_else(grader: InProcess) -> None:
+def test_degenerate_forms_equal_nothing_else(in_process: InProcess) -> None:
     accepted = [
         (answer, gold)
         for gold, answers in DEGENERATE
-        for answer, verdict in zip(answers, grader.grade([(a, gold) for a in answers]), strict=True)
+        for answer, verdict in zip(answers, in_process.grade([(a, gold) for a in answers]), strict=True)
         if verdict.correct is not False
     ]
     assert accepted == []
 
 
-def test_no_gold_that_cannot_be_read_is_a_reward_of_0(grader: InProcess) -> None:
+def test_no_gold_that_cannot_be_read_is_a_reward_of_0(in_process: InProcess) -> None:
     for gold in (r"\frac{1}{2", "5?6", r"\begin{tabular}x\end{tabular}", r"\mystery{3}", "1 2 3"):
-        verdict = grader.equivalent("5", gold)
+        verdict = in_process.equivalent("5", gold)
         assert (verdict.correct, verdict.reason) == (None, "bad_gold"), gold
-        assert grader.equivalent(gold, gold).correct is True
+        assert in_process.equivalent(gold, gold).correct is True
 
 
 @pytest.mark.parametrize("answer", [r"\text{}", r"\text{ }", r"\mathrm{}", "{}", r"\left.\right.", r"\,\;"])
@@ -402,10 +392,10 @@ def test_what_holds_nothing_equals_nothing(answer: str) -> None:
         assert InProcess().equivalent(answer, gold).correct is not True
 
 
-def test_inequalities_with_complex_factors_are_decided(grader: InProcess) -> None:
+def test_inequalities_with_complex_factors_are_decided(in_process: InProcess) -> None:
     """Undecided would be a free way out of any sample."""
     for gold in (r"\{1,2\}", "x<1", "ix<1", "5"):
         for answer in ("x<1,ix<1,ix<1", "x=x<1,ix<1,ix<1", "ix<1,2ix<2", "-ix<1,ix>-1"):
-            assert grader.equivalent(answer, gold).correct is not None, (answer, gold)
-    assert grader.equivalent("2ix<2", "ix<1").correct is True
-    assert grader.equivalent("2ix>2", "ix<1").correct is False
+            assert in_process.equivalent(answer, gold).correct is not None, (answer, gold)
+    assert in_process.equivalent("2ix<2", "ix<1").correct is True
+    assert in_process.equivalent("2ix>2", "ix<1").correct is False

@@ -1,20 +1,10 @@
 """Numbers as one says them, money of other countries, words for nothing and for no end, `C(10,3)`."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from rewards.math import normalize, spoken
 from rewards.math.reading import kind
 from tests.rewards.in_process import InProcess
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[InProcess]:
-    ours = InProcess()
-    yield ours
-    ours.close()
-
 
 # The same, whichever of the two is the gold
 SAME = [
@@ -155,15 +145,15 @@ OTHER = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_both_are_one_answer(grader: InProcess, one: str, other: str) -> None:
-    assert grader.equivalent(one, other).correct is True
-    assert grader.equivalent(other, one).correct is True
+def test_both_are_one_answer(in_process: InProcess, one: str, other: str) -> None:
+    assert in_process.equivalent(one, other).correct is True
+    assert in_process.equivalent(other, one).correct is True
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
-def test_they_are_two_answers(grader: InProcess, one: str, other: str) -> None:
-    assert grader.equivalent(one, other).correct is False
-    assert grader.equivalent(other, one).correct is False
+def test_they_are_two_answers(in_process: InProcess, one: str, other: str) -> None:
+    assert in_process.equivalent(one, other).correct is False
+    assert in_process.equivalent(other, one).correct is False
 
 
 @pytest.mark.parametrize(
@@ -184,8 +174,8 @@ def test_they_are_two_answers(grader: InProcess, one: str, other: str) -> None:
         ("What is (1,1)+(0,1)?", "i+(1+1)j", "(1,2)"),
     ],
 )
-def test_what_the_question_says_is_no_answer(grader: InProcess, question: str, answer: str, gold: str) -> None:
-    assert grader.equivalent(answer, gold, question).correct is False
+def test_what_the_question_says_is_no_answer(in_process: InProcess, question: str, answer: str, gold: str) -> None:
+    assert in_process.equivalent(answer, gold, question).correct is False
 
 
 @pytest.mark.parametrize(
@@ -198,8 +188,8 @@ def test_what_the_question_says_is_no_answer(grader: InProcess, question: str, a
         ("In how many ways can 3 of 10 people be chosen?", "C(10,3)", "120"),
     ],
 )
-def test_what_was_worked_out_is_one(grader: InProcess, question: str, answer: str, gold: str) -> None:
-    assert grader.equivalent(answer, gold, question).correct is True
+def test_what_was_worked_out_is_one(in_process: InProcess, question: str, answer: str, gold: str) -> None:
+    assert in_process.equivalent(answer, gold, question).correct is True
 
 
 def test_every_number_below_ten_thousand_is_read_as_it_is_said() -> None:
@@ -223,6 +213,6 @@ def test_golds_of_these_kinds_are_read() -> None:
         assert kind(normalize.clean(gold)) != "none", gold
 
 
-def test_the_point_of_an_abbreviation_ends_no_sentence(grader: InProcess) -> None:
-    assert grader.score("So the answer is Rs. 250. That is all.", "250").correct is True
-    assert grader.score("The answer is approx. 2.5 metres.", "2.5").correct is True
+def test_the_point_of_an_abbreviation_ends_no_sentence(in_process: InProcess) -> None:
+    assert in_process.score("So the answer is Rs. 250. That is all.", "250").correct is True
+    assert in_process.score("The answer is approx. 2.5 metres.", "2.5").correct is True

@@ -1,18 +1,8 @@
 """Answers and golds as people's data sets and models write them: names, lists, tags, languages, escapes, times."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.rewards.in_process import InProcess
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[InProcess]:
-    ours = InProcess()
-    yield ours
-    ours.close()
-
 
 # The same, whichever of the two is the gold
 SAME: list[tuple[str, str]] = [
@@ -310,14 +300,14 @@ DIFFERENT: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("way", [1, -1], ids=["as written", "turned round"])
-def test_same(grader: InProcess, way: int) -> None:
+def test_same(in_process: InProcess, way: int) -> None:
     pairs = [pair[::way] for pair in SAME]
-    verdicts = zip(pairs, grader.grade(pairs), strict=True)
+    verdicts = zip(pairs, in_process.grade(pairs), strict=True)
     assert [(pair, verdict) for pair, verdict in verdicts if verdict.correct is not True] == []
 
 
 @pytest.mark.parametrize("way", [1, -1], ids=["as written", "turned round"])
-def test_different(grader: InProcess, way: int) -> None:
+def test_different(in_process: InProcess, way: int) -> None:
     pairs = [pair[::way] for pair in DIFFERENT]
-    verdicts = zip(pairs, grader.grade(pairs), strict=True)
+    verdicts = zip(pairs, in_process.grade(pairs), strict=True)
     assert [(pair, verdict) for pair, verdict in verdicts if verdict.correct is not False] == []
