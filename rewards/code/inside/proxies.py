@@ -107,9 +107,9 @@ class Opaque:
     It can be an argument, be called, and have attributes read and set (MBPP's setup code links
     nodes that way), all of which happens in the candidate's process. Where the tests are of a class, its length, items,
     text, number and truth can be asked for too, and an object that the tests made themselves takes part in arithmetic:
-    what comes of these is compared here. Beside an object of a dataclass of the tests' own or the
-    prompt's, its fields are compared. Any other use is `bad_type`: equality, order and `in` would be the candidate's
-    word alone, and show it what is expected.
+    what comes of these is compared here. Any other use is `bad_type`: equality, order and `in` would be the
+    candidate's word alone, and show it what is expected. (Of a class that the tests or the prompt define, it is an
+    object of theirs instead: `objects`.)
     """
 
     __slots__ = ("__id", "__link", "__made")
