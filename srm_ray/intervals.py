@@ -31,4 +31,5 @@ def wilson(successes: int, n: int) -> Share:
     scale = 1 + Z * Z / n
     centre = (p + Z * Z / (2 * n)) / scale
     half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)) / scale
-    return Share(p, max(0.0, centre - half), min(1.0, centre + half), n)
+    # The bounds of none and all are exact, which rounding makes 4e-18 and 0.9999999999999999.
+    return Share(p, max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < n else 1.0, n)

@@ -53,6 +53,8 @@ def test_maj_at_k_is_a_mean_over_blocks() -> None:
 
 def test_share_of_zeros_and_ones_has_wilsons_interval() -> None:
     assert statistics.mean_share([1, 0, 0, 1], seed=0) == wilson(2, 4)
+    for n in range(1, 2000):
+        assert (wilson(0, n).low, wilson(n, n).high) == (0.0, 1.0)
 
 
 def test_bootstrap_covers_as_it_says_and_repeats() -> None:
