@@ -6,13 +6,14 @@ import sys
 from collections.abc import Collection
 
 from rewards.code.checks import called_name
+from rewards.code.inside import arrays
 
 # Names by which tests import what is to be tested.
 SOLUTION = frozenset(
     "solution solutions submission submitted candidate answer main my_solution your_solution your_module your_code "
     "__main__ solution_module module_under_test student user_solution generated_code implementation program".split()
 )
-STAND_INS = frozenset({"pytest"})  # `inside/pytests.py`
+STAND_INS = frozenset({"pytest", "numpy"})  # `inside/pytests.py`, `inside/arrays.py`
 STREAMS = frozenset({"redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog"})
 FIXTURES = frozenset(
     "monkeypatch tmp_path tmp_path_factory tmpdir tmpdir_factory request recwarn capsysbinary capfdbinary pytestconfig "
@@ -33,6 +34,7 @@ def refuse(tree: ast.Module, here: frozenset[str], own: Collection[str], modules
     """Raises `BadTests`. here: modules besides the standard library's. own: functions of the tests. modules: names by
     which they import the answer's module."""
     refuse_what_is_not_here(tree, here)
+    refuse_numpy_s_rest(tree)
     refuse_streams(tree)
     refuse_fixtures(tree, own)
     refuse_what_needs_the_answer_itself(tree, modules)
@@ -63,6 +65,31 @@ def refuse_missing(module: str, here: frozenset[str]) -> None:
             f"the tests import {module}, which is not in the sandbox, where Python's standard library alone is: write "
             "them with that (math.isclose, lists), or leave them out"
         )
+
+
+def refuse_numpy_s_rest(tree: ast.Module) -> None:
+    """What the stand-in for numpy does not have."""
+    aliases, used = {"np", "numpy"}, set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {alias.asname for alias in node.names if alias.name == "numpy" and alias.asname}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "numpy":
+            used |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            first, _, rest = dotted(node).partition(".")
+            used |= {f"numpy.{rest}"} if first in aliases else set()
+    there = {*arrays.MEMBERS, "testing", *(f"testing.{name}" for name in arrays.TESTING)}
+    for name in sorted(used):
+        if name.removeprefix("numpy.") not in there:
+            raise BadTests(f"the tests use {name}: of numpy, comparisons of numbers and lists alone are in the sandbox")
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of names; "" of anything else."""
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def refuse_streams(tree: ast.Module) -> None:

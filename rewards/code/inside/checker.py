@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 
+import arrays
 import pytests
 import texts
 import wire
@@ -162,6 +163,7 @@ def run_python(job, link, names, outcome):
 
 def namespace(job, link, names, checks):
     """The tests' names: their own, those of the prompt, and what comes from the candidate."""
+    sources = [source for source, _ in job["steps"]]
     space = {
         "__name__": "__main__",
         "__file__": "/tests.py",
@@ -170,9 +172,11 @@ def namespace(job, link, names, checks):
         "__counted__": checks.counted,
         "__failed__": lambda: checks.checked(False),
         "__in_place__": link.in_place,
-        **texts.members(link, [*(source for source, _ in job["steps"]), job["prompt"]]),
+        **texts.members(link, [*sources, job["prompt"]]),
     }
-    pytests.install(any("unittest" in source for source, _ in job["steps"]))
+    pytests.install(any("unittest" in source for source in sources))
+    if any("numpy" in source for source in [*sources, *(place for _, place in job["own"])]):
+        arrays.install()
     for name, place in job["own"]:
         module, _, attribute = place.partition(":")
         found = importlib.import_module(module)
