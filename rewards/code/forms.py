@@ -4,7 +4,8 @@
     [{"stdin", "stdout"}], [{"input", "output"}]    programs  (verifiable-coding-problems, LiveCodeBench)
     {"inputs", "outputs"[, "fn_name"]}              programs, or calls with `fn_name`  (APPS, TACO)
     {"test_cases"}, {"test_list", ...}              what they hold  (PrimeIntellect, MBPP)
-    text of Python, or a list of statements         a script  (HumanEval, MBPP, pytest, unittest)
+    text of Python, or a list of statements         a script  (HumanEval, MBPP, pytest, unittest; also doctests)
+    [{"input": "f(1)", "output": "2"}]              a script, where no function is named
     any of these as JSON in a string; {"tests": any, "context": code that tests and answers have beside the prompt}
 
 `of_row` finds the tests, the entry point and the prompt in a whole row.
@@ -18,8 +19,9 @@ from typing import Any
 from rewards.code import script
 from rewards.code.inside import wire
 from rewards.code.script import BadTests, Script, Unnamed, code_of_prompt, function_of_prompt, root
+from rewards.code.spellings import as_python, beside, by_name
 
-SOURCES, EXPECTED = ("stdin", "input", "inputs"), ("stdout", "output", "expected_output", "outputs")
+SOURCES, EXPECTED = ("stdin", "input", "inputs"), ("stdout", "output", "expected_output", "outputs", "expected")
 NAMES = ("fn", "fn_name", "func_name", "function", "function_name", "entry_point")
 HOLDERS = ("test_cases", "tests", "unit_tests", "ground_truth", "input_output", "public_tests")  # of tests, in a dict
 COLUMNS: tuple[str, ...] = (
@@ -99,7 +101,10 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     context = context if isinstance(context, str) else ""
     told = f"{prompt or ''}\n{context}".strip() or None
     helpers = helpers_in(prompt, context, entry_point)
+    if isinstance(tests, list) and tests and not entry_point:
+        tests = beside(tests, EXPECTED) or tests
     if isinstance(tests, str) and tests.strip():
+        tests = as_python(tests)
         try:
             return python((tests,), entry_point, helpers, here, told)
         except Unnamed:
@@ -112,7 +117,7 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     if not tests:
         raise BadTests("there are no tests")
     if all(isinstance(test, str) for test in tests):
-        return python(tuple(test for test in tests if test.strip()), entry_point, helpers, here, told)
+        return python(tuple(as_python(test) for test in tests if test.strip()), entry_point, helpers, here, told)
     forms = [case(test, entry_point, number) for number, test in enumerate(tests)]
     kinds = {kind for kind, _ in forms}
     if len(kinds) > 1:
@@ -212,13 +217,13 @@ def joined(lines: Any) -> Any:
 
 
 def arguments(source: Any) -> Any:
-    """Arguments as a list, or, as LiveCodeBench writes them, JSON values on a line each."""
+    """Arguments as a list; JSON values on a line each, as LiveCodeBench writes them; by name, as LeetCode does."""
     if not isinstance(source, str):
         return source
     try:
         return [json.loads(line) for line in source.splitlines() if line.strip()]
     except (ValueError, RecursionError):
-        return [source]
+        return by_name(source) or [source]
 
 
 def plain(expected: Any) -> Any:

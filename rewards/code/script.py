@@ -14,6 +14,7 @@ import builtins
 import re
 import symtable
 import sys
+import unittest
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ USUAL = {
     **{"deepcopy": "copy", "Fraction": "fractions", "Decimal": "decimal", "dataclass": "dataclasses", "Enum": "enum"},
 }
 ALIASES = {"np": "numpy", "pd": "pandas"}
+ASSERTIONS = frozenset(name for name in dir(unittest.TestCase) if re.match(r"assert[A-Z]", name))
 # Functions of the standard library that a task may ask for by the same name.
 SHARED = frozenset(
     "gcd lcm factorial comb perm sqrt isqrt ceil floor log log2 log10 exp sin cos tan prod dist hypot permutations "
@@ -241,6 +243,8 @@ def owner(name: str, trees: list[ast.Module]) -> str | None:
         return f"{USUAL[name]}:{name}"
     if name in ALIASES:
         return ALIASES[name]
+    if name in ASSERTIONS or name == "self":
+        return f"bare_cases:{'case' if name == 'self' else name}"
     if name in sys.stdlib_module_names and not any(calls(tree, name) for tree in trees):
         return name
     return None
