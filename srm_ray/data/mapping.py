@@ -1,12 +1,12 @@
 """`--data.columns`: columns of a row, and places within them, under our names."""
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from srm_ray.data.formats import Row
+from srm_ray.data.held import loads
 from srm_ray.errors import UserError
 
 
@@ -51,8 +51,8 @@ def within(row: Row, path: str) -> Any:
     for part in path.split("."):
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
+                value = loads(value)
+            except ValueError:
                 return ABSENT
         if isinstance(value, list) and PLACE.fullmatch(part) and -len(value) <= int(part) < len(value):
             value = value[int(part)]

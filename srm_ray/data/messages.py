@@ -6,12 +6,12 @@ Roles are known by all their usual names, contents may be text or lists of text 
 older `function_call`, or turns of their own. What a model cannot learn from raises `Unusable` with the reason.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from srm_ray.data.drops import Unusable
+from srm_ray.data.held import loads
 
 Message = Mapping[str, Any]
 
@@ -198,7 +198,10 @@ def tools_of(value: Any) -> tuple[dict[str, Any], ...]:
 
 
 def from_json(value: Any, name: str, *, strict: bool = False) -> Any:
-    """A column that holds JSON as text, read; any other as it is. strict: text that is no JSON is refused."""
+    """A column that holds JSON as text, or a list or dict as Python writes it, read; any other as it is.
+
+    strict: text that is neither is refused.
+    """
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -207,8 +210,8 @@ def from_json(value: Any, name: str, *, strict: bool = False) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return loads(text)
+    except ValueError:
         if strict:
             raise Unusable(f"{name} is no JSON") from None
         return value

@@ -45,4 +45,9 @@ def looks_like_tests(value: Any) -> bool:
 def looks_numeric(value: Any) -> bool:
     """Whether `verification_info` holds an answer (PrimeIntellect's mathematics) rather than tests."""
     value = from_json(value, "verification_info") if isinstance(value, str) else value
-    return isinstance(value, Mapping) and "ground_truth" in value and not looks_like_tests(value["ground_truth"])
+    if not isinstance(value, Mapping):
+        return False
+    answer = value.get("answer")
+    return (isinstance(answer, Mapping) and "value" in answer) or (
+        "ground_truth" in value and not looks_like_tests(value["ground_truth"])
+    )

@@ -14,7 +14,8 @@ from srm_ray.data.columns import CONTEXTS, DIALOGUES, SYSTEMS
 ANSWERS = (
     "answer", "final_answer", "expected_answer", "ground_truth", "gt_answer", "gt", "gold", "gold_answer",
     "correct_answer", "reference_answer", "answers", "target", "targets", "label", "reward_model.ground_truth",
-    "verification_info.ground_truth", "extra_info.answer", "metadata.answer", "solution", "completion", "response",
+    "verification_info.ground_truth", "verification_info.answer.value", "answers_spans.spans", "extra_info.answer",
+    "metadata.answer", "solution", "completion", "response",
     "final_ans", "output", "generated_solution", "generation",
 )  # fmt: skip
 
@@ -99,13 +100,15 @@ def schema_of(names: Iterable[str]) -> Schema | None:
 def proposal(names: Iterable[str]) -> str:
     """A mapping of columns that may be meant, for the message that nothing fits."""
     texts = list(names)
-    known = [*dict.fromkeys(name for schema in SCHEMAS for name in schema.prompt), "task", "text", "content", "request"]
+    known = [*dict.fromkeys(name for schema in SCHEMAS for name in schema.prompt), "task", "text", "content"]
+    known += ["request", "quiz", "puzzle", "riddle"]
     ask = next(
         (name for name in texts if any(word in name.lower() for word in known)), texts[0] if texts else "question"
     )
     rest = [name for name in texts if name != ask]
     words = ("answer", "gold", "truth", "solution", "target", "label", "final", "result", "output")
-    gold = next((name for name in rest if any(word in name.lower() for word in words)), rest[-1] if rest else "answer")
+    likely = [name for word in words for name in rest if word in name.lower()]
+    gold = next(iter([*likely, *reversed(rest)]), "answer")
     return f'--data.columns "{{prompt: {ask}, answer: {gold}}}"'
 
 

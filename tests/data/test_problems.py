@@ -237,6 +237,15 @@ def test_tests_are_found_whatever_the_columns_are_called(name: str) -> None:
         assert "def f(x):" in task.messages[-1]["content"]
 
 
+def test_golds_and_messages_as_python_writes_them_are_read() -> None:
+    spelled = str({"answer": {"value": "5"}})
+    assert gold({"problem": "Q", "verification_info": spelled}) == "5"
+    assert gold({"passage": "P", "question": "Q", "answers_spans": str({"spans": ["5"]})}) == "5"
+    task, _ = task_of({"messages": str([user("Q")]), "answer": "1"})
+    assert task.messages == (user("Q"),)
+    assert gold({"question": "Q", "answer": "{1, 2}"}) == "{1, 2}"
+
+
 # What changes the meaning
 
 
