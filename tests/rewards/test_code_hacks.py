@@ -309,7 +309,7 @@ def test_right_answers_pass_in_every_form(code_grader: Grader, tests: Any, entry
         "x = {}['no']\nassert f(1) == 5",
         "import os.nothing\nassert f(1) == 5",
         "assert 1 == 2\nassert f(1) == 5",
-        ["class C:\n    def m(self): pass\nassert f(C()) == 5"],
+        ["import re", "assert f(re) == 5"],
     ],
 )
 def test_a_failure_of_the_tests_own_is_not_the_candidate_s(code_grader: Grader, tests: Any) -> None:

@@ -41,6 +41,14 @@ RIGHT = {
     "mirrored": ("def f(t):\n    if t: t.l, t.r = f(t.r), f(t.l)\n    return t", T + "m = f(T(1, T(2), T(3)))\nassert (m.l.v, m.r.v) == (3, 2)"),
     "visited": ("def f(t, see):\n    if t:\n        f(t.l, see)\n        see(t)\n        f(t.r, see)", T + "seen = []\nf(T(2, T(1), T(3)), lambda n: seen.append(n.v))\nassert seen == [1, 2, 3]"),
     "changed by a function": ("def f(t, up):\n    up(t)\n    return t.v", T + "def up(t): t.v += 1\nassert f(T(2), up) == 3"),
+    "changed before and by a function": ("def f(t, up):\n    t.v = 10\n    up(t)\n    return t", T + "def up(t): t.v += 1\nt = T(2)\nassert f(t, up).v == 11"),
+    "methods": ("def f(p): return p.area() + p.twice", P + "    def area(self): return self.x * self.y\n    @property\n    def twice(self): return self.x * 2\nassert f(P(2, 3)) == 10"),
+    "methods that change": ("def f(s):\n    s.push(3)\n    s.push(4)\n    return s.pop() + len(s) + s.size", "class S:\n    size = 5\n    def __init__(self): self.held = []\n    def push(self, x): self.held.append(x)\n    def pop(self): return self.held.pop()\n    def __len__(self): return len(self.held)\ns = S()\nassert f(s) == 10\nassert s.held == [3]"),
+    "order of the tests' own": ("def f(xs): return sorted(xs)", "class V:\n    def __init__(self, n): self.n = n\n    def __lt__(self, other): return self.n > other.n\nassert [v.n for v in f([V(1), V(3), V(2)])] == [3, 2, 1]"),
+    "equal as the tests say": ("def f(p, q): return p == q, p == 5, len({p, q}), repr(p)", P + "    def __eq__(self, other): return isinstance(other, P) and self.x == other.x\n    def __hash__(self): return hash(self.x)\n    def __repr__(self): return f'P({self.x})'\nassert f(P(1), P(1, 2)) == (True, False, 1, 'P(1)')"),
+    "another of its kind": ("def f(p): return type(p)(p.x + 1, y=3)", P + "q = f(P(1))\nassert (q.x, q.y) == (2, 3)\nassert isinstance(q, P)"),
+    "made by a function": ("def f(g): return g(3).x", P + "assert f(lambda a: P(a)) == 3"),
+    "static": ("def f(p): return p.of(4) + p.all()", P + "    @staticmethod\n    def of(n): return n\n    @classmethod\n    def all(cls): return 2\nassert f(P(1)) == 6"),
     "long chain made": (CHAIN, P + "r, n = f(5000), 0\nwhile r is not None: r, n = r.x, n + 1\nassert n == 5000"),
     "long chain given": (COUNT, P + "p = None\nfor i in range(5000): p = P(p)\nassert f(p) == 5000"),
 }  # fmt: skip
@@ -70,7 +78,7 @@ WRONG = {
     "no class of the tests to be": ("class Case: pass\ndef f(a): return Case()", "import unittest\nclass Case(unittest.TestCase):\n    def test_it(self): self.assertEqual(f(1), 2)"),
 }  # fmt: skip
 UNDECIDED = {
-    "methods": ("def f(p): return p.area()", P + "    def area(self): return self.x * self.y\nassert f(P(2, 3)) == 6"),
+    "cached": ("def f(p): return p.x", "from functools import cached_property\n" + P + "    @cached_property\n    def z(self): return 1\nassert f(P(2, 3)) == 2"),
     "class": ("def f(c): return c(1).x", P + "assert f(P) == 1"),
     "enum": ("def f(c): return c", "from enum import Enum\nclass C(Enum):\n    A = 1\nassert f(C.A) is C.A"),
 }  # fmt: skip

@@ -140,10 +140,10 @@ class Link:
         """Send the fields of the objects that are named in what is sent next; returns the keys of these objects."""
         rows = []
         while self.objects.waiting:
-            rows.append(self.objects.row(self.objects.waiting.pop(), self.form))
+            rows.append(self.objects.row(*self.objects.waiting.pop(), self.form))
         sent, self.objects.touched = self.objects.touched, set()
         if rows:
-            self.value(self.ask(["given", rows]))
+            self.value(self.ask(["given", rows, self.objects.classes(self.form)]))
         return sent
 
     def fetch(self, forms, in_place=False):

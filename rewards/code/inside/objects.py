@@ -8,9 +8,10 @@ is the test's object itself as long as nothing in the answer has changed; else i
 changes what a test still holds, unless the call is made for that (`Link.in_place`).
 """
 
+import types
+
 import wire
 
-# A class that defines more than data is sent, and made of fields, only where the prompt gives it to the candidate too.
 DATA = frozenset(
     "__init__ __repr__ __str__ __eq__ __hash__ __module__ __dict__ __weakref__ __doc__ __annotations__ __slots__ "
     "__match_args__ __dataclass_fields__ __dataclass_params__".split()
@@ -22,13 +23,14 @@ class Objects:
 
     by_key: objects that both sides know, by ("own", number) or, of those that the candidate made, ("ref", number).
     keys: by id, whose objects live as long as this. last: their fields as they were sent or came last.
-    waiting: objects whose fields are to be sent. touched: keys of those that were named in what is sent next.
-    here: what the keys of the answer that is being read stand for. met: those that were looked up.
+    waiting: keys and objects whose fields are to be sent. touched: keys of those that were named in what is sent next.
+    here: what the keys of the answer that is being read stand for. met: keys and objects that were looked up.
     """
 
     def __init__(self):
         self.space, self.prompt = {}, frozenset()
         self.local = {}  # classes of what was sent, by name: a class may be a function's
+        self.untold = []  # those of them that the candidate does not know yet
         self.by_key, self.keys, self.last = {}, {}, {}
         self.own = 0
         self.waiting, self.touched = [], set()
@@ -44,28 +46,45 @@ class Objects:
 
     def can_be_sent(self, value):
         kind = type(value)
-        return id(value) in self.keys or (is_class(kind) and (kind in self.prompt or is_data(kind)))
+        return id(value) in self.keys or (is_class(kind) and (kind in self.prompt or can_stand_in(kind)))
 
     def form(self, value):
         if id(value) not in self.keys:
             self.know(("own", self.own), value)
             self.own += 1
-            self.local.setdefault(type(value).__name__, type(value))
+            if type(value) not in self.local.values():
+                self.local[type(value).__name__] = type(value)
+                self.untold.append(type(value))
         key = self.keys[id(value)]
         if key not in self.touched:
             self.touched.add(key)
-            self.waiting.append(value)
+            self.waiting.append((key, value))
         return list(key)
 
     def know(self, key, value):
         self.by_key[key] = value
         self.keys[id(value)] = key
 
-    def row(self, value, form):
-        """[form, class, whether it is compared by its fields, fields]. form: of a value."""
-        kind, key = type(value), self.keys[id(value)]
-        self.last[key] = {name: form(field) for name, field in wire.fields(value).items()}
-        return [list(key), kind.__name__, kind.__eq__ is not object.__eq__, self.last[key]]
+    def row(self, key, value, form):
+        """[form, name of the class, fields]. form: of a value."""
+        fields = {name: form(field) for name, field in wire.fields(value).items()}
+        if self.by_key[key] is value:
+            self.last[key] = fields
+        return [list(key), type(value).__name__, fields]
+
+    def classes(self, form):
+        """What the candidate is to know of classes, by name: whether objects are compared by their fields, and
+        {name: [what it is, form]} of a class that the prompt does not give it."""
+        told = {}
+        while self.untold:
+            kind = self.untold.pop()
+            lent = {} if kind in self.prompt else {name: told_as(kind, name) for name in written(kind)}
+            compared = is_generated(kind.__eq__) and kind.__eq__ is not object.__eq__
+            told[kind.__name__] = [
+                compared,
+                {name: [how, form(value)] for name, (how, value) in lent.items() if how != "slot"},
+            ]
+        return told
 
     def forms_in(self, form):
         """Keys that a form names, of the tests' objects and of those of the candidate's that are of their classes."""
@@ -106,9 +125,10 @@ class Objects:
 
     def found(self, form):
         """The object that a form names; None where it is of no class of the tests'."""
-        value = self.here.get(tuple(form[:2]))
+        key = tuple(form[:2])
+        value = self.here.get(key)
         if value is not None:
-            self.met.append(value)
+            self.met.append((key, value))
         return value
 
 
@@ -139,13 +159,34 @@ def members(kind):
     return {name: value for base in kind.__mro__[:-1] for name, value in vars(base).items()}
 
 
-def is_data(kind):
-    """Whether a class has nothing but fields."""
-    slots = wire.slots(kind)
-    return is_fair(kind) and not any(
-        name not in DATA and name not in slots and (callable(value) or hasattr(type(value), "__get__"))
-        for name, value in members(kind).items()
-    )
+def told_as(kind, name):
+    """(what it is, value) of a member, "" where it is nothing that a stand-in can have: a method runs where the tests
+    do, a property too, and a plain value is copied."""
+    value = members(kind)[name]
+    if name in wire.slots(kind):
+        return "slot", None
+    if isinstance(value, types.FunctionType):
+        return "method", value
+    if isinstance(value, property):
+        return "property", value.fget
+    if isinstance(value, staticmethod | classmethod):
+        return "static", getattr(kind, name)
+    try:
+        wire.encode(value)
+    except (wire.NotPlain, wire.TooLarge):
+        return "", None
+    return "value", value
+
+
+def can_stand_in(kind):
+    """Whether the candidate can have a class like it, which the prompt does not give."""
+    return all(told_as(kind, name)[0] for name in written(kind))
+
+
+def written(kind):
+    """Names of members that somebody wrote, and no compiler made."""
+    found = members(kind)
+    return [n for n, v in found.items() if n not in DATA or (isinstance(v, types.FunctionType) and not is_generated(v))]
 
 
 def is_fair(kind):

@@ -19,6 +19,7 @@ OPERATIONS = {
         for name in "getitem setitem delitem neg pos add sub mul matmul truediv floordiv mod pow and or xor".split()
     },
 }
+WRAPS = {"property": property, "static": staticmethod}
 
 
 class Server:
@@ -27,7 +28,7 @@ class Server:
     In: ["call", target, args, kwargs], ["change", target, args, kwargs] (a call of which args as they are afterwards
         are the value), ["get", name], ["getattr", target, name], ["setattr", target, name, form],
         ["operation", name, args] (`OPERATIONS`), ["isa", target, name], ["issubclass", name, name],
-        ["given", rows] (`objects.Objects.row`), ["fields", forms, names of classes]; target: a name or ["ref", id].
+        ["given", rows, classes] (`objects.Objects`), ["fields", forms, names]; target: a name or ["ref", id].
     Out: ["value", form], ["raise", class, text, its own classes' names], ["large"], ["bad", why]; before it any number
         of ["lent", number, args, kwargs], a call of a function of the tests', which is answered in the same words after
         what else is asked in the meantime.
@@ -104,24 +105,30 @@ class Server:
             return self.own[form[1]]
         raise wire.NotPlain("unknown tag")
 
-    def given(self, rows):
+    def given(self, rows, classes):
         """Objects of the tests', made or changed."""
-        for (kind, number), name, compared, _ in rows:
+        for name, (compared, members) in classes.items():
+            self.stand_in(name, compared, members)
+        for (kind, number), name, _ in rows:
             if kind == "own" and number not in self.own:
-                self.own[number] = new(self.kind(name, compared))
+                self.own[number] = new(self.kind(name))
                 self.forms[id(self.own[number])] = ["own", number]
-        for form, _, _, fields in rows:
+        for form, _, fields in rows:
             set_fields(self.of_form(form), {name: wire.decode(field, self.of_form) for name, field in fields.items()})
         return ["value", None]
 
-    def kind(self, name, compared):
-        """The candidate's class of that name, or one that has it."""
+    def kind(self, name):
+        """The candidate's class of that name, or the stand-in."""
         here = self.space["__builtins__"]
         found = self.space.get(name, here.get(name) if isinstance(here, dict) else None)
-        if type(found) is not type:
-            members = {"__eq__": lambda self, other: vars(self) == vars(other)} if compared else {}
-            found = self.stand_ins.setdefault(name, type(name, (), members))
-        return found
+        return found if type(found) is type else self.stand_ins[name]
+
+    def stand_in(self, name, compared, members):
+        made = {"__eq__": lambda self, other: vars(self) == vars(other)} if compared else {}
+        for member, (what, form) in members.items():
+            value = wire.decode(form, self.of_form)
+            made[member] = WRAPS[what](value) if what in WRAPS else value
+        self.stand_ins[name] = type(name, (), made)
 
     def fields(self, forms, names):
         """[form, fields] of these objects and of what hangs on them, as far as it is of classes of these names."""
@@ -152,7 +159,7 @@ class Server:
             operation = OPERATIONS[request[1]]
             return ["value", self.form(operation(*[wire.decode(a, self.of_form) for a in request[2]]))]
         if request[0] == "given":
-            return self.given(request[1])
+            return self.given(*request[1:])
         if request[0] == "fields":
             return self.fields(*request[1:])
         if request[0] == "isa":
