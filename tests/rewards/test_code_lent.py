@@ -48,6 +48,8 @@ RIGHT = {
     "equal as the tests say": ("def f(p, q): return p == q, p == 5, len({p, q}), repr(p)", P + "    def __eq__(self, other): return isinstance(other, P) and self.x == other.x\n    def __hash__(self): return hash(self.x)\n    def __repr__(self): return f'P({self.x})'\nassert f(P(1), P(1, 2)) == (True, False, 1, 'P(1)')"),
     "another of its kind": ("def f(p): return type(p)(p.x + 1, y=3)", P + "q = f(P(1))\nassert (q.x, q.y) == (2, 3)\nassert isinstance(q, P)"),
     "made by a function": ("def f(g): return g(3).x", P + "assert f(lambda a: P(a)) == 3"),
+    "called and looked at": ("def f(p): return p(3) + p.x", P + "    def __call__(self, n): return n\nassert f(P(1)) == 4"),
+    "added to a list": (P + "def f(ps, n): ps.append(P(n))", P + "ps = [P(1)]\nf(ps, 2)\nassert [p.x for p in ps] == [1, 2]"),
     "static": ("def f(p): return p.of(4) + p.all()", P + "    @staticmethod\n    def of(n): return n\n    @classmethod\n    def all(cls): return 2\nassert f(P(1)) == 6"),
     "long chain made": (CHAIN, P + "r, n = f(5000), 0\nwhile r is not None: r, n = r.x, n + 1\nassert n == 5000"),
     "long chain given": (COUNT, P + "p = None\nfor i in range(5000): p = P(p)\nassert f(p) == 5000"),
@@ -74,6 +76,7 @@ WRONG = {
     "cached beforehand": (P + "def f(a):\n    p = P(a)\n    p.__dict__['total'] = 9\n    return p", "from functools import cached_property\n" + P + "    @cached_property\n    def total(self): return self.x\nassert f(1).total == 9"),
     "field that agrees with all": ("class P: pass\nclass O:\n    def __eq__(self, other): return True\ndef f(a):\n    p = P()\n    p.x = O()\n    return p", P + "assert f(1).x == 5"),
     "field of Python's": ("class P: pass\ndef f(a):\n    p = P()\n    p.__dict__['__class__'] = p.x = 5\n    return p", P + "assert f(1).x == 5"),
+    "class out of a function": ("def f(g): return g(1)", "class C(int): pass\nassert f(lambda x: C) == 1"),
     "chain in a ring": ("class P: pass\ndef f(a):\n    p = P()\n    p.x = p\n    return p", P + "r = f(1)\nwhile r is not None: r = r.x\nassert r is None"),
     "no class of the tests to be": ("class Case: pass\ndef f(a): return Case()", "import unittest\nclass Case(unittest.TestCase):\n    def test_it(self): self.assertEqual(f(1), 2)"),
 }  # fmt: skip

@@ -35,6 +35,7 @@ class Link:
     stopped: the first Stop, remembered because tests may swallow it. last_raised: the candidate's last exception.
     classes: names of the candidate's that the tests use as classes. errors: name -> exception class of the checker's,
     of the candidate's exceptions that the tests expect.
+    answering: how many calls of the candidate's are being answered: what cannot be sent then is its own doing.
     nan: whether the tests know of values that are no number. Elsewhere one would pass every check of the form
     `if abs(f(x) - y) > limit: fail()`. reads_floats: whether they make floats of what they get, as of the text "nan".
     """
@@ -50,6 +51,7 @@ class Link:
         self.last_raised = None
         self.stopped = None
         self.lending, self.objects = Lending(), Objects()
+        self.answering = 0
 
     def stop(self, reason, detail=""):
         if self.stopped is None:
@@ -92,8 +94,10 @@ class Link:
         if self.stopped is not None:  # and the function has swallowed it
             raise self.stopped
         self.objects.waiting += met
+        self.answering += 1
         answer = ["value", self.form(made)] if fine else made
         self.give()
+        self.answering -= 1
         return answer
 
     def reply(self):
@@ -126,7 +130,7 @@ class Link:
         if not changes:
             return self.value(reply)
         if reply[0] == "value":
-            self.fetch([list(key) for key in sent], in_place=True)
+            self.fetch([*map(list, sent), *self.objects.forms_in(reply)], in_place=True)
         said = self.value(reply, self.decoded)
         if type(said) is not list or len(said) != len(args):
             raise self.stop("bad_type")
@@ -191,12 +195,12 @@ class Link:
             return ["name", value._Proxy__name]
         if (name := known(value)) is not None:
             return ["known", *name]
-        if can_be_lent(value) and type(value) is not Missing:
-            return self.lending.form(value)
         if self.objects.can_be_sent(value):
             return self.objects.form(value)
+        if can_be_lent(value) and type(value) is not Missing:
+            return self.lending.form(value)
         if is_own(value):
-            raise self.stop("bad_type" if self.lending.depth else "bad_tests", cannot_go(value))
+            raise self.stop("bad_type" if self.answering else "bad_tests", cannot_go(value))
         raise wire.NotPlain(cannot_go(value))
 
     def incoming(self, form):
