@@ -93,6 +93,10 @@ def vulgar(char: str) -> str:
     return rf" \frac{{{top}}}{{{bottom}}}" if bar and top.isdigit() and bottom.isdigit() else ""
 
 
+TYPED = re.compile(  # a number in another type: \mathbf{5}
+    r"\\(?:math(?:bf|rm|it|sf|tt|normal)|boldsymbol|pmb|bm)\s*"
+    r"\{\s*([-+]?\s?(?:\\?\$)?\d[\d.,/]*(?:\\?%)?)\s*\}"
+)
 # What need be in the text, pattern, spelling
 SIMPLE = [
     # A brace that only `\right.` closes: a system, or a function by cases.
@@ -114,6 +118,7 @@ SIMPLE = [
     ("", re.compile(r"\\(?:mbox|textrm|textup|textnormal|textbf|textit|textsf|texttt|hbox|emph)(?![a-zA-Z])"),
      r"\\text"),
     ("math", re.compile(r"\\([ij])math(?![a-zA-Z])"), r"\1"),
+    ("", TYPED, r"{\1}"),
     ("", re.compile(r"\\(mathbf|boldsymbol|vec|hat) ([A-Za-z])(?![a-zA-Z])"), r"\\\1{\2}"),
     (r"\degree", re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ"),
     (r"\circ", re.compile(r"\^\s*\{\s*\\circ\s*\}"), r"^\\circ"),
@@ -147,7 +152,7 @@ FOREIGN_MONEY = re.compile(
     r"(?:\s*(?:/|(?<=\s)(?:per|an?|each|every)(?=\s))\s*(?P<rate>[A-Za-z]{1,20}))?"
 )
 WRAPPERS = [("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`")]
-BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}$", re.DOTALL)
+BOXED = re.compile(r"\\(?:boxed|fbox|underline|(?:text)?color(?:box)?\s*\{[A-Za-z]{1,20}\})\s*\{(.*)\}$", re.DOTALL)
 SPACES = re.compile(r"\s+")
 
 
@@ -201,6 +206,7 @@ def unwrap(text: str) -> str:
         text = text.strip()
         if text.endswith((".", ",", ";")) and not text.endswith(("..", "\\,", "\\;")):
             text = text[:-1].rstrip()
+        text = text.removesuffix("\\\\").rstrip()  # the end of a line
         for left, right in WRAPPERS:
             inner = text[len(left) : -len(right)]
             if text.startswith(left) and text.endswith(right) and inner and left not in inner and right not in inner:

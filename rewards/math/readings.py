@@ -44,7 +44,10 @@ LARGER_UNIT = re.compile(
     r"\s+(?:and\s+)?(?=\d)"
 )
 SHORT_TIME = re.compile(r"(\d+) ?h(?:(?:ou)?rs?)? ?(\d+) ?(?:m(?:in(?:ute)?s?)?)?|(\d+) ?m(?:in)? ?(\d+) ?s(?:ec)?")
-NUMBER_BEFORE = re.compile(r"[\d.,/\s\\$-]+")
+NUMBER_BEFORE = re.compile(r"(?:\\frac\s?(?:\{\s?\d+\s?\}|\d)\s?(?:\{\s?\d+\s?\}|\d)|[\d.,/\s\\$-])+")
+COUNTED = frozenset(  # names of three letters, which elsewhere are products of three
+    "cup egg pie box bag pen car cat dog toy cow hen pig bee man men boy bus can jar tin bar bun hat".split()
+)
 
 
 def words_to_units(text: str) -> str:
@@ -61,7 +64,8 @@ def words_to_units(text: str) -> str:
         return text[: match.start()] + r"\%"
     known = units.read(name) is not None or units.words(name) == "radian" or units.is_none(name)
     mathematics = tokens.FUNCTIONS | tokens.GREEK | tokens.WORDS
-    words = len(name) > 3 and units.is_label(name) and not any(word in mathematics for word in name.split())
+    words = (len(name) > 3 or name in COUNTED) and units.is_label(name)
+    words = words and not any(word in mathematics for word in name.split())
     if not known and not (words and NUMBER_BEFORE.fullmatch(text[: match.start()])):
         return text
     return text[: match.start()] + r"\text{ " + name + "}" + (match.group(2) or "").replace(" ", "")

@@ -6,6 +6,17 @@ from tests.rewards.in_process import InProcess
 
 # The same, whichever of the two is the gold
 SAME: list[tuple[str, str]] = [
+    (r"\mathbf{5}", "5"),
+    (r"x = \boldsymbol{-1.5}", "-3/2"),
+    (r"\mathrm{50\%}", r"50\%"),
+    (r"\underline{\underline{5}}", "5"),
+    (r"\color{red}{x+1}", "x+1"),
+    (r"\textcolor{blue}{5}", "5"),
+    ("5\\\\", "5"),
+    (r"\frac{3}{4} cup", "3/4"),
+    ("3/4 cup", r"\frac34"),
+    (r"1\frac{1}{2} cups", "1.5"),
+    (r"\frac{3}{4} of the pie", "0.75"),
     ("S_{1}:S_{2}=7:32", "7:32"),
     ("S_{MBCN}:S=7:32", "7:32"),
     ("x:y=2:3", "2:3"),
