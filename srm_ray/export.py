@@ -212,6 +212,7 @@ def measured(
 
     from srm_ray.evaluation import quantised
     from srm_ray.gguf.quantiser import INSTALL, has_llama_cpp
+    from srm_ray.inference.local import LocalModel
 
     context = quantised.context_for(questions, config.measure, info.context)
     notes = [f"perplexity on {questions.about_text}"]
@@ -225,13 +226,14 @@ def measured(
         if row.file != "final" and not has_llama_cpp():
             found.append(row)
             continue
-        with phase(f"measuring {row.label}", total=len(questions.documents)) as counted:
+        with phase(f"perplexity of {row.label}", total=len(questions.documents)) as counted:
             engine = open_for_measuring(work / row.file, config, context)
-            measuring = quantised.measure(engine, questions, config.measure, seed=config.seed, done=counted.advance)
-            numbers = interrupts.run(measuring)
+            model = LocalModel(engine)
+            perplexity = interrupts.run(quantised.perplexity(model, questions.documents, counted.advance))
+        with phase(f"speed of {row.label}, tokens", total=quantised.REPEATS * config.measure.speed_tokens) as counted:
+            rate = quantised.speed(engine, questions, config.measure, seed=config.seed, done=counted.advance)
         by = "transformers" if row.file == "final" else "llama.cpp"
-        rate = numbers.tokens_per_second
-        found.append(replace(row, engine=by, perplexity=numbers.perplexity, tokens_per_second=rate))
+        found.append(replace(row, engine=by, perplexity=perplexity, tokens_per_second=rate))
     if questions.problems:
         found = interrupts.run(with_accuracy(config, work, found, questions, context))
     return found, notes

@@ -7,6 +7,7 @@ Documents and problems are token ids made once, so every row of the table answer
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SPEED_PROMPT = 32  # tokens in front of those whose speed is measured
+REPEATS = 3
 
 Document = tuple[list[int], list[bool]]  # ids [T]; mask [T], True on tokens that count
 
@@ -43,14 +45,6 @@ class Questions:
     problems: tuple[Prompt, ...]
     about_text: str
     about_task: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """perplexity: of the counted tokens. tokens_per_second: of one sequence, generated one token at a time."""
-
-    perplexity: float
-    tokens_per_second: float
 
 
 def make_questions(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast", context: int) -> Questions:
@@ -103,25 +97,10 @@ def sum_documents(config: MeasureConfig, tokenizer: "PreTrainedTokenizerFast") -
     return found
 
 
-async def measure(
-    engine: Engine,
-    questions: Questions,
-    config: MeasureConfig,
-    *,
-    seed: int,
-    done: Callable[[], object] = lambda: None,
-) -> Measured:
-    """All but the accuracy. done: called after each document."""
-    return Measured(
-        perplexity=await perplexity(LocalModel(engine), questions.documents, done),
-        tokens_per_second=speed(engine, questions.documents[0][0][:SPEED_PROMPT], config.speed_tokens, seed=seed),
-    )
-
-
 async def perplexity(
     model: LogLikelihoodModel, documents: Sequence[Document], done: Callable[[], object] = lambda: None
 ) -> float:
-    """exp of the mean negative log-likelihood of the tokens that count."""
+    """exp of the mean negative log-likelihood of the tokens that count. done: called after each document."""
     total, count = 0.0, 0
     for ids, mask in documents:
         for start, end in counted_spans(mask):
@@ -154,16 +133,29 @@ async def accuracy(
     return wilson(sum(one.verdict.correct is True for (one,) in samples), len(questions.problems))
 
 
-def speed(engine: Engine, prompt_ids: Sequence[int], tokens: int, *, seed: int) -> float:
-    """Median tokens/s of three, after the first of each, which reads the prompt."""
-    rates = []
-    for _ in range(3):
-        stream = engine.stream(prompt_ids, Sampling(1.0, tokens, ignore_stop=True), seed)
+def speed(
+    engine: Engine,
+    questions: Questions,
+    config: MeasureConfig,
+    *,
+    seed: int,
+    done: Callable[[], object] = lambda: None,
+) -> float:
+    """Tokens/s of one sequence: the median of `REPEATS`, after the first token of each, which reads the prompt.
+
+    done: called after each token.
+    """
+    prompt_ids, rates = questions.documents[0][0][:SPEED_PROMPT], []
+    for _ in range(REPEATS):
+        stream = engine.stream(prompt_ids, Sampling(1.0, config.speed_tokens, ignore_stop=True), seed)
         next(stream)
-        began = time.perf_counter()
-        count = sum(1 for _ in stream)
+        done()
+        began, count = time.perf_counter(), 0
+        for _ in stream:
+            count += 1
+            done()
         rates.append(count / (time.perf_counter() - began))
-    return sorted(rates)[1]
+    return statistics.median(rates)
 
 
 def context_for(questions: Questions, config: MeasureConfig, longest: int) -> int:
