@@ -16,6 +16,7 @@ from actors.rollout.engine_spec import cores_each
 from actors.runtime import env
 from actors.runtime.compute import trains_on_gpus
 from actors.runtime.placement import WAIT, Resources, Strategy, resources
+from actors.runtime.rpc import want_of_memory
 from actors.train.follow import Follow
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase
@@ -124,6 +125,8 @@ def died_at_start(error: BaseException) -> bool:
 
 def last_line(error: BaseException) -> str:
     """The cause in a training error, whose text is a traceback."""
+    if short := want_of_memory(str(error)):
+        return short
     for sign, meaning in ENDED_BY_RAY:
         if sign in str(error):
             return meaning
