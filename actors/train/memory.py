@@ -7,6 +7,7 @@ from srm_ray.config.lora import LoraConfig
 from srm_ray.config.optim import OptimizerConfig
 from srm_ray.config.stages import TrainStage
 from srm_ray.console.progress import echo
+from srm_ray.training.logits import targets_at_once
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -64,7 +65,7 @@ def memory(size: ModelSize, optim: OptimizerConfig, *, workers: int, tokens: int
         gradients=size.trained * 4 / shard[1],
         optimizer=0 if optim.offload_optimizer else size.trained * (8 if optim.adam_bits == 32 else 2) / shard[0],
         activations=tokens * kept,
-        logits=min(tokens, 8192) * size.vocabulary * 10,
+        logits=min(tokens, targets_at_once(size.vocabulary)) * size.vocabulary * 10,
     )
 
 

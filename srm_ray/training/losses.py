@@ -16,6 +16,7 @@ from torch import Tensor
 
 from srm_ray.model.families import decoder_of
 from srm_ray.model.lora import plain
+from srm_ray.training.logits import targets_at_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,12 +49,12 @@ def target_logprobs(
     positions_BT: Tensor,
     mask_BT: Tensor,
     *,
-    chunk: int = 8192,
+    chunk: int = 0,
     neftune: tuple[float, Sequence[int]] | None = None,
 ) -> Tensor:
     """Log-probabilities [N] of the masked tokens, each predicted from the token before it, in FP32.
 
-    Logits are made only where they are needed, `chunk` targets at a time, recomputed in the
+    Logits are made only where they are needed, `chunk` targets at a time (0: `targets_at_once`), recomputed in the
     backward pass when there is more than one chunk, so that [B, T, V] never exists. `neftune`:
     alpha of NEFTune's noise on the embeddings, and each row's seed for it.
     """
@@ -67,6 +68,7 @@ def target_logprobs(
     wanted = mask_BT[:, 1:]
     hidden_ND, targets_N = hidden_BTD[:, :-1][wanted], tokens_BT[:, 1:][wanted]
     head = inner.get_output_embeddings()
+    chunk = chunk or targets_at_once(inner.config.get_text_config().vocab_size)
     if len(targets_N) <= chunk:
         return _gather_logprobs(head, hidden_ND, targets_N)
     pieces = zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from srm_ray.model.shapes import build, shape
+from srm_ray.training import logits
 from srm_ray.training.losses import apo_zero, dft, dpo, nll, noisy, sum_by_row, target_logprobs
 
 
@@ -89,6 +90,28 @@ def test_logprobs_are_those_of_the_whole_logits_and_do_not_depend_on_chunks() ->
     torch.testing.assert_close(whole, full[mask[:, 1:]], atol=1e-5, rtol=0)
     torch.testing.assert_close(chunked, whole, atol=1e-6, rtol=0)
     torch.testing.assert_close(sum_by_row(whole, mask), (full * mask[:, 1:]).sum(1), atol=1e-4, rtol=0)
+
+
+def test_a_large_vocabulary_s_logits_are_made_a_part_at_a_time(monkeypatch) -> None:
+    torch.manual_seed(0)
+    model = build(shape("tiny", vocab_size=384), seed=1)
+    tokens, positions = torch.randint(0, 384, (2, 20)), torch.arange(20).expand(2, 20)
+    made: list[int] = []
+    model.get_output_embeddings().register_forward_hook(lambda *call: made.append(len(call[2])))
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        target_logprobs(model, tokens, positions, positions > 0).sum().backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    whole, count = gradients(), made[0]
+    monkeypatch.setattr(logits, "ENTRIES", 7 * 384 + 5)
+    made.clear()
+    parts = gradients()
+    assert (count, max(made), sum(made)) == (38, 7, 2 * 38)  # once forwards, once more in the backward pass
+    for part, one in zip(parts, whole, strict=True):
+        torch.testing.assert_close(part, one, atol=1e-5, rtol=1e-4)
+    assert logits.targets_at_once(1 << 40) == 1
 
 
 def test_neftune_noise_of_a_row_does_not_depend_on_the_other_rows() -> None:
