@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import ray
 from ray.actor import ActorHandle
 
+from actors.runtime.low_memory import want_of_memory
 from srm_ray.errors import RunError
 
 T = TypeVar("T")
@@ -43,29 +43,6 @@ def cause(error: BaseException) -> str:
     lines = [line.strip() for line in str(inner).splitlines() if line.strip() and not line.strip().startswith(ADVICE)]
     # Ray lists everything that may have killed a process; its first sentence is what is known.
     return lines[-1].partition(" Worker exit type:")[0].partition(" [type=")[0] if lines else type(inner).__name__
-
-
-LOW_MEMORY = re.compile(r"running low on memory.*? was ([\d.]+)GB used / ([\d.]+)GB limit", re.DOTALL)
-USER = re.compile(r"^\d+\t([\d.]+)\t(\S.*)$", re.MULTILINE)  # of Ray's list: process, GB, command
-
-
-def want_of_memory(text: str) -> str:
-    """One line for Ray's forty on a process that it ended for want of memory; "" for any other text."""
-    found = LOW_MEMORY.search(text)
-    if found is None:
-        return ""
-    users = [f"{size} GB {program(command)}" for size, command in USER.findall(text)[:3]]
-    most = f" (most by {', '.join(users)})" if users else ""
-    return (
-        f"Ray ended it for want of memory: {found[1]} of its node's {found[2]} GB were in use{most}; end other work "
-        "there, or take smaller batches or fewer workers"
-    )
-
-
-def program(command: str) -> str:
-    """A process's command without the folder of its program, at most 60 characters."""
-    first, _, rest = command.partition(" ")
-    return f"{os.path.basename(first)} {rest}".strip()[:60]
 
 
 async def close_actors(actors: Sequence[ActorHandle], *, seconds: float = 15) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from actors.rollout.engine_spec import cores_each
 from actors.runtime import env
 from actors.runtime.compute import trains_on_gpus
+from actors.runtime.low_memory import want_of_memory
 from actors.runtime.placement import WAIT, Resources, Strategy, resources
-from actors.runtime.rpc import want_of_memory
 from actors.train.follow import Follow
 from srm_ray.console import interrupts, output
 from srm_ray.console.progress import phase

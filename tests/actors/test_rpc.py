@@ -3,7 +3,8 @@
 import pytest
 import ray
 
-from actors.runtime.rpc import cause, want_of_memory
+from actors.runtime.low_memory import want_of_memory
+from actors.runtime.rpc import cause
 from actors.train.run import last_line
 
 pytestmark = pytest.mark.integration  # imports Ray
