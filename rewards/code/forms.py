@@ -95,10 +95,10 @@ def job_of(tests: Any, entry_point: str | None, prompt: str | None, here: frozen
     if entry_point is not None and not isinstance(entry_point, str):
         raise BadTests(f"entry_point must be a name, got {named(entry_point)}")
     tests = unpacked(tests)
-    context = tests.get("context") if isinstance(tests, dict) else None
+    context = ""
     if isinstance(tests, dict):
+        context = tests["context"] if isinstance(tests.get("context"), str) else ""
         tests, entry_point = of_dict(tests, entry_point)
-    context = context if isinstance(context, str) else ""
     told = f"{prompt or ''}\n{context}".strip() or None
     helpers = helpers_in(prompt, context, entry_point)
     if isinstance(tests, list) and tests and not entry_point:

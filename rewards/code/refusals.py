@@ -13,9 +13,7 @@ SOLUTION = frozenset(
     "solution solutions submission submitted candidate answer main my_solution your_solution your_module your_code "
     "__main__ solution_module module_under_test student user_solution generated_code implementation program".split()
 )
-STAND_INS = frozenset(
-    {"pytest", "numpy", "bare_cases"}
-)  # `inside/pytests.py`, `inside/arrays.py`, `inside/bare_cases.py`
+STAND_INS = frozenset({"pytest", "numpy", "bare_cases"})  # pytests.py, arrays.py, bare_cases.py in `inside/`
 STREAMS = frozenset({"redirect_stdout", "redirect_stderr", "capsys", "capfd", "caplog"})
 FIXTURES = frozenset(
     "monkeypatch tmp_path tmp_path_factory tmpdir tmpdir_factory request recwarn capsysbinary capfdbinary pytestconfig "

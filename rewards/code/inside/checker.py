@@ -49,7 +49,8 @@ def serve(results, channel):
         outcome["reason"] = "bad_type"
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n"[:500])
-        outcome.update(reason="runtime_error") if link.asked else outcome.update(reason="bad_tests", detail=told(error))
+        reason, detail = ("runtime_error", "") if link.asked else ("bad_tests", told(error))
+        outcome.update(reason=reason, detail=detail)
     outcome["total"] = max(outcome["total"], outcome.pop("seen"))
     wire.write_frame(results, outcome)
 

@@ -87,7 +87,6 @@ class Link:
         if self.lending.depth == DEPTH:
             raise self.stop("runtime_error")
         _, number, forms, named = call
-        self.objects.met = []
         values = self.plain(["l", [*forms, *named.values()]])
         met, count = self.objects.met, len(forms)
         fine, made = self.lending.call(number, values[:count], dict(zip(named, values[count:], strict=True)))
@@ -153,7 +152,7 @@ class Link:
     def fetch(self, forms, in_place=False):
         """Read these objects as the candidate has them, and all of their kind that hang on them."""
         reply = self.ask(["fields", forms, self.objects.names()]) if forms else ["value", []]
-        self.objects.here = {}
+        self.objects.here, self.objects.met = {}, []
         try:
             if reply[0] != "value":
                 raise ValueError(reply[0])

@@ -8,6 +8,7 @@ is the test's object itself as long as nothing in the answer has changed; else i
 changes what a test still holds, unless the call is made for that (`Link.in_place`).
 """
 
+import functools
 import types
 
 import wire
@@ -46,7 +47,7 @@ class Objects:
 
     def can_be_sent(self, value):
         kind = type(value)
-        return id(value) in self.keys or (is_class(kind) and (kind in self.prompt or can_stand_in(kind)))
+        return id(value) in self.keys or (is_class(kind) and (kind in self.prompt or stand_in(kind) is not None))
 
     def form(self, value):
         if id(value) not in self.keys:
@@ -78,11 +79,11 @@ class Objects:
         told = {}
         while self.untold:
             kind = self.untold.pop()
-            lent = {} if kind in self.prompt else {name: told_as(kind, name) for name in written(kind)}
+            lent = {} if kind in self.prompt else stand_in(kind) or {}
             compared = is_generated(kind.__eq__) and kind.__eq__ is not object.__eq__
             told[kind.__name__] = [
                 compared,
-                {name: [how, form(value)] for name, (how, value) in lent.items() if how != "slot"},
+                {name: [how, form(value)] for name, (how, value) in lent.items()},
             ]
         return told
 
@@ -159,12 +160,18 @@ def members(kind):
     return {name: value for base in kind.__mro__[:-1] for name, value in vars(base).items()}
 
 
-def told_as(kind, name):
+@functools.cache
+def stand_in(kind):
+    """{name: (what it is, value)} of a class's members, for one like it that the candidate has; None where there can be
+    none. A slot is a field, and no member."""
+    found, slots = members(kind), wire.slots(kind)
+    told = {name: told_as(kind, name, found[name]) for name in written(found) if name not in slots}
+    return told if all(how for how, _ in told.values()) else None
+
+
+def told_as(kind, name, value):
     """(what it is, value) of a member, "" where it is nothing that a stand-in can have: a method runs where the tests
     do, a property too, and a plain value is copied."""
-    value = members(kind)[name]
-    if name in wire.slots(kind):
-        return "slot", None
     if isinstance(value, types.FunctionType):
         return "method", value
     if isinstance(value, property):
@@ -178,17 +185,12 @@ def told_as(kind, name):
     return "value", value
 
 
-def can_stand_in(kind):
-    """Whether the candidate can have a class like it, which the prompt does not give."""
-    return all(told_as(kind, name)[0] for name in written(kind))
-
-
-def written(kind):
+def written(found):
     """Names of members that somebody wrote, and no compiler made."""
-    found = members(kind)
     return [n for n, v in found.items() if n not in DATA or (isinstance(v, types.FunctionType) and not is_generated(v))]
 
 
+@functools.cache
 def is_fair(kind):
     """Whether objects of a class are equal by their fields or not at all: none that the tests have as a wildcard."""
     special = {name: value for name, value in members(kind).items() if name.startswith("__")}

@@ -41,7 +41,6 @@ class Server:
         self.stand_ins = {}
         self.own = {}  # copies of the tests' objects, by number
         self.forms = {}  # by id, of all of these
-        self.met = []  # what the forms made last refer to
         self.asked = False  # whether a question is under way
         self.talking = threading.RLock()  # one thread at a time asks for what was lent
 
@@ -89,7 +88,6 @@ class Server:
         if id(value) not in self.forms:
             self.forms[id(value)] = ["ref", len(self.references), type(value).__name__]
             self.references.append(value)
-        self.met.append(value)
         return self.forms[id(value)]
 
     def of_form(self, form):
@@ -133,14 +131,20 @@ class Server:
     def fields(self, forms, names):
         """[form, fields] of these objects and of what hangs on them, as far as it is of classes of these names."""
         rows, waiting, seen = [], [self.of_form(form) for form in forms], set()
+
+        def hangs(value):
+            form = self.reference(value)
+            if form[0] == "own" or type(value).__name__ in names:
+                waiting.append(value)
+            return form
+
         while waiting:
             thing = waiting.pop()
             if id(thing) in seen:
                 continue
             seen.add(id(thing))
-            form, self.met = self.reference(thing), []
-            rows.append([form, {name: self.form(field) for name, field in wire.fields(thing).items()}])
-            waiting += [one for one in self.met if self.forms[id(one)][0] == "own" or type(one).__name__ in names]
+            fields = {name: wire.encode(field, hangs) for name, field in wire.fields(thing).items()}
+            rows.append([self.reference(thing), fields])
         return ["value", rows]
 
     def target(self, form):
