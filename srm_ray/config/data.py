@@ -108,11 +108,11 @@ class CurriculumConfig(Section):
 class DifficultyConfig(Section):
     """Problems drawn by how often the policy solves them (srm_ray.data.difficulty); rates are kept in checkpoints."""
 
-    follow: bool = Field(False, description="draw by success rates: what is solved seldom, what failed now and then")
+    follow: bool = Field(False, description="draw by success rates: what is solved seldom, what failed now and then again")
     everything: float = Field(
         0.1, ge=0, le=1, description="share of the draws in the usual order, whatever is known of the problems"
     )
-    forget: float = Field(0.2, ge=0, lt=1, description="share of a problem's earlier grades that a new visit forgets")
+    forget: float = Field(0.02, ge=0, lt=1, description="share of all problems' grades that each step forgets")
     pool: int = Field(
         0, ge=0, description="problems of a generator that are drawn from, since without an end none comes again"
     )

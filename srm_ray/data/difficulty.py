@@ -1,20 +1,22 @@
 """Problems drawn by how often they are solved: which problem of a finite source each prompt index gets.
 
-    graded groups -> right and seen of each problem -> weight: the chance that its next group says something
-        next indices: a share in the usual order, whatever is known; the others by weight
+    graded groups -> right and seen of each problem -> the chance that its next group says something
+        next indices: a share in the usual order, whatever is known; for each other the best of some drawn at random
 
-The weight of a problem solved with probability p is 1 - p^G - (1 - p)^G, the chance that a group of G has right and
-wrong completions (DAPO's choice, arXiv 2503.14476, eq. 11). What is solved is hardly drawn, what failed comes again now
-and then, what was never tried comes first. p is (right + 1/4) / (seen + 1/2) over counts of which each visit forgets a
-share.
+A problem's success rate is taken to be Beta(right + c m, wrong + c (1 - m)), m the mean of what the source's problems
+reached, c = 4 completions. A group of G has right and wrong completions (DAPO's choice, arXiv 2503.14476, eq. 11) with
+the chance 1 - E[p^G] - E[(1 - p)^G]. So what is solved is hardly drawn, and what was never tried before what is known
+to be harder or easier than most comes. Each step forgets a share of all grades: what failed is tried again in the end.
 
-An index keeps its problem until it is graded, so that one drawn again is the same; from the cursor on, problems are
-chosen anew after every step. Choices depend on seed, index and rates alone, and all of it is saved with the run.
+The best of 32 and not of all: one problem does not come in every step, and the choice costs the same in a source of
+any size. An index keeps its problem until it is graded, so that one drawn again is the same; from the cursor on,
+problems are chosen anew after every step. Choices depend on seed, index and rates alone, and all of it is saved with
+the run.
 """
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ import numpy as np
 from srm_ray.config.data import DifficultyConfig
 from srm_ray.rl.types import Group
 
-TRIES = 16  # for a problem that is not under way yet; then one is asked twice in a step
+CANDIDATES = 32  # of which the best is taken
+PRIOR = 4.0  # completions that the source's mean counts for beside a problem's own grades
 SOLVED, FAILED = 0.9, 0.1  # rates from which on problems are counted so
 
 
@@ -32,30 +35,29 @@ class Rates:
 
     right: np.ndarray
     seen: np.ndarray
-    cumulated: np.ndarray | None = field(default=None, repr=False)  # of the weights; None: to be made
 
     @classmethod
     def unknown(cls, count: int) -> "Rates":
         return cls(np.zeros(count), np.zeros(count))
 
     @property
-    def rate(self) -> np.ndarray:
-        """1/2 for a problem that was never tried."""
-        return (self.right + 0.25) / (self.seen + 0.5)
+    def mean(self) -> float:
+        """1/2 where nothing was tried."""
+        return float((self.right.sum() + 0.5) / (self.seen.sum() + 1.0))
 
-    def weights(self, group_size: int) -> np.ndarray:
-        return 1.0 - self.rate**group_size - (1.0 - self.rate) ** group_size
+    def signal(self, rows: Sequence[int], group_size: int) -> np.ndarray:
+        """For each of `rows`, the chance of right and wrong completions in a group: [rows]."""
+        mean, own = self.mean, np.asarray(rows)
+        right = self.right[own] + PRIOR * mean
+        wrong = self.seen[own] - self.right[own] + PRIOR * (1.0 - mean)
+        place = np.arange(group_size)[:, None]
+        all_right = ((right + place) / (right + wrong + place)).prod(0)
+        all_wrong = ((wrong + place) / (right + wrong + place)).prod(0)
+        return 1.0 - all_right - all_wrong
 
-    def pick(self, draw: float, group_size: int) -> int:
-        """draw: in [0, 1)."""
-        if self.cumulated is None:
-            self.cumulated = np.cumsum(self.weights(group_size))
-        return int(np.searchsorted(self.cumulated, draw * self.cumulated[-1], side="right"))
-
-    def add(self, row: int, right: int, seen: int, forget: float) -> None:
-        self.right[row] = (1.0 - forget) * self.right[row] + right
-        self.seen[row] = (1.0 - forget) * self.seen[row] + seen
-        self.cumulated = None
+    def forget(self, share: float) -> None:
+        self.right *= 1.0 - share
+        self.seen *= 1.0 - share
 
 
 class Difficulty:
@@ -78,29 +80,35 @@ class Difficulty:
         if draw.random() < self.options.everything:
             return usual()
         under_way = {row for name, row in self.assigned.values() if name == source}
-        for _ in range(TRIES):
-            row = rates.pick(draw.random(), self.group_size)
-            if row not in under_way:
-                break
-        return row
+        rows = [draw.randrange(len(rates.seen)) for _ in range(CANDIDATES)]
+        # Where all of them are under way, one is asked twice in a step.
+        rows = [row for row in rows if row not in under_way] or rows
+        return rows[int(np.argmax(rates.signal(rows, self.group_size)))]
 
     def observe(self, groups: Iterable[Group], cursor: int) -> None:
         """Count the grades of a step. Problems are chosen anew for indices from `cursor` on.
 
         Completions that no grader could decide do not count.
         """
+        for rates in self.rates.values():
+            rates.forget(self.options.forget)
         for group in groups:
             if (known := self.assigned.pop(group.prompt.index, None)) is None:
                 continue
             decided = [reward.correct for reward in group.rewards if reward.correct is not None]
-            if decided:
-                self.rates[known[0]].add(known[1], sum(decided), len(decided), self.options.forget)
+            rates, row = self.rates[known[0]], known[1]
+            rates.right[row] += sum(decided)
+            rates.seen[row] += len(decided)
         self.assigned = {index: known for index, known in self.assigned.items() if index < cursor}
 
     def describe(self) -> dict[str, float]:
         """Shares of all problems."""
         rate = np.concatenate(
-            [np.where(one.seen > 0, one.rate, np.nan) for one in self.rates.values()] or [np.zeros(0)]
+            [
+                np.divide(one.right, one.seen, out=np.full(len(one.seen), np.nan), where=one.seen > 0)
+                for one in self.rates.values()
+            ]
+            or [np.zeros(0)]
         )
         if not len(rate):
             return {}
