@@ -108,7 +108,9 @@ class CurriculumConfig(Section):
 class DifficultyConfig(Section):
     """Problems drawn by how often the policy solves them (srm_ray.data.difficulty); rates are kept in checkpoints."""
 
-    follow: bool = Field(False, description="draw by success rates: what is solved seldom, what failed now and then again")
+    follow: bool = Field(
+        False, description="draw by success rates: what is solved seldom, what failed now and then again"
+    )
     everything: float = Field(
         0.1, ge=0, le=1, description="share of the draws in the usual order, whatever is known of the problems"
     )
