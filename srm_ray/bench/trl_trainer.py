@@ -6,23 +6,25 @@ Run it alone, in an environment of its own that has this one below it:
 
     uv venv trl && echo "$PWD"/.venv/lib/python3.*/site-packages > trl/lib/python3.*/site-packages/base.pth
     uv pip install --python trl/bin/python --no-deps trl accelerate
-    PYTHONPATH=. trl/bin/python -m srm_ray.bench.trl_trainer --seconds 120
+    PYTHONPATH=. trl/bin/python -m srm_ray.bench.trl_trainer --seconds 120 --model MODEL
 
-Seconds are those of training steps alone; evaluation does not count. Compare with `eval/accuracy` and the sum of
-`time/step` of `python -m srm_ray.grpo --eval.every 5`.
+Options that are not its own are those of srm_ray.grpo, and hold for TRL, too. Seconds are those of training steps
+alone; evaluation does not count. `srm_ray.bench.against_trl` runs it beside ours.
 """
 
 import argparse
 import asyncio
+import json
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srm_ray.config.command_line import build, config_file, read_yaml
+from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.prompts import held_out_prompts, training_stream
+from srm_ray.errors import UserError
 from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.rl.types import Completion, Group, Prompt
 
@@ -30,23 +32,23 @@ if TYPE_CHECKING:
     from srm_ray.evaluation.accuracy import Evaluation
 
 PROMPTS = 4000  # more than the run can use
-LR = 5e-5  # at which it gets further than at the 7.5e-5 of configs/grpo/tiny.yaml
 BATCH = 250  # problems answered at once in an evaluation
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench.trl_trainer", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", required=True, help="Hugging Face folder to start from")
     parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training steps")
     parser.add_argument("--every", type=float, default=30.0, help="seconds of training steps between evaluations")
-    parser.add_argument("--lr", type=float, default=LR, help="learning rate")
-    options = parser.parse_args(argv)
+    parser.add_argument("--at_once", type=int, default=0, help="completions of a forward pass; 0: the whole step's")
+    parser.add_argument("--json", default="", help="append each evaluation to this file, a line of JSON each")
+    options, others = parser.parse_known_args(argv)
     from actors.runtime.compute import settle_learner
 
-    config = settle_learner(build(GRPOConfig, read_yaml(config_file("grpo/tiny"))))
-    info = open_model(options.model)
-    grader = Grader(config, info)
-    train(config, info, grader, options.seconds, options.every, options.lr)
+    config = settle_learner(parse(GRPOConfig, others, stage="grpo", default="grpo/tiny"))
+    if not config.model:
+        raise UserError("--model MODEL: the Hugging Face folder to start from")
+    info = open_model(config.model)
+    train(config, info, Grader(config, info), options)
 
 
 class Grader:
@@ -86,7 +88,7 @@ class Grader:
         return self.loop.run_until_complete(all_at_once())
 
 
-def train(config: GRPOConfig, info: ModelInfo, grader: Grader, seconds: float, every: float, lr: float) -> None:
+def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse.Namespace) -> None:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
@@ -109,15 +111,18 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, seconds: float, e
     def trl_reward(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         return reward(prompts, completion_ids)
 
+    completions = config.prompts_per_step * config.rollout.group_size
+    at_once = options.at_once or completions
     arguments = TRLConfig(
         output_dir=tempfile.mkdtemp(),
         use_cpu=True,
         bf16=config.learner.precision == "bf16_autocast",
-        per_device_train_batch_size=config.prompts_per_step * config.rollout.group_size,
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=completions // at_once,
         num_generations=config.rollout.group_size,
         max_completion_length=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
-        learning_rate=lr,
+        learning_rate=config.learner.lr,
         lr_scheduler_type="constant",
         adam_beta1=config.learner.betas[0],
         adam_beta2=config.learner.betas[1],
@@ -136,7 +141,7 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, seconds: float, e
         logging_steps=10_000,
         seed=config.seed,
     )
-    show(0, 0.0, evaluate(model, info, held_out, grader))
+    show(options, 0, 0.0, evaluate(model, info, held_out, grader))
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=trl_reward,
@@ -144,26 +149,26 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, seconds: float, e
         train_dataset=Dataset.from_list([{"prompt": text} for text in prompts]),
         processing_class=info.tokenizer,
     )
-    trainer.add_callback(clock(seconds, every, lambda: evaluate(model, info, held_out, grader)))
+    trainer.add_callback(clock(options, lambda: evaluate(model, info, held_out, grader)))
     trainer.train()
 
 
-def clock(seconds: float, every: float, evaluation: Any) -> Any:
+def clock(options: argparse.Namespace, evaluation: Any) -> Any:
     """Stops training after so many seconds of steps, and evaluates in between."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
-        began, spent, due = 0.0, 0.0, every
+        began, spent, due = 0.0, 0.0, options.every
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.began = time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.spent += time.perf_counter() - self.began
-            if self.spent >= self.due or self.spent >= seconds:
-                self.due += every
-                show(state.global_step, self.spent, evaluation())
-            control.should_training_stop = self.spent >= seconds
+            if self.spent >= min(self.due, options.seconds):
+                self.due = self.spent + options.every
+                show(options, state.global_step, self.spent, evaluation())
+            control.should_training_stop = self.spent >= options.seconds
 
     return Clock()
 
@@ -200,12 +205,15 @@ def cut(ids: list[int], stops: tuple[int, ...]) -> list[int]:
     return next((ids[: index + 1] for index, token in enumerate(ids) if token in stops), ids)
 
 
-def show(step: int, seconds: float, evaluation: "Evaluation") -> None:
+def show(options: argparse.Namespace, step: int, seconds: float, evaluation: "Evaluation") -> None:
     print(
         f"step {step:3d}  {seconds:6.1f} s of steps  held-out greedy accuracy {evaluation.accuracy}  "
         f"thinks {evaluation.thinks.value:.0%}",
         flush=True,
     )
+    if options.json:
+        with open(options.json, "a") as file:
+            print(json.dumps({"step": step, "seconds": seconds, "accuracy": evaluation.accuracy.value}), file=file)
 
 
 if __name__ == "__main__":

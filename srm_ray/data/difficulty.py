@@ -3,12 +3,13 @@
     graded groups -> right and seen of each problem -> the chance that its next group says something
         next indices: a share in the usual order, whatever is known; for each other the best of some drawn at random
 
-A problem's success rate is taken to be Beta(right + c m, wrong + c (1 - m)), m the mean of what the source's problems
-reached, c = 4 completions. A group of G has right and wrong completions (DAPO's choice, arXiv 2503.14476, eq. 11) with
-the chance 1 - E[p^G] - E[(1 - p)^G]. So what is solved is hardly drawn, and what was never tried before what is known
-to be harder or easier than most comes. Each step forgets a share of all grades: what failed is tried again in the end.
+A problem's success rate is taken to be Beta(right + c m, wrong + c (1 - m)), m the rate that problems of similar text
+had of late (srm_ray.data.similar), c = 4 completions. A group of G has right and wrong completions (DAPO's choice,
+arXiv 2503.14476, eq. 11) with the chance 1 - E[p^G] - E[(1 - p)^G]. So what is solved is hardly drawn, and what was
+never tried is judged by what it looks like. Each step forgets a share of all grades: what failed is tried again in
+the end.
 
-The best of 32 and not of all: one problem does not come in every step, and the choice costs the same in a source of
+The best of 64 and not of all: one problem does not come in every step, and the choice costs the same in a source of
 any size. An index keeps its problem until it is graded, so that one drawn again is the same; from the cursor on,
 problems are chosen anew after every step. Choices depend on seed, index and rates alone, and all of it is saved with
 the run.
@@ -16,40 +17,37 @@ the run.
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from srm_ray.config.data import DifficultyConfig
+from srm_ray.data.similar import Similar
 from srm_ray.rl.types import Group
 
-CANDIDATES = 32  # of which the best is taken
-PRIOR = 4.0  # completions that the source's mean counts for beside a problem's own grades
+CANDIDATES = 64  # of which the best is taken
+PRIOR = 4.0  # completions that what similar problems reached counts for beside a problem's own grades
 SOLVED, FAILED = 0.9, 0.1  # rates from which on problems are counted so
 
 
 @dataclass
 class Rates:
-    """Of one source's problems, [P] each."""
+    """Of one source's problems, [P] each; and what was graded last of them."""
 
     right: np.ndarray
     seen: np.ndarray
+    similar: Similar = field(default_factory=Similar)
 
     @classmethod
     def unknown(cls, count: int) -> "Rates":
         return cls(np.zeros(count), np.zeros(count))
 
-    @property
-    def mean(self) -> float:
-        """1/2 where nothing was tried."""
-        return float((self.right.sum() + 0.5) / (self.seen.sum() + 1.0))
-
-    def signal(self, rows: Sequence[int], group_size: int) -> np.ndarray:
-        """For each of `rows`, the chance of right and wrong completions in a group: [rows]."""
-        mean, own = self.mean, np.asarray(rows)
-        right = self.right[own] + PRIOR * mean
-        wrong = self.seen[own] - self.right[own] + PRIOR * (1.0 - mean)
+    def signal(self, rows: Sequence[int], expected: np.ndarray | float, group_size: int) -> np.ndarray:
+        """For each of `rows`, the chance of right and wrong completions in a group: [rows]. expected: m, of each."""
+        own = np.asarray(rows)
+        right = self.right[own] + PRIOR * expected
+        wrong = self.seen[own] - self.right[own] + PRIOR * (1.0 - expected)
         place = np.arange(group_size)[:, None]
         all_right = ((right + place) / (right + wrong + place)).prod(0)
         all_wrong = ((wrong + place) / (right + wrong + place)).prod(0)
@@ -68,14 +66,19 @@ class Difficulty:
         self.rates: dict[str, Rates] = {}
         self.assigned: dict[int, tuple[str, int]] = {}  # of indices that have not been graded: source and problem
 
-    def row(self, index: int, source: str, count: int, usual: Callable[[], int]) -> int:
-        """The problem, 0 to count - 1, that prompt `index` asks. usual: the one that the usual order has for it."""
+    def row(self, index: int, source: str, count: int, usual: Callable[[], int], text: Callable[[int], str]) -> int:
+        """The problem, 0 to count - 1, that prompt `index` asks.
+
+        usual: the one that the usual order has for it. text: what a problem says.
+        """
         rates = self.rates.setdefault(source, Rates.unknown(count))
         if index not in self.assigned:
-            self.assigned[index] = (source, self._choose(index, source, rates, usual))
+            self.assigned[index] = (source, self._choose(index, source, rates, usual, text))
         return self.assigned[index][1]
 
-    def _choose(self, index: int, source: str, rates: Rates, usual: Callable[[], int]) -> int:
+    def _choose(
+        self, index: int, source: str, rates: Rates, usual: Callable[[], int], text: Callable[[int], str]
+    ) -> int:
         draw = random.Random(f"difficulty/{self.seed}/{index}")
         if draw.random() < self.options.everything:
             return usual()
@@ -83,7 +86,8 @@ class Difficulty:
         rows = [draw.randrange(len(rates.seen)) for _ in range(CANDIDATES)]
         # Where all of them are under way, one is asked twice in a step.
         rows = [row for row in rows if row not in under_way] or rows
-        return rows[int(np.argmax(rates.signal(rows, self.group_size)))]
+        expected = rates.similar.rates(rows, text)
+        return rows[int(np.argmax(rates.signal(rows, 0.5 if expected is None else expected, self.group_size)))]
 
     def observe(self, groups: Iterable[Group], cursor: int) -> None:
         """Count the grades of a step. Problems are chosen anew for indices from `cursor` on.
@@ -97,8 +101,10 @@ class Difficulty:
                 continue
             decided = [reward.correct for reward in group.rewards if reward.correct is not None]
             rates, row = self.rates[known[0]], known[1]
-            rates.right[row] += sum(decided)
-            rates.seen[row] += len(decided)
+            if decided:
+                rates.right[row] += sum(decided)
+                rates.seen[row] += len(decided)
+                rates.similar.add(row, sum(decided) / len(decided))
         self.assigned = {index: known for index, known in self.assigned.items() if index < cursor}
 
     def describe(self) -> dict[str, float]:
@@ -124,6 +130,7 @@ class Difficulty:
                 name: {
                     "count": len(one.seen),
                     "tried": {int(row): [one.right[row], one.seen[row]] for row in np.flatnonzero(one.seen)},
+                    "graded": one.similar.graded,
                 }
                 for name, one in self.rates.items()
             },
@@ -137,4 +144,5 @@ class Difficulty:
             one = self.rates[name] = Rates.unknown(saved["count"])
             for row, (right, seen) in saved["tried"].items():
                 one.right[int(row)], one.seen[int(row)] = right, seen
+            one.similar.graded = [(row, rate) for row, rate in saved.get("graded", [])]
         self.assigned = {int(index): (source, int(row)) for index, source, row in plain.get("assigned", [])}

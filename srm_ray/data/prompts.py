@@ -36,6 +36,10 @@ ROWS_CHECKED = 4  # with which a reward of the user's own is tried before a run 
 LIMITED_BY = "lower rollout.max_new_tokens"
 
 
+def said(task: Task) -> str:
+    return "\n".join(message["content"] for message in task.messages)
+
+
 class TaskStream:
     """`stream.task(index)` is the task of that index. size: tasks in one pass; None: endless, or a mixture.
 
@@ -71,8 +75,13 @@ class TaskStream:
     def _followed(self, difficulty: Difficulty, index: int, source: str, position: int) -> Task:
         tasks, pool = self.sources[source], difficulty.options.pool
         if isinstance(tasks, FileTasks):
-            return tasks.tasks[difficulty.row(index, source, len(tasks.tasks), lambda: tasks.row(position))]
-        return tasks.task(difficulty.row(index, source, pool, lambda: position % pool))
+            rows = tasks.tasks
+            return rows[
+                difficulty.row(index, source, len(rows), lambda: tasks.row(position), lambda row: said(rows[row]))
+            ]
+        return tasks.task(
+            difficulty.row(index, source, pool, lambda: position % pool, lambda row: said(tasks.task(row)))
+        )
 
     def _place(self, index: int) -> tuple[str, int]:
         if len(self.sources) == 1:

@@ -174,7 +174,7 @@ class Toy:
         problem, count = index % len(self.first), len(self.first)
         if self.difficulty is not None and index >= 0:  # below 0: held out
             usual = problem
-            problem = self.difficulty.row(index, "toy", count, lambda: usual)
+            problem = self.difficulty.row(index, "toy", count, lambda: usual, lambda row: f"problem {row}")
         return Prompt(index, (1, 2), f"problem {index}", answer=str(problem), source="toy")
 
     # The run
