@@ -55,11 +55,12 @@ class LossConfig(Section):
         "token",
         description="what cap and band hold: each token's ratio, the product of a completion's, or its geometric mean",
     )
-    ratio_against: Literal["learner", "rollout"] = Field(
-        "learner",
+    ratio_against: Literal["learner", "rollout"] | None = Field(
+        None,
         description="whose log-probabilities the ratio is against: the learner's own before the step, so that it is 1 "
-        "in a step's first update and importance_cap holds the sampler's mismatch; or the sampler's, so that stale "
-        "tokens are clipped, and importance_cap does nothing",
+        "in a step's first update and importance_cap holds the sampler's mismatch; or the sampler's (rollout), so that "
+        "stale tokens are clipped, and importance_cap does nothing; null: rollout with max_staleness above 0, one "
+        "update a step and a loss that clips, else learner",
     )
     entropy_beta: float = Field(
         0.0, ge=0, description="weight of the entropy bonus, nats a token; with a target the weight to begin with"

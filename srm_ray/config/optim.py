@@ -64,11 +64,13 @@ def current_options(saved: dict[str, Any]) -> dict[str, Any]:
     """Options of a saved config, by dotted name, with those that have been renamed under their names of today.
 
     Before, the stages had `optim.clip`, `optim.beta1`, `optim.beta2` and `lora.r`, and GRPO `loss.name` alone for its
-    algorithm.
+    algorithm and the ratio against the learner alone.
     """
     found = dict(saved)
     if isinstance(saved.get("loss.name"), str) and not saved.get("algorithm.name"):
         found |= {"algorithm.name": saved["loss.name"], "loss.name": ""}
+    if "loss.name" in saved:
+        found.setdefault("loss.ratio_against", "learner")
     for key in saved:
         section, _, name = key.rpartition(".")
         if name == "r" and section.endswith("lora"):

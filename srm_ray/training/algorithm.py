@@ -34,12 +34,20 @@ def settled(config: GRPOConfig) -> GRPOConfig:
     algorithm = algorithm_of(config.algorithm, config.loss)
     loading.check(algorithm)
     loss = {name: getattr(algorithm.options, name) for name in OPEN} | {"name": ""}
+    loss["ratio_against"] = config.loss.ratio_against or against(config, algorithm)
     return config.model_copy(
         update={
             "algorithm": config.algorithm.model_copy(update={"name": algorithm.name}),
             "loss": config.loss.model_copy(update=loss),
         }
     )
+
+
+def against(config: GRPOConfig, algorithm: Algorithm) -> str:
+    """What the ratio is against where a run does not say: with one update a step on completions that may be stale, the
+    policy that sampled them, if the loss holds such a ratio. docs/algorithms.md has the measurements."""
+    stale = config.max_staleness and config.learner.updates_per_step == 1
+    return "rollout" if stale and loading.bounds_ratio(algorithm) else "learner"
 
 
 def with_teacher(config: GRPOConfig) -> GRPOConfig:

@@ -206,6 +206,30 @@ def test_a_config_has_what_the_algorithm_makes_of_it() -> None:
     assert settled(GRPOConfig(loss={"name": "cispo"})) == settled(GRPOConfig(algorithm={"name": "cispo"}))
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "learner"),
+        ({"max_staleness": 2}, "rollout"),
+        ({"max_staleness": 2, "learner": {"updates_per_step": 4}}, "learner"),
+        ({"max_staleness": 2, "algorithm": {"name": "cispo"}}, "rollout"),
+        ({"max_staleness": 2, "algorithm": {"name": "rloo"}}, "learner"),  # it never clips
+        ({"max_staleness": 2, "algorithm": {"name": "rloo", "loss": "gspo"}}, "rollout"),
+        ({"max_staleness": 2, "loss": {"ratio_against": "learner"}}, "learner"),
+        ({"loss": {"ratio_against": "rollout"}}, "rollout"),
+    ],
+)
+def test_stale_completions_have_the_ratio_against_the_sampler_where_the_loss_holds_it(
+    options: dict[str, Any], expected: str
+) -> None:
+    assert settled(GRPOConfig.model_validate(options)).loss.ratio_against == expected
+
+
+def test_which_losses_hold_a_ratio() -> None:
+    held = {name for name in loading.NAMES if loading.bounds_ratio(algorithm(name=name))}
+    assert set(loading.NAMES) - held == {"rloo", TEACHERS_OWN}
+
+
 def test_a_run_of_before_goes_on(tmp_path: Path) -> None:
     """Its config.yaml names the loss alone, with options that were never open."""
     folder = RunFolder(tmp_path, stage="grpo")

@@ -250,3 +250,22 @@ def checksums(algorithm: Algorithm) -> dict[str, str]:
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else "no source"
         found[part] = f"{source} sha256:{digest}"
     return found
+
+
+HELD = 2.0  # of the gradient at ratio 1
+RISEN = 3.0  # nats: a token twenty times as likely as it was
+
+
+def bounds_ratio(algorithm: Algorithm) -> bool:
+    """Whether its loss holds a token of advantage 1 that has become much likelier, by a clip, a gate or a capped
+    weight: only then may the ratio be against policies of some steps ago."""
+    import torch
+
+    def gradient(risen: float) -> float:
+        logprobs_C = torch.full((2,), -0.1, dtype=torch.float64, requires_grad=True)
+        ones_C = torch.ones(2, dtype=torch.float64)
+        tokens = TokenInputs(logprobs_C, logprobs_C.detach() - risen, ones_C, ones_C, torch.zeros(2, dtype=torch.long))
+        (found_C,) = torch.autograd.grad(algorithm.loss(tokens).token_C.sum(), logprobs_C)
+        return float(found_C.abs().max())
+
+    return gradient(RISEN) <= HELD * gradient(0.0)
