@@ -114,7 +114,7 @@ class DifficultyConfig(Section):
     everything: float = Field(
         0.1, ge=0, le=1, description="share of the draws in the usual order, whatever is known of the problems"
     )
-    forget: float = Field(0.02, ge=0, lt=1, description="share of all problems' grades that each step forgets")
+    forget: float = Field(0.1, ge=0, lt=1, description="share of all problems' grades that each step forgets")
     pool: int = Field(
         0, ge=0, description="problems of a generator that are drawn from, since without an end none comes again"
     )

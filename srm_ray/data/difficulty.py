@@ -4,7 +4,7 @@
         next indices: a share in the usual order, whatever is known; for each other the best of some drawn at random
 
 A problem's success rate is taken to be Beta(right + c m, wrong + c (1 - m)), m the rate that problems of similar text
-had of late (srm_ray.data.similar), c = 4 completions. A group of G has right and wrong completions (DAPO's choice,
+had of late (srm_ray.data.similar), c = 16 completions. A group of G has right and wrong completions (DAPO's choice,
 arXiv 2503.14476, eq. 11) with the chance 1 - E[p^G] - E[(1 - p)^G]. So what is solved is hardly drawn, and what was
 never tried is judged by what it looks like. Each step forgets a share of all grades: what failed is tried again in
 the end.
@@ -27,7 +27,7 @@ from srm_ray.data.similar import Similar
 from srm_ray.rl.types import Group
 
 CANDIDATES = 64  # of which the best is taken
-PRIOR = 4.0  # completions that what similar problems reached counts for beside a problem's own grades
+PRIOR = 16.0  # completions that what similar problems reached counts for beside a problem's own grades
 SOLVED, FAILED = 0.9, 0.1  # rates from which on problems are counted so
 
 
