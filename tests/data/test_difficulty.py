@@ -11,7 +11,7 @@ from rewards.verdict import Reward
 from srm_ray.config.command_line import parse
 from srm_ray.config.data import DataConfig, DifficultyConfig
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.data.difficulty import Difficulty, Rates
+from srm_ray.data.difficulty import PRIOR, Difficulty, Rates
 from srm_ray.data.prompts import training_tasks
 from srm_ray.errors import UserError
 from srm_ray.rl.types import Group, Prompt
@@ -40,11 +40,11 @@ def test_signal_is_the_chance_of_right_and_wrong_in_a_group() -> None:
     p = (np.arange(200_000) + 0.5) / 200_000
     for row, (right, wrong) in enumerate([(0, 0), (8, 0), (0, 8), (4, 4), (16, 0)]):
         mean = expected[row]
-        density = p ** (right + 4 * mean - 1) * (1 - p) ** (wrong + 4 * (1 - mean) - 1)
+        density = p ** (right + PRIOR * mean - 1) * (1 - p) ** (wrong + PRIOR * (1 - mean) - 1)
         signal = (density * (1 - p**8 - (1 - p) ** 8)).sum() / density.sum()
         assert rates.signal([row], np.array([mean]), 8)[0] == pytest.approx(signal, rel=1e-3)
-    # Half right; failed where most are solved, so that it may be hard and no more; never tried; solved, and surely so.
-    assert list(np.argsort(-rates.signal(range(5), 0.7, 8))) == [3, 2, 0, 1, 4]
+    # Failed where most are solved, so that it is hard and no more; half right; never tried; solved, and surely so.
+    assert list(np.argsort(-rates.signal(range(5), 0.7, 8))) == [2, 3, 0, 1, 4]
 
 
 def test_a_step_forgets_a_share_of_all_grades() -> None:
