@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from srm_ray.bench.trl_trainer import with_recipe
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.console.command import interactive
@@ -38,11 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=120.0, help="seconds of steps that TRL gets")
     parser.add_argument("--every", type=float, default=20.0, help="seconds of steps between TRL's evaluations")
     parser.add_argument("--at_once", type=int, default=0, help="completions of TRL's forward passes; 0: a whole step's")
+    parser.add_argument("--lr", type=float, default=0.0, help="TRL's learning rate; 0: learner.lr, as ours")
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options, others = parser.parse_known_args(argv)
     if not Path(options.trl).is_file():
         raise UserError(f"--trl {options.trl}: no such file; it is the Python of an environment with TRL in it")
-    config = parse(GRPOConfig, others, stage="grpo", default="grpo/tiny")
+    others = with_recipe(others)
+    config = parse(GRPOConfig, others, stage="grpo")
     if not config.eval.every:
         raise UserError("--eval.every N is needed: when ours reaches an accuracy is known as of its evaluations")
     if not config.model:
@@ -79,8 +82,8 @@ def base_model(config: GRPOConfig) -> str:
 
 def of_trl(options: argparse.Namespace, words: list[str], folder: Path) -> Curve:
     out = folder / "trl.jsonl"
-    own = {"--seconds": options.seconds, "--every": options.every, "--at_once": options.at_once, "--json": out}
-    given = [str(word) for pair in own.items() for word in pair]
+    own = {name: getattr(options, name) for name in ("seconds", "every", "at_once", "lr")}
+    given = [word for name, value in (own | {"json": out}).items() for word in (f"--{name}", str(value))]
     subprocess.run(
         [options.trl, "-m", "srm_ray.bench.trl_trainer", *given, *words],
         check=True,

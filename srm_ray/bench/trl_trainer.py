@@ -40,15 +40,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training steps")
     parser.add_argument("--every", type=float, default=30.0, help="seconds of training steps between evaluations")
     parser.add_argument("--at_once", type=int, default=0, help="completions of a forward pass; 0: the whole step's")
+    parser.add_argument("--lr", type=float, default=0.0, help="TRL's learning rate; 0: learner.lr")
     parser.add_argument("--json", default="", help="append each evaluation to this file, a line of JSON each")
     options, others = parser.parse_known_args(argv)
     from actors.runtime.compute import settle_learner
 
-    config = settle_learner(parse(GRPOConfig, others, stage="grpo", default="grpo/tiny"))
+    config = settle_learner(parse(GRPOConfig, with_recipe(others), stage="grpo"))
     if not config.model:
         raise UserError("--model MODEL: the Hugging Face folder to start from")
     info = open_model(config.model)
-    train(config, info, Grader(config, info), options)
+    with tempfile.TemporaryDirectory() as folder:
+        train(config, info, Grader(config, info), options, folder)
+
+
+def with_recipe(words: list[str]) -> list[str]:
+    """Options of srm_ray.grpo, with the demo's recipe where none is named: also of another model than the demo's."""
+    named = any(word.split("=")[0] == "--config" for word in words)
+    return words if named else ["--config", "grpo/tiny", *words]
 
 
 class Grader:
@@ -88,7 +96,7 @@ class Grader:
         return self.loop.run_until_complete(all_at_once())
 
 
-def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse.Namespace) -> None:
+def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse.Namespace, folder: str) -> None:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
@@ -114,7 +122,7 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse
     completions = config.prompts_per_step * config.rollout.group_size
     at_once = options.at_once or completions
     arguments = TRLConfig(
-        output_dir=tempfile.mkdtemp(),
+        output_dir=folder,
         use_cpu=True,
         bf16=config.learner.precision == "bf16_autocast",
         per_device_train_batch_size=at_once,
@@ -122,7 +130,7 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse
         num_generations=config.rollout.group_size,
         max_completion_length=config.rollout.max_new_tokens,
         temperature=config.rollout.temperature,
-        learning_rate=config.learner.lr,
+        learning_rate=options.lr or config.learner.lr,
         lr_scheduler_type="constant",
         adam_beta1=config.learner.betas[0],
         adam_beta2=config.learner.betas[1],
