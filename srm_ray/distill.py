@@ -368,7 +368,7 @@ async def grade(job: Job, grader: "Scorer", task: "Task", place: "Place") -> Non
     prompt = Prompt(
         place[0],
         (),
-        "\n".join(message["content"] for message in task.messages),
+        task.text,
         **task.known(),
     )
     none = np.zeros(0, np.int32)

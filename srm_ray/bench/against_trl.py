@@ -22,11 +22,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from srm_ray.bench.trl_trainer import with_recipe
+from srm_ray.bench.trl_trainer import OPTIONS, add_options, with_recipe
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.console.command import interactive
 from srm_ray.errors import UserError
+from srm_ray.runs.metrics import read
 
 Curve = list[tuple[float, float]]  # seconds of steps and accuracy, of one evaluation each
 
@@ -36,10 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench.against_trl", description=__doc__.splitlines()[0])
     parser.add_argument("--trl", required=True, help="Python of an environment with TRL")
     parser.add_argument("--runs", type=int, default=3, help="pairs of runs")
-    parser.add_argument("--seconds", type=float, default=120.0, help="seconds of steps that TRL gets")
-    parser.add_argument("--every", type=float, default=20.0, help="seconds of steps between TRL's evaluations")
-    parser.add_argument("--at_once", type=int, default=0, help="completions of TRL's forward passes; 0: a whole step's")
-    parser.add_argument("--lr", type=float, default=0.0, help="TRL's learning rate; 0: learner.lr, as ours")
+    add_options(parser)
     parser.add_argument("--json", default="", help="also write the numbers to this file")
     options, others = parser.parse_known_args(argv)
     if not Path(options.trl).is_file():
@@ -82,7 +80,7 @@ def base_model(config: GRPOConfig) -> str:
 
 def of_trl(options: argparse.Namespace, words: list[str], folder: Path) -> Curve:
     out = folder / "trl.jsonl"
-    own = {name: getattr(options, name) for name in ("seconds", "every", "at_once", "lr")}
+    own = {name: getattr(options, name) for name in OPTIONS}
     given = [word for name, value in (own | {"json": out}).items() for word in (f"--{name}", str(value))]
     subprocess.run(
         [options.trl, "-m", "srm_ray.bench.trl_trainer", *given, *words],
@@ -97,22 +95,16 @@ def of_ours(words: list[str], folder: Path, until: float) -> Curve:
     run = folder / "run"
     command = [sys.executable, "-m", "srm_ray.grpo", *words, "--run_dir", str(run)]
     with subprocess.Popen(command) as process:
-        curve: Curve = []
         while process.poll() is None:
             time.sleep(1)
-            curve = measured(run / "metrics.jsonl")
-            if curve and curve[-1][1] >= until:
+            if any(accuracy >= until for _, accuracy in measured(run / "metrics.jsonl")):
                 process.terminate()
                 process.wait()
-    return measured(run / "metrics.jsonl") or curve
+    return measured(run / "metrics.jsonl")
 
 
 def measured(metrics: Path) -> Curve:
-    if not metrics.exists():
-        return []
-    # The last line may be under way.
-    lines: list[dict[str, Any]] = [json.loads(line) for line in metrics.read_text().split("\n")[:-1]]
-    lines = [line for line in lines if "time/step" in line]
+    lines = [line for line in read(metrics) if "time/step" in line] if metrics.exists() else []
     seconds = accumulate(line["time/step"] for line in lines)
     return [
         (spent, line["eval/accuracy"]) for spent, line in zip(seconds, lines, strict=True) if "eval/accuracy" in line

@@ -32,15 +32,18 @@ if TYPE_CHECKING:
     from srm_ray.evaluation.accuracy import Evaluation
 
 PROMPTS = 4000  # more than the run can use
+OPTIONS: dict[str, tuple[float, str]] = {  # of TRL's run: default and meaning
+    "seconds": (120.0, "seconds of training steps"),
+    "every": (20.0, "seconds of training steps between evaluations"),
+    "at_once": (0, "completions of a forward pass; 0: the whole step's"),
+    "lr": (0.0, "TRL's learning rate; 0: learner.lr"),
+}
 BATCH = 250  # problems answered at once in an evaluation
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench.trl_trainer", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training steps")
-    parser.add_argument("--every", type=float, default=30.0, help="seconds of training steps between evaluations")
-    parser.add_argument("--at_once", type=int, default=0, help="completions of a forward pass; 0: the whole step's")
-    parser.add_argument("--lr", type=float, default=0.0, help="TRL's learning rate; 0: learner.lr")
+    add_options(parser)
     parser.add_argument("--json", default="", help="append each evaluation to this file, a line of JSON each")
     options, others = parser.parse_known_args(argv)
     from actors.runtime.compute import settle_learner
@@ -51,6 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     info = open_model(config.model)
     with tempfile.TemporaryDirectory() as folder:
         train(config, info, Grader(config, info), options, folder)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    for name, (default, about) in OPTIONS.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=about)
 
 
 def with_recipe(words: list[str]) -> list[str]:

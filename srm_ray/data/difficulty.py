@@ -130,7 +130,7 @@ class Difficulty:
                 name: {
                     "count": len(one.seen),
                     "tried": {int(row): [one.right[row], one.seen[row]] for row in np.flatnonzero(one.seen)},
-                    "graded": one.similar.graded,
+                    "graded": list(one.similar.graded),
                 }
                 for name, one in self.rates.items()
             },
@@ -144,5 +144,5 @@ class Difficulty:
             one = self.rates[name] = Rates.unknown(saved["count"])
             for row, (right, seen) in saved["tried"].items():
                 one.right[int(row)], one.seen[int(row)] = right, seen
-            one.similar.graded = [(row, rate) for row, rate in saved.get("graded", [])]
+            one.similar.graded.extend((row, rate) for row, rate in saved.get("graded", []))
         self.assigned = {int(index): (source, int(row)) for index, source, row in plain.get("assigned", [])}

@@ -36,10 +36,6 @@ ROWS_CHECKED = 4  # with which a reward of the user's own is tried before a run 
 LIMITED_BY = "lower rollout.max_new_tokens"
 
 
-def said(task: Task) -> str:
-    return "\n".join(message["content"] for message in task.messages)
-
-
 class TaskStream:
     """`stream.task(index)` is the task of that index. size: tasks in one pass; None: endless, or a mixture.
 
@@ -77,10 +73,10 @@ class TaskStream:
         if isinstance(tasks, FileTasks):
             rows = tasks.tasks
             return rows[
-                difficulty.row(index, source, len(rows), lambda: tasks.row(position), lambda row: said(rows[row]))
+                difficulty.row(index, source, len(rows), lambda: tasks.row(position), lambda row: rows[row].text)
             ]
         return tasks.task(
-            difficulty.row(index, source, pool, lambda: position % pool, lambda row: said(tasks.task(row)))
+            difficulty.row(index, source, pool, lambda: position % pool, lambda row: tasks.task(row).text)
         )
 
     def _place(self, index: int) -> tuple[str, int]:

@@ -8,7 +8,7 @@ Williams, 2006, eq. 2.25) whose noise has the spread of its prior, so that texts
 fourth power sees four pairs at once: what makes a sum hard is which digits meet.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -31,12 +31,12 @@ def counts(text: str) -> np.ndarray:
 class Similar:
     """Of one source's problems. graded: row and rate of each group, the oldest first."""
 
-    graded: list[tuple[int, float]] = field(default_factory=list)
+    graded: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     seen: "OrderedDict[int, np.ndarray]" = field(default_factory=OrderedDict, repr=False)
     fitted: "tuple[np.ndarray, np.ndarray, np.ndarray, float] | None" = field(default=None, repr=False)
 
     def add(self, row: int, rate: float) -> None:
-        self.graded = [*self.graded, (row, rate)][-REMEMBERED:]
+        self.graded.append((row, rate))
         self.fitted = None
 
     def rates(self, rows: Sequence[int], text: Callable[[int], str]) -> np.ndarray | None:

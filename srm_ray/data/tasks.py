@@ -41,6 +41,11 @@ class Task(Problem):
     messages: tuple[dict[str, str], ...]
     where: str = ""
 
+    @property
+    def text(self) -> str:
+        """What its messages say."""
+        return "\n".join(message["content"] for message in self.messages)
+
 
 class Tasks(Protocol):
     """size: problems in one pass; None: endless. levels: of difficulty; 0: none."""
