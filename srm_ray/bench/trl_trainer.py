@@ -15,6 +15,7 @@ alone; evaluation does not count. `srm_ray.bench.against_trl` runs it beside our
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ import numpy as np
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.data.prompts import held_out_prompts, training_stream
+from srm_ray.console.command import interactive
 from srm_ray.errors import UserError
 from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.rl.types import Completion, Group, Prompt
@@ -41,7 +43,8 @@ OPTIONS: dict[str, tuple[float, str]] = {  # of TRL's run: default and meaning
 BATCH = 250  # problems answered at once in an evaluation
 
 
-def main(argv: list[str] | None = None) -> None:
+@interactive
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m srm_ray.bench.trl_trainer", description=__doc__.splitlines()[0])
     add_options(parser)
     parser.add_argument("--json", default="", help="append each evaluation to this file, a line of JSON each")
@@ -54,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     info = open_model(config.model)
     with tempfile.TemporaryDirectory() as folder:
         train(config, info, Grader(config, info), options, folder)
+    return 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -233,4 +237,4 @@ def show(options: argparse.Namespace, step: int, seconds: float, evaluation: "Ev
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
