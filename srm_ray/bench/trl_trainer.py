@@ -24,8 +24,8 @@ import numpy as np
 
 from srm_ray.config.command_line import parse
 from srm_ray.config.grpo import GRPOConfig
-from srm_ray.data.prompts import held_out_prompts, training_stream
 from srm_ray.console.command import interactive
+from srm_ray.data.prompts import held_out_prompts, training_stream
 from srm_ray.errors import UserError
 from srm_ray.model.loading import ModelInfo, open_model
 from srm_ray.rl.types import Completion, Group, Prompt
