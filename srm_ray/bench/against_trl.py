@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -30,6 +31,16 @@ from srm_ray.errors import UserError
 from srm_ray.runs.metrics import read
 
 Curve = list[tuple[float, float]]  # seconds of steps and accuracy, of one evaluation each
+PARTS = {"sampling and grading": ("rollout", "reward"), "learning": ("learn",), "push": ("sync",)}  # names in our log
+SIDES = {"trl": "TRL", "ours": "ours"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One trainer's run. parts: seconds of a step, "step", and of what it is made of, means over the run."""
+
+    curve: Curve
+    parts: dict[str, float]
 
 
 @interactive
@@ -53,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         words = [*others, "--seed", str(config.seed + run)]
         with tempfile.TemporaryDirectory() as folder:
             theirs = of_trl(options, words, Path(folder))
-            ours = of_ours(words, Path(folder), until=theirs[-1][1])
+            ours = of_ours(words, Path(folder), until=theirs.curve[-1][1])
         pairs.append(compared(theirs, ours))
         print(f"run {run + 1}: {described(pairs[-1])}", flush=True)
     ratios = [pair["ratio"] for pair in pairs if pair["ratio"] is not None]
@@ -78,7 +89,7 @@ def base_model(config: GRPOConfig) -> str:
         cluster.disconnect()
 
 
-def of_trl(options: argparse.Namespace, words: list[str], folder: Path) -> Curve:
+def of_trl(options: argparse.Namespace, words: list[str], folder: Path) -> Side:
     out = folder / "trl.jsonl"
     own = {name: getattr(options, name) for name in OPTIONS}
     given = [word for name, value in (own | {"json": out}).items() for word in (f"--{name}", str(value))]
@@ -87,44 +98,65 @@ def of_trl(options: argparse.Namespace, words: list[str], folder: Path) -> Curve
         check=True,
         env=os.environ | {"PYTHONPATH": os.getcwd()},
     )
-    return [(line["seconds"], line["accuracy"]) for line in map(json.loads, out.read_text().splitlines())]
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    last = lines[-1]
+    parts = {"step": last["seconds"], "sampling and grading": last["sampling"]}
+    parts["learning"] = last["seconds"] - last["sampling"]
+    curve = [(line["seconds"], line["accuracy"]) for line in lines]
+    return Side(curve, {name: seconds / max(1, last["step"]) for name, seconds in parts.items()})
 
 
-def of_ours(words: list[str], folder: Path, until: float) -> Curve:
+def of_ours(words: list[str], folder: Path, until: float) -> Side:
     """Ends the run, in order, once it has an accuracy of `until`."""
     run = folder / "run"
     command = [sys.executable, "-m", "srm_ray.grpo", *words, "--run_dir", str(run)]
     with subprocess.Popen(command) as process:
         while process.poll() is None:
             time.sleep(1)
-            if any(accuracy >= until for _, accuracy in measured(run / "metrics.jsonl")):
+            if any(accuracy >= until for _, accuracy in curve_of(steps_of(run))):
                 process.terminate()
                 process.wait()
-    return measured(run / "metrics.jsonl")
+    steps = steps_of(run)
+    parts = {name: sum(line[f"time/{one}"] for line in steps for one in made_of) for name, made_of in PARTS.items()}
+    parts["step"] = sum(line["time/step"] for line in steps)
+    return Side(curve_of(steps), {name: seconds / max(1, len(steps)) for name, seconds in parts.items()})
 
 
-def measured(metrics: Path) -> Curve:
-    lines = [line for line in read(metrics) if "time/step" in line] if metrics.exists() else []
-    seconds = accumulate(line["time/step"] for line in lines)
+def steps_of(run: Path) -> list[dict[str, Any]]:
+    """Of a run that goes on, those that it has taken."""
+    metrics = run / "metrics.jsonl"
+    return [line for line in read(metrics) if "time/step" in line] if metrics.exists() else []
+
+
+def curve_of(steps: list[dict[str, Any]]) -> Curve:
+    seconds = accumulate(line["time/step"] for line in steps)
     return [
-        (spent, line["eval/accuracy"]) for spent, line in zip(seconds, lines, strict=True) if "eval/accuracy" in line
+        (spent, line["eval/accuracy"]) for spent, line in zip(seconds, steps, strict=True) if "eval/accuracy" in line
     ]
 
 
-def compared(theirs: Curve, ours: Curve) -> dict[str, Any]:
+def compared(theirs: Side, ours: Side) -> dict[str, Any]:
     """reached: seconds to TRL's last accuracy; None where ours never had it."""
-    final = theirs[-1][1]
-    first = next(seconds for seconds, accuracy in theirs if accuracy >= final)
-    reached = next((seconds for seconds, accuracy in ours if accuracy >= final), None)
+    final = theirs.curve[-1][1]
+    first = next(seconds for seconds, accuracy in theirs.curve if accuracy >= final)
+    reached = next((seconds for seconds, accuracy in ours.curve if accuracy >= final), None)
     ratio = None if reached is None or not first else reached / first
-    return {"final": final, "trl_seconds": first, "seconds": reached, "ratio": ratio, "trl": theirs, "ours": ours}
+    sides = {"trl": asdict(theirs), "ours": asdict(ours)}
+    return {"final": final, "trl_seconds": first, "seconds": reached, "ratio": ratio, **sides}
 
 
 def described(pair: dict[str, Any]) -> str:
+    steps = "; ".join(f"a step of {name}: {in_parts(pair[side]['parts'])}" for side, name in SIDES.items())
     theirs = f"TRL ends at {pair['final']:.1%}, had it after {pair['trl_seconds']:.1f} s"
     if pair["seconds"] is None:
-        return f"{theirs}; ours never had it, {max((accuracy for _, accuracy in pair['ours']), default=0):.1%} at best"
-    return f"{theirs}, ours after {pair['seconds']:.1f} s"
+        best = max((accuracy for _, accuracy in pair["ours"]["curve"]), default=0)
+        return f"{theirs}; ours never had it, {best:.1%} at best; {steps}"
+    return f"{theirs}, ours after {pair['seconds']:.1f} s; {steps}"
+
+
+def in_parts(parts: dict[str, float]) -> str:
+    made_of = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items() if name != "step")
+    return f"{parts['step']:.2f} s ({made_of})"
 
 
 if __name__ == "__main__":

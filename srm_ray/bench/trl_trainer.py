@@ -18,6 +18,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse
         logging_steps=10_000,
         seed=config.seed,
     )
-    show(options, 0, 0.0, evaluate(model, info, held_out, grader))
+    show(options, 0, 0.0, 0.0, evaluate(model, info, held_out, grader))
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=trl_reward,
@@ -169,11 +170,27 @@ def train(config: GRPOConfig, info: ModelInfo, grader: Grader, options: argparse
         train_dataset=Dataset.from_list([{"prompt": text} for text in prompts]),
         processing_class=info.tokenizer,
     )
-    trainer.add_callback(clock(options, lambda: evaluate(model, info, held_out, grader)))
+    sampling = Timed(trainer._generate_and_score_completions)  # a name of TRL 1.x
+    trainer._generate_and_score_completions = sampling
+    trainer.add_callback(clock(options, sampling, lambda: evaluate(model, info, held_out, grader)))
     trainer.train()
 
 
-def clock(options: argparse.Namespace, evaluation: Any) -> Any:
+class Timed:
+    """A function and the seconds that all of its calls took."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return self.function(*arguments)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+def clock(options: argparse.Namespace, sampling: Timed, evaluation: Any) -> Any:
     """Stops training after so many seconds of steps, and evaluates in between."""
     from transformers import TrainerCallback
 
@@ -187,7 +204,7 @@ def clock(options: argparse.Namespace, evaluation: Any) -> Any:
             self.spent += time.perf_counter() - self.began
             if self.spent >= min(self.due, options.seconds):
                 self.due = self.spent + options.every
-                show(options, state.global_step, self.spent, evaluation())
+                show(options, state.global_step, self.spent, sampling.seconds, evaluation())
             control.should_training_stop = self.spent >= options.seconds
 
     return Clock()
@@ -225,15 +242,17 @@ def cut(ids: list[int], stops: tuple[int, ...]) -> list[int]:
     return next((ids[: index + 1] for index, token in enumerate(ids) if token in stops), ids)
 
 
-def show(options: argparse.Namespace, step: int, seconds: float, evaluation: "Evaluation") -> None:
+def show(options: argparse.Namespace, step: int, seconds: float, sampling: float, evaluation: "Evaluation") -> None:
+    """sampling: seconds of the steps' that generating and grading took."""
     print(
-        f"step {step:3d}  {seconds:6.1f} s of steps  held-out greedy accuracy {evaluation.accuracy}  "
-        f"thinks {evaluation.thinks.value:.0%}",
+        f"step {step:3d}  {seconds:6.1f} s of steps, {sampling:.1f} of them sampling and grading  "
+        f"held-out greedy accuracy {evaluation.accuracy}  thinks {evaluation.thinks.value:.0%}",
         flush=True,
     )
     if options.json:
+        line = {"step": step, "seconds": seconds, "sampling": sampling, "accuracy": evaluation.accuracy.value}
         with open(options.json, "a") as file:
-            print(json.dumps({"step": step, "seconds": seconds, "accuracy": evaluation.accuracy.value}), file=file)
+            print(json.dumps(line), file=file)
 
 
 if __name__ == "__main__":
