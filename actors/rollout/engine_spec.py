@@ -115,8 +115,11 @@ def engine_args(spec: EngineSpec) -> "AsyncEngineArgs":
             enforce_eager=spec.eager,
             enable_sleep_mode=spec.sleep,
         )
+    from actors.rollout import cpu_kernels
+
     return AsyncEngineArgs(
         **shared,
+        ir_op_priority=cpu_kernels.priorities(),
         enforce_eager=True,
         distributed_executor_backend="uni",
         enable_chunked_prefill=False,
