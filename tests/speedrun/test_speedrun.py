@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from srm_ray.config.formats import FORMATS
 from srm_ray.data.arithmetic import in_words
+from srm_ray.gguf.writer import write_gguf
 from srm_ray.model.lineage import read_lineage
 from srm_ray.speedrun import __main__ as speedrun
 
@@ -111,3 +113,37 @@ def check_lineage(root: Path) -> None:
     """Each model names the one before it as its parent."""
     for name, parent in (("sft", "pretrain"), ("prefer", "sft"), ("grpo", "prefer")):
         assert read_lineage(root / name / "final")["parent"] == str(root / parent / "final")
+
+
+# What `make real SMALL=1` does, on a model that is never right and with a few rows: its completions are paid for their
+# length's parity, which leaves pairs and signal.
+SMALLER = """
+--sft.data.limit 24 --samples.prompts 4 --prefer.steps 1 --grpo.steps 1 --grpo.prompts_per_step 2 --grpo.max_refill 40
+--grpo.reward tests.loop.parity_reward:reward --grpo.rollout.max_new_tokens 32 --grpo.rollout.kv_cache_gb 0.25
+--evaluate.limit 10 --evaluate.sampling.max_new_tokens 16 --evaluate.engine.kv_cache_gb 0.25
+"""
+
+
+@pytest.mark.timeout(1500)
+def test_from_a_model_of_others_to_report_card(
+    ray_session: object, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = write_gguf(tiny_model, tmp_path / "model.gguf", FORMATS["f32"])
+    start = ["--start.package", "", "--start.sha256", "", "--start.file", str(file)]
+    root = tmp_path / "run"
+    assert speedrun.main(["--config", "speedrun/smollm2_small", "--run_dir", str(root), *start, *SMALLER.split()]) == 0
+    said = capfd.readouterr().out
+
+    summary = json.loads((root / "summary.json").read_text())
+    assert list(summary["accuracy"]) == ["import", "sft", "prefer", "grpo"]
+    assert {shares["word_problems"]["n"] for shares in summary["accuracy"].values()} == {10}
+    assert [(one["before"], one["stage"]) for one in summary["deltas"]] == [
+        ("import", "sft"),
+        ("sft", "prefer"),
+        ("prefer", "grpo"),
+    ]
+    assert read_lineage(root / "import" / "final")["data"]["sha256"]
+    for name, parent in (("sft", "import"), ("prefer", "sft"), ("grpo", "prefer")):
+        assert read_lineage(root / name / "final")["parent"] == str(root / parent / "final")
+    assert [row["label"] for row in summary["sizes"]] == ["Hugging Face", "Q8_0"]
+    assert "report card" in said and "<svg" in (root / "report.html").read_text()
