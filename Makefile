@@ -40,7 +40,7 @@ fast: setup
 
 integration: setup
 	@requirements/system.sh
-	@.venv/bin/python -m pytest -n 2 --tier integration
+	@.venv/bin/python -m pytest -n 2 --tier integration --durations=20
 
 lock: setup
 	@requirements/lock.sh --upgrade

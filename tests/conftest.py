@@ -34,6 +34,7 @@ GROUP = {f"tests/{name}.py": group for group, names in SHARED.items() for name i
 
 # Whole jobs, a minute and more each: they come first, so that none is left to run alone at the end.
 LONGEST = (
+    "tests/test_tutorials.py",
     "tests/loop/test_chaos.py",
     "tests/stages/test_end_to_end.py",
     "tests/stages/test_training.py",

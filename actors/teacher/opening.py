@@ -14,6 +14,7 @@ from actors.runtime.pool import OnEvent, PoolOptions
 from actors.teacher.scoring import EndpointTeacher, EngineTeacher, Teacher
 from srm_ray.config.grpo import GRPOConfig
 from srm_ray.config.lengths import option
+from srm_ray.console.progress import phase
 from srm_ray.errors import UserError
 from srm_ray.inference.prompt_scores import ScoringClient
 from srm_ray.model.adapters import plain_model
@@ -61,9 +62,11 @@ def settle(config: GRPOConfig, info: "ModelInfo", context: int) -> GRPOConfig:
 
 async def check_endpoint(config: GRPOConfig, info: "ModelInfo") -> None:
     """Raises `UserError` where the teacher's server does not answer, or has another vocabulary."""
-    if config.teacher.endpoint.url and not config.replay:
-        async with ScoringClient(config.teacher.endpoint, ENDPOINT) as client:
-            await client.check(info.tokenizer)
+    url = config.teacher.endpoint.url
+    if url and not config.replay:
+        with phase(f"asking {url} whether its vocabulary is the policy's"):
+            async with ScoringClient(config.teacher.endpoint, ENDPOINT) as client:
+                await client.check(info.tokenizer)
 
 
 def need(config: GRPOConfig) -> Need:

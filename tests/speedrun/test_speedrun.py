@@ -115,20 +115,22 @@ def check_lineage(root: Path) -> None:
         assert read_lineage(root / name / "final")["parent"] == str(root / parent / "final")
 
 
-# What `make real SMALL=1` does, on a model that is never right and with a few rows: its completions are paid for their
-# length's parity, which leaves pairs and signal.
+# What `make real SMALL=1` does, on a model that is never right, with a few rows of what it has learned to end: its
+# completions are paid for their length's parity, which leaves pairs and signal.
 SMALLER = """
---sft.data.limit 24 --samples.prompts 4 --prefer.steps 1 --grpo.steps 1 --grpo.prompts_per_step 2 --grpo.max_refill 40
---grpo.reward tests.loop.parity_reward:reward --grpo.rollout.max_new_tokens 32 --grpo.rollout.kv_cache_gb 0.25
+--sft.data.generator arithmetic --grpo.data.generator arithmetic
+--prefer.steps 1 --prefer.optim.batch 1 --prefer.optim.micro_batch 1
+--grpo.steps 1 --grpo.prompts_per_step 2 --grpo.max_refill 40 --grpo.reward tests.loop.parity_reward:reward
+--grpo.rollout.max_new_tokens 64 --grpo.rollout.kv_cache_gb 0.25
 --evaluate.limit 10 --evaluate.sampling.max_new_tokens 16 --evaluate.engine.kv_cache_gb 0.25
 """
 
 
 @pytest.mark.timeout(1500)
 def test_from_a_model_of_others_to_report_card(
-    ray_session: object, tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ray_session: object, trained_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = write_gguf(tiny_model, tmp_path / "model.gguf", FORMATS["f32"])
+    file = write_gguf(trained_model, tmp_path / "model.gguf", FORMATS["f32"])
     start = ["--start.package", "", "--start.sha256", "", "--start.file", str(file)]
     root = tmp_path / "run"
     assert speedrun.main(["--config", "speedrun/smollm2_small", "--run_dir", str(root), *start, *SMALLER.split()]) == 0
