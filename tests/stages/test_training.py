@@ -149,16 +149,26 @@ def test_a_killed_worker_changes_nothing(undisturbed: Path, base: TrainSpec, tmp
     same_weights(tmp_path / "disturbed" / "final", undisturbed / "final")
 
 
+def free_cpus(steady: float = 5.0) -> int:
+    """CPUs that are free once what ended a moment ago has given back its own: the number that stays for so long."""
+    import ray
+
+    found, since = -1, time.monotonic()
+    while time.monotonic() - since < steady:
+        if (now := int(ray.available_resources().get("CPU", 0))) != found:
+            found, since = now, time.monotonic()
+        time.sleep(0.2)
+    return found
+
+
 def test_who_finds_its_places_taken_is_refused(
     cluster: None, base: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by a run that began after this one had seen them free."""
-    import ray
-
     from actors.runtime.placement import Need, reserve
 
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
-    taken = reserve({"all": Need(int(ray.available_resources()["CPU"]), {"CPU": 1.0})})
+    taken = reserve({"all": Need(free_cpus(), {"CPU": 1.0})})
     try:
         with pytest.raises(RunError, match="sft: the cluster has no free resources for its workers; lower workers"):
             run_job(base, tmp_path / "run")
