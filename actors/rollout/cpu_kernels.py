@@ -5,26 +5,29 @@ tenth of the time of a small model's step. Either way a token's norm is its own,
 """
 
 PROVIDER = "srm_ray_cpu"
+NORMS = ("rms_norm", "fused_add_rms_norm")
 
 
 def priorities() -> dict[str, list[str]]:
-    """vLLM's `ir_op_priority` for a CPU. Registers the kernels; empty where this build of vLLM has none."""
-    import torch
-    from vllm import ir
-    from vllm.platforms import current_platform
-
-    current_platform.import_kernels()
-    if not all(hasattr(torch.ops._C, name) for name in ("rms_norm", "fused_add_rms_norm")):
-        return {}
-    if PROVIDER not in ir.ops.rms_norm.impls:
-        _register()
-    return {name: [PROVIDER, "native"] for name in ("rms_norm", "fused_add_rms_norm")}
+    """vLLM's `ir_op_priority` for a CPU: the kernels, and where they do not take something, PyTorch's operations. Empty
+    where this build of vLLM has none."""
+    return {name: [PROVIDER, "native"] for name in NORMS} if register() else {}
 
 
-def _register() -> None:
+def register() -> bool:
+    """Make them known to vLLM in this process, once. False where there are none, or the engine is on no CPU."""
     import torch
     from torch import Tensor
     from vllm import ir
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return False
+    current_platform.import_kernels()
+    if not all(hasattr(torch.ops._C, name) for name in NORMS):
+        return False
+    if PROVIDER in ir.ops.rms_norm.impls:
+        return True
 
     def takes(x: Tensor, weight: Tensor | None, epsilon: float, variance_size: int | None = None) -> bool:
         return variance_size is None and weight is not None and weight.dtype == x.dtype
@@ -48,3 +51,4 @@ def _register() -> None:
 
     ir.ops.rms_norm.register_impl(PROVIDER, supports_args=takes)(rms_norm)
     ir.ops.fused_add_rms_norm.register_impl(PROVIDER, supports_args=takes_both, inplace=True)(fused_add_rms_norm)
+    return True

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from actors.rollout import shared_memory
+from actors.rollout import cpu_kernels, shared_memory
 
 
 class WorkerExtension:
@@ -40,3 +40,4 @@ def no_named_semaphore() -> None:
 if multiprocessing.parent_process() is not None:
     end_with_parent()
     no_named_semaphore()
+cpu_kernels.register()
