@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actors.rollout import cpu_kernels
 from actors.runtime.compute import engine_dtype
 from srm_ray.config.engine import EngineConfig
 from srm_ray.files.roots import lasting
@@ -115,8 +116,6 @@ def engine_args(spec: EngineSpec) -> "AsyncEngineArgs":
             enforce_eager=spec.eager,
             enable_sleep_mode=spec.sleep,
         )
-    from actors.rollout import cpu_kernels
-
     return AsyncEngineArgs(
         **shared,
         ir_op_priority=cpu_kernels.priorities(),
